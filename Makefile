@@ -1,0 +1,56 @@
+# Two commands do everything on a machine with Python 3.11 to 3.13, pip and make:
+#   make serve   sets up and runs the service
+#   make test    sets up and runs the tests
+
+PYTHON ?= python3
+PORT ?= 3000
+VENV := .venv
+BIN := $(VENV)/bin
+export BENTOML_DO_NOT_TRACK := 1
+
+.PHONY: serve test test-all lint bento readme clean help
+
+help:
+	@echo "make serve | test | test-all | lint | bento | readme | clean"
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
+	"GeoBento needs Python 3.11 to 3.13, this is %d.%d; run: make PYTHON=python3.12 ..." % v)'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e . -c constraints.txt
+	@touch $@
+
+$(VENV)/.developing: $(VENV)/.installed requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+	@touch $@
+
+serve: $(VENV)/.installed
+	@$(BIN)/geobento models import mosaiks
+	@$(BIN)/geobento demo-archive
+	@echo "GeoBento on http://localhost:$(PORT), documentation at http://localhost:$(PORT)/"
+	@$(BIN)/bentoml serve --port $(PORT)
+
+test: $(VENV)/.developing
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(VENV)/.developing
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.developing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bento: $(VENV)/.installed
+	@$(BIN)/geobento models import mosaiks
+	$(BIN)/bentoml build
+
+readme: $(VENV)/.developing
+	$(BIN)/python -m docs.generate
+
+clean:
+	rm -rf $(VENV) build *.egg-info

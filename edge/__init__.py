@@ -1,0 +1,1 @@
+"""The HTTP edge: bodies in, answers and errors out, the documentation."""

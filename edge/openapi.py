@@ -1,0 +1,227 @@
+"""The OpenAPI document: BentoML's own for the probes, written from our types for the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from geobento.cards import ModelList, ServedModel
+from geobento.errors import (
+    DeadlineExceeded,
+    GeoBentoError,
+    InternalError,
+    InvalidRequest,
+    ModelNotFound,
+    NoImagery,
+    Overloaded,
+    PayloadTooLarge,
+    SourceError,
+    UnsupportedMediaType,
+)
+from geobento.requests import (
+    EmbeddingResponse,
+    ErrorBody,
+    GeoEmbeddingRequest,
+    ImageEmbeddingRequest,
+)
+
+REF = "#/components/schemas/{model}"
+TAG = "Embeddings"
+
+_BOTH: tuple[type[GeoBentoError], ...] = (
+    InvalidRequest,
+    ModelNotFound,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    InternalError,
+    Overloaded,
+    DeadlineExceeded,
+)
+
+
+def document(base: dict[str, Any], description: str, version: str) -> dict[str, Any]:
+    """The document of the service.
+
+    Args:
+        base: What BentoML generates; its probes and metrics are kept.
+        description: Markdown for the top of the page.
+        version: Version of the API.
+    """
+    schemas = _schemas()
+    infrastructure = {
+        path: item
+        for path, item in base["paths"].items()
+        if path in ("/livez", "/readyz", "/healthz", "/metrics")
+    }
+    return {
+        "openapi": "3.0.3",
+        "info": {
+            "title": "GeoBento",
+            "description": description,
+            "version": version,
+            "license": {"name": "Apache-2.0"},
+        },
+        "servers": [{"url": "."}],
+        "tags": [
+            {"name": TAG, "description": "Pictures and places into vectors."},
+            {"name": "Models", "description": "What is served."},
+            {"name": "Infrastructure", "description": "Probes and metrics."},
+        ],
+        "paths": {
+            "/image_embedding": {"post": _image_operation(schemas)},
+            "/geo_embedding": {"post": _geo_operation()},
+            "/models": {"get": _get("list_models", "The models that are served", ModelList)},
+            "/models/{model_id}": {"get": _describe_operation()},
+            **{path: _retagged(item) for path, item in infrastructure.items()},
+        },
+        "components": {"schemas": schemas},
+    }
+
+
+def _schemas() -> dict[str, Any]:
+    # Answers are described as they are written, requests as they are read.
+    _, written = models_json_schema(
+        [(cls, "serialization") for cls in (EmbeddingResponse, ErrorBody, ModelList, ServedModel)],
+        ref_template=REF,
+    )
+    _, taken = models_json_schema(
+        [(cls, "validation") for cls in (ImageEmbeddingRequest, GeoEmbeddingRequest)],
+        ref_template=REF,
+    )
+    found: dict[str, Any] = {**written["$defs"], **taken["$defs"]}
+    return {name: _for_openapi_3_0(schema) for name, schema in found.items()}
+
+
+def _for_openapi_3_0(schema: Any) -> Any:
+    """JSON Schema 2020-12 as the dialect of OpenAPI 3.0: null, constants, examples, tuples."""
+    if isinstance(schema, list):
+        return [_for_openapi_3_0(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    converted = {key: _for_openapi_3_0(value) for key, value in schema.items()}
+    if isinstance(options := converted.get("anyOf"), list):
+        real = [option for option in options if option != {"type": "null"}]
+        if len(real) < len(options):
+            converted.pop("anyOf")
+            converted["nullable"] = True
+            if len(real) == 1 and "$ref" not in real[0]:
+                converted = {**real[0], **converted}
+            else:
+                converted["allOf" if len(real) == 1 else "anyOf"] = real
+    if isinstance(converted.get("const"), str):
+        converted["enum"] = [converted.pop("const")]
+    if isinstance(examples := converted.get("examples"), list) and examples:
+        converted.pop("examples")
+        converted["example"] = examples[0]
+    if "prefixItems" in converted:
+        parts = converted.pop("prefixItems")
+        converted["items"] = parts[0]
+    if "$ref" in converted and len(converted) > 1:
+        converted = {"allOf": [{"$ref": converted.pop("$ref")}], **converted}
+    return converted
+
+
+def _image_operation(schemas: dict[str, Any]) -> dict[str, Any]:
+    described = schemas["ImageEmbeddingRequest"]["properties"]
+    fields = {name: dict(field) for name, field in described.items()}
+    fields["images"] = {
+        "type": "array",
+        "minItems": 1,
+        "items": {"type": "string", "format": "binary"},
+        "description": "One file per picture, under the same field name.",
+    }
+    form = {"type": "object", "required": ["model", "images"], "properties": fields}
+    return _operation(
+        "image_embedding",
+        "Pictures into vectors",
+        ImageEmbeddingRequest,
+        _BOTH,
+        {"multipart/form-data": {"schema": form}},
+    )
+
+
+def _geo_operation() -> dict[str, Any]:
+    return _operation(
+        "geo_embedding",
+        "Places into vectors",
+        GeoEmbeddingRequest,
+        (*_BOTH, NoImagery, SourceError),
+        {},
+    )
+
+
+def _operation(
+    name: str,
+    summary: str,
+    request: type[BaseModel],
+    errors: tuple[type[GeoBentoError], ...],
+    bodies: dict[str, Any],
+) -> dict[str, Any]:
+    return {
+        "operationId": name,
+        "summary": summary,
+        "description": request.__doc__,
+        "tags": [TAG],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": _ref(request)}, **bodies},
+        },
+        "responses": {
+            "200": _content("One entry per item, in order", EmbeddingResponse),
+            **_failures(*errors),
+        },
+    }
+
+
+def _describe_operation() -> dict[str, Any]:
+    operation = _get("describe_model", "The card of a model", ServedModel)
+    operation["parameters"] = [
+        {
+            "name": "model_id",
+            "in": "path",
+            "required": True,
+            "description": "Id or alias.",
+            "schema": {"type": "string"},
+            "example": "mosaiks",
+        }
+    ]
+    operation["responses"] |= _failures(ModelNotFound)
+    return operation
+
+
+def _get(name: str, summary: str, answer: type[BaseModel]) -> dict[str, Any]:
+    return {
+        "operationId": name,
+        "summary": summary,
+        "tags": ["Models"],
+        "responses": {"200": _content(summary, answer), **_failures(Overloaded)},
+    }
+
+
+def _failures(*errors: type[GeoBentoError]) -> dict[str, Any]:
+    return {
+        str(error.status): _content((error.__doc__ or "").split("\n")[0], ErrorBody)
+        for error in sorted(errors, key=lambda error: error.status)
+    }
+
+
+def _content(description: str, cls: type[BaseModel]) -> dict[str, Any]:
+    return {
+        "description": description,
+        "content": {"application/json": {"schema": _ref(cls)}},
+    }
+
+
+def _ref(cls: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": REF.format(model=cls.__name__)}
+
+
+def _retagged(item: dict[str, Any]) -> dict[str, Any]:
+    return {
+        verb: {**operation, "tags": ["Infrastructure"]}
+        if isinstance(operation, dict)
+        else operation
+        for verb, operation in item.items()
+    }

@@ -1,0 +1,41 @@
+"""GeoBento: pictures and places into vectors.
+
+>>> from geobento import PointBuffer, TemporalSpec, get_embedding
+>>> get_embedding("mosaiks", spatial=PointBuffer(34.066, -3.401, 1000),
+...               temporal=TemporalSpec.range("2023-06-01", "2023-07-01"))  # doctest: +SKIP
+"""
+
+from geobento.api import get_embedding, get_embeddings_batch, get_image_embeddings, list_models
+from geobento.cards import ModelCard, ServedModel
+from geobento.embedding import Embedding, EmbeddingMeta
+from geobento.errors import GeoBentoError
+from geobento.specs import (
+    BBox,
+    FetchSpec,
+    InputPrepSpec,
+    OutputSpec,
+    PointBuffer,
+    SensorSpec,
+    TemporalSpec,
+)
+from geobento.version import __version__
+
+__all__ = [
+    "BBox",
+    "Embedding",
+    "EmbeddingMeta",
+    "FetchSpec",
+    "GeoBentoError",
+    "InputPrepSpec",
+    "ModelCard",
+    "OutputSpec",
+    "PointBuffer",
+    "SensorSpec",
+    "ServedModel",
+    "TemporalSpec",
+    "__version__",
+    "get_embedding",
+    "get_embeddings_batch",
+    "get_image_embeddings",
+    "list_models",
+]

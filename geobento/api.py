@@ -1,0 +1,195 @@
+"""The Python functions: the same request in-process or against a server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from geobento import settings
+from geobento.cards import ServedModel
+from geobento.client import HttpEngine
+from geobento.embedding import Embedding
+from geobento.errors import GeoBentoError
+from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
+from geobento.specs import (
+    Backend,
+    BBox,
+    Device,
+    FetchSpec,
+    InputPrepSpec,
+    OutputGrid,
+    OutputPooled,
+    OutputSpec,
+    PointBuffer,
+    SensorSpec,
+    TemporalRange,
+    TemporalYear,
+)
+from geobento.validation import validated
+
+IN_PROCESS = "pipeline.local:LocalEngine"
+"""What answers without a server. Named, not imported: it needs torch and the model store."""
+
+
+class EmbeddingEngine(Protocol):
+    """What answers requests."""
+
+    def list_models(self) -> list[ServedModel]:
+        """What can be asked for."""
+
+    def image_embedding(self, request: ImageEmbeddingRequest) -> list[Embedding | GeoBentoError]:
+        """One answer per picture, in order."""
+
+    def geo_embedding(self, request: GeoEmbeddingRequest) -> list[Embedding | GeoBentoError]:
+        """One answer per place, in order."""
+
+
+def get_embedding(
+    model: str,
+    *,
+    spatial: PointBuffer | BBox,
+    temporal: TemporalRange | TemporalYear | None = None,
+    sensor: SensorSpec | None = None,
+    fetch: FetchSpec | None = None,
+    model_config: dict[str, Any] | None = None,
+    modality: str | None = None,
+    output: OutputPooled | OutputGrid = OutputSpec.pooled(),  # noqa: B008 - frozen
+    backend: Backend = "auto",
+    device: Device = "auto",
+    input_prep: InputPrepSpec | str = "resize",
+    **model_kwargs: Any,
+) -> Embedding:
+    """The embedding of a place in a time window.
+
+    Args:
+        model: Id or alias; see `list_models`.
+        spatial: The place.
+        temporal: The time window, half-open.
+        sensor: Replaces the model's default sensor.
+        fetch: Changes single settings of the default sensor.
+        model_config: Options of the model.
+        modality: Which imagery the model reads.
+        output: A vector ``(D,)`` or a grid ``(D, H, W)``.
+        backend: Where pixels come from.
+        device: Where the forward pass runs.
+        input_prep: How a large place is brought to the model.
+        **model_kwargs: Options of the model, as in `model_config`.
+
+    Returns:
+        float32 data and metadata.
+
+    Raises:
+        GeoBentoError: The request cannot be answered; its subclass and message say why.
+    """
+    (answer,) = get_embeddings_batch(
+        model,
+        spatials=[spatial],
+        temporal=temporal,
+        sensor=sensor,
+        fetch=fetch,
+        model_config=model_config,
+        modality=modality,
+        output=output,
+        backend=backend,
+        device=device,
+        input_prep=input_prep,
+        **model_kwargs,
+    )
+    return answer
+
+
+def get_embeddings_batch(
+    model: str,
+    *,
+    spatials: Sequence[PointBuffer | BBox],
+    temporal: TemporalRange | TemporalYear | None = None,
+    sensor: SensorSpec | None = None,
+    fetch: FetchSpec | None = None,
+    model_config: dict[str, Any] | None = None,
+    modality: str | None = None,
+    output: OutputPooled | OutputGrid = OutputSpec.pooled(),  # noqa: B008 - frozen
+    backend: Backend = "auto",
+    device: Device = "auto",
+    input_prep: InputPrepSpec | str = "resize",
+    **model_kwargs: Any,
+) -> list[Embedding]:
+    """The embeddings of several places, in their order; arguments as in `get_embedding`.
+
+    Raises:
+        GeoBentoError: The request, or the first of the places that failed; `field` names it.
+    """
+    request = validated(
+        GeoEmbeddingRequest,
+        {
+            "model": model,
+            "spatials": list(spatials),
+            "temporal": temporal,
+            "sensor": sensor,
+            "fetch": fetch,
+            "model_config": {**(model_config or {}), **model_kwargs},
+            "modality": modality,
+            "output": output,
+            "backend": backend,
+            "device": device,
+            "input_prep": input_prep,
+        },
+    )
+    return _all_or_raise(engine().geo_embedding(request), "spatials")
+
+
+def get_image_embeddings(
+    model: str,
+    images: Sequence[bytes | str | Path],
+    *,
+    normalize: bool | None = None,
+    config: dict[str, Any] | None = None,
+) -> list[Embedding]:
+    """The embeddings of pictures, in their order.
+
+    Args:
+        model: Id or alias; see `list_models`.
+        images: Encoded pictures as bytes, or paths of files.
+        normalize: Scale to unit length; None: as the card says.
+        config: Options of the model.
+
+    Raises:
+        GeoBentoError: The request, or the first of the pictures that failed; `field` names it.
+    """
+    payloads = [image if isinstance(image, bytes) else Path(image).read_bytes() for image in images]
+    request = validated(
+        ImageEmbeddingRequest,
+        {"model": model, "images": payloads, "normalize": normalize, "config": config or {}},
+    )
+    return _all_or_raise(engine().image_embedding(request), "images")
+
+
+def list_models() -> list[ServedModel]:
+    """The models that can be asked for, with their cards."""
+    return engine().list_models()
+
+
+def engine() -> EmbeddingEngine:
+    """What answers: the server of ``GEOBENTO_URL``, or this process."""
+    return _engine(settings.load())
+
+
+@lru_cache(maxsize=4)
+def _engine(current: settings.Settings) -> EmbeddingEngine:
+    if current.url is not None:
+        return HttpEngine(current.url)
+    module, _, name = IN_PROCESS.partition(":")
+    local: EmbeddingEngine = getattr(import_module(module), name)(current)
+    return local
+
+
+def _all_or_raise(answers: list[Embedding | GeoBentoError], field: str) -> list[Embedding]:
+    embeddings = []
+    for position, answer in enumerate(answers):
+        if isinstance(answer, GeoBentoError):
+            answer.field = answer.field or f"{field}.{position}"
+            raise answer
+        embeddings.append(answer)
+    return embeddings

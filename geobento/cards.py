@@ -1,0 +1,161 @@
+"""The record of a model: what it is, what it reads, what it answers.
+
+A card is data alone. Importing or reading one loads no network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+
+from geobento.specs import SensorSpec, Temporal
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Variant(_Record):
+    """One size or flavour of a model."""
+
+    dim: int
+    """Length D of its vectors."""
+    title: str
+    """What sets it apart, in one line."""
+    parameters: int = 0
+    """Learned parameters."""
+
+
+class ImageInput(_Record):
+    """How `image_embedding` brings a picture to the model."""
+
+    modality: str
+    """Name of the modality that pictures feed."""
+    size: tuple[int, int] | None
+    """(height, width) that a picture is resized to; null: taken as it is."""
+    resize: Literal["squash", "none"] = "none"
+    """`squash`: both sides to `size`, the aspect ratio is not kept."""
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    """Kernel of the resize, antialiased."""
+    scale: float = 1 / 255
+    """Factor from 8-bit values to what the network sees."""
+    min_side: int = 1
+    """Smallest height and width accepted, pixels."""
+    normalize: bool = False
+    """Whether vectors have unit length unless the request says otherwise."""
+
+
+class Statistics(_Record):
+    """Fixed scaling of raw values, per band: `clip((x - offset) * scale)`."""
+
+    offset: tuple[float, ...]
+    """Subtracted first, raw units; one value per band."""
+    scale: tuple[float, ...]
+    """Multiplied second; one value per band."""
+    clip: tuple[float, float] | None = None
+    """Bounds of the scaled values."""
+
+
+class Modality(_Record):
+    """One kind of satellite imagery that the model reads."""
+
+    sensor: SensorSpec
+    """Where its pixels come from unless the request says otherwise."""
+    units: str
+    """Units of the raw pixels."""
+    statistics: Statistics
+    """How raw pixels are scaled."""
+    size: int | None = None
+    """Input side in pixels; null: any size, the place is taken as it is."""
+    min_pixels: int = 1
+    """Smallest height and width accepted, pixels."""
+    frames: int = 1
+    """Composites in time."""
+
+
+class WeightsSource(_Record):
+    """Where the weights come from."""
+
+    source: str
+    """Repository or file of the authors, or `seeded` where nothing is learned."""
+    revision: str | None = None
+    """Commit or version."""
+    licence: str
+    """Licence of the weights."""
+
+
+class ModelCard(_Record):
+    """Everything about a model that a caller or a deployer needs to know."""
+
+    id: str
+    """Name in requests and in the model store."""
+    aliases: tuple[str, ...] = ()
+    """Other names that requests may use."""
+    title: str
+    """Name for people."""
+    kind: Literal["on_the_fly", "precomputed"]
+    """Whether vectors are computed for the request or read from a finished product."""
+    paper: str
+    """Citation with DOI or arXiv id."""
+    summary: str
+    """What the model sees in its input, in two or three sentences."""
+    licence: str
+    """Licence of the weights."""
+    variants: dict[str, Variant]
+    """Sizes or flavours."""
+    default_variant: str
+    """The variant that is imported unless another is named."""
+    image: ImageInput | None = None
+    """Pictures; null: the model does not take part in `image_embedding`."""
+    modalities: dict[str, Modality] = {}
+    """Satellite imagery; empty: the model does not take part in `geo_embedding`."""
+    default_modality: str | None = None
+    """Modality of a request that names none."""
+    default_temporal: Annotated[Temporal | None, Field(exclude_if=lambda v: v is None)] = None
+    """Time window of a request that names none; absent: a window is required."""
+    pooling: str
+    """How the vector for a whole place comes about, and what space it is in."""
+    outputs: tuple[Literal["pooled", "grid"], ...] = ("pooled", "grid")
+    """Answers on offer."""
+    weights: WeightsSource
+    """Where the weights come from."""
+    config_schema: dict[str, Any] = {"type": "object", "properties": {}}
+    """JSON schema of `config` and `model_config`."""
+    max_batch_size: int = 16
+    """Items in one forward at most."""
+
+    def preprocessing_digest(self) -> str:
+        """Hex digest of everything that decides what the network sees.
+
+        Vectors of two versions may be compared only where the digests are equal.
+        """
+        record = self.model_dump(mode="json", include={"image", "modalities"})
+        return hashlib.sha256(orjson.dumps(record, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+class ServedModel(_Record):
+    """A model that this service answers with."""
+
+    tag: str
+    """Name and version in the model store."""
+    variant: str
+    """Variant of the weights."""
+    dim: int
+    """Length D of the vectors."""
+    weights: str
+    """`seeded`, `imported` or `dummy`."""
+    sha256: str
+    """Digest of the weights file."""
+    preprocessing: str
+    """Digest of the preprocessing record."""
+    card: ModelCard
+    """The model's card."""
+
+
+class ModelList(_Record):
+    """The models that this service answers with."""
+
+    models: list[ServedModel]

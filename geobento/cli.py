@@ -1,0 +1,188 @@
+"""The command line. Commands that need more than the contract live in their own rooms."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from geobento import api
+from geobento.embedding import Embedding
+from geobento.errors import GeoBentoError, ModelStoreError, SettingsError
+from geobento.specs import FetchSpec, OutputSpec, PointBuffer, TemporalSpec
+from geobento.validation import invalid_request
+from geobento.version import __version__
+
+ELSEWHERE = {
+    "models": "models.cli:models",
+    "demo-archive": "imagery.cli:demo_archive",
+}
+"""Command -> where it is defined; imported when it is called."""
+
+PICTURES_A_REQUEST = 16
+
+console = Console(stderr=True)
+
+
+class _Commands(click.Group):
+    """A group whose commands of other rooms are imported only when called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = ELSEWHERE[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except GeoBentoError as error:
+            where = f" ({error.field})" if error.field else ""
+            raise click.ClickException(f"{error.message}{where}") from None
+        except (ModelStoreError, SettingsError) as error:
+            raise click.ClickException(str(error)) from None
+
+
+@click.group(cls=_Commands)
+@click.version_option(__version__, prog_name="geobento")
+def main() -> None:
+    """Pictures and places into vectors."""
+
+
+class _Point(click.ParamType[tuple[float, float]]):
+    name = "LON,LAT"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[float, float]:
+        try:
+            lon, lat = (float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not LON,LAT such as 34.066,-3.401", param, ctx)
+        return lon, lat
+
+
+@main.command()
+@click.argument("model")
+@click.option("--point", "points", type=_Point(), multiple=True, required=True, metavar="LON,LAT")
+@click.option("--buffer", "buffer_m", type=float, default=1000, show_default=True, help="Metres.")
+@click.option("--from", "start", required=True, help="First day inside the window.")
+@click.option("--to", "end", required=True, help="First day outside the window.")
+@click.option("--grid", is_flag=True, help="A grid of vectors instead of one vector.")
+@click.option("--scale-m", type=float, help="Ground size of a pixel, metres.")
+@click.option("--cloudy-pct", type=float, help="Largest cloud percentage of a scene.")
+@click.option("--backend", type=click.Choice(["auto", "gee", "stac", "demo"]), default="auto")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write an .npz file.")
+def embed(
+    model: str,
+    points: tuple[tuple[float, float], ...],
+    buffer_m: float,
+    start: str,
+    end: str,
+    grid: bool,
+    scale_m: float | None,
+    cloudy_pct: float | None,
+    backend: Any,
+    out: Path | None,
+) -> None:
+    """Embed places (--point may be repeated) in a time window."""
+    places = _checked(lambda: [PointBuffer(lon, lat, buffer_m) for lon, lat in points])
+    temporal = _checked(lambda: TemporalSpec.range(start, end))
+    fetch = _checked(lambda: FetchSpec(scale_m, cloudy_pct))
+    embeddings = []
+    with _progress() as progress:
+        for place in progress.track(places, description="places"):
+            embeddings.append(
+                api.get_embedding(
+                    model,
+                    spatial=place,
+                    temporal=temporal,
+                    fetch=fetch if (scale_m or cloudy_pct) is not None else None,
+                    output=OutputSpec.grid() if grid else OutputSpec.pooled(),
+                    backend=backend,
+                )
+            )
+    _finish(embeddings, [f"{lon},{lat}" for lon, lat in points], out)
+
+
+@main.command("embed-image")
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option("--model", default="mosaiks", show_default=True)
+@click.option("--normalize/--no-normalize", default=None, help="Unit length; default: the card's.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write an .npz file.")
+def embed_image(
+    files: tuple[Path, ...], model: str, normalize: bool | None, out: Path | None
+) -> None:
+    """Embed pictures."""
+    embeddings: list[Embedding] = []
+    with _progress() as progress:
+        task = progress.add_task("pictures", total=len(files))
+        for first in range(0, len(files), PICTURES_A_REQUEST):
+            part = files[first : first + PICTURES_A_REQUEST]
+            embeddings += api.get_image_embeddings(model, part, normalize=normalize)
+            progress.advance(task, len(part))
+    _finish(embeddings, [str(file) for file in files], out)
+
+
+def _checked(make: Callable[[], Any]) -> Any:
+    from pydantic import ValidationError
+
+    try:
+        return make()
+    except ValidationError as error:
+        raise invalid_request(error) from None
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+
+
+def _finish(embeddings: list[Embedding], names: list[str], out: Path | None) -> None:
+    """Write the file, or one JSON line per embedding."""
+    if out is None:
+        for name, embedding in zip(names, embeddings, strict=True):
+            line = {
+                "input": name,
+                "shape": embedding.data.shape,
+                "data": embedding.data,
+                "meta": embedding.meta.model_dump(mode="json"),
+            }
+            click.echo(orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY))
+        return
+    shapes = {embedding.data.shape for embedding in embeddings}
+    arrays = (
+        {"embeddings": np.stack([embedding.data for embedding in embeddings])}
+        if len(shapes) == 1
+        else {f"embedding_{i}": embedding.data for i, embedding in enumerate(embeddings)}
+    )
+    meta = [embedding.meta.model_dump_json() for embedding in embeddings]
+    target = out if out.suffix == ".npz" else out.with_name(out.name + ".npz")
+    partial = target.with_name(target.name + ".part")
+    with partial.open("wb") as stream:
+        np.savez(stream, inputs=np.array(names), meta=np.array(meta), **arrays)  # type: ignore[arg-type]
+    partial.replace(target)
+    console.print(f"{target}: {', '.join(sorted(map(str, shapes)))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""The HTTP client: the same answers as in-process, from a server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import orjson
+from pydantic import BaseModel
+
+from geobento import wire
+from geobento.cards import ModelList, ServedModel
+from geobento.embedding import Embedding
+from geobento.errors import GeoBentoError, Overloaded, SourceError, by_status, from_body
+from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
+
+
+class HttpEngine:
+    """Answers requests by asking a GeoBento server.
+
+    Args:
+        url: Where the server listens, such as ``http://localhost:3000``.
+        timeout_s: Longest wait for one answer.
+        transport: For tests.
+    """
+
+    def __init__(
+        self, url: str, timeout_s: float = 120, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self._http = httpx.Client(base_url=url, timeout=timeout_s, transport=transport)
+
+    def list_models(self) -> list[ServedModel]:
+        """What can be asked for."""
+        return ModelList.model_validate_json(self._send("GET", "/models").content).models
+
+    def image_embedding(self, request: ImageEmbeddingRequest) -> list[Embedding | GeoBentoError]:
+        """One answer per picture, in order."""
+        fields = _fields(request, exclude={"images"})
+        form = {
+            name: value if isinstance(value, str) else orjson.dumps(value).decode()
+            for name, value in fields.items()
+        }
+        binary = all(isinstance(image, bytes) for image in request.images)
+        if binary:
+            files = [("images", ("image", image)) for image in request.images]
+            answer = self._send("POST", "/image_embedding", data=form, files=files)
+        else:
+            answer = self._send(
+                "POST", "/image_embedding", json={**fields, "images": request.images}
+            )
+        return wire.decode_answer(answer.content)
+
+    def geo_embedding(self, request: GeoEmbeddingRequest) -> list[Embedding | GeoBentoError]:
+        """One answer per place, in order."""
+        answer = self._send("POST", "/geo_embedding", json=_fields(request))
+        return wire.decode_answer(answer.content)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
+        try:
+            answer = self._http.request(method, path, **content)
+        except httpx.TimeoutException:
+            raise Overloaded(f"no answer from {self._http.base_url} in time") from None
+        except httpx.TransportError as error:
+            raise SourceError(
+                f"no GeoBento server answers at {self._http.base_url}: {error}"
+            ) from None
+        if answer.is_success:
+            return answer
+        try:
+            body = orjson.loads(answer.content)
+        except orjson.JSONDecodeError:
+            raise by_status(answer.status_code)(
+                f"{self._http.base_url} answered {answer.status_code}"
+            ) from None
+        raise from_body(body, answer.status_code)
+
+
+def _fields(request: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:
+    """The fields of a request as JSON values; arrays come back as base64."""
+    fields = request.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=exclude)
+    return {**fields, "encoding": "base64"}

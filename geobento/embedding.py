@@ -1,0 +1,106 @@
+"""The answer: an array and what there is to know about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from geobento.specs import SensorSpec
+
+
+class _Meta(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class GridMeta(_Meta):
+    """Where the pixels of an array lie on the ground; rows run from north to south."""
+
+    crs: str
+    """Authority code of the reference system, such as `EPSG:32736`."""
+    transform: tuple[float, float, float, float, float, float]
+    """(a, b, c, d, e, f): x = a col + b row + c, y = d col + e row + f; outer corners."""
+    height: int
+    """Rows."""
+    width: int
+    """Columns."""
+
+
+class SceneMeta(_Meta):
+    """One acquisition that the pixels were made from."""
+
+    id: str
+    """Id in its catalog."""
+    time: str
+    """Time of acquisition, ISO 8601, UTC."""
+    cloud_pct: float | None
+    """Cloud share of the whole scene, percent, as its catalog says."""
+
+
+class ImageryMeta(_Meta):
+    """Which imagery went into an embedding."""
+
+    backend: str
+    """Which kind of source answered: `gee`, `stac` or `demo`."""
+    source: str
+    """The catalog or project that answered."""
+    notice: str | None
+    """What a reader must know about this imagery; null: nothing."""
+    sensor: SensorSpec
+    """Collection, bands, scale, cloud filter and composite that were used."""
+    start: str
+    """First instant inside the window, UTC."""
+    end: str
+    """First instant outside the window, UTC."""
+    scenes: list[SceneMeta]
+    """What the composite was made from, oldest first."""
+    valid_fraction: float
+    """Share of pixels for which any scene had data, 0 to 1; the rest hold the fill value."""
+    grid: GridMeta
+    """The pixels that were fetched."""
+
+
+class EmbeddingMeta(_Meta):
+    """How an embedding came about."""
+
+    model: str
+    """Id of the model."""
+    tag: str
+    """Name and version of its weights in the model store."""
+    variant: str
+    """Variant of the weights."""
+    weights: str
+    """`seeded`, `imported`, or `dummy`: random numbers in place of trained weights."""
+    modality: str
+    """Kind of input that the model read."""
+    pooling: str
+    """How the vector came about; `grid` for a grid of vectors."""
+    normalized: bool
+    """Whether the vector has unit length."""
+    precision: str
+    """Number format of the forward pass."""
+    preprocessing: str
+    """Digest of the preprocessing record."""
+    grid: GridMeta | None = None
+    """Where the cells of a grid of vectors lie; null for a vector."""
+    imagery: ImageryMeta | None = None
+    """The imagery; null for a picture."""
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A vector ``(D,)`` or a grid of vectors ``(D, H, W)``, float32.
+
+    Attributes:
+        data: The array; rows of a grid run from north to south.
+        meta: How it came about.
+    """
+
+    data: NDArray[np.float32]
+    meta: EmbeddingMeta
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self.data, dtype=dtype)

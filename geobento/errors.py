@@ -1,0 +1,203 @@
+"""Everything that can go wrong on purpose, with its HTTP status.
+
+    GeoBentoError
+    ├── InvalidRequest         400  a value is missing, misspelt or out of range
+    │   ├── InvalidImage       400  bytes that are not a picture this service reads
+    │   └── ModelError         400  the model does not offer what was asked of it
+    ├── NotFound               404  no such route
+    │   └── ModelNotFound      404  no such model is served
+    ├── MethodNotAllowed       405  the route exists, the verb does not
+    ├── PayloadTooLarge        413  the body, or a picture in it, is over a limit
+    ├── UnsupportedMediaType   415  the body is in a format that the route does not read
+    ├── NoImagery              422  the source holds no usable pixel for place and window
+    ├── InternalError          500  a defect of the service; the log has the cause
+    ├── SourceError            502  an imagery source failed or answered nonsense
+    ├── Overloaded             503  accepted work is at its bound; try again later
+    └── DeadlineExceeded       504  the work took longer than the service allows
+
+    ModelStoreError            the model store lacks a model, or what it holds is damaged
+    SettingsError              a GEOBENTO_* variable is not usable; raised at start
+
+Every ``GeoBentoError`` can be answered to a client as it stands: ``message`` says what was
+wrong and what is accepted, and never holds a path or a secret of the server.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class GeoBentoError(Exception):
+    """Base of all errors that have an answer of their own.
+
+    Args:
+        message: One or two sentences: what was wrong, what is accepted.
+        field: Dotted path of the request field at fault, such as ``spatials.1.lat``.
+        detail: Machine-readable extras; plain JSON values only.
+        retry_after: Seconds after which the same request may succeed.
+    """
+
+    type: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        detail: Any = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.detail = detail
+        self.retry_after = retry_after
+
+    def body(self) -> dict[str, Any]:
+        """The JSON body that every failing answer carries."""
+        return {
+            "error": {
+                "type": self.type,
+                "message": self.message,
+                "field": self.field,
+                "detail": self.detail,
+            }
+        }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.message, self.field, self.detail, self.retry_after))
+
+
+def _rebuild(
+    cls: type[GeoBentoError],
+    message: str,
+    field: str | None,
+    detail: Any,
+    retry_after: float | None,
+) -> GeoBentoError:
+    return cls(message, field=field, detail=detail, retry_after=retry_after)
+
+
+class InvalidRequest(GeoBentoError):
+    """A value of the request is missing, misspelt or out of range."""
+
+    type = "invalid_request"
+    status = 400
+
+
+class InvalidImage(InvalidRequest):
+    """The bytes given as a picture cannot be decoded, or the picture is too small."""
+
+    type = "invalid_image"
+
+
+class ModelError(InvalidRequest):
+    """The model exists but does not offer what the request asks of it."""
+
+    type = "model_error"
+
+
+class NotFound(GeoBentoError):
+    """No such route."""
+
+    type = "not_found"
+    status = 404
+
+
+class ModelNotFound(NotFound):
+    """No model of that id or alias is served."""
+
+    type = "model_not_found"
+
+
+class MethodNotAllowed(GeoBentoError):
+    """The route does not answer this HTTP method."""
+
+    type = "method_not_allowed"
+    status = 405
+
+
+class PayloadTooLarge(GeoBentoError):
+    """The body, a picture or a place in it is over a limit of the service."""
+
+    type = "payload_too_large"
+    status = 413
+
+
+class UnsupportedMediaType(GeoBentoError):
+    """The content type of the body is not one that the route reads."""
+
+    type = "unsupported_media_type"
+    status = 415
+
+
+class NoImagery(GeoBentoError):
+    """The source has no usable pixel for this place and time window."""
+
+    type = "no_imagery"
+    status = 422
+
+
+class InternalError(GeoBentoError):
+    """A defect of the service. The message is fixed; the log has the cause."""
+
+    type = "internal_error"
+    status = 500
+
+
+class SourceError(GeoBentoError):
+    """An imagery source could not be reached, or answered something unusable."""
+
+    type = "source_error"
+    status = 502
+
+
+class Overloaded(GeoBentoError):
+    """The service has as much accepted work as it allows itself."""
+
+    type = "overloaded"
+    status = 503
+
+
+class DeadlineExceeded(GeoBentoError):
+    """The work was not done within the time that the service allows a request."""
+
+    type = "deadline_exceeded"
+    status = 504
+
+
+class ModelStoreError(Exception):
+    """The model store lacks what was asked for, or what it holds fails its digest."""
+
+
+class SettingsError(Exception):
+    """A ``GEOBENTO_*`` variable has a value that the service cannot use."""
+
+
+def _all(cls: type[GeoBentoError]) -> list[type[GeoBentoError]]:
+    found = [cls]
+    for child in cls.__subclasses__():
+        found.extend(_all(child))
+    return found
+
+
+def from_body(body: Any, status: int = 500) -> GeoBentoError:
+    """Rebuild the error that a server answered with.
+
+    Args:
+        body: The decoded JSON body, ``{"error": {...}}``.
+        status: The HTTP status, used where the body names a type that is not known here.
+    """
+    error = body.get("error") if isinstance(body, dict) else None
+    error = error if isinstance(error, dict) else {"message": str(body)[:500]}
+    cls = {c.type: c for c in _all(GeoBentoError)}.get(error.get("type", ""))
+    if cls is None:
+        cls = by_status(status)
+    return cls(str(error.get("message", "")), field=error.get("field"), detail=error.get("detail"))
+
+
+def by_status(status: int) -> type[GeoBentoError]:
+    """The error class that stands for an HTTP status which another layer chose."""
+    exact = {c.status: c for c in reversed(_all(GeoBentoError)[1:])}
+    return exact.get(status, InvalidRequest if 400 <= status < 500 else InternalError)

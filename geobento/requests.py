@@ -1,0 +1,170 @@
+"""Requests and answers as they go over the wire."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+
+from geobento.embedding import EmbeddingMeta
+from geobento.specs import (
+    Backend,
+    Device,
+    FetchSpec,
+    InputPrep,
+    InputPrepSpec,
+    Output,
+    OutputPooled,
+    SensorSpec,
+    Spatial,
+    Temporal,
+)
+
+Encoding = Literal["float", "base64"]
+
+ImagePayload = Annotated[
+    str | bytes,
+    WithJsonSchema({"type": "string", "description": "Base64, or a `data:` URL with base64."}),
+]
+
+_EXAMPLE_PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mNo"
+    "YMAOGIaWBACRXyABWGlhYQAAAABJRU5ErkJggg=="
+)
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+    )
+
+
+class ImageEmbeddingRequest(_Request):
+    """Pictures in, one vector per picture out."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"model": "mosaiks", "images": [_EXAMPLE_PIXEL], "encoding": "float"}]
+        }
+    )
+
+    model: Annotated[str, Field(examples=["mosaiks"])]
+    """Id or alias of a served model that reads pictures; see `GET /models`."""
+    images: Annotated[list[ImagePayload], Field(min_length=1)]
+    """Pictures (JPEG, PNG, WebP, TIFF, GIF, BMP), each as base64 or as a data URL; as
+    multipart: one file field `images` per picture."""
+    normalize: bool | None = None
+    """Scale vectors to unit length; null: as the model's card says."""
+    encoding: Encoding = "float"
+    """`float`: JSON numbers. `base64`: little-endian float32, row by row."""
+    config: dict[str, Any] = {}
+    """Options of the model; its card has the schema."""
+
+
+class GeoEmbeddingRequest(_Request):
+    """A place (or several) and a time window in; a vector or a grid of vectors per place out."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "mosaiks",
+                    "spatial": {
+                        "type": "PointBuffer",
+                        "lon": 34.066,
+                        "lat": -3.401,
+                        "buffer_m": 1000,
+                    },
+                    "temporal": {"mode": "range", "start": "2023-06-01", "end": "2023-07-01"},
+                    "output": {"mode": "pooled", "pooling": "mean"},
+                }
+            ]
+        }
+    )
+
+    model: Annotated[str, Field(examples=["mosaiks"])]
+    """Id or alias of a served model that reads satellite imagery; see `GET /models`."""
+    spatial: Spatial | None = None
+    """The place. Exactly one of `spatial` and `spatials` is given."""
+    spatials: Annotated[list[Spatial], Field(min_length=1)] | None = None
+    """Several places; the answer has one entry per place, in this order."""
+    temporal: Temporal | None = None
+    """The time window; may be left out only where the model's card has a default."""
+    sensor: SensorSpec | None = None
+    """Replaces the model's default sensor as a whole; not together with `fetch`."""
+    fetch: FetchSpec | None = None
+    """Changes single settings of the model's default sensor."""
+    config: Annotated[dict[str, Any], Field(alias="model_config")] = {}
+    """Options of the model; its card has the schema."""
+    modality: str | None = None
+    """Which imagery the model reads; null: the card's default."""
+    output: Output = OutputPooled()
+    """One vector for the place, or a georeferenced grid of vectors."""
+    backend: Backend = "auto"
+    """Where pixels come from; `auto` takes what the service is configured with."""
+    device: Device = "auto"
+    """Where the forward pass runs; refused where the runner cannot honour it."""
+    input_prep: InputPrep = InputPrepSpec()
+    """How a place larger than the model's input is brought to it."""
+    encoding: Encoding = "float"
+    """`float`: JSON numbers. `base64`: little-endian float32, row by row."""
+
+    @model_validator(mode="after")
+    def _one_way_to_name_places(self) -> GeoEmbeddingRequest:
+        if (self.spatial is None) == (self.spatials is None):
+            raise ValueError(
+                "exactly one of 'spatial' (one place) and 'spatials' (a list) is needed"
+            )
+        return self
+
+    @property
+    def places(self) -> list[Spatial]:
+        """The places asked for, one or several."""
+        return [self.spatial] if self.spatial is not None else list(self.spatials or [])
+
+
+class ErrorDetail(_Request):
+    """What went wrong."""
+
+    type: Annotated[str, Field(examples=["invalid_request"])]
+    """Word for programs."""
+    message: str
+    """Sentence for people: what was wrong, what is accepted."""
+    field: str | None
+    """Dotted path of the request field at fault."""
+    detail: Any
+    """Machine-readable extras."""
+
+
+class ErrorBody(_Request):
+    """Body of every failing answer."""
+
+    error: ErrorDetail
+
+
+class EmbeddingItem(_Request):
+    """One embedding of the answer."""
+
+    data: list[Any] | str
+    """The array: nested lists, or base64 of little-endian float32."""
+    shape: list[int]
+    """(D,) or (D, H, W)."""
+    dtype: Literal["float32"]
+    """Number format of `data`."""
+    meta: EmbeddingMeta
+    """How it came about."""
+
+
+class EmbeddingResponse(_Request):
+    """One entry per item, in the order of the request; an entry is an embedding or an error."""
+
+    model: str
+    """Id of the model that answered."""
+    dim: int
+    """Length D of the vectors."""
+    embeddings: list[EmbeddingItem | ErrorBody]
+    """One entry per picture or place."""

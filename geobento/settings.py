@@ -1,0 +1,83 @@
+"""The settings: one object, filled from ``GEOBENTO_*`` variables."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from geobento.errors import SettingsError
+
+
+class Settings(BaseSettings):
+    """What a deployer can set. Every field is the variable ``GEOBENTO_<NAME>``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GEOBENTO_", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
+
+    models: Annotated[tuple[str, ...], NoDecode] = ()
+    """Models to serve, separated by commas: ids, aliases or `id:version`. Empty: all in the
+    model store."""
+    url: str | None = None
+    """Server that `get_embedding` and the command line ask. Empty: they work in-process."""
+    home: Path = Path.home() / ".geobento"
+    """Folder for the demo archive and the service's own files."""
+    stac: str | None = None
+    """`catalog.json` of a static STAC catalog to fetch imagery from. Empty: the demo archive."""
+    max_body_mb: Annotated[float, Field(gt=0)] = 64
+    """Largest request body, mebibytes."""
+    max_items: Annotated[int, Field(gt=0)] = 256
+    """Most pictures or places in one request."""
+    max_image_megapixels: Annotated[float, Field(gt=0)] = 64
+    """Largest picture, millions of pixels."""
+    max_place_pixels: Annotated[int, Field(gt=0)] = 1_048_576
+    """Largest place, pixels of its grid."""
+    max_requests_in_flight: Annotated[int, Field(gt=0)] = 256
+    """More requests than this at a time are answered 503."""
+    request_timeout_s: Annotated[float, Field(gt=0)] = 60
+    """Longest time for a request, seconds."""
+    fetch_threads: Annotated[int, Field(gt=0)] = 8
+    """Places fetched at a time by one process."""
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("stac", "url", mode="after")
+    @classmethod
+    def _empty_is_unset(cls, value: str | None) -> str | None:
+        return value or None
+
+    @property
+    def demo_archive(self) -> Path:
+        """Where the demo archive lies."""
+        return self.home / "demo-archive"
+
+
+def load() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        SettingsError: A variable has an unusable value; the message names it.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [
+            f"GEOBENTO_{'_'.join(str(part) for part in e['loc'][:1]).upper()}: {e['msg']}"
+            for e in error.errors()
+        ]
+        raise SettingsError("; ".join(lines)) from None
+
+
+@lru_cache(maxsize=1)
+def get() -> Settings:
+    """The settings of this process, read once."""
+    return load()

@@ -1,0 +1,1 @@
+"""Where pixels come from: pixel grids, collections, sources, the demo archive."""

@@ -1,0 +1,50 @@
+"""The list of models: one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import import_module
+
+from geobento.errors import ModelNotFound
+from models.base import Model
+
+FAMILIES = {
+    "mosaiks": "models.mosaiks:Mosaiks",
+}
+"""Model id -> where its class is. Nothing is imported until it is asked for."""
+
+
+def family(name: str) -> type[Model]:
+    """The class of a model, by id or alias.
+
+    Raises:
+        ModelNotFound: No model of that name exists; the message lists those that do.
+    """
+    key = name.strip().lower()
+    if key in FAMILIES:
+        return _load(key)
+    for model_id in FAMILIES:
+        if key in _load(model_id).card.aliases:
+            return _load(model_id)
+    raise unknown(name, FAMILIES)
+
+
+def unknown(name: str, known: Iterable[str]) -> ModelNotFound:
+    """The error for a model that is not there, naming those that are."""
+    listed = ", ".join(sorted(known)) or "none"
+    return ModelNotFound(
+        f"there is no model {name!r}; available: {listed}",
+        field="model",
+        detail={"available": sorted(known)},
+    )
+
+
+def families() -> list[type[Model]]:
+    """All model classes, in the order of the catalog."""
+    return [_load(model_id) for model_id in FAMILIES]
+
+
+def _load(model_id: str) -> type[Model]:
+    module, _, name = FAMILIES[model_id].partition(":")
+    loaded: type[Model] = getattr(import_module(module), name)
+    return loaded

@@ -1,0 +1,79 @@
+"""Reading checkpoint files safely and strictly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is not of the layout that the model family expects."""
+
+
+def read(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a checkpoint file; no code of the file is ever run.
+
+    Args:
+        path: ``*.safetensors``, or a file of ``torch.save`` that holds a flat mapping of
+            names to tensors.
+
+    Raises:
+        CheckpointError: The file is neither, or is damaged.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path.name} cannot be read: {error}") from error
+    except Exception as error:
+        raise CheckpointError(
+            f"{path.name} is not a checkpoint of tensors alone ({type(error).__name__}); "
+            "accepted: safetensors, or torch.save of names to tensors"
+        ) from error
+    if not isinstance(loaded, Mapping) or not all(
+        isinstance(value, torch.Tensor) for value in loaded.values()
+    ):
+        raise CheckpointError(f"{path.name} does not hold a flat mapping of names to tensors")
+    return dict(loaded)
+
+
+def require_keys(present: Iterable[str], expected: Iterable[str], what: str) -> None:
+    """Check that exactly the expected keys are there.
+
+    Raises:
+        CheckpointError: Some are missing or some are too many; the message names them.
+    """
+    present, expected = set(present), set(expected)
+    if present == expected:
+        return
+    problems = []
+    if missing := sorted(expected - present):
+        problems.append(f"missing {', '.join(missing)}")
+    if surplus := sorted(present - expected):
+        problems.append(f"unexpected {', '.join(surplus)}")
+    raise CheckpointError(f"{what}: {'; '.join(problems)}")
+
+
+def require_shape(name: str, tensor: Any, shape: tuple[int | None, ...]) -> None:
+    """Check a tensor's shape; None stands for any length.
+
+    Raises:
+        CheckpointError: It differs.
+    """
+    actual = tuple(tensor.shape)
+    if len(actual) != len(shape) or any(
+        want is not None and want != got for want, got in zip(shape, actual, strict=True)
+    ):
+        wanted = "x".join("?" if side is None else str(side) for side in shape)
+        raise CheckpointError(f"{name} has shape {actual}, expected {wanted}")

@@ -1,0 +1,127 @@
+"""Running a model on a list of items: grouped, batched, one result or error per item."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from geobento.errors import GeoBentoError, InternalError
+from models import pooling
+from models.base import Encoded, Inputs, Model
+from models.pooling import Pooling
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger("geobento.models")
+
+
+class EncodeItem(BaseModel):
+    """Prepared inputs of one sample and what is wanted of them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    inputs: dict[str, Any]
+    """Arrays by input name, no batch axis."""
+    pooling: Pooling | None
+    """How to make one vector; None: the whole grid."""
+
+
+class EncodeResult(BaseModel):
+    """What became of one item."""
+
+    model_config = ConfigDict(frozen=True)
+
+    data: Any = None
+    """float32 array (D,) or (D, h, w)."""
+    margin: float = 0.0
+    """Input pixels at every side that the grid does not cover."""
+    error: dict[str, Any] | None = None
+    """Body of the error, where the item failed."""
+
+
+class LoadedModel:
+    """A model with its weights on a device.
+
+    Args:
+        model: The model.
+        network: Its network, weights filled.
+        device: Name of the torch device.
+    """
+
+    precision = "float32"
+
+    def __init__(self, model: Model, network: torch.nn.Module, device: str = "cpu") -> None:
+        self.model = model
+        self.device = device
+        self._network = network.eval().to(device)
+
+    def warm_up(self) -> None:
+        """One forward per modality; raises what a request would run into."""
+        for modality in self.model.modalities():
+            inputs = self.model.prepare(self.model.example(modality))
+            result = self.run([EncodeItem(inputs=inputs, pooling="mean")])[0]
+            if result.error is not None:
+                raise RuntimeError(f"warm-up of {self.model.card.id} {modality}: {result.error}")
+
+    def run(self, items: Sequence[EncodeItem]) -> list[EncodeResult]:
+        """Results in the order of the items; an item that fails does not fail the others."""
+        results: dict[int, EncodeResult] = {}
+        for positions in self._batches(items):
+            batch = [items[position] for position in positions]
+            for position, result in zip(positions, self._run_batch(batch), strict=True):
+                results[position] = result
+        return [results[position] for position in range(len(items))]
+
+    def encode(self, batch: Sequence[Inputs]) -> Encoded:
+        """One forward for inputs that share a batch key."""
+        import torch
+
+        with torch.inference_mode():
+            stacked = {
+                name: torch.from_numpy(np.stack([inputs[name] for inputs in batch])).to(self.device)
+                for name in batch[0]
+            }
+            return self.model.encode(self._network, stacked)
+
+    def _batches(self, items: Sequence[EncodeItem]) -> Iterator[list[int]]:
+        groups: dict[Hashable, list[int]] = defaultdict(list)
+        for position, item in enumerate(items):
+            groups[self.model.batch_key(item.inputs)].append(position)
+        size = self.model.card.max_batch_size
+        for positions in groups.values():
+            for start in range(0, len(positions), size):
+                yield positions[start : start + size]
+
+    def _run_batch(self, items: Sequence[EncodeItem]) -> list[EncodeResult]:
+        try:
+            encoded = self.encode([item.inputs for item in items])
+            return _results(encoded, items)
+        except Exception as error:
+            if len(items) > 1:
+                return [result for item in items for result in self._run_batch([item])]
+            if not isinstance(error, GeoBentoError):
+                logger.exception("forward of %s failed", self.model.card.id)
+                error = InternalError("the model failed on this input; the service log has more")
+            return [EncodeResult(error=error.body())]
+
+
+def _results(encoded: Encoded, items: Sequence[EncodeItem]) -> list[EncodeResult]:
+    computed: dict[Pooling | None, np.ndarray[Any, np.dtype[np.float32]]] = {}
+    for wanted in {item.pooling for item in items}:
+        tensor = pooling.grid(encoded) if wanted is None else pooling.pooled(encoded, wanted)
+        computed[wanted] = tensor.cpu().numpy()
+    results = []
+    for row, item in enumerate(items):
+        data = np.ascontiguousarray(computed[item.pooling][row])
+        if np.isfinite(data).all():
+            results.append(EncodeResult(data=data, margin=encoded.margin))
+        else:
+            error = InternalError("the model answered with values that are not finite")
+            results.append(EncodeResult(error=error.body()))
+    return results

@@ -1,0 +1,34 @@
+"""From the tokens of a network to a vector or a grid, the same for every model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+    from models.base import Encoded
+
+Pooling = Literal["mean", "max"]
+
+
+def grid_tokens(encoded: Encoded) -> torch.Tensor:
+    """Grid tokens (B, h * w, D), without those before them."""
+    return encoded.tokens[:, encoded.prefix :]
+
+
+def pooled(encoded: Encoded, pooling: Pooling) -> torch.Tensor:
+    """Vectors (B, D): the mean over the area that the tokens cover, or their maximum."""
+    tokens = grid_tokens(encoded).float()
+    if pooling == "max":
+        return tokens.amax(dim=1)
+    if encoded.weights is None:
+        return tokens.mean(dim=1)
+    return (tokens * encoded.weights[None, :, None]).sum(dim=1)
+
+
+def grid(encoded: Encoded) -> torch.Tensor:
+    """Grids (B, D, h, w), first row north."""
+    tokens = grid_tokens(encoded).float()
+    height, width = encoded.grid_shape
+    return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, height, width)

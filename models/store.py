@@ -1,0 +1,229 @@
+"""The BentoML model store: weights with everything that says what they are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bentoml
+import orjson
+import torch
+from bentoml.exceptions import BentoMLException
+from bentoml.exceptions import NotFound as TagNotFound
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from geobento.cards import ServedModel
+from geobento.errors import ModelStoreError
+from models.base import Config, Model, Tensors
+from models.catalog import family
+from models.execute import LoadedModel
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+LABEL = "geobento"
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A model as it lies in the store.
+
+    Attributes:
+        tag: ``name:version``; the version is a digest of weights and configuration.
+        path: Its folder.
+        config: Architecture record.
+        metadata: model, variant, weights (``seeded``, ``imported`` or ``dummy``), source,
+            revision, sha256, licence, preprocessing (digest).
+    """
+
+    tag: str
+    path: Path
+    config: Config
+    metadata: Mapping[str, Any]
+
+    def model(self) -> Model:
+        """The model without its weights: enough to describe it and to prepare inputs."""
+        return family(self.metadata["model"])(self.config)
+
+    def served(self) -> ServedModel:
+        """What the service tells about it."""
+        model = self.model()
+        return ServedModel(
+            tag=self.tag,
+            variant=self.metadata["variant"],
+            dim=model.dim,
+            weights=self.metadata["weights"],
+            sha256=self.metadata["sha256"],
+            preprocessing=self.metadata["preprocessing"],
+            card=model.card,
+        )
+
+    def load(self, device: str = "cpu") -> LoadedModel:
+        """The model with its weights.
+
+        Raises:
+            ModelStoreError: The weights are not those that were saved, do not fit the network,
+                or were saved under another preprocessing than this version has.
+        """
+        file = self.path / WEIGHTS
+        found = _sha256(file)
+        if found != self.metadata["sha256"]:
+            raise ModelStoreError(
+                f"the weights of {self.tag} are damaged: sha256 is {found}, was "
+                f"{self.metadata['sha256']} when saved; remove and import the model again"
+            )
+        model = self.model()
+        if model.card.preprocessing_digest() != self.metadata["preprocessing"]:
+            raise ModelStoreError(
+                f"{self.tag} was saved under another preprocessing than this version of GeoBento "
+                f"has; run: geobento models import {model.card.id}"
+            )
+        network = model.network()
+        try:
+            network.load_state_dict(load_file(file), strict=True)
+        except (RuntimeError, SafetensorError) as error:
+            raise ModelStoreError(f"the weights of {self.tag} do not fit: {error}") from error
+        return LoadedModel(model, network, device)
+
+
+def save(
+    cls: type[Model],
+    config: Config,
+    tensors: Tensors,
+    *,
+    variant: str,
+    weights: str,
+    source: str,
+    revision: str | None,
+) -> StoredModel:
+    """Put a model into the store, whole or not at all; saving the same twice is one entry.
+
+    Args:
+        cls: Its family.
+        config: Architecture record.
+        tensors: Weights under the names of the network.
+        variant: Variant of the card.
+        weights: ``seeded``, ``imported`` or ``dummy``.
+        source: Where the weights came from.
+        revision: Version of the source, if it has one.
+    """
+    with torch.device("meta"):
+        expected = cls(config).network().state_dict()
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    wanted = {name: tuple(tensor.shape) for name, tensor in expected.items()}
+    if shapes != wanted:
+        wrong = sorted(set(shapes.items()) ^ set(wanted.items()))
+        raise ModelStoreError(f"the weights do not fit the network of {cls.card.id}: {wrong[:6]}")
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    record = orjson.dumps(config, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
+    version = _version(contiguous, record, variant, weights, cls.card.preprocessing_digest())
+    tag = f"{cls.card.id}:{version}"
+    if (present := _stored(tag)) is not None:
+        return present
+    with bentoml.models.create(tag, labels={LABEL: cls.card.id}) as created:
+        folder = Path(created.path)
+        save_file(contiguous, folder / WEIGHTS)
+        (folder / CONFIG).write_bytes(record)
+        created.info.metadata.update(
+            model=cls.card.id,
+            variant=variant,
+            weights=weights,
+            source=source,
+            revision=revision or "",
+            sha256=_sha256(folder / WEIGHTS),
+            licence=cls.card.weights.licence,
+            preprocessing=cls.card.preprocessing_digest(),
+        )
+    stored = _stored(tag)
+    assert stored is not None
+    return stored
+
+
+def stored_models() -> list[StoredModel]:
+    """All models of this project in the store, newest first within a name."""
+    found = [entry for entry in bentoml.models.list() if LABEL in entry.info.labels]
+    found.sort(key=lambda entry: entry.info.creation_time, reverse=True)
+    found.sort(key=lambda entry: str(entry.tag.name))
+    return [opened(entry) for entry in found]
+
+
+def find(name: str) -> StoredModel:
+    """The newest stored model of an id or alias, or the one of ``id:version``.
+
+    Raises:
+        ModelNotFound: The catalog has no such model.
+        ModelStoreError: The catalog has it, the store does not.
+    """
+    model_id, _, version = name.partition(":")
+    model_id = family(model_id).card.id
+    for stored in stored_models():
+        stored_name, _, stored_version = stored.tag.partition(":")
+        if stored_name == model_id and version in ("", "latest", stored_version):
+            return stored
+    raise ModelStoreError(
+        f"the model store does not hold {name!r}; run: geobento models import {model_id}"
+    )
+
+
+def choose(names: tuple[str, ...]) -> list[StoredModel]:
+    """The models to serve: those named, or the newest of every name in the store."""
+    if names:
+        chosen = {stored.tag: stored for stored in map(find, names)}
+    else:
+        newest: dict[str, StoredModel] = {}
+        for stored in stored_models():
+            newest.setdefault(stored.tag.partition(":")[0], stored)
+        chosen = {stored.tag: stored for stored in newest.values()}
+    by_id = {stored.metadata["model"] for stored in chosen.values()}
+    if len(by_id) < len(chosen):
+        raise ModelStoreError(f"one version per model can be served, got {', '.join(chosen)}")
+    return list(chosen.values())
+
+
+def remove(name: str) -> str:
+    """Delete a model from the store; returns its tag."""
+    stored = find(name)
+    bentoml.models.delete(stored.tag)
+    return stored.tag
+
+
+def _stored(tag: str) -> StoredModel | None:
+    try:
+        return opened(bentoml.models.get(tag))
+    except TagNotFound:
+        return None
+
+
+def opened(entry: bentoml.Model) -> StoredModel:
+    """An entry of the BentoML model store as one of ours.
+
+    Raises:
+        ModelStoreError: It is damaged.
+    """
+    folder = Path(entry.path)
+    try:
+        config = orjson.loads((folder / CONFIG).read_bytes())
+    except (OSError, orjson.JSONDecodeError, BentoMLException) as error:
+        raise ModelStoreError(f"{entry.tag} in the model store is damaged: {error}") from error
+    return StoredModel(str(entry.tag), folder, config, dict(entry.info.metadata))
+
+
+def _version(tensors: Tensors, record: bytes, *parts: str) -> str:
+    digest = hashlib.sha256(record)
+    for part in parts:
+        digest.update(part.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _sha256(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelStoreError(f"{file.name} is missing from the model store") from error

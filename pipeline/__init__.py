@@ -1,0 +1,1 @@
+"""A request's way: resolve, fetch, prepare, encode, answer."""

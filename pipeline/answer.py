@@ -1,0 +1,104 @@
+"""From what a runner gives back to an embedding with its metadata."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geobento.cards import ServedModel
+from geobento.embedding import Embedding, EmbeddingMeta, GridMeta, ImageryMeta, SceneMeta
+from geobento.errors import GeoBentoError, InternalError, from_body
+from geobento.sample import PixelGrid, Sample
+from imagery.source import ImageQuery
+from models.execute import EncodeResult
+from models.pooling import Pooling
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an answer tells besides its numbers.
+
+    Attributes:
+        served: The model.
+        modality: What it read.
+        pooling: How the vector comes about; None: a grid.
+        normalize: Whether to scale to unit length.
+        precision: Number format of the forward pass.
+        query: What was fetched; None for a picture.
+        sample: The imagery without its pixels; None for a picture.
+    """
+
+    served: ServedModel
+    modality: str
+    pooling: Pooling | None
+    normalize: bool
+    precision: str
+    query: ImageQuery | None = None
+    sample: Sample | None = None
+
+
+def embedding(result: EncodeResult, context: Context) -> Embedding | GeoBentoError:
+    """The answer for one item."""
+    if result.error is not None:
+        return from_body({"error": result.error["error"]})
+    data = np.asarray(result.data, dtype=np.float32)
+    if context.normalize:
+        length = float(np.linalg.norm(data))
+        if length == 0:
+            return InternalError("the vector is zero and cannot be scaled to unit length")
+        data = data / np.float32(length)
+    return Embedding(data, _meta(data, result.margin, context))
+
+
+def _meta(data: NDArray[np.float32], margin: float, context: Context) -> EmbeddingMeta:
+    served = context.served
+    cells = None
+    if context.pooling is None and context.query is not None:
+        height, width = data.shape[-2:]
+        cells = grid_meta(context.query.grid.cells(height, width, margin))
+    return EmbeddingMeta(
+        model=served.card.id,
+        tag=served.tag,
+        variant=served.variant,
+        weights=served.weights,
+        modality=context.modality,
+        pooling=context.pooling or "grid",
+        normalized=context.normalize,
+        precision=context.precision,
+        preprocessing=served.preprocessing,
+        grid=cells,
+        imagery=_imagery(context),
+    )
+
+
+def _imagery(context: Context) -> ImageryMeta | None:
+    query, sample = context.query, context.sample
+    if query is None or sample is None or sample.provenance is None:
+        return None
+    origin = sample.provenance
+    return ImageryMeta(
+        backend=origin.backend,
+        source=origin.source,
+        notice=origin.notice,
+        sensor=query.sensor,
+        start=_text(query.start),
+        end=_text(query.end),
+        scenes=[
+            SceneMeta(id=scene.id, time=_text(scene.time), cloud_pct=scene.cloud_pct)
+            for scene in origin.scenes
+        ],
+        valid_fraction=1.0 if sample.valid is None else round(float(sample.valid.mean()), 6),
+        grid=grid_meta(query.grid),
+    )
+
+
+def grid_meta(grid: PixelGrid) -> GridMeta:
+    """A pixel grid as it stands in an answer."""
+    return GridMeta(crs=grid.crs, transform=grid.transform, height=grid.height, width=grid.width)
+
+
+def _text(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")

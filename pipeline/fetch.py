@@ -1,0 +1,97 @@
+"""The fetch layer: one per process, bounds how much is fetched at a time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from threading import Lock
+
+from geobento.errors import GeoBentoError, InvalidRequest, SourceError
+from geobento.sample import Sample
+from geobento.settings import Settings
+from imagery.source import ImageQuery, Source
+
+logger = logging.getLogger("geobento.fetch")
+
+Opener = Callable[[], Source]
+
+
+class FetchLayer:
+    """Sources by their backend word, opened when first needed.
+
+    Args:
+        openers: How to open each source that is configured, the preferred one first.
+        threads: Places fetched at a time.
+    """
+
+    def __init__(self, openers: Mapping[str, Opener], threads: int) -> None:
+        self._openers = dict(openers)
+        self._threads = threads
+        self._sources: dict[str, Source] = {}
+        self._lock = Lock()
+
+    @classmethod
+    def configured(cls, settings: Settings) -> FetchLayer:
+        """The sources that the settings name; the demo archive is always there."""
+        openers: dict[str, Opener] = {}
+        if settings.stac is not None:
+            openers["stac"] = lambda: _open_stac(settings)
+        openers["demo"] = lambda: _open_demo(settings)
+        return cls(openers, settings.fetch_threads)
+
+    def fetch_all(self, queries: Sequence[tuple[str, ImageQuery]]) -> list[Sample | GeoBentoError]:
+        """Samples or errors, in the order of the (backend, query) pairs."""
+        if len(queries) == 1:
+            return [self._fetch(*queries[0])]
+        return list(self._pool.map(lambda pair: self._fetch(*pair), queries))
+
+    def source(self, backend: str) -> Source:
+        """The source of a backend word; ``auto`` is the preferred one.
+
+        Raises:
+            InvalidRequest: No such source is configured.
+            SourceError: It cannot be opened.
+        """
+        name = next(iter(self._openers)) if backend == "auto" else backend
+        if name not in self._openers:
+            raise InvalidRequest(
+                f"backend {backend!r} is not configured here; "
+                f"accepted: {', '.join(['auto', *self._openers])}",
+                field="backend",
+            )
+        with self._lock:
+            if name not in self._sources:
+                self._sources[name] = self._openers[name]()
+            return self._sources[name]
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._threads, thread_name_prefix="fetch")
+
+    def _fetch(self, backend: str, query: ImageQuery) -> Sample | GeoBentoError:
+        try:
+            return self.source(backend).fetch(query)
+        except GeoBentoError as error:
+            return error
+        except Exception:
+            logger.exception("fetching %s failed", query.sensor.collection)
+            return SourceError(f"the source {backend!r} failed; the service log has more")
+
+
+def _open_stac(settings: Settings) -> Source:
+    from imagery.stac import StacSource
+    from imagery.static_catalog import StaticCatalog
+
+    assert settings.stac is not None
+    return StacSource(StaticCatalog(settings.stac))
+
+
+def _open_demo(settings: Settings) -> Source:
+    from imagery.demo import DEMO_NOTICE, ensure_demo_archive
+    from imagery.stac import StacSource
+    from imagery.static_catalog import StaticCatalog
+
+    catalog = ensure_demo_archive(settings.demo_archive)
+    return StacSource(StaticCatalog(catalog), backend="demo", notice=DEMO_NOTICE)

@@ -1,0 +1,51 @@
+"""The whole way in one process: models opened here instead of behind a server."""
+
+from __future__ import annotations
+
+from threading import Lock
+
+from geobento.cards import ServedModel
+from geobento.embedding import Embedding
+from geobento.errors import GeoBentoError
+from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
+from geobento.settings import Settings
+from models import store
+from models.execute import EncodeItem, EncodeResult, LoadedModel
+from pipeline.engine import Engine
+from pipeline.registry import OpenModel, Registry
+
+
+class LocalEngine:
+    """Answers requests in-process, from the models in the model store.
+
+    Args:
+        settings: Limits, sources and which models.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        chosen = store.choose(settings.models)
+        self._stored = {entry.metadata["model"]: entry for entry in chosen}
+        self._loaded: dict[str, LoadedModel] = {}
+        self._lock = Lock()
+        registry = Registry(OpenModel(entry.model(), entry.served()) for entry in chosen)
+        self._engine = Engine(registry, settings)
+
+    def list_models(self) -> list[ServedModel]:
+        """What can be asked for."""
+        return self._engine.registry.served()
+
+    def image_embedding(self, request: ImageEmbeddingRequest) -> list[Embedding | GeoBentoError]:
+        """One answer per picture, in order."""
+        job = self._engine.image_job(request)
+        return job.answers(self._encode(job.model, job.items))
+
+    def geo_embedding(self, request: GeoEmbeddingRequest) -> list[Embedding | GeoBentoError]:
+        """One answer per place, in order."""
+        job = self._engine.geo_job(request)
+        return job.answers(self._encode(job.model, job.items))
+
+    def _encode(self, model_id: str, items: list[EncodeItem]) -> list[EncodeResult]:
+        with self._lock:
+            if model_id not in self._loaded:
+                self._loaded[model_id] = self._stored[model_id].load()
+            return self._loaded[model_id].run(items)

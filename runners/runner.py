@@ -1,0 +1,64 @@
+"""A model behind BentoML's adaptive batching: one service, one process, one network."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import bentoml
+from bentoml.models import BentoModel
+
+from models.execute import EncodeItem, EncodeResult
+from models.store import StoredModel, opened
+
+logger = logging.getLogger("geobento.runner")
+
+NEVER = 1_000_000_000
+"""Calls, and seconds, after which BentoML's client would close a connection pool that other
+calls are still using. With its defaults (100 calls, 300 s) concurrent requests fail."""
+
+
+def runner_name(model_id: str) -> str:
+    """Name of the runner of a model, in metrics, logs and as attribute of the front service."""
+    return f"runner_{model_id}"
+
+
+def make_runner(stored: StoredModel, *, timeout_s: float) -> bentoml.Service[Any]:
+    """The runner service of a stored model.
+
+    It says ready only after it has checked the weights' digest and answered a warm-up forward
+    for every modality. It never raises for an item: a result holds data or an error.
+
+    Args:
+        stored: The model.
+        timeout_s: Longest time that an item may wait and be worked on.
+    """
+
+    class Runner:
+        __doc__ = f"Runner of {stored.tag}."
+
+        weights = BentoModel(stored.tag)
+
+        def __init__(self) -> None:
+            self._loaded = opened(self.weights).load()
+            self._loaded.warm_up()
+            logger.info("%s is warm", stored.tag)
+
+        @bentoml.api(  # type: ignore[untyped-decorator]
+            batchable=True,
+            max_batch_size=max(2, stored.model().card.max_batch_size),
+            max_latency_ms=int(timeout_s * 1000),
+        )
+        def encode(self, items: list[EncodeItem]) -> list[EncodeResult]:
+            """One result per item, in order."""
+            return self._loaded.run(items)
+
+    service = bentoml.service(
+        name=runner_name(stored.metadata["model"]),
+        workers=1,
+        traffic={"timeout": timeout_s},
+        runner_connection={"max_requests": NEVER, "max_age": float(NEVER)},
+        logging={"access": {"enabled": False}},
+    )
+    made: bentoml.Service[Any] = service(Runner)
+    return made
