@@ -50,7 +50,7 @@ bento: $(VENV)/.installed
 	$(BIN)/bentoml build
 
 readme: $(VENV)/.developing
-	$(BIN)/python -m docs.generate
+	$(BIN)/python docs/generate.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info

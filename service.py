@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 import bentoml
 from _bentoml_sdk.io_models import IOMixin
+from pydantic import ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -38,11 +39,15 @@ ABOUT = """Pictures and places into vectors.
 `POST /image_embedding` takes pictures, `POST /geo_embedding` a place and a time window for which
 the service fetches satellite imagery. `GET /models` says what is served."""
 
+# BentoML writes an OpenAPI document of its own when it builds, and fails on `examples`.
+WITHOUT_EXAMPLES = ConfigDict(json_schema_extra={})
+
 
 class ImageBody(IOMixin, ImageEmbeddingRequest):
     """Body of `/image_embedding`: JSON or multipart."""
 
     __root_input__ = True
+    model_config = WITHOUT_EXAMPLES
 
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> Any:
@@ -54,6 +59,7 @@ class GeoBody(IOMixin, GeoEmbeddingRequest):
     """Body of `/geo_embedding`: JSON."""
 
     __root_input__ = True
+    model_config = WITHOUT_EXAMPLES
 
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> Any:
@@ -132,7 +138,7 @@ svc.mount_asgi_app(
     routes.app(
         models=REGISTRY.served,
         find=lambda name: REGISTRY.find(name).served,
-        document=lambda: openapi.document(svc.openapi_spec.asdict(), ABOUT, __version__),
+        document=lambda: openapi.document(ABOUT, __version__),
     ),
     path="/",
     name="geobento",

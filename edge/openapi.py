@@ -1,4 +1,4 @@
-"""The OpenAPI document: BentoML's own for the probes, written from our types for the rest."""
+"""The OpenAPI document, written from the types of the contract."""
 
 from __future__ import annotations
 
@@ -41,22 +41,16 @@ _BOTH: tuple[type[GeoBentoError], ...] = (
 )
 
 
-def document(base: dict[str, Any], description: str, version: str) -> dict[str, Any]:
+def document(description: str, version: str) -> dict[str, Any]:
     """The document of the service.
 
     Args:
-        base: What BentoML generates; its probes and metrics are kept.
         description: Markdown for the top of the page.
         version: Version of the API.
     """
     schemas = _schemas()
-    infrastructure = {
-        path: item
-        for path, item in base["paths"].items()
-        if path in ("/livez", "/readyz", "/healthz", "/metrics")
-    }
     return {
-        "openapi": "3.0.3",
+        "openapi": "3.1.0",
         "info": {
             "title": "GeoBento",
             "description": description,
@@ -74,7 +68,11 @@ def document(base: dict[str, Any], description: str, version: str) -> dict[str, 
             "/geo_embedding": {"post": _geo_operation()},
             "/models": {"get": _get("list_models", "The models that are served", ModelList)},
             "/models/{model_id}": {"get": _describe_operation()},
-            **{path: _retagged(item) for path, item in infrastructure.items()},
+            "/livez": {"get": _probe("livez", "Whether the process is alive")},
+            "/readyz": {
+                "get": _probe("readyz", "Whether every model has answered its warm-up", Overloaded)
+            },
+            "/metrics": {"get": _probe("metrics", "Metrics in the format of Prometheus")},
         },
         "components": {"schemas": schemas},
     }
@@ -90,37 +88,7 @@ def _schemas() -> dict[str, Any]:
         [(cls, "validation") for cls in (ImageEmbeddingRequest, GeoEmbeddingRequest)],
         ref_template=REF,
     )
-    found: dict[str, Any] = {**written["$defs"], **taken["$defs"]}
-    return {name: _for_openapi_3_0(schema) for name, schema in found.items()}
-
-
-def _for_openapi_3_0(schema: Any) -> Any:
-    """JSON Schema 2020-12 as the dialect of OpenAPI 3.0: null, constants, examples, tuples."""
-    if isinstance(schema, list):
-        return [_for_openapi_3_0(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    converted = {key: _for_openapi_3_0(value) for key, value in schema.items()}
-    if isinstance(options := converted.get("anyOf"), list):
-        real = [option for option in options if option != {"type": "null"}]
-        if len(real) < len(options):
-            converted.pop("anyOf")
-            converted["nullable"] = True
-            if len(real) == 1 and "$ref" not in real[0]:
-                converted = {**real[0], **converted}
-            else:
-                converted["allOf" if len(real) == 1 else "anyOf"] = real
-    if isinstance(converted.get("const"), str):
-        converted["enum"] = [converted.pop("const")]
-    if isinstance(examples := converted.get("examples"), list) and examples:
-        converted.pop("examples")
-        converted["example"] = examples[0]
-    if "prefixItems" in converted:
-        parts = converted.pop("prefixItems")
-        converted["items"] = parts[0]
-    if "$ref" in converted and len(converted) > 1:
-        converted = {"allOf": [{"$ref": converted.pop("$ref")}], **converted}
-    return converted
+    return {**written["$defs"], **taken["$defs"]}
 
 
 def _image_operation(schemas: dict[str, Any]) -> dict[str, Any]:
@@ -218,10 +186,11 @@ def _ref(cls: type[BaseModel]) -> dict[str, str]:
     return {"$ref": REF.format(model=cls.__name__)}
 
 
-def _retagged(item: dict[str, Any]) -> dict[str, Any]:
+def _probe(name: str, summary: str, *errors: type[GeoBentoError]) -> dict[str, Any]:
+    text = {"text/plain": {"schema": {"type": "string"}}}
     return {
-        verb: {**operation, "tags": ["Infrastructure"]}
-        if isinstance(operation, dict)
-        else operation
-        for verb, operation in item.items()
+        "operationId": name,
+        "summary": summary,
+        "tags": ["Infrastructure"],
+        "responses": {"200": {"description": summary, "content": text}, **_failures(*errors)},
     }

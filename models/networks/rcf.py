@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-STRIP = 64
-"""Rows of the filtered map held in memory at a time."""
+STRIP = 8
+"""Rows of the filtered map worked on at a time: few enough to stay in the processor's cache."""
 
 
 class FilterBank(nn.Module):
@@ -45,14 +45,16 @@ class FilterBank(nn.Module):
         kernel = self.weight.shape[-1]
         filters = self.weight.shape[0]
         grid = image.new_zeros(2 * filters, rows.shape[0], columns.shape[0])
+        shift = (self.bias_positive + self.bias_negative)[:, None, None]
         for top in range(0, rows.shape[1], STRIP):
             part = rows[:, top : top + STRIP]
             strip = image[:, top : top + part.shape[1] + kernel - 1]
-            response = functional.conv2d(strip[None], self.weight)[0]
-            positive = torch.relu(response + self.bias_positive[:, None, None])
-            grid[:filters] += part @ (positive @ columns.T)
-            negative = torch.relu(-response + self.bias_negative[:, None, None])
-            grid[filters:] += part @ (negative @ columns.T)
+            response = functional.conv2d(strip[None], self.weight, self.bias_positive)[0]
+            # relu(shift - r) = shift - min(r, shift), and averages of a constant are itself.
+            below = torch.minimum(response, shift)
+            grid[:filters] += part @ (response.relu_() @ columns.T)
+            grid[filters:] -= part @ (below @ columns.T)
+        grid[filters:] += shift
         return grid
 
 
