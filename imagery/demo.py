@@ -1,0 +1,284 @@
+"""The demo archive: a static STAC catalog of COGs with invented landscapes.
+
+It is what the service fetches from where no source is configured, so that everything can be
+tried with nothing to download.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pystac
+from numpy.typing import NDArray
+from pyproj import Transformer
+
+from geobento.sample import PixelGrid
+from imagery.collections import COLLECTIONS
+from imagery.grid import lonlat_bounds, utm_crs
+from imagery.landscape import BANDS, Landscape, cloud_share, true_colour
+
+DEMO_VERSION = "1"
+DEMO_NOTICE = (
+    "synthetic imagery: the landscape is invented, there is nothing of this kind on the ground"
+)
+SIZE = 256
+SCALE_M = 10.0
+YEAR = 2023
+CLOUDY = (0.05, 0.45, 0.02, 0.6, 0.08, 0.0, 0.04, 0.35, 0.0, 0.7, 0.06, 0.5)
+"""Shares of the twelve Sentinel-2 scenes of a place under clouds, about."""
+
+S2_ASSETS = {band: COLLECTIONS["COPERNICUS/S2_SR_HARMONIZED"].bands[band][0] for band in BANDS}
+
+
+@dataclass(frozen=True)
+class Place:
+    """One landscape of the archive."""
+
+    name: str
+    lon: float
+    lat: float
+    landscape: Landscape
+    sky: int = 0
+    """Which of `CLOUDY` is January's."""
+
+
+PLACES = (
+    Place("savanna", 34.066, -3.401, Landscape(7, SIZE, 3.5, 1180, 60), sky=9),
+    Place("midlatitude", 11.03, 48.01, Landscape(23, SIZE, 6.5, 560, 90)),
+)
+
+Progress = Callable[[int, int], None]
+
+
+def ensure_demo_archive(directory: Path) -> Path:
+    """`catalog.json` of the demo archive in a folder, written if it is not there."""
+    return write_demo_archive(directory)
+
+
+def write_demo_archive(directory: Path, *, progress: Progress | None = None) -> Path:
+    """Write the demo archive, whole or not at all.
+
+    An archive of the same version is left as it is, an older one is replaced. Several processes
+    may do this at once.
+
+    Args:
+        directory: Where; a folder that does not exist, is empty, or holds a demo archive.
+        progress: Called with scenes done and scenes in all.
+
+    Returns:
+        Its `catalog.json`.
+
+    Raises:
+        FileExistsError: The folder holds something else.
+    """
+    catalog = directory / "catalog.json"
+    found = _version(catalog)
+    if found == DEMO_VERSION:
+        return catalog
+    if found is None and directory.exists() and any(directory.iterdir()):
+        raise FileExistsError(f"{directory} is not empty and holds no demo archive")
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    try:
+        partial.chmod(0o755)
+        _write(partial, progress)
+        _put(partial, directory)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return catalog
+
+
+def _put(partial: Path, directory: Path) -> None:
+    """Move a finished archive to its place; if another process was first, its copy stays."""
+    try:
+        os.rename(partial, directory)
+    except OSError:
+        if _version(directory / "catalog.json") == DEMO_VERSION:
+            return
+        old = Path(tempfile.mkdtemp(prefix=f".{directory.name}-old-", dir=directory.parent))
+        os.rename(directory, old / "archive")
+        os.rename(partial, directory)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _version(catalog: Path) -> str | None:
+    try:
+        record = json.loads(catalog.read_text())
+    except (OSError, json.JSONDecodeError):
+        return None
+    return str(record.get("geobento:demo_version", "")) or None
+
+
+def _write(root: Path, progress: Progress | None) -> None:
+    catalog = pystac.Catalog(
+        id="geobento-demo",
+        description=(
+            f"Demo archive of GeoBento, {DEMO_NOTICE}. Two places, monthly Sentinel-2 L2A and "
+            f"Sentinel-1 RTC over {YEAR}, and elevation."
+        ),
+        extra_fields={"geobento:demo_version": DEMO_VERSION, "geobento:synthetic": True},
+    )
+    children = {name: _collection(name) for name in _TITLES}
+    catalog.add_children(children.values())
+    jobs = [job for place in PLACES for job in _scenes(place)]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for done, item in enumerate(pool.map(lambda job: job(root), jobs), start=1):
+            children[str(item.collection_id)].add_item(item)
+            if progress is not None:
+                progress(done, len(jobs))
+    catalog.normalize_hrefs(str(root))
+    for child in children.values():
+        child.update_extent_from_items()
+    for item in catalog.get_items(recursive=True):
+        item.make_asset_hrefs_relative()
+    catalog.save(catalog_type=pystac.CatalogType.SELF_CONTAINED)
+
+
+def _scenes(place: Place) -> Iterator[Callable[[Path], pystac.Item]]:
+    for month in range(1, 13):
+        yield lambda root, month=month: _sentinel_2(root, place, month)
+        yield lambda root, month=month: _sentinel_1(root, place, month)
+    yield lambda root: _elevation(root, place)
+
+
+def _sentinel_2(root: Path, place: Place, month: int) -> pystac.Item:
+    time = datetime(YEAR, month, 10 + month % 5, 10, 30, tzinfo=UTC)
+    numbers, classes = place.landscape.scene(month, CLOUDY[(month - 1 + place.sky) % 12])
+    item = _item(place, "sentinel-2-l2a", time)
+    item.properties |= {
+        "platform": "sentinel-2a",
+        "eo:cloud_cover": cloud_share(classes),
+        "s2:processing_baseline": "05.09",
+        "earthsearch:boa_offset_applied": True,
+    }
+    scaled = {"data_type": "uint16", "nodata": 0, "scale": 0.0001, "offset": 0}
+    for number, (band, key) in enumerate(S2_ASSETS.items()):
+        _asset(root, item, key, numbers[number], scaled, nodata=0, band=band)
+    _asset(root, item, "scl", classes, {"data_type": "uint8", "nodata": 0}, nodata=0)
+    _asset(root, item, "visual", true_colour(numbers), {"data_type": "uint8"}, role="visual")
+    return item
+
+
+def _sentinel_1(root: Path, place: Place, month: int) -> pystac.Item:
+    time = datetime(YEAR, month, 12 + month % 5, 16, 40, tzinfo=UTC)
+    item = _item(place, "sentinel-1-rtc", time)
+    item.properties |= {
+        "platform": "sentinel-1a",
+        "sar:instrument_mode": "IW",
+        "sar:polarizations": ["VV", "VH"],
+        "sat:orbit_state": "ascending",
+    }
+    power = place.landscape.backscatter(month)
+    for key, channel in zip(("vv", "vh"), power, strict=True):
+        _asset(root, item, key, channel, {"data_type": "float32", "nodata": -32768}, nodata=-32768)
+    return item
+
+
+def _elevation(root: Path, place: Place) -> pystac.Item:
+    item = _item(place, "cop-dem-glo-30", datetime(2021, 4, 22, tzinfo=UTC))
+    _asset(root, item, "data", place.landscape.elevation, {"data_type": "float32", "unit": "m"})
+    return item
+
+
+def pixel_grid(place: Place) -> PixelGrid:
+    """The pixels of a place: centred on it, corners at multiples of 10 m."""
+    crs = utm_crs(place.lon, place.lat)
+    x, y = Transformer.from_crs(4326, crs, always_xy=True).transform(place.lon, place.lat)
+    half = SIZE * SCALE_M / 2
+    left, top = round((x - half) / SCALE_M) * SCALE_M, round((y + half) / SCALE_M) * SCALE_M
+    return PixelGrid(crs, (SCALE_M, 0.0, left, 0.0, -SCALE_M, top), SIZE, SIZE)
+
+
+def _item(place: Place, collection: str, time: datetime) -> pystac.Item:
+    grid = pixel_grid(place)
+    west, south, east, north = (round(edge, 7) for edge in lonlat_bounds(grid))
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    return pystac.Item(
+        id=f"{collection}-{place.name}-{time:%Y%m%d}",
+        geometry={"type": "Polygon", "coordinates": [ring]},
+        bbox=[west, south, east, north],
+        datetime=time,
+        properties={
+            "proj:code": grid.crs,
+            "proj:shape": list(grid.shape),
+            "proj:transform": list(grid.transform),
+        },
+        collection=collection,
+        stac_extensions=["https://stac-extensions.github.io/projection/v2.0.0/schema.json"],
+    )
+
+
+def _asset(
+    root: Path,
+    item: pystac.Item,
+    key: str,
+    pixels: NDArray[Any],
+    raster: dict[str, Any],
+    *,
+    nodata: float | None = None,
+    band: str | None = None,
+    role: str = "data",
+) -> None:
+    file = root / "data" / str(item.collection_id) / item.id / f"{key}.tif"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _write_cog(file, pixels, item, nodata)
+    fields: dict[str, Any] = {"raster:bands": [raster]}
+    if band is not None:
+        fields["eo:bands"] = [{"name": band, "common_name": key}]
+    item.add_asset(
+        key,
+        pystac.Asset(str(file), media_type=pystac.MediaType.COG, roles=[role], extra_fields=fields),
+    )
+
+
+def _write_cog(file: Path, pixels: NDArray[Any], item: pystac.Item, nodata: float | None) -> None:
+    import rasterio
+    from affine import Affine
+
+    layers = pixels if pixels.ndim == 3 else pixels[None]
+    with rasterio.open(
+        file,
+        "w",
+        driver="COG",
+        width=SIZE,
+        height=SIZE,
+        count=len(layers),
+        dtype=layers.dtype.name,
+        crs=item.properties["proj:code"],
+        transform=Affine(*item.properties["proj:transform"]),
+        nodata=nodata,
+        compress="DEFLATE",
+        predictor="NO" if np.issubdtype(layers.dtype, np.floating) else "STANDARD",
+        blocksize=128,
+    ) as target:
+        target.write(layers)
+
+
+_TITLES = {
+    "sentinel-2-l2a": "Sentinel-2 L2A, synthetic",
+    "sentinel-1-rtc": "Sentinel-1 RTC, synthetic",
+    "cop-dem-glo-30": "Elevation, synthetic",
+}
+
+
+def _collection(name: str) -> pystac.Collection:
+    return pystac.Collection(
+        id=name,
+        title=_TITLES[name],
+        description=f"{_TITLES[name]}: {DEMO_NOTICE}.",
+        license="CC0-1.0",
+        extent=pystac.Extent(
+            pystac.SpatialExtent([[-180, -90, 180, 90]]),
+            pystac.TemporalExtent([[datetime(YEAR, 1, 1, tzinfo=UTC), None]]),
+        ),
+    )

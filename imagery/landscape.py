@@ -1,0 +1,299 @@
+"""Invented landscapes as a satellite would see them: land cover, seasons, clouds. Pure.
+
+Everything follows from a seed. Arrays are (rows, columns), first row north, 10 m pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+
+BANDS = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12")
+
+GREEN = (250, 320, 620, 380, 950, 2700, 3350, 3550, 3750, 3800, 1750, 850)
+STRAW = (480, 640, 950, 1300, 1650, 1950, 2150, 2350, 2550, 2650, 3000, 2200)
+SOIL = (650, 850, 1150, 1550, 1850, 2050, 2250, 2450, 2650, 2750, 3400, 2900)
+CANOPY = (200, 230, 430, 260, 660, 1950, 2450, 2650, 2800, 2850, 1250, 560)
+WATER = (520, 480, 430, 270, 210, 160, 140, 120, 110, 100, 60, 40)
+ROOF = (1150, 1350, 1550, 1800, 1950, 2050, 2100, 2200, 2250, 2300, 2550, 2350)
+ASPHALT = (800, 850, 920, 980, 1030, 1080, 1120, 1180, 1220, 1260, 1380, 1320)
+CLOUD = (8200, 8000, 7800, 7700, 7700, 7750, 7800, 7800, 7750, 7600, 4300, 3500)
+"""Surface reflectance x 10000 in the order of `BANDS`."""
+
+FIELD, FOREST, RIVER, TOWN, ROAD = range(5)
+
+BACKSCATTER_DB = {
+    FIELD: (-11.5, -18.0),
+    FOREST: (-8.0, -13.5),
+    RIVER: (-20.0, -27.0),
+    TOWN: (-3.5, -11.0),
+    ROAD: (-15.0, -22.0),
+}
+"""Gamma nought of VV and VH, before crops and speckle."""
+
+LOOKS = 5
+QUANTUM = 8
+"""Reflectance is rounded to multiples of this; the noise below would only fill the disk."""
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """A square of land.
+
+    Attributes:
+        seed: Everything follows from it.
+        size: Side, pixels.
+        peak_month: Month (1 to 12) in which the vegetation is greenest.
+        base_m: Height of the lowest ground, metres.
+        relief_m: Height of the hills above it, metres.
+    """
+
+    seed: int
+    size: int
+    peak_month: float
+    base_m: float
+    relief_m: float
+
+    @cached_property
+    def elevation(self) -> Floats:
+        """Metres above the geoid; the river lies in the valley."""
+        hills = fractal(self._random("relief"), self.size, 96)
+        valley = np.minimum(self._river_distance / 60, 1)
+        height = self.base_m + self.relief_m * hills * (0.3 + 0.7 * valley)
+        return np.round(height, 1).astype(np.float32)
+
+    @cached_property
+    def cover(self) -> Bytes:
+        """What every pixel is: FIELD, FOREST, RIVER, TOWN or ROAD."""
+        cover = np.full((self.size, self.size), FIELD, np.uint8)
+        cover[fractal(self._random("forest"), self.size, 64) > 0.58] = FOREST
+        rows, columns = _coordinates(self.size)
+        random = self._random("town")
+        centre = random.uniform(0.25, 0.75, 2) * self.size
+        ragged = fractal(random, self.size, 24) * 18
+        away = np.hypot(rows - centre[0], columns - centre[1])
+        cover[away + ragged < 36] = TOWN
+        for angle in random.uniform(0, np.pi, 2):
+            line = (rows - centre[0]) * np.cos(angle) - (columns - centre[1]) * np.sin(angle)
+            bend = 10 * (smooth(random, self.size, 128) - 0.5)
+            cover[np.abs(line + bend) < 0.9] = ROAD
+        cover[self._river_distance < 5] = RIVER
+        return cover
+
+    def reflectance(self, month: int) -> Floats:
+        """(12, H, W) surface reflectance x 10000 of `BANDS` in a month, without clouds."""
+        green, bare = self._crops(month)
+        texture = self._texture
+        ground = _mix(
+            {
+                GREEN: green,
+                STRAW: (1 - green) * (1 - bare),
+                SOIL: (1 - green) * bare,
+            }
+        )
+        cover = self.cover[None]
+        leaf = 0.75 + 0.25 * self._season(month, 0.6)
+        canopy = _mix({CANOPY: np.full_like(green, leaf), STRAW: np.full_like(green, 1 - leaf)})
+        built = _mix({ROOF: self._blocks, ASPHALT: 0.7 * (1 - self._blocks),
+                      GREEN: 0.3 * (1 - self._blocks)})  # fmt: skip
+        scene = np.where(cover == FOREST, canopy * (0.8 + 0.4 * self._crowns), ground)
+        scene = np.where(cover == TOWN, built, scene)
+        scene = np.where(cover == ROAD, _column(ASPHALT), scene)
+        lit = scene * self._light * texture
+        ripple = 0.9 + 0.2 * smooth(self._random("water"), self.size, 12)
+        return np.where(cover == RIVER, _column(WATER) * ripple, lit).astype(np.float32)
+
+    def scene(self, month: int, cloudy: float) -> tuple[NDArray[np.uint16], Bytes]:
+        """What Sentinel-2 sees in a month.
+
+        Args:
+            month: 1 to 12.
+            cloudy: Share of the square under clouds, 0 to 1.
+
+        Returns:
+            Digital numbers (12, H, W) and the scene classification (H, W).
+        """
+        random = self._random(f"clouds {month}")
+        ground = self.reflectance(month)
+        opacity = _clouds(random, self.size, cloudy)
+        shadow = _shifted(opacity, 9, 6) * (opacity < 0.1)
+        seen = ground * (1 - 0.55 * shadow)
+        seen = seen * (1 - opacity) + _column(CLOUD) * opacity
+        noise = random.normal(0, 12, seen.shape)
+        numbers = np.clip(np.round((seen + noise) / QUANTUM) * QUANTUM, QUANTUM, 16000)
+        return numbers.astype(np.uint16), self._classes(ground, opacity, shadow)
+
+    def backscatter(self, month: int) -> Floats:
+        """(2, H, W) gamma nought of VV and VH in linear power, with speckle."""
+        random = self._random(f"radar {month}")
+        green, _ = self._crops(month)
+        power = np.zeros((2, self.size, self.size))
+        for cover, decibels in BACKSCATTER_DB.items():
+            for channel, value in enumerate(decibels):
+                level = value + (3.5 * green if cover == FIELD else 0)
+                power[channel] = np.where(self.cover == cover, 10 ** (level / 10), power[channel])
+        power *= random.gamma(LOOKS, 1 / LOOKS, power.shape)
+        power *= 1 + 1.5 * (self._light - 1)
+        steps = np.round(10 * np.log10(np.maximum(power, 1e-4)) * 4) / 4
+        return (10 ** (steps / 10)).astype(np.float32)
+
+    # -- parts ---------------------------------------------------------------------------------
+
+    def _random(self, purpose: str) -> np.random.Generator:
+        return np.random.Generator(np.random.PCG64([self.seed, *purpose.encode()]))
+
+    def _season(self, month: float, phase: float = 0.0) -> float:
+        """0 in the middle of the dry or cold season, 1 at the greenest."""
+        return float(0.5 + 0.5 * np.cos((month - self.peak_month - phase) / 6 * np.pi))
+
+    @cached_property
+    def _parcels(self) -> NDArray[np.int64]:
+        """A number for every field: rectangles of a tilted, jittered lattice."""
+        random = self._random("parcels")
+        rows, columns = _coordinates(self.size)
+        tilt = random.uniform(0.1, 0.6)
+        along = rows * np.cos(tilt) + columns * np.sin(tilt) + 2000
+        across = columns * np.cos(tilt) - rows * np.sin(tilt) + 2000
+        strip = (along // 26).astype(np.int64)
+        widths = random.integers(11, 30, strip.max() + 2)
+        starts = random.integers(0, 30, strip.max() + 2)
+        plot = ((across + starts[strip]) // widths[strip]).astype(np.int64)
+        _, numbers = np.unique(strip * 100_000 + plot, return_inverse=True)
+        return numbers.reshape(self.size, self.size)
+
+    def _crops(self, month: int) -> tuple[Floats, Floats]:
+        """Green share of every field, and how much of the rest is bare soil."""
+        random = self._random("crops")
+        count = self._parcels.max() + 1
+        kind = random.random(count)
+        shift = np.where(kind < 0.45, 0.0, np.where(kind < 0.75, 1.6, -2.2))
+        shift = shift + random.normal(0, 0.35, count)
+        vigour = random.uniform(0.6, 1.0, count)
+        swing = 0.5 + 0.5 * np.cos((month - self.peak_month - shift) / 6 * np.pi)
+        pasture = kind > 0.9
+        green = np.where(pasture, 0.25 + 0.45 * self._season(month), swing**2.2) * vigour
+        bare = np.where(pasture, 0.1, np.clip(1.2 - 1.6 * swing, 0, 1)) * random.uniform(
+            0.6, 1, count
+        )
+        patchy = 0.85 + 0.3 * smooth(self._random("soil"), self.size, 20)
+        return (
+            np.clip(green[self._parcels] * patchy, 0, 1).astype(np.float32),
+            np.clip(bare[self._parcels], 0, 1).astype(np.float32),
+        )
+
+    @cached_property
+    def _river_distance(self) -> Floats:
+        random = self._random("river")
+        rows, columns = _coordinates(self.size)
+        bends = (smooth(random, self.size, 80)[:, :1] - 0.5) * self.size * 0.9
+        middle = random.uniform(0.35, 0.65) * self.size
+        lean = random.uniform(-0.35, 0.35)
+        return np.abs(columns - middle - lean * (rows - self.size / 2) - bends).astype(np.float32)
+
+    @cached_property
+    def _light(self) -> Floats:
+        """Brightness by slope, sun in the south-east as in the morning; mean about 1."""
+        north, east = np.gradient(self.elevation.astype(np.float64), 10)
+        return np.clip(1 + 1.2 * (-east * 0.7 + north * 0.7), 0.6, 1.4).astype(np.float32)
+
+    @cached_property
+    def _texture(self) -> Floats:
+        furrows = self._random("texture").normal(1, 0.025, (self.size, self.size))
+        return furrows.astype(np.float32)
+
+    @cached_property
+    def _crowns(self) -> Floats:
+        return smooth(self._random("crowns"), self.size, 3)
+
+    @cached_property
+    def _blocks(self) -> Floats:
+        """Share of roofs in the town: blocks of houses between streets."""
+        random = self._random("blocks")
+        rows, columns = _coordinates(self.size)
+        tilt = random.uniform(0, np.pi / 2)
+        along = rows * np.cos(tilt) + columns * np.sin(tilt)
+        across = columns * np.cos(tilt) - rows * np.sin(tilt)
+        street = (np.mod(along, 7) < 1.6) | (np.mod(across, 9) < 1.6)
+        houses = random.uniform(0.35, 1, (self.size, self.size))
+        return np.where(street, 0.05, houses).astype(np.float32)
+
+    def _classes(self, ground: Floats, opacity: Floats, shadow: Floats) -> Bytes:
+        red, near_infrared = ground[3], ground[7]
+        index = (near_infrared - red) / (near_infrared + red)
+        classes = np.where(index > 0.4, 4, 5).astype(np.uint8)
+        classes[self.cover == RIVER] = 6
+        classes[shadow > 0.3] = 3
+        classes[opacity > 0.08] = 10
+        classes[opacity > 0.35] = 8
+        classes[opacity > 0.75] = 9
+        return classes
+
+
+def smooth(random: np.random.Generator, size: int, cell: int) -> Floats:
+    """(size, size) noise in 0..1 that varies over `cell` pixels."""
+    count = size // cell + 2
+    lattice = random.random((count, count))
+    position = np.arange(size) / cell
+    low = position.astype(np.int64)
+    part = position - low
+    weight = part * part * (3 - 2 * part)
+    rows = lattice[low] * (1 - weight[:, None]) + lattice[low + 1] * weight[:, None]
+    both = rows[:, low] * (1 - weight) + rows[:, low + 1] * weight
+    return both.astype(np.float32)
+
+
+def fractal(random: np.random.Generator, size: int, cell: int) -> Floats:
+    """(size, size) noise in 0..1 with structure from `cell` pixels down to a few."""
+    total, weight, sum_of_weights = np.zeros((size, size)), 1.0, 0.0
+    while cell >= 3:
+        total += weight * smooth(random, size, cell)
+        sum_of_weights += weight
+        weight, cell = weight / 2, cell // 2
+    return (total / sum_of_weights).astype(np.float32)
+
+
+def cloud_share(classes: Bytes) -> float:
+    """Percentage of pixels that a scene classification calls cloud or cirrus."""
+    return round(100 * float(np.isin(classes, (8, 9, 10)).mean()), 2)
+
+
+def true_colour(numbers: NDArray[np.uint16]) -> Bytes:
+    """(3, H, W) picture for people, from digital numbers (12, H, W)."""
+    rgb = numbers[[3, 2, 1]].astype(np.float32)
+    return np.clip(np.round(rgb * (255 / 3000)), 1, 255).astype(np.uint8)
+
+
+def _clouds(random: np.random.Generator, size: int, cloudy: float) -> Floats:
+    """Opacity 0..1 of a cloud field that covers about a share of the square."""
+    field = fractal(random, size, 80)
+    if cloudy <= 0:
+        return np.zeros_like(field)
+    edge = np.sort(field, axis=None)[int((1 - cloudy) * (field.size - 1))]
+    return np.clip((field - edge) * 14 + 0.1, 0, 1).astype(np.float32) * (field > edge)
+
+
+def _shifted(field: Floats, rows: int, columns: int) -> Floats:
+    """A field moved down and to the left; what moves in is 0."""
+    moved = np.zeros_like(field)
+    moved[rows:, :-columns] = field[:-rows, columns:]
+    return moved
+
+
+def _mix(parts: dict[tuple[int, ...], Floats]) -> Floats:
+    mixed = sum(_column(spectrum) * share[None] for spectrum, share in parts.items())
+    return np.asarray(mixed, np.float32)
+
+
+def _column(spectrum: tuple[int, ...]) -> Floats:
+    return np.asarray(spectrum, np.float32)[:, None, None]
+
+
+def _coordinates(size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    axis = np.arange(size, dtype=np.float64)
+    return axis[:, None] * np.ones((1, size)), axis[None] * np.ones((size, 1))

@@ -1,0 +1,352 @@
+"""The service as its users meet it: a real process, over real HTTP."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from openapi_spec_validator import validate
+from PIL import Image
+
+from geobento import PointBuffer, TemporalSpec, wire
+from geobento.embedding import Embedding
+from geobento.errors import GeoBentoError
+from tests.conftest import SHARED
+from tests.servers import serving
+
+PLACE = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 1000}
+JUNE = {"mode": "range", "start": "2023-06-01", "end": "2023-07-01"}
+
+
+def picture(seed: int = 0, size: tuple[int, int] = (64, 48), kind: str = "JPEG") -> bytes:
+    """A picture of blurred noise."""
+    noise = np.random.default_rng(seed).integers(0, 255, (12, 16, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).resize(size).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def data_url(data: bytes) -> str:
+    """A picture as it stands in JSON."""
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
+
+
+@pytest.fixture(scope="module")
+def client(
+    tmp_path_factory: pytest.TempPathFactory, mosaiks_stored: object, demo_archive: object
+) -> Iterator[httpx.Client]:
+    """The service with `mosaiks` and the demo archive."""
+    log = tmp_path_factory.mktemp("service") / "log"
+    with serving(log, GEOBENTO_MAX_BODY_MB="4", GEOBENTO_MAX_PLACE_PIXELS="250000") as started:
+        yield started
+
+
+def images(client: httpx.Client, *pictures: str, **fields: Any) -> httpx.Response:
+    """A request of `/image_embedding` as JSON."""
+    body = {"model": "mosaiks", "images": list(pictures), **fields}
+    return client.post("/image_embedding", json=body)
+
+
+def geo(client: httpx.Client, **fields: Any) -> httpx.Response:
+    """A request of `/geo_embedding`, a valid one unless `fields` say otherwise."""
+    body = {"model": "mosaiks", "spatial": PLACE, "temporal": JUNE, **fields}
+    return client.post("/geo_embedding", json={k: v for k, v in body.items() if v is not None})
+
+
+def vectors(answer: httpx.Response) -> list[Embedding | GeoBentoError]:
+    """The entries of a successful answer."""
+    assert answer.status_code == 200, answer.text
+    return wire.decode_answer(answer.content)
+
+
+def error(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
+    """The error of a failing answer, whose status and shape are checked."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    body = answer.json()
+    assert list(body) == ["error"]
+    assert set(body["error"]) == {"type", "message", "field", "detail"}
+    assert body["error"]["type"] == kind
+    return dict(body["error"])
+
+
+# -- pictures ----------------------------------------------------------------------------------
+
+
+def test_the_three_ways_to_send_a_picture_agree(client: httpx.Client) -> None:
+    """Data URL, base64 and multipart give the same vector, in both encodings."""
+    data = picture()
+    answers = [
+        images(client, data_url(data)),
+        images(client, base64.b64encode(data).decode(), encoding="base64"),
+        client.post("/image_embedding", data={"model": "rcf"}, files=[("images", data)]),
+    ]
+    first, *others = [vectors(answer)[0] for answer in answers]
+    assert isinstance(first, Embedding)
+    assert first.data.shape == (1024,)
+    assert np.isfinite(first.data).all()
+    for other in others:
+        assert isinstance(other, Embedding)
+        np.testing.assert_array_equal(first.data, other.data)
+        assert other.meta == first.meta
+    assert answers[0].json()["model"] == "mosaiks"
+    assert answers[0].json()["dim"] == 1024
+
+
+def test_several_files_in_one_form_keep_their_order(client: httpx.Client) -> None:
+    """Repeated multipart fields are answered one by one, in order."""
+    files = [("images", picture(seed)) for seed in range(3)]
+    answer = client.post("/image_embedding", data={"model": "mosaiks"}, files=files)
+    single = [vectors(images(client, data_url(picture(seed))))[0] for seed in range(3)]
+    for together, alone in zip(vectors(answer), single, strict=True):
+        np.testing.assert_array_equal(together.data, alone.data)  # type: ignore[union-attr]
+
+
+def test_normalize_gives_unit_length(client: httpx.Client) -> None:
+    """`normalize` scales the vector and the metadata says so."""
+    (plain,) = vectors(images(client, data_url(picture())))
+    (unit,) = vectors(images(client, data_url(picture()), normalize=True))
+    assert isinstance(plain, Embedding)
+    assert isinstance(unit, Embedding)
+    assert not plain.meta.normalized
+    assert unit.meta.normalized
+    np.testing.assert_allclose(unit.data, plain.data / np.linalg.norm(plain.data), rtol=1e-6)
+
+
+def test_one_bad_picture_leaves_the_others_answered(client: httpx.Client) -> None:
+    """With several items the answer is 200 and each speaks for itself."""
+    good = data_url(picture())
+    answer = images(client, good, data_url(picture()[:200]), good)
+    entries = answer.json()["embeddings"]
+    assert [list(entry) for entry in entries] == [
+        ["data", "shape", "dtype", "meta"],
+        ["error"],
+        ["data", "shape", "dtype", "meta"],
+    ]
+    assert entries[1]["error"]["type"] == "invalid_image"
+    assert entries[1]["error"]["field"] == "images.1"
+
+
+@pytest.mark.parametrize(
+    ("payload", "says"),
+    [
+        (base64.b64encode(b"just some text, no picture").decode(), "JPEG, PNG"),
+        (base64.b64encode(picture()[:300]).decode(), "damaged or incomplete"),
+        (base64.b64encode(picture(size=(1, 1), kind="PNG")).decode(), "at least 3 x 3"),
+        ("%%%not base64%%%", "base64"),
+        ("", "empty"),
+        ("https://example.com/a.jpg", "not fetched"),
+    ],
+    ids=["text", "truncated", "1x1", "base64", "empty", "url"],
+)
+def test_a_bad_picture_is_the_clients_fault(client: httpx.Client, payload: str, says: str) -> None:
+    """A single picture that cannot be read is a 400 that says what is accepted."""
+    found = error(images(client, payload), 400, "invalid_image")
+    assert says in found["message"]
+    assert found["field"] == "images.0"
+
+
+def test_bodies_that_do_not_fit(client: httpx.Client) -> None:
+    """No images, no JSON, another content type, too large, unknown model: each its own 4xx."""
+    assert error(images(client), 400, "invalid_request")["field"] == "images"
+    error(client.post("/image_embedding", content=b"{"), 400, "invalid_request")
+    error(
+        client.post("/image_embedding", content=b"x", headers={"content-type": "text/plain"}),
+        415,
+        "unsupported_media_type",
+    )
+    error(client.post("/image_embedding", content=b"a" * 5_000_000), 413, "payload_too_large")
+    missing = error(images(client, "aa", model="clip_vit_huge"), 404, "model_not_found")
+    assert "mosaiks" in missing["message"]
+    assert error(images(client, "aa", config={"size": 3}), 400, "model_error")["field"] == (
+        "config.size"
+    )
+
+
+# -- places ------------------------------------------------------------------------------------
+
+
+def test_a_place_gives_a_vector_that_says_what_it_is_made_of(client: httpx.Client) -> None:
+    """The README's request: 1024 finite numbers, from imagery that is called synthetic."""
+    (answer,) = vectors(geo(client))
+    assert isinstance(answer, Embedding)
+    assert answer.data.shape == (1024,)
+    assert np.isfinite(answer.data).all()
+    assert answer.data.any()
+    imagery = answer.meta.imagery
+    assert imagery is not None
+    assert imagery.backend == "demo"
+    assert imagery.notice is not None
+    assert "synthetic" in imagery.notice
+    assert imagery.scenes
+    assert all(scene.time.startswith("2023-06") for scene in imagery.scenes)
+    assert (imagery.grid.height, imagery.grid.width) == (200, 200)
+
+
+def test_the_same_request_twice_gives_the_same_vector(client: httpx.Client) -> None:
+    """Nothing random is left between a place and its vector."""
+    assert geo(client).json() == geo(client).json()
+
+
+def test_a_grid_lies_inside_the_place_and_its_mean_is_the_vector(client: httpx.Client) -> None:
+    """Grid and vector are the same features; the grid's transform stays within the square."""
+    (grid,) = vectors(geo(client, output={"mode": "grid"}, encoding="base64"))
+    (pooled,) = vectors(geo(client))
+    assert isinstance(grid, Embedding)
+    assert isinstance(pooled, Embedding)
+    assert grid.meta.grid is not None
+    assert grid.meta.imagery is not None
+    assert grid.data.shape == (1024, grid.meta.grid.height, grid.meta.grid.width)
+    assert grid.meta.grid.crs == "EPSG:32736"
+    np.testing.assert_allclose(grid.data.mean(axis=(1, 2)), pooled.data, atol=1e-6)
+    left, bottom, right, top = _bounds(grid.meta.grid)
+    west, south, east, north = _bounds(grid.meta.imagery.grid)
+    assert west <= left < right <= east
+    assert south <= bottom < top <= north
+
+
+def _bounds(grid: Any) -> tuple[float, float, float, float]:
+    a, _, left, _, e, top = grid.transform
+    return left, top + e * grid.height, left + a * grid.width, top
+
+
+def test_several_places_are_answered_in_order(client: httpx.Client) -> None:
+    """A place without imagery is an error of its own between its neighbours."""
+    elsewhere = {**PLACE, "lon": 0.0, "lat": 0.0}
+    answer = geo(client, spatial=None, spatials=[PLACE, elsewhere, PLACE])
+    first, nothing, last = vectors(answer)
+    assert isinstance(nothing, GeoBentoError)
+    assert nothing.type == "no_imagery"
+    np.testing.assert_array_equal(first.data, last.data)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "kind", "field"),
+    [
+        ({"model": "nope"}, 404, "model_not_found", "model"),
+        ({"spatial": {**PLACE, "buffer_m": 0}}, 400, "invalid_request", "spatial.buffer_m"),
+        ({"spatial": {**PLACE, "lat": 95}}, 400, "invalid_request", "spatial.lat"),
+        ({"spatial": {**PLACE, "type": "Circle"}}, 400, "invalid_request", "spatial"),
+        ({"spatial": {**PLACE, "buffer_m": 100_000}}, 413, "payload_too_large", "spatial"),
+        ({"spatial": {**PLACE, "buffer_m": 6}}, 400, "model_error", "spatial"),
+        ({"spatial": {**PLACE, "lat": 89}}, 400, "invalid_request", "spatial"),
+        ({"spatial": None}, 400, "invalid_request", None),
+        ({"spatials": []}, 400, "invalid_request", "spatials"),
+        ({"temporal": {**JUNE, "end": "2023-05-01"}}, 400, "invalid_request", "temporal"),
+        ({"temporal": {**JUNE, "start": "June"}}, 400, "invalid_request", "temporal.start"),
+        ({"temporal": None}, 400, "model_error", "temporal"),
+        ({"temporal": {"mode": "year", "year": 1999}}, 422, "no_imagery", None),
+        ({"modality": "s1"}, 400, "model_error", "modality"),
+        ({"backend": "gee"}, 400, "invalid_request", "backend"),
+        ({"device": "cuda"}, 400, "model_error", "device"),
+        ({"model_config": {"variant": "x"}}, 400, "model_error", "model_config.variant"),
+        ({"input_prep": "tile"}, 400, "model_error", "input_prep"),
+        ({"fetch": {"composite": "mean"}}, 400, "invalid_request", "fetch.composite"),
+        ({"output": {"mode": "cube"}}, 400, "invalid_request", "output"),
+        ({"colour": "red"}, 400, "invalid_request", "colour"),
+    ],
+    ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
+)
+def test_a_request_that_cannot_be_answered(
+    client: httpx.Client, fields: dict[str, Any], status: int, kind: str, field: str | None
+) -> None:
+    """Every kind of bad input is a 4xx in the one error shape, naming the field at fault."""
+    assert error(geo(client, **fields), status, kind)["field"] == field
+
+
+# -- the rest of the surface -------------------------------------------------------------------
+
+
+def test_models_are_described(client: httpx.Client) -> None:
+    """The list and the single card, also by alias."""
+    (listed,) = client.get("/models").json()["models"]
+    assert listed["card"]["id"] == "mosaiks"
+    assert client.get("/models/rcf").json() == listed
+    error(client.get("/models/nope"), 404, "model_not_found")
+
+
+def test_other_routes_fail_in_the_same_shape(client: httpx.Client) -> None:
+    """What the framework answers has our shape too."""
+    error(client.get("/nothing"), 404, "not_found")
+    error(client.get("/geo_embedding"), 405, "method_not_allowed")
+
+
+def test_the_documentation_describes_this_service(client: httpx.Client) -> None:
+    """The page needs nothing from outside, and its document is valid OpenAPI."""
+    page = client.get("/").text
+    assert not re.findall(r"(?:src|href)=[\"']https?://", page)
+    for asset in re.findall(r"(?:src|href)=\"\./([^\"]+)\"", page):
+        assert client.get(f"/{asset}").is_success, asset
+    document = client.get("/docs.json").json()
+    validate(document)
+    schema = document["components"]["schemas"]["GeoEmbeddingRequest"]
+    assert "model_config" in schema["properties"]
+    assert all(field.get("description") for field in schema["properties"].values())
+
+
+def test_concurrent_requests_are_batched_and_none_is_lost(client: httpx.Client) -> None:
+    """40 requests at once: 40 equal answers, and batches of more than one in the metrics."""
+    payload = data_url(picture())
+    with ThreadPoolExecutor(40) as pool:
+        answers = list(pool.map(lambda _: images(client, payload, encoding="base64"), range(40)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["embeddings"][0]["data"] for answer in answers}) == 1
+    metrics = client.get("/metrics").text
+    sizes = re.findall(r'adaptive_batch_size_bucket{le="([^"]+)".*} ([\d.]+)', metrics)
+    within = {float(edge): float(count) for edge, count in sizes}
+    assert within[float("inf")] > within[1.0]
+
+
+def test_python_gets_the_same_answer_from_the_server_as_in_process(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`get_embedding` with GEOBENTO_URL and without differ in where, not in what."""
+    import geobento
+
+    def ask() -> list[Embedding]:
+        return geobento.get_embeddings_batch(
+            "mosaiks",
+            spatials=[PointBuffer(34.066, -3.401, 300), PointBuffer(34.07, -3.40, 200)],
+            temporal=TemporalSpec.range("2023-06-01", "2023-07-01"),
+        )
+
+    here = ask()
+    monkeypatch.setenv("GEOBENTO_URL", str(client.base_url))
+    there = ask()
+    for local, remote in zip(here, there, strict=True):
+        np.testing.assert_array_equal(local.data, remote.data)
+        assert local.meta == remote.meta
+    assert geobento.list_models()[0].card.id == "mosaiks"
+
+
+# -- real imagery ------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not (SHARED / "archive").is_dir(), reason="no archive of real imagery")
+def test_real_imagery(tmp_path_factory: pytest.TempPathFactory, mosaiks_stored: object) -> None:
+    """A real place from a STAC catalog; its true-colour picture goes the other way in."""
+    log = tmp_path_factory.mktemp("real") / "log"
+    with serving(log, GEOBENTO_STAC=str(SHARED / "archive" / "catalog.json")) as client:
+        (pooled,) = vectors(geo(client))
+        (grid,) = vectors(geo(client, output={"mode": "grid"}))
+        assert isinstance(pooled, Embedding)
+        assert isinstance(grid, Embedding)
+        assert pooled.meta.imagery is not None
+        assert pooled.meta.imagery.backend == "stac"
+        assert pooled.meta.imagery.notice is None
+        assert grid.meta.grid is not None
+        assert grid.meta.grid.crs == "EPSG:32736"
+        np.testing.assert_allclose(grid.data.mean(axis=(1, 2)), pooled.data, atol=1e-6)
+        visual = next((SHARED / "archive" / "data" / "sentinel-2-l2a").glob("38D*/visual.tif"))
+        files = [("images", visual.read_bytes())]
+        answer = client.post("/image_embedding", data={"model": "mosaiks"}, files=files)
+        (seen,) = vectors(answer)
+        assert isinstance(seen, Embedding)
+        assert seen.data.shape == (1024,)
