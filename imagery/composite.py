@@ -49,4 +49,4 @@ def composite(
         latest = stack.shape[0] - 1 - valid[::-1].argmax(axis=0)
         pixels = np.take_along_axis(stack, latest[None], axis=0)[0]
     filled = np.where(seen, pixels, np.float32(fill_value)).astype(np.float32)
-    return filled, seen.all(axis=0)
+    return filled, np.asarray(seen.all(axis=0))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,26 +89,26 @@ def write_demo_archive(directory: Path, *, progress: Progress | None = None) -> 
     if found is None and directory.exists() and any(directory.iterdir()):
         raise FileExistsError(f"{directory} is not empty and holds no demo archive")
     directory.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
-        partial.chmod(0o755)
-        _write(partial, progress)
-        _put(partial, directory)
+        unfinished.chmod(0o755)
+        _write(unfinished, progress)
+        _put(unfinished, directory)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
     return catalog
 
 
-def _put(partial: Path, directory: Path) -> None:
+def _put(finished: Path, directory: Path) -> None:
     """Move a finished archive to its place; if another process was first, its copy stays."""
     try:
-        os.rename(partial, directory)
+        os.rename(finished, directory)
     except OSError:
         if _version(directory / "catalog.json") == DEMO_VERSION:
             return
         old = Path(tempfile.mkdtemp(prefix=f".{directory.name}-old-", dir=directory.parent))
         os.rename(directory, old / "archive")
-        os.rename(partial, directory)
+        os.rename(finished, directory)
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -146,12 +147,12 @@ def _write(root: Path, progress: Progress | None) -> None:
 
 def _scenes(place: Place) -> Iterator[Callable[[Path], pystac.Item]]:
     for month in range(1, 13):
-        yield lambda root, month=month: _sentinel_2(root, place, month)
-        yield lambda root, month=month: _sentinel_1(root, place, month)
-    yield lambda root: _elevation(root, place)
+        yield partial(_sentinel_2, place, month)
+        yield partial(_sentinel_1, place, month)
+    yield partial(_elevation, place)
 
 
-def _sentinel_2(root: Path, place: Place, month: int) -> pystac.Item:
+def _sentinel_2(place: Place, month: int, root: Path) -> pystac.Item:
     time = datetime(YEAR, month, 10 + month % 5, 10, 30, tzinfo=UTC)
     numbers, classes = place.landscape.scene(month, CLOUDY[(month - 1 + place.sky) % 12])
     item = _item(place, "sentinel-2-l2a", time)
@@ -169,7 +170,7 @@ def _sentinel_2(root: Path, place: Place, month: int) -> pystac.Item:
     return item
 
 
-def _sentinel_1(root: Path, place: Place, month: int) -> pystac.Item:
+def _sentinel_1(place: Place, month: int, root: Path) -> pystac.Item:
     time = datetime(YEAR, month, 12 + month % 5, 16, 40, tzinfo=UTC)
     item = _item(place, "sentinel-1-rtc", time)
     item.properties |= {
@@ -184,7 +185,7 @@ def _sentinel_1(root: Path, place: Place, month: int) -> pystac.Item:
     return item
 
 
-def _elevation(root: Path, place: Place) -> pystac.Item:
+def _elevation(place: Place, root: Path) -> pystac.Item:
     item = _item(place, "cop-dem-glo-30", datetime(2021, 4, 22, tzinfo=UTC))
     _asset(root, item, "data", place.landscape.elevation, {"data_type": "float32", "unit": "m"})
     return item
@@ -278,7 +279,7 @@ def _collection(name: str) -> pystac.Collection:
         description=f"{_TITLES[name]}: {DEMO_NOTICE}.",
         license="CC0-1.0",
         extent=pystac.Extent(
-            pystac.SpatialExtent([[-180, -90, 180, 90]]),
+            pystac.SpatialExtent([[-180.0, -90.0, 180.0, 90.0]]),
             pystac.TemporalExtent([[datetime(YEAR, 1, 1, tzinfo=UTC), None]]),
         ),
     )

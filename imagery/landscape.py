@@ -194,13 +194,14 @@ class Landscape:
         bends = (smooth(random, self.size, 80)[:, :1] - 0.5) * self.size * 0.9
         middle = random.uniform(0.35, 0.65) * self.size
         lean = random.uniform(-0.35, 0.35)
-        return np.abs(columns - middle - lean * (rows - self.size / 2) - bends).astype(np.float32)
+        distance = columns - middle - lean * (rows - self.size / 2) - bends
+        return np.asarray(np.abs(distance), np.float32)
 
     @cached_property
     def _light(self) -> Floats:
         """Brightness by slope, sun in the south-east as in the morning; mean about 1."""
         north, east = np.gradient(self.elevation.astype(np.float64), 10)
-        return np.clip(1 + 1.2 * (-east * 0.7 + north * 0.7), 0.6, 1.4).astype(np.float32)
+        return np.asarray(np.clip(1 + 0.84 * (north - east), 0.6, 1.4), np.float32)
 
     @cached_property
     def _texture(self) -> Floats:
@@ -275,7 +276,7 @@ def _clouds(random: np.random.Generator, size: int, cloudy: float) -> Floats:
     if cloudy <= 0:
         return np.zeros_like(field)
     edge = np.sort(field, axis=None)[int((1 - cloudy) * (field.size - 1))]
-    return np.clip((field - edge) * 14 + 0.1, 0, 1).astype(np.float32) * (field > edge)
+    return np.asarray(np.clip((field - edge) * 14 + 0.1, 0, 1) * (field > edge), np.float32)
 
 
 def _shifted(field: Floats, rows: int, columns: int) -> Floats:

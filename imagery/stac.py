@@ -74,7 +74,7 @@ class StacSource:
             raise self._nothing(query, search)
         plan = plan_reads(found, query.sensor.bands, collection)
         stack, valid = read(plan, query.grid, collection, self._catalog)
-        seen = valid.any(axis=(1, 2, 3))
+        seen = np.asarray(valid.any(axis=(1, 2, 3)))
         if not seen.any():
             raise self._nothing(query, search)
         pixels, whole = composite(
