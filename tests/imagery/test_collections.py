@@ -1,0 +1,57 @@
+"""The table of collections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from geobento.errors import ModelError
+from imagery import collections
+
+
+@pytest.mark.parametrize(
+    ("properties", "asset", "stac", "offset"),
+    [
+        ({"earthsearch:boa_offset_applied": True}, {}, "sentinel-2-l2a", 0),
+        (
+            {"earthsearch:boa_offset_applied": True, "s2:processing_baseline": "05.09"},
+            {"raster:bands": [{"offset": -0.1, "scale": 0.0001}]},
+            "sentinel-2-l2a",
+            0,
+        ),
+        ({"s2:processing_baseline": "05.00"}, {}, "sentinel-2-c1-l2a", -1000),
+        ({"s2:processing_baseline": "04.00"}, {}, "sentinel-2-l2a", -1000),
+        ({"s2:processing_baseline": "03.01"}, {}, "sentinel-2-l2a", 0),
+        (
+            {"earthsearch:boa_offset_applied": False},
+            {"raster:bands": [{"offset": -0.1, "scale": 0.0001}]},
+            "sentinel-2-l2a",
+            -1000,
+        ),
+        ({}, {"raster:bands": [{"offset": 0.0, "scale": 0.0001}]}, "sentinel-2-l2a", 0),
+        ({"datetime": "2024-01-01T00:00:00Z"}, {}, "sentinel-2-l2a", 0),
+        ({"s2:processing_baseline": "unknown"}, {}, "sentinel-2-l2a", 0),
+    ],
+)
+def test_the_offset_follows_the_metadata(
+    properties: dict[str, Any], asset: dict[str, Any], stac: str, offset: int
+) -> None:
+    """Whether a scene stores values 1000 too high is never guessed from its date."""
+    assert collections.offset(properties, asset, stac) == offset
+
+
+def test_band_names_of_both_catalogs() -> None:
+    """Common names and zero-padded ones lead to the same band; 8A keeps its name."""
+    bands = collections.get("COPERNICUS/S2_SR_HARMONIZED").bands
+    assert bands["B4"] == ("red", "B04")
+    assert bands["B8A"] == ("nir08", "B8A")
+    assert bands["B11"] == ("swir16", "B11")
+    assert "B10" not in bands
+
+
+def test_an_unknown_collection_is_named_with_the_known() -> None:
+    """The message lists what is accepted."""
+    with pytest.raises(ModelError, match="COPERNICUS/S2_SR_HARMONIZED") as caught:
+        collections.get("COPERNICUS/S9")
+    assert caught.value.field == "sensor.collection"

@@ -1,0 +1,59 @@
+"""Several looks to one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from imagery.composite import clear, composite
+
+STACK = np.array([[[[1.0, 5.0, 7.0]]], [[[2.0, 9.0, 8.0]]], [[[6.0, 1.0, 9.0]]]], np.float32)
+ALL = np.ones(STACK.shape, bool)
+
+
+def test_median_of_what_is_valid() -> None:
+    """Odd: the middle. Even: the mean of the middle two, halves kept. None: the fill value."""
+    valid = ALL.copy()
+    valid[0, 0, 0, 1] = False
+    valid[:, 0, 0, 2] = False
+    pixels, seen = composite(STACK, valid, "median", -1)
+    np.testing.assert_array_equal(pixels, [[[2.0, 5.0, -1.0]]])
+    np.testing.assert_array_equal(seen, [[True, True, False]])
+    pixels, _ = composite(STACK[:2], ALL[:2], "median", 0)
+    np.testing.assert_array_equal(pixels, [[[1.5, 7.0, 7.5]]])
+
+
+def test_mosaic_takes_the_latest_that_is_valid() -> None:
+    """The last look on top, earlier ones where it has no data."""
+    valid = ALL.copy()
+    valid[2, 0, 0, 0] = False
+    valid[1:, 0, 0, 1] = False
+    valid[:, 0, 0, 2] = False
+    pixels, seen = composite(STACK, valid, "mosaic", -1)
+    np.testing.assert_array_equal(pixels, [[[2.0, 5.0, -1.0]]])
+    np.testing.assert_array_equal(seen, [[True, True, False]])
+
+
+def test_one_look_is_itself_but_for_its_gaps() -> None:
+    """A single scene is not changed, and its gaps hold the fill value."""
+    valid = ALL[:1].copy()
+    valid[0, 0, 0, 0] = False
+    for method in ("median", "mosaic"):
+        pixels, seen = composite(STACK[:1], valid, method, 3)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(pixels, [[[3.0, 5.0, 7.0]]])
+        np.testing.assert_array_equal(seen, [[False, True, True]])
+
+
+def test_a_pixel_is_whole_only_where_every_band_is() -> None:
+    """One band without data makes the pixel incomplete; the other band keeps its value."""
+    stack = np.ones((1, 2, 1, 2), np.float32)
+    valid = np.ones((1, 2, 1, 2), bool)
+    valid[0, 1, 0, 0] = False
+    pixels, seen = composite(stack, valid, "median", 0)
+    np.testing.assert_array_equal(pixels, [[[1, 1]], [[0, 1]]])
+    np.testing.assert_array_equal(seen, [[False, True]])
+
+
+def test_scene_classes() -> None:
+    """No data, defective, shadow, cloud and cirrus hide the ground; the rest shows it."""
+    shown = clear(np.arange(12))
+    assert np.flatnonzero(~shown).tolist() == [0, 1, 3, 8, 9, 10]

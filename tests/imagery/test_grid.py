@@ -1,0 +1,115 @@
+"""Places to pixel grids."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyproj import Geod, Transformer
+
+from geobento.errors import InvalidRequest
+from geobento.specs import BBox, PointBuffer
+from imagery import grid
+
+longitudes = st.floats(-179.9, 179.9)
+latitudes = st.floats(-79, 83)
+
+
+@given(longitudes, latitudes, st.floats(20, 5000), st.sampled_from([10.0, 20.0, 30.0]))
+@settings(max_examples=60, deadline=None)
+def test_a_square_is_centred_on_its_point_and_on_the_lattice(
+    lon: float, lat: float, buffer_m: float, scale: float
+) -> None:
+    """Snapping moves the centre by at most half a pixel; corners are multiples of the pixel."""
+    made = grid.for_place(PointBuffer(lon, lat, buffer_m), scale, 10)
+    left, bottom, right, top = made.bounds
+    x, y = Transformer.from_crs(4326, made.crs, always_xy=True).transform(lon, lat)
+    assert abs((left + right) / 2 - x) <= scale / 2 + 1e-6
+    assert abs((bottom + top) / 2 - y) <= scale / 2 + 1e-6
+    assert left % scale == pytest.approx(0, abs=1e-6)
+    assert top % scale == pytest.approx(0, abs=1e-6)
+    assert made.height == made.width == max(1, round(2 * buffer_m / scale))
+
+
+@given(longitudes, latitudes)
+@settings(max_examples=40, deadline=None)
+def test_metres_are_ground_metres(lon: float, lat: float) -> None:
+    """A side of 2 km in the grid is 2 km on the ellipsoid, to 0.2 percent, at any latitude."""
+    made = grid.for_place(PointBuffer(lon, lat, 1000), 10, 10)
+    left, bottom, right, top = made.bounds
+    back = Transformer.from_crs(made.crs, 4326, always_xy=True)
+    middle = (bottom + top) / 2
+    west, east = back.transform(left, middle), back.transform(right, middle)
+    _, _, distance = Geod(ellps="WGS84").inv(*west, *east)
+    assert distance == pytest.approx(2000, rel=0.002)
+
+
+@given(st.floats(-179, 170), st.floats(-79, 78), st.floats(0.001, 5.9), st.floats(0.001, 0.5))
+@settings(max_examples=40, deadline=None)
+def test_a_box_is_covered(lon: float, lat: float, width: float, height: float) -> None:
+    """Every corner of a box, and the middle of its edges, lies in the grid."""
+    box = BBox(lon, lat, lon + width, lat + height)
+    made = grid.for_place(box, 100, 10)
+    forth = Transformer.from_crs(4326, made.crs, always_xy=True)
+    left, bottom, right, top = made.bounds
+    for across in (0.0, 0.5, 1.0):
+        for up in (0.0, 0.5, 1.0):
+            x, y = forth.transform(lon + across * width, lat + up * height)
+            assert left - 0.5 <= x <= right + 0.5
+            assert bottom - 0.5 <= y <= top + 0.5
+
+
+def test_the_example_of_the_documentation() -> None:
+    """The place that the README asks for lies in zone 36 south, 200 pixels a side."""
+    made = grid.for_place(PointBuffer(34.066, -3.401, 1000), 10, 10)
+    assert made.crs == "EPSG:32736"
+    assert made.shape == (200, 200)
+
+
+def test_without_a_lattice_the_centre_is_exact() -> None:
+    """Sentinel-1 has no common lattice: nothing is snapped."""
+    made = grid.for_place(PointBuffer(34.066, -3.401, 1000), 10)
+    left, bottom, right, top = made.bounds
+    x, y = Transformer.from_crs(4326, made.crs, always_xy=True).transform(34.066, -3.401)
+    assert (left + right) / 2 == pytest.approx(x, abs=1e-6)
+    assert (bottom + top) / 2 == pytest.approx(y, abs=1e-6)
+
+
+def test_the_smallest_place_is_one_pixel() -> None:
+    """A buffer below half a pixel still has a pixel."""
+    assert grid.for_place(PointBuffer(0, 0, 0.1), 10, 10).shape == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("lon", "lat", "crs"),
+    [
+        (-180, 0, "EPSG:32601"),
+        (180, 0, "EPSG:32601"),
+        (179.99, 10, "EPSG:32660"),
+        (0, -0.001, "EPSG:32731"),
+        (11, 48, "EPSG:32632"),
+    ],
+)
+def test_zones(lon: float, lat: float, crs: str) -> None:
+    """The zone of a point, also at the antimeridian and just south of the equator."""
+    assert grid.utm_crs(lon, lat) == crs
+
+
+@pytest.mark.parametrize(
+    "place",
+    [PointBuffer(0, 85, 100), PointBuffer(0, -81, 100), BBox(0, 80, 1, 85), BBox(0, 0, 7, 1)],
+)
+def test_places_outside_utm_are_refused(place: PointBuffer | BBox) -> None:
+    """Near the poles, and wider than a zone: an error that says what is accepted."""
+    with pytest.raises(InvalidRequest, match="accepted") as caught:
+        grid.for_place(place, 10, 10)
+    assert caught.value.field == "spatial"
+
+
+def test_bounds_in_degrees_hold_the_place() -> None:
+    """What is searched for covers what is asked for."""
+    place = PointBuffer(34.066, -3.401, 1000)
+    west, south, east, north = grid.lonlat_bounds(grid.for_place(place, 10, 10))
+    assert west < place.lon < east
+    assert south < place.lat < north
+    assert east - west == pytest.approx(0.018, rel=0.02)

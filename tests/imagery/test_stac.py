@@ -1,0 +1,217 @@
+"""Imagery from a catalog on disk, read for real."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from numpy.typing import NDArray
+from rasterio.windows import from_bounds
+
+from geobento import PointBuffer, SensorSpec, TemporalSpec
+from geobento.errors import ModelError, NoImagery, SourceError
+from geobento.sample import PixelGrid, Sample
+from imagery import demo, grid
+from imagery.source import ImageQuery
+from imagery.stac import StacSource
+from imagery.static_catalog import StaticCatalog
+from models.mosaiks import S2_BANDS
+from tests.conftest import SHARED
+from tests.imagery.catalogs import GRID, CatalogBuilder, constant
+
+S2 = "sentinel-2-l2a"
+SENSOR = SensorSpec("COPERNICUS/S2_SR_HARMONIZED", ("B4", "B8"))
+WINDOW = TemporalSpec.range("2023-06-01", "2023-07-01").window
+
+
+def query(pixel_grid: PixelGrid = GRID, **sensor: Any) -> ImageQuery:
+    """June at the test's place."""
+    return ImageQuery(replace(SENSOR, **sensor), pixel_grid, *WINDOW, "s2")
+
+
+def fetch(builder: CatalogBuilder, asked: ImageQuery | None = None) -> Sample:
+    """What the catalog answers."""
+    return StacSource(StaticCatalog(builder.save())).fetch(asked or query())
+
+
+def bands(red: NDArray[Any] | int, near_infrared: NDArray[Any] | int = 5) -> dict[str, Any]:
+    """Assets of a scene; numbers are constant bands."""
+    both = {"red": red, "nir": near_infrared}
+    return {k: constant(v) if isinstance(v, int) else v for k, v in both.items()}
+
+
+def ramp() -> NDArray[np.uint16]:
+    """A band in which every pixel is different."""
+    return np.arange(1, GRID.height * GRID.width + 1, dtype=np.uint16).reshape(GRID.shape)
+
+
+def test_the_same_lattice_is_read_unchanged(tmp_path: Path) -> None:
+    """Values, band order, validity and provenance of a single scene."""
+    builder = CatalogBuilder(tmp_path)
+    builder.add(S2, "2023-06-10T08:00:00Z", bands(ramp(), 7), item_id="scene", eo__cloud_cover=3)
+    sample = fetch(builder)
+    assert sample.bands == ("B4", "B8")
+    np.testing.assert_array_equal(sample.pixels, [ramp(), constant(7)])
+    assert sample.valid is not None
+    assert sample.valid.all()
+    assert sample.provenance is not None
+    assert (sample.provenance.backend, sample.provenance.source) == ("stac", "test-catalog")
+    (scene,) = sample.provenance.scenes
+    assert (scene.id, scene.cloud_pct) == ("scene", 3.0)
+    assert sample.times == (scene.time,)
+
+
+def test_a_lattice_between_pixels_gives_the_nearest(tmp_path: Path) -> None:
+    """Digital numbers are never blended: a shift of 0.3 pixels changes no value."""
+    builder = CatalogBuilder(tmp_path)
+    builder.add(S2, "2023-06-10T08:00:00Z", bands(ramp()))
+    a, b, left, d, e, top = GRID.transform
+    inner = PixelGrid(GRID.crs, (a, b, left + 43, d, e, top - 27), 12, 12)
+    sample = fetch(builder, query(inner))
+    np.testing.assert_array_equal(sample.pixels[0], ramp()[3:15, 4:16])
+
+
+def test_gaps_hold_the_fill_value(tmp_path: Path) -> None:
+    """Outside the scene, and where it has no data, pixels are not valid."""
+    builder = CatalogBuilder(tmp_path)
+    red = ramp()
+    red[5, 5] = 0
+    builder.add(S2, "2023-06-10T08:00:00Z", bands(red))
+    a, b, left, d, e, top = GRID.transform
+    wider = PixelGrid(GRID.crs, (a, b, left - 20, d, e, top), 24, 24)
+    sample = fetch(builder, query(wider, fill_value=-9.0))
+    assert sample.valid is not None
+    assert not sample.valid[:, :2].any()
+    assert not sample.valid[5, 7]
+    assert sample.valid.sum() == 24 * 22 - 1
+    assert (sample.pixels[0][~sample.valid] == -9).all()
+    assert sample.pixels[1, 5, 7] == 5
+
+
+def test_clouds_are_masked_before_the_median(tmp_path: Path) -> None:
+    """A cloudy pixel of one scene does not enter the composite."""
+    builder = CatalogBuilder(tmp_path)
+    classes = constant(4, "uint8")
+    classes[0, 0] = 9
+    for day, value in enumerate((100, 300, 200), start=1):
+        assets = {**bands(value), "scl": classes if value == 300 else constant(4, "uint8")}
+        builder.add(S2, f"2023-06-0{day}T08:00:00Z", assets)
+    sample = fetch(builder)
+    assert sample.pixels[0, 0, 0] == 150
+    assert sample.pixels[0, 1, 1] == 200
+    assert fetch(builder, query(composite="mosaic")).pixels[0, 0, 0] == 200
+
+
+def test_the_offset_is_taken_out_scene_by_scene(tmp_path: Path) -> None:
+    """Scenes with and without the offset of later baselines meet on one scale; 0 stays 0."""
+    builder = CatalogBuilder(tmp_path)
+    dark = constant(1500)
+    dark[0, 0], dark[0, 1] = 0, 400
+    builder.add(S2, "2023-06-10T08:00:00Z", bands(dark), s2__processing_baseline="05.09")
+    sample = fetch(builder)
+    assert sample.pixels[0, 5, 5] == 500
+    assert sample.pixels[0, 0, 1] == 0
+    assert sample.valid is not None
+    assert sample.valid[0, 1]
+    assert not sample.valid[0, 0]
+    builder.add(S2, "2023-06-11T08:00:00Z", bands(700), s2__processing_baseline="03.01")
+    assert fetch(builder).pixels[0, 5, 5] == 600
+
+
+def test_other_catalogs_asset_names(tmp_path: Path) -> None:
+    """Zero-padded band names are the same bands, also beside scenes with common names."""
+    builder = CatalogBuilder(tmp_path)
+    builder.add(S2, "2023-06-10T08:00:00Z", {"B04": constant(10), "B08": constant(20)})
+    builder.add(S2, "2023-06-11T08:00:00Z", bands(30, 40))
+    np.testing.assert_array_equal(fetch(builder).pixels[:, 0, 0], [20, 30])
+
+
+def test_scenes_that_show_nothing_are_not_named(tmp_path: Path) -> None:
+    """A scene whose pixels are all without data took no part."""
+    builder = CatalogBuilder(tmp_path)
+    builder.add(S2, "2023-06-10T08:00:00Z", bands(0, 0), item_id="empty")
+    builder.add(S2, "2023-06-11T08:00:00Z", bands(8), item_id="full")
+    provenance = fetch(builder).provenance
+    assert provenance is not None
+    assert [scene.id for scene in provenance.scenes] == ["full"]
+
+
+def test_no_imagery_says_what_there_is(tmp_path: Path) -> None:
+    """Another window, too cloudy, nothing but gaps: 422 with the dates of what exists."""
+    builder = CatalogBuilder(tmp_path)
+    builder.add(S2, "2022-03-10T08:00:00Z", bands(8))
+    with pytest.raises(NoImagery, match=r"1 scenes from 2022-03-10") as caught:
+        fetch(builder)
+    assert caught.value.detail["first"].startswith("2022-03-10")
+    builder.add(S2, "2023-06-10T08:00:00Z", bands(0, 0))
+    with pytest.raises(NoImagery):
+        fetch(builder)
+    elsewhere = grid.for_place(PointBuffer(0, 0, 100), 10, 10)
+    with pytest.raises(NoImagery, match="none of this place"):
+        fetch(builder, query(elsewhere))
+
+
+def test_a_band_that_is_not_there(tmp_path: Path) -> None:
+    """The error lists the bands that are."""
+    builder = CatalogBuilder(tmp_path)
+    builder.add(S2, "2023-06-10T08:00:00Z", bands(8))
+    with pytest.raises(ModelError, match="accepted: B4, B8"):
+        fetch(builder, query(bands=("B4", "B12")))
+
+
+def test_damaged_files_are_the_sources_fault(tmp_path: Path) -> None:
+    """Missing, cut off, not a raster: 502 without a path of the server."""
+    builder = CatalogBuilder(tmp_path)
+    item = builder.add(S2, "2023-06-10T08:00:00Z", bands(ramp()))
+    catalog = builder.save()
+    file = tmp_path / "data" / item.id / "red.tif"
+    whole = file.read_bytes()
+    for content in (None, whole[:200], b"not a raster"):
+        file.unlink(missing_ok=True)
+        if content is not None:
+            file.write_bytes(content)
+        with pytest.raises(SourceError) as caught:
+            StacSource(StaticCatalog(catalog)).fetch(query())
+        assert str(tmp_path) not in caught.value.message
+
+
+def test_radar_and_elevation(demo_archive: Path) -> None:
+    """Linear power on a grid of its own, and elevation whatever the window."""
+    source = StacSource(StaticCatalog(demo_archive), backend="demo", notice="invented")
+    place = PointBuffer(34.066, -3.401, 500)
+    radar = ImageQuery(
+        SensorSpec("COPERNICUS/S1_GRD_FLOAT", ("VV", "VH")),
+        grid.for_place(place, 10),
+        *WINDOW,
+        "s1",
+    )
+    sample = source.fetch(radar)
+    assert sample.pixels.shape == (2, 100, 100)
+    assert 0 < sample.pixels[1].mean() < sample.pixels[0].mean() < 1
+    long_ago = TemporalSpec.year(1999).window
+    dem = ImageQuery(
+        SensorSpec("COPERNICUS/DEM/GLO30", ("DEM",)), grid.for_place(place, 30), *long_ago, "dem"
+    )
+    elevation = source.fetch(dem)
+    assert 1100 < elevation.pixels.mean() < 1300
+    assert elevation.provenance is not None
+    assert (elevation.provenance.backend, elevation.provenance.notice) == ("demo", "invented")
+
+
+@pytest.mark.skipif(not (SHARED / "archive").is_dir(), reason="no archive of real imagery")
+def test_real_pixels_equal_a_plain_read() -> None:
+    """All twelve bands of a real place are what rasterio reads from the same window."""
+    asked = replace(
+        query(grid.for_place(PointBuffer(34.066, -3.401, 1000), 10, 10)),
+        sensor=replace(SENSOR, bands=S2_BANDS),
+    )
+    sample = StacSource(StaticCatalog(SHARED / "archive" / "catalog.json")).fetch(asked)
+    folder = next((SHARED / "archive" / "data" / "sentinel-2-l2a").glob("38D*"))
+    for name, ours in zip(demo.S2_ASSETS.values(), sample.pixels, strict=True):
+        with rasterio.open(folder / f"{name}.tif") as file:
+            window = from_bounds(*asked.grid.bounds, transform=file.transform)
+            np.testing.assert_array_equal(ours, file.read(1, window=window))

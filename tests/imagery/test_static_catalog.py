@@ -1,0 +1,110 @@
+"""Searching a catalog on disk."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from geobento.errors import SourceError
+from imagery.grid import lonlat_bounds
+from imagery.static_catalog import Search, StaticCatalog, local_file
+from tests.imagery.catalogs import GRID, CatalogBuilder, constant
+
+HERE = lonlat_bounds(GRID)
+BAND = {"red": constant(1)}
+
+
+def june(day: int) -> datetime:
+    """A midnight in June 2023."""
+    return datetime(2023, 6, day, tzinfo=UTC)
+
+
+def found(catalog: Path, **changes: object) -> list[str]:
+    """Ids that a search for June at the test's place finds."""
+    fields: dict[str, object] = {
+        "collections": ("a",),
+        "bounds": HERE,
+        "start": june(1),
+        "end": june(30),
+        **changes,
+    }
+    return [item.id for item in StaticCatalog(catalog).search(Search(**fields))]  # type: ignore[arg-type]
+
+
+def test_the_window_is_half_open(tmp_path: Path) -> None:
+    """The first instant is inside, the last is not; results are oldest first."""
+    builder = CatalogBuilder(tmp_path)
+    for name, time in [
+        ("end", "2023-06-30T00:00:00Z"),
+        ("last", "2023-06-29T23:59:59Z"),
+        ("first", "2023-06-01T00:00:00Z"),
+        ("before", "2023-05-31T23:59:59Z"),
+    ]:
+        builder.add("a", time, BAND, item_id=name)
+    assert found(builder.save()) == ["first", "last"]
+
+
+def test_place_collection_and_clouds(tmp_path: Path) -> None:
+    """Elsewhere, another collection, too cloudy: left out. No cloud property: kept."""
+    builder = CatalogBuilder(tmp_path)
+    builder.add("a", "2023-06-02T00:00:00Z", BAND, item_id="clear", eo__cloud_cover=30.0)
+    builder.add("a", "2023-06-03T00:00:00Z", BAND, item_id="cloudy", eo__cloud_cover=30.1)
+    builder.add("a", "2023-06-04T00:00:00Z", BAND, item_id="unstated")
+    builder.add("b", "2023-06-05T00:00:00Z", BAND, item_id="other")
+    catalog = builder.save()
+    clouds = {"cloud_property": "eo:cloud_cover", "max_cloud": 30.0}
+    assert found(catalog, **clouds) == ["clear", "unstated"]
+    assert found(catalog) == ["clear", "cloudy", "unstated"]
+    assert found(catalog, collections=("b",)) == ["other"]
+    assert found(catalog, bounds=(0, 0, 1, 1)) == []
+
+
+def test_the_newest_processing_of_an_acquisition_is_taken(tmp_path: Path) -> None:
+    """A reprocessed scene replaces the earlier one, whatever their order."""
+    builder = CatalogBuilder(tmp_path)
+    same = {"platform": "s2a", "grid__code": "36MYB"}
+    time = "2023-06-02T10:00:00Z"
+    builder.add("a", time, BAND, item_id="new", s2__processing_baseline="05.10", **same)
+    builder.add("a", time, BAND, item_id="old", s2__processing_baseline="02.14", **same)
+    builder.add("a", time, BAND, item_id="tile", platform="s2a", grid__code="36MYC")
+    assert found(builder.save()) == ["new", "tile"]
+
+
+@pytest.mark.parametrize("text", [None, "{", '{"type": "Feature"}'])
+def test_a_catalog_that_cannot_be_read(tmp_path: Path, text: str | None) -> None:
+    """Missing or damaged: an error that names the file and no folder of the server."""
+    file = tmp_path / "catalog.json"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(SourceError, match=r"catalog\.json") as caught:
+        StaticCatalog(file).search(Search(("a",), HERE))
+    assert str(tmp_path) not in caught.value.message
+
+
+def test_only_tiffs_inside_the_catalog_are_opened(tmp_path: Path) -> None:
+    """A catalog cannot make the service read other files, nor formats that point to files."""
+    root = tmp_path / "catalog"
+    builder = CatalogBuilder(root)
+    item = builder.add("a", "2023-06-02T00:00:00Z", BAND)
+    builder.save()
+    inside = Path(root / "data" / item.id / "red.tif")
+    assert local_file(str(inside), root) == inside
+    assert local_file(inside.as_uri(), root) == inside
+    outside = tmp_path / "secret.tif"
+    outside.write_bytes(inside.read_bytes())
+    virtual = root / "virtual.tif"
+    virtual.write_text("<VRTDataset/>")
+    (root / "link.tif").symlink_to(outside)
+    for href, says in [
+        (str(outside), "outside"),
+        (str(root / ".." / "secret.tif"), "outside"),
+        (str(root / "link.tif"), "outside"),
+        (str(virtual), "not a TIFF"),
+        (str(root / "missing.tif"), "cannot be read"),
+        ("https://example.com/a.tif", "not a local file"),
+        ("/vsicurl/https://example.com/a.tif", "outside"),
+    ]:
+        with pytest.raises(SourceError, match=says):
+            local_file(href, root)
