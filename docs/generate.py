@@ -1,19 +1,29 @@
-"""Write the generated parts of the documentation: the models table and the settings table.
+"""Write the generated parts of the README: tables, and the answers of its two requests.
 
-Run by ``make readme``. A part stands between ``<!-- name -->`` and ``<!-- /name -->``.
+Run by ``make readme``. A part stands between ``<!-- name -->`` and ``<!-- /name -->``. The
+answers come from the way of a request itself, with the demo archive.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
 
+import orjson
+
+from geobento import wire
 from geobento.cards import ModelCard
+from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
 from geobento.settings import Settings
 from models.catalog import families
+from models.importing import import_model
+from pipeline.local import LocalEngine
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+SHOWN_NUMBERS = 3
 
 
 def models_table() -> str:
@@ -42,15 +52,55 @@ def settings_table() -> str:
     return "\n".join(rows)
 
 
+def answers() -> tuple[str, str]:
+    """What the README's two requests are answered with, most numbers left out."""
+    import_model("mosaiks")
+    engine = LocalEngine(Settings(models=("mosaiks",)))
+    picture = (ROOT / "tests" / "data" / "field.jpg").read_bytes()
+    geo = GeoEmbeddingRequest.model_json_schema()["examples"][0]
+    found = (
+        engine.image_embedding(ImageEmbeddingRequest(model="mosaiks", images=[picture])),
+        engine.geo_embedding(GeoEmbeddingRequest.model_validate(geo)),
+    )
+    image, place = (
+        _shown(wire.encode_answer("mosaiks", 1024, embeddings, "float")) for embeddings in found
+    )
+    return image, place
+
+
 def rendered(text: str) -> str:
     """The text with its generated parts as they should be."""
-    for name, content in (("models", models_table()), ("settings", settings_table())):
+    image, place = answers()
+    parts = {
+        "models": models_table(),
+        "settings": settings_table(),
+        "image-answer": image,
+        "geo-answer": place,
+    }
+    for name, content in parts.items():
         pattern = re.compile(f"<!-- {name} -->.*?<!-- /{name} -->", re.DOTALL)
         if not pattern.search(text):
             raise SystemExit(f"README.md has no place for {name}")
         block = f"<!-- {name} -->\n{content}\n<!-- /{name} -->"
         text = pattern.sub(lambda _, block=block: block, text)
     return text
+
+
+def _shown(body: bytes) -> str:
+    answer = orjson.loads(body)
+    for entry in answer["embeddings"]:
+        # Rounded: the last digits depend on the processor.
+        entry["data"] = [round(number, 3) for number in entry["data"][:SHOWN_NUMBERS]] + ["..."]
+        imagery = entry["meta"].get("imagery")
+        if imagery is not None:
+            imagery["sensor"] = {
+                name: imagery["sensor"][name] for name in ("collection", "cloudy_pct", "composite")
+            } | {"...": "..."}
+        for name in [name for name, value in entry["meta"].items() if value is None]:
+            del entry["meta"][name]
+    text = json.dumps(answer, indent=1).replace('"..."', "...").replace("...: ...", "...")
+    compact = re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", text)
+    return f"```\n{compact}\n```"
 
 
 def _reads(card: ModelCard) -> str:
