@@ -6,12 +6,14 @@ tried with nothing to download.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -28,7 +30,7 @@ from imagery.collections import COLLECTIONS
 from imagery.grid import lonlat_bounds, utm_crs
 from imagery.landscape import BANDS, Landscape, cloud_share, true_colour
 
-DEMO_VERSION = "1"
+DEMO_VERSION = "2"
 DEMO_NOTICE = (
     "synthetic imagery: the landscape is invented, there is nothing of this kind on the ground"
 )
@@ -37,6 +39,11 @@ SCALE_M = 10.0
 YEAR = 2023
 CLOUDY = (0.05, 0.45, 0.02, 0.6, 0.08, 0.0, 0.04, 0.35, 0.0, 0.7, 0.06, 0.5)
 """Shares of the twelve Sentinel-2 scenes of a place under clouds, about."""
+
+WAVELENGTHS_UM = (
+    0.443, 0.49, 0.56, 0.665, 0.704, 0.74, 0.783, 0.842, 0.865, 0.945, 1.61, 2.19,
+)  # fmt: skip
+"""Centres of the Sentinel-2 bands, in the order of `BANDS`."""
 
 S2_ASSETS = {band: COLLECTIONS["COPERNICUS/S2_SR_HARMONIZED"].bands[band][0] for band in BANDS}
 
@@ -51,6 +58,11 @@ class Place:
     landscape: Landscape
     sky: int = 0
     """Which of `CLOUDY` is January's."""
+
+    @property
+    def epsg(self) -> int:
+        """Code of the UTM zone that its pixels lie in."""
+        return int(utm_crs(self.lon, self.lat).removeprefix("EPSG:"))
 
 
 PLACES = (
@@ -70,7 +82,7 @@ def write_demo_archive(directory: Path, *, progress: Progress | None = None) -> 
     """Write the demo archive, whole or not at all.
 
     An archive of the same version is left as it is, an older one is replaced. Several processes
-    may do this at once.
+    may do this at once: one writes, the others wait for it.
 
     Args:
         directory: Where; a folder that does not exist, is empty, or holds a demo archive.
@@ -80,44 +92,74 @@ def write_demo_archive(directory: Path, *, progress: Progress | None = None) -> 
         Its `catalog.json`.
 
     Raises:
-        FileExistsError: The folder holds something else.
+        FileExistsError: Something else is there.
     """
     catalog = directory / "catalog.json"
-    found = _version(catalog)
-    if found == DEMO_VERSION:
+    if _version(catalog) == DEMO_VERSION:
         return catalog
-    if found is None and directory.exists() and any(directory.iterdir()):
-        raise FileExistsError(f"{directory} is not empty and holds no demo archive")
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-    try:
-        unfinished.chmod(0o755)
-        _write(unfinished, progress)
-        _put(unfinished, directory)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    target = directory.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _only_one(target.parent):
+        if _version(catalog) == DEMO_VERSION:
+            return catalog
+        _refuse_foreign(target)
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        try:
+            (unfinished / "new").mkdir()
+            _write(unfinished / "new", progress)
+            _put(unfinished, target)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
     return catalog
 
 
-def _put(finished: Path, directory: Path) -> None:
-    """Move a finished archive to its place; if another process was first, its copy stays."""
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Hold a lock on a folder: no file of its own, and gone with the process that holds it.
+
+    Some network file systems lock no folders; there everyone goes on, and `_put` sorts it out.
+    """
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.rename(finished, directory)
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_UN)
+        os.close(handle)
+
+
+def _put(unfinished: Path, target: Path) -> None:
+    """Move the archive `unfinished/new` to its place; if another was first, that one stays."""
+    _refuse_foreign(target)
+    if _version(target / "catalog.json") not in (None, DEMO_VERSION):
+        with suppress(FileNotFoundError):
+            os.rename(target, unfinished / "old")
+    try:
+        os.rename(unfinished / "new", target)
     except OSError:
-        if _version(directory / "catalog.json") == DEMO_VERSION:
-            return
-        old = Path(tempfile.mkdtemp(prefix=f".{directory.name}-old-", dir=directory.parent))
-        os.rename(directory, old / "archive")
-        os.rename(finished, directory)
-        shutil.rmtree(old, ignore_errors=True)
+        if _version(target / "catalog.json") != DEMO_VERSION:
+            raise
+
+
+def _refuse_foreign(target: Path) -> None:
+    """Raise if there is something that is neither an empty folder nor a demo archive."""
+    if target.is_dir():
+        if _version(target / "catalog.json") is None and any(target.iterdir()):
+            raise FileExistsError(f"{target} is not empty and holds no demo archive")
+    elif target.exists():
+        raise FileExistsError(f"{target} is not a folder")
 
 
 def _version(catalog: Path) -> str | None:
+    """Version of the demo archive that a catalog belongs to; None: it is no demo archive's."""
     try:
-        record = json.loads(catalog.read_text())
-    except (OSError, json.JSONDecodeError):
+        record = json.loads(catalog.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return None
-    return str(record.get("geobento:demo_version", "")) or None
+    version = record.get("geobento:demo_version") if isinstance(record, dict) else None
+    return str(version) if version else None
 
 
 def _write(root: Path, progress: Progress | None) -> None:
@@ -235,7 +277,13 @@ def _asset(
     _write_cog(file, pixels, item, nodata)
     fields: dict[str, Any] = {"raster:bands": [raster]}
     if band is not None:
-        fields["eo:bands"] = [{"name": band, "common_name": key}]
+        fields["eo:bands"] = [
+            {
+                "name": f"B0{band[1:]}" if len(band) == 2 else band,
+                "common_name": key,
+                "center_wavelength": WAVELENGTHS_UM[BANDS.index(band)],
+            }
+        ]
     item.add_asset(
         key,
         pystac.Asset(str(file), media_type=pystac.MediaType.COG, roles=[role], extra_fields=fields),

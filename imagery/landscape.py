@@ -228,6 +228,7 @@ class Landscape:
         red, near_infrared = ground[3], ground[7]
         index = (near_infrared - red) / (near_infrared + red)
         classes = np.where(index > 0.4, 4, 5).astype(np.uint8)
+        classes[(index <= 0.4) & (near_infrared < 1300)] = 2
         classes[self.cover == RIVER] = 6
         classes[shadow > 0.3] = 3
         classes[opacity > 0.08] = 10

@@ -11,7 +11,8 @@ import pystac
 import pytest
 import rasterio
 
-from imagery import demo
+from geobento import PointBuffer
+from imagery import demo, grid
 from imagery.landscape import cloud_share
 
 
@@ -49,6 +50,73 @@ def test_items_tell_the_truth_about_their_files(demo_archive: Path) -> None:
     assert item.properties["eo:cloud_cover"] > 30
 
 
+def test_every_scene_states_the_clouds_it_shows(demo_archive: Path) -> None:
+    """`eo:cloud_cover` is the classification's in all scenes; clear and cloudy ones are there."""
+    covers: dict[str, list[float]] = {place.name: [] for place in demo.PLACES}
+    for item in pystac.Catalog.from_file(str(demo_archive)).get_items(recursive=True):
+        if item.collection_id != "sentinel-2-l2a":
+            continue
+        item.make_asset_hrefs_absolute()
+        with rasterio.open(item.assets["scl"].href) as file:
+            assert item.properties["eo:cloud_cover"] == cloud_share(file.read(1))
+        name = next(name for name in covers if name in item.id)
+        covers[name].append(item.properties["eo:cloud_cover"])
+    for shares in covers.values():
+        assert len(shares) == 12
+        assert sum(share < 10 for share in shares) >= 4
+        assert sum(40 <= share <= 80 for share in shares) >= 2
+
+
+def test_the_archive_can_be_moved(demo_archive: Path) -> None:
+    """Links and assets are relative and lead to files that are there."""
+    hrefs = 0
+    for file in demo_archive.parent.rglob("*.json"):
+        record = json.loads(file.read_text())
+        targets = [link["href"] for link in record["links"] if link["rel"] != "self"]
+        targets += [asset["href"] for asset in record.get("assets", {}).values()]
+        for href in targets:
+            assert href.startswith(("./", "../"))
+            assert (file.parent / href).is_file()
+        hrefs += len(targets)
+    assert hrefs > 386
+    assert str(demo_archive.parent) not in demo_archive.read_text()
+
+
+def test_bands_are_described_as_in_public_catalogs(demo_archive: Path) -> None:
+    """Zero-padded names, wavelengths in rising order, scale, offset and their history."""
+    catalog = pystac.Catalog.from_file(str(demo_archive))
+    item = next(i for i in catalog.get_items(recursive=True) if "sentinel-2-l2a" in i.id)
+    described = {key: item.assets[key].extra_fields for key in demo.S2_ASSETS.values()}
+    names = [fields["eo:bands"][0]["name"] for fields in described.values()]
+    assert " ".join(names) == "B01 B02 B03 B04 B05 B06 B07 B08 B8A B09 B11 B12"
+    wavelengths = [fields["eo:bands"][0]["center_wavelength"] for fields in described.values()]
+    assert wavelengths == sorted(wavelengths)
+    scaled = {"data_type": "uint16", "nodata": 0, "scale": 0.0001, "offset": 0}
+    assert all(fields["raster:bands"] == [scaled] for fields in described.values())
+    assert item.properties["earthsearch:boa_offset_applied"] is True
+    assert item.properties["s2:processing_baseline"]
+
+
+@pytest.mark.parametrize("place", demo.PLACES, ids=lambda place: place.name)
+def test_a_kilometre_around_the_place_is_inside(place: demo.Place) -> None:
+    """The README's square has pixels up to its edges; corners are multiples of 10 m."""
+    ours = demo.pixel_grid(place)
+    asked = grid.for_place(PointBuffer(place.lon, place.lat, 1000), 10, 10)
+    assert ours.crs == asked.crs == f"EPSG:{place.epsg}"
+    left, bottom, right, top = ours.bounds
+    assert all(edge % 10 == 0 for edge in ours.bounds)
+    assert left <= asked.bounds[0] < asked.bounds[2] <= right
+    assert bottom <= asked.bounds[1] < asked.bounds[3] <= top
+
+
+def test_the_readmes_month_is_clear_in_tanzania(demo_archive: Path) -> None:
+    """June 2023 has one scene there, and hardly a cloud."""
+    items = pystac.Catalog.from_file(str(demo_archive)).get_items(recursive=True)
+    (scene,) = [i for i in items if i.id.startswith("sentinel-2-l2a-savanna-202306")]
+    assert scene.properties["eo:cloud_cover"] < 10
+    assert (demo.PLACES[0].lon, demo.PLACES[0].lat) == (34.066, -3.401)
+
+
 def test_pixels_are_the_landscapes(demo_archive: Path) -> None:
     """A file holds exactly what the landscape draws, so two machines have the same archive."""
     place = demo.PLACES[0]
@@ -84,6 +152,77 @@ def test_other_peoples_folders_are_not_touched(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="not empty"):
         demo.write_demo_archive(tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize("content", [b"[]", b"{}", b"{", b"\xff\xfe\0"])
+def test_other_catalogs_are_not_touched(tmp_path: Path, content: bytes) -> None:
+    """Somebody else's `catalog.json`, or a damaged one, is refused and not overwritten."""
+    (tmp_path / "catalog.json").write_bytes(content)
+    with pytest.raises(FileExistsError, match="holds no demo archive"):
+        demo.write_demo_archive(tmp_path)
+    assert (tmp_path / "catalog.json").read_bytes() == content
+
+
+def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
+    """The same error as for a folder, and the file stays."""
+    (tmp_path / "demo").write_text("precious")
+    with pytest.raises(FileExistsError, match="not a folder"):
+        demo.write_demo_archive(tmp_path / "demo")
+    assert (tmp_path / "demo").read_text() == "precious"
+
+
+def test_what_appears_while_writing_is_not_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that others filled in the meantime is not moved away and deleted."""
+
+    def write(root: Path, _: object) -> None:
+        (root / "catalog.json").write_text("{}")
+        (tmp_path / "demo").mkdir()
+        (tmp_path / "demo" / "thesis.txt").write_text("precious")
+
+    monkeypatch.setattr(demo, "_write", write)
+    with pytest.raises(FileExistsError, match="not empty"):
+        demo.write_demo_archive(tmp_path / "demo")
+    assert (tmp_path / "demo" / "thesis.txt").read_text() == "precious"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["demo"]
+
+
+def test_a_link_to_another_disk_stays_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The archive is written where the link leads."""
+
+    def write(root: Path, _: object) -> None:
+        (root / "catalog.json").write_text("{}")
+
+    monkeypatch.setattr(demo, "_write", write)
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "demo").symlink_to(tmp_path / "disk")
+    catalog = demo.write_demo_archive(tmp_path / "demo")
+    assert catalog == tmp_path / "demo" / "catalog.json"
+    assert (tmp_path / "demo").is_symlink()
+    assert (tmp_path / "disk" / "catalog.json").is_file()
+
+
+def test_where_folders_cannot_be_locked_the_first_copy_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a lock the loser of a race discards its copy and says nothing."""
+
+    def no_lock(*_: object) -> None:
+        raise OSError("no locks available")
+
+    def write(root: Path, _: object) -> None:
+        record = json.dumps({"geobento:demo_version": demo.DEMO_VERSION})
+        (root / "catalog.json").write_text(record)
+        (tmp_path / "demo").mkdir()
+        (tmp_path / "demo" / "catalog.json").write_text(record + " ")
+
+    monkeypatch.setattr(demo.fcntl, "flock", no_lock)
+    monkeypatch.setattr(demo, "_write", write)
+    assert demo.ensure_demo_archive(tmp_path / "demo").read_text().endswith(" ")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["demo"]
 
 
 def test_an_older_archive_is_replaced(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 
-from imagery.demo import PLACES
+from imagery.demo import CLOUDY, PLACES, Place
 from imagery.landscape import FIELD, FOREST, RIVER, ROAD, TOWN, Landscape, cloud_share
 
 LAND = PLACES[1].landscape
@@ -26,10 +28,27 @@ def test_the_same_seed_draws_the_same_land() -> None:
     np.testing.assert_array_equal(LAND.elevation, again.elevation)
 
 
+DIGESTS = {
+    "savanna": "1f0d14d5817035bf",
+    "midlatitude": "e355674e5edefe6d",
+}
+
+
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
-def test_every_cover_is_there(place: object) -> None:
+def test_every_machine_draws_the_same_land(place: Place) -> None:
+    """Pixels are these, bit for bit; who changes them on purpose raises `DEMO_VERSION`."""
+    land = place.landscape
+    numbers, classes = land.scene(2, CLOUDY[(1 + place.sky) % 12])
+    digest = hashlib.sha256()
+    for array in (land.elevation, numbers, classes, land.backscatter(2)):
+        digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
+    assert digest.hexdigest()[:16] == DIGESTS[place.name]
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
+def test_every_cover_is_there(place: Place) -> None:
     """Fields, forest, river, town and roads each take part of the square."""
-    cover = place.landscape.cover  # type: ignore[attr-defined]
+    cover = place.landscape.cover
     for kind, least in ((FIELD, 0.3), (FOREST, 0.02), (RIVER, 0.02), (TOWN, 0.02), (ROAD, 0.002)):
         assert (cover == kind).mean() > least
 
@@ -40,6 +59,33 @@ def test_fields_have_seasons_and_water_is_dark() -> None:
     assert vegetation_index(LAND, 6, FOREST) > 0.6
     assert vegetation_index(LAND, 6, RIVER) < 0
     assert LAND.reflectance(6)[7][LAND.cover == RIVER].mean() < 300
+
+
+def test_each_place_keeps_its_own_calendar() -> None:
+    """The savanna is green after the rains of April, when the north only wakes up."""
+    savanna = PLACES[0].landscape
+    assert vegetation_index(savanna, 4, FIELD) > vegetation_index(savanna, 9, FIELD) + 0.2
+    assert vegetation_index(LAND, 7, FIELD) > vegetation_index(LAND, 2, FIELD) + 0.2
+
+
+def test_the_classification_names_what_is_there() -> None:
+    """Water, vegetation, bare and dark ground, shadow, cirrus and both kinds of cloud."""
+    _, classes = LAND.scene(4, 0.5)
+    assert set(np.unique(classes)) == {2, 3, 4, 5, 6, 8, 9, 10}
+    _, clear = LAND.scene(6, 0)
+    assert set(np.unique(clear)) == {2, 4, 5, 6}
+    assert (clear[LAND.cover == RIVER] == 6).all()
+    assert (clear[LAND.cover == ROAD] == 2).mean() > 0.8
+    assert (clear[LAND.cover == FOREST] == 4).mean() > 0.95
+
+
+def test_shadows_lie_beside_clouds_and_are_dark() -> None:
+    """A shadow darkens the ground it falls on, without turning it into anything else."""
+    numbers, classes = LAND.scene(4, 0.5)
+    fields = (classes == 3) & (LAND.cover == FIELD)
+    ground = LAND.reflectance(4)[7]
+    assert fields.any()
+    assert numbers[7][fields].mean() < 0.8 * ground[fields].mean()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.6])

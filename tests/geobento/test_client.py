@@ -1,0 +1,123 @@
+"""The HTTP client against a local server that speaks the wire contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import numpy as np
+import orjson
+import pytest
+
+from geobento import wire
+from geobento.client import HttpEngine
+from geobento.embedding import Embedding
+from geobento.errors import GeoBentoError, InternalError, NoImagery, Overloaded, SourceError
+from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
+from geobento.specs import PointBuffer
+from tests.geobento.test_wire import META
+
+VECTOR = Embedding(np.array([1, 2], np.float32), META)
+GEO = GeoEmbeddingRequest(model="m", spatial=PointBuffer(1, 2, 3))
+
+
+class Server(ThreadingHTTPServer):
+    """Answers everything the same way and keeps what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.status, self.body = status, body
+        self.requests: list[tuple[str, str, bytes]] = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:
+        asked = self.rfile.read(int(self.headers["content-length"]))
+        self.server.requests.append((self.path, self.headers["content-type"], asked))
+        self.send_response(self.server.status)
+        self.send_header("content-length", str(len(self.server.body)))
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the test output clean."""
+
+
+@contextmanager
+def server(status: int = 200, body: bytes | None = None) -> Iterator[tuple[Server, HttpEngine]]:
+    """A server and a client of it."""
+    if body is None:
+        body = wire.encode_answer("m", 2, [VECTOR], "base64")
+    with Server(status, body) as listening:
+        Thread(target=listening.serve_forever, daemon=True).start()
+        client = HttpEngine(f"http://127.0.0.1:{listening.server_address[1]}", timeout_s=5)
+        try:
+            yield listening, client
+        finally:
+            client.close()
+            listening.shutdown()
+
+
+def test_a_place_goes_as_json() -> None:
+    """The request arrives as it was made, and asks for the compact encoding."""
+    with server() as (listening, client):
+        (answer,) = client.geo_embedding(GEO)
+    np.testing.assert_array_equal(answer.data, VECTOR.data)  # type: ignore[union-attr]
+    path, kind, body = listening.requests[0]
+    assert (path, kind) == ("/geo_embedding", "application/json")
+    sent = orjson.loads(body)
+    assert sent["encoding"] == "base64"
+    assert GeoEmbeddingRequest.model_validate({**sent, "encoding": "float"}) == GEO
+
+
+def test_pictures_go_as_files() -> None:
+    """Bytes are sent as they are, not as base64, with the other fields beside them."""
+    pictures: list[str | bytes] = [b"\xff\xd8 one", b"\x00\r\n--two"]
+    with server() as (listening, client):
+        client.image_embedding(ImageEmbeddingRequest(model="m", images=pictures, normalize=True))
+    _, kind, body = listening.requests[0]
+    assert kind.startswith("multipart/form-data")
+    assert body.count(b'name="images"') == 2
+    assert all(picture in body for picture in pictures)  # type: ignore[operator]
+    assert b'name="normalize"\r\n\r\ntrue' in body
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "cls"),
+    [
+        (422, orjson.dumps(NoImagery("nothing", field="spatial").body()), NoImagery),
+        (502, b"<html>Bad gateway</html>", SourceError),
+        (500, b"", InternalError),
+    ],
+)
+def test_failures_become_their_exceptions(
+    status: int, body: bytes, cls: type[GeoBentoError]
+) -> None:
+    """Also where a proxy answered something that is not ours."""
+    with server(status, body) as (_, client), pytest.raises(cls):
+        client.geo_embedding(GEO)
+
+
+def test_nobody_there() -> None:
+    """No server, or one that does not answer, is said plainly."""
+    with server() as (listening, client):
+        url = str(client._http.base_url)
+        listening.shutdown()
+        listening.server_close()
+    with pytest.raises(SourceError, match="no GeoBento server answers"):
+        HttpEngine(url, timeout_s=1).geo_embedding(GEO)
+
+
+def test_a_server_that_is_too_slow() -> None:
+    """The wait is bounded."""
+    with server() as (listening, _):
+        listening.shutdown()
+        client = HttpEngine(f"http://127.0.0.1:{listening.server_address[1]}", timeout_s=0.3)
+        with pytest.raises(Overloaded, match="in time"):
+            client.geo_embedding(GEO)

@@ -1,0 +1,40 @@
+"""Settings from the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from geobento import settings
+from geobento.errors import SettingsError
+
+
+def test_values_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists are separated by commas; an empty text is no value."""
+    monkeypatch.setenv("GEOBENTO_MODELS", " mosaiks , rcf,")
+    monkeypatch.setenv("GEOBENTO_STAC", "")
+    monkeypatch.setenv("GEOBENTO_HOME", "/data")
+    monkeypatch.setenv("GEOBENTO_MAX_BODY_MB", "1.5")
+    found = settings.load()
+    assert found.models == ("mosaiks", "rcf")
+    assert found.stac is None
+    assert found.demo_archive == Path("/data/demo-archive")
+    assert found.max_body_mb == 1.5
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("MAX_ITEMS", "many"), ("MAX_BODY_MB", "0"), ("FETCH_THREADS", "-1")]
+)
+def test_an_unusable_value_names_its_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """Whoever deploys learns which variable to change."""
+    monkeypatch.setenv(f"GEOBENTO_{name}", value)
+    with pytest.raises(SettingsError, match=f"GEOBENTO_{name}"):
+        settings.load()
+
+
+def test_every_setting_is_described() -> None:
+    """The table in the README has a meaning for each."""
+    assert all(field.description for field in settings.Settings.model_fields.values())

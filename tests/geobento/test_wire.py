@@ -1,0 +1,53 @@
+"""Arrays over the wire."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from geobento import wire
+from geobento.embedding import Embedding, EmbeddingMeta
+from geobento.errors import NoImagery
+
+META = EmbeddingMeta(
+    model="m", tag="m:1", variant="v", weights="dummy", modality="s2", pooling="mean",
+    normalized=False, precision="float32", preprocessing="d",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["float", "base64"])
+@pytest.mark.parametrize("shape", [(5,), (3, 2, 4)])
+def test_an_array_comes_back_to_the_last_bit(encoding: Any, shape: tuple[int, ...]) -> None:
+    """Vectors and grids, in both encodings, also where the array is a strided view."""
+    array = np.random.default_rng(0).normal(size=(*shape, 2)).astype(np.float32)[..., 0]
+    body = wire.encode_answer("m", 5, [Embedding(array, META)], encoding)
+    (answer,) = wire.decode_answer(body)
+    assert isinstance(answer, Embedding)
+    np.testing.assert_array_equal(answer.data, array)
+    assert answer.data.dtype == np.float32
+    assert answer.meta == META
+
+
+def test_base64_is_little_endian_row_by_row() -> None:
+    """What the documentation says is what another program can rely on."""
+    entry = orjson.loads(
+        wire.encode_answer("m", 2, [Embedding(np.array([1.0, -2.0], np.float32), META)], "base64")
+    )["embeddings"][0]
+    assert base64.b64decode(entry["data"]) == bytes.fromhex("0000803f000000c0")
+    assert (entry["shape"], entry["dtype"]) == ([2], "float32")
+
+
+def test_errors_keep_their_place() -> None:
+    """An entry is an embedding or an error, in the order of the request."""
+    vector = Embedding(np.zeros(2, np.float32), META)
+    error = NoImagery("nothing there", field="spatials.1")
+    body = wire.encode_answer("m", 2, [vector, error, vector], "float")
+    first, failed, last = wire.decode_answer(body)
+    assert isinstance(first, Embedding)
+    assert isinstance(failed, NoImagery)
+    assert failed.field == "spatials.1"
+    assert isinstance(last, Embedding)
