@@ -8,6 +8,7 @@ import orjson
 from pydantic import BaseModel
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 
 from geobento.errors import GeoBentoError, InvalidRequest, UnsupportedMediaType
@@ -52,8 +53,9 @@ async def _form(request: Request, cls: type[BaseModel], files: str) -> dict[str,
         form = await request.form(
             max_files=MAX_PARTS, max_fields=MAX_PARTS, max_part_size=scope_limit
         )
-    except HTTPException as error:
-        raise InvalidRequest(f"the multipart body cannot be read: {error.detail}") from None
+    except (HTTPException, MultiPartException) as error:
+        why = error.detail if isinstance(error, HTTPException) else error.message
+        raise InvalidRequest(f"the multipart body cannot be read: {why}") from None
     data: dict[str, Any] = {}
     for name in form:
         parts = form.getlist(name)

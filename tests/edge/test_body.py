@@ -1,0 +1,111 @@
+"""Bodies to typed requests, or to the error that answers them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.requests import Request
+
+from edge import body
+from geobento.errors import GeoBentoError, InvalidRequest, UnsupportedMediaType
+from geobento.requests import ImageEmbeddingRequest
+
+
+def read(content: bytes, kind: str | None, files: str | None = "images") -> Any:
+    """What a body is read as."""
+    headers = [] if kind is None else [(b"content-type", kind.encode("latin-1"))]
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": content, "more_body": False}
+
+    request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
+    return asyncio.run(body.read(request, ImageEmbeddingRequest, files))
+
+
+def form(data: dict[str, Any], files: list[tuple[str, bytes]]) -> tuple[bytes, str]:
+    """A multipart body and its content type, as an HTTP client writes them."""
+    parts = [(name, ("file", content)) for name, content in files]
+    request = httpx.Request("POST", "http://test", data=data, files=parts)
+    return request.read(), request.headers["content-type"]
+
+
+def test_json_with_and_without_a_content_type() -> None:
+    """JSON is what is meant where nothing is said."""
+    text = b'{"model": "m", "images": ["aa"], "normalize": true}'
+    for kind in ("application/json", "application/json; charset=utf-8", None):
+        request = read(text, kind)
+        assert request == ImageEmbeddingRequest(model="m", images=["aa"], normalize=True)
+
+
+def test_a_form_with_files() -> None:
+    """Files in their order, other fields as JSON values, the model's name as text."""
+    content, kind = form(
+        {"model": "123", "normalize": "false", "config": '{"a": 1}', "encoding": "base64"},
+        [("images", b"one\r\n"), ("images", b"\x00two")],
+    )
+    request = read(content, kind)
+    assert request == ImageEmbeddingRequest(
+        model="123", images=[b"one\r\n", b"\x00two"], normalize=False, config={"a": 1},
+        encoding="base64",
+    )  # fmt: skip
+
+
+def test_a_form_with_text_instead_of_a_file() -> None:
+    """A data URL in a form field is a picture too."""
+    content, kind = form({"model": "m", "images": "data:image/png;base64,aa"}, [("x", b"")])
+    assert read(content, kind).field == "x"
+    fields = "--b\r\nContent-Disposition: form-data; name="
+    content = (f'{fields}"model"\r\n\r\nm\r\n{fields}"images"\r\n\r\naa\r\n--b--\r\n').encode()
+    assert read(content, "multipart/form-data; boundary=b").images == ["aa"]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "says"),
+    [
+        (b"", "application/json", "required"),
+        (b"{", "application/json", "not valid JSON"),
+        (b"\xff\xfe", "application/json", "JSON"),
+        (b"[]", "application/json", "object"),
+        (b"x", "multipart/form-data", "boundary"),
+        (b"x", "multipart/form-data; boundary=b", ""),
+    ],
+)
+def test_bodies_that_cannot_be_read(content: bytes, kind: str, says: str) -> None:
+    """Each is the client's fault, and says why."""
+    error = read(content, kind)
+    assert isinstance(error, InvalidRequest)
+    assert says in error.message
+
+
+def test_fields_that_do_not_belong() -> None:
+    """A field given twice, a file where a value belongs."""
+    content, kind = form({"model": ["a", "b"]}, [("images", b"x")])
+    assert read(content, kind).field == "model"
+    content, kind = form({"model": "m"}, [("images", b"x"), ("normalize", b"true")])
+    assert "not a file" in read(content, kind).message
+
+
+def test_other_content_types() -> None:
+    """415 with what is accepted, which depends on the route."""
+    error = read(b"model=m", "application/x-www-form-urlencoded")
+    assert isinstance(error, UnsupportedMediaType)
+    assert "multipart/form-data" in error.message
+    error = read(b"", "multipart/form-data; boundary=b", files=None)
+    assert isinstance(error, UnsupportedMediaType)
+    assert "accepted: application/json" in error.message
+
+
+@given(
+    st.binary(max_size=300),
+    st.sampled_from(["application/json", "multipart/form-data; boundary=b", "image/jpeg", ""]),
+)
+@settings(max_examples=150, deadline=None)
+def test_random_bytes_never_raise(content: bytes, kind: str) -> None:
+    """Whatever comes in, an error comes out that can be answered."""
+    for prefix in (b"", b"--b\r\nContent-Disposition: form-data; name="):
+        assert isinstance(read(prefix + content, kind), GeoBentoError)

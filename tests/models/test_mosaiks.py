@@ -1,0 +1,228 @@
+"""Random convolutional features, against plain numpy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from geobento.errors import InvalidImage, ModelError
+from geobento.sample import Sample
+from models import pooling
+from models.base import Encoded
+from models.checkpoints import CheckpointError
+from models.execute import LoadedModel
+from models.mosaiks import S2_BANDS, Mosaiks
+from models.networks import rcf
+
+ROLF = {"variant": "rolf2021", "arch": {}}
+TORCHGEO = {"variant": "torchgeo", "arch": {}}
+
+
+def filters(seed: int, count: int = 6, channels: int = 3, kernel: int = 3) -> dict[str, Any]:
+    """A checkpoint in torchgeo's layout, with a bias."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "weights": torch.randn(count, channels, kernel, kernel, generator=generator),
+        "biases": torch.randn(count, generator=generator),
+    }
+
+
+def loaded(checkpoint: dict[str, Any], record: dict[str, Any], **config: Any) -> LoadedModel:
+    """A model with these filters."""
+    architecture, tensors = Mosaiks.convert(checkpoint, record)
+    model = Mosaiks(architecture | config)
+    network = model.network()
+    network.load_state_dict(tensors, strict=True)
+    return LoadedModel(model, network)
+
+
+def default() -> LoadedModel:
+    """The model that is served."""
+    config = Mosaiks.default_config("gaussian")
+    model = Mosaiks(config)
+    network = model.network()
+    network.load_state_dict(Mosaiks.seeded(config), strict=True)
+    return LoadedModel(model, network)
+
+
+def response(image: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
+    """(K, H - k + 1, W - k + 1): the filters at every position, summed up plainly."""
+    kernel = weights.shape[-1]
+    windows = np.lib.stride_tricks.sliding_window_view(image, (kernel, kernel), axis=(1, 2))
+    return np.einsum("chwij,kcij->khw", windows.astype(np.float64), weights.astype(np.float64))
+
+
+def features(image: NDArray[Any], checkpoint: dict[str, Any], sign: int) -> NDArray[Any]:
+    """(2 K, h, w) rectified maps; `sign` of the bias in the negative half."""
+    bias = checkpoint["biases"].numpy()[:, None, None]
+    plain = response(image, checkpoint["weights"].numpy())
+    if sign > 0:  # torchgeo: one signed bias
+        return np.maximum(np.concatenate([plain + bias, -(plain + bias)]), 0)
+    return np.maximum(np.concatenate([plain - bias, -plain - bias]), 0)
+
+
+def image(height: int, width: int, channels: int = 3) -> NDArray[np.float32]:
+    """Noise in 0..1."""
+    return np.random.default_rng(height * width).random((channels, height, width), np.float32)
+
+
+def encode(model: LoadedModel, pixels: NDArray[np.float32], modality: str = "rgb") -> Encoded:
+    """The tokens of one image."""
+    return model.encode([{modality: pixels}])
+
+
+@pytest.mark.parametrize(("record", "sign"), [(ROLF, -1), (TORCHGEO, 1)])
+@pytest.mark.parametrize("equal", [True, False])
+def test_features_equal_a_plain_sum(record: dict[str, Any], sign: int, equal: bool) -> None:
+    """Both published conventions of the bias, which differ as soon as it is not zero."""
+    checkpoint = filters(1)
+    pixels = image(40, 53)
+    encoded = encode(loaded(checkpoint, record, equal_cells=equal), pixels)
+    expected = features(pixels, checkpoint, sign)
+    pooled = pooling.pooled(encoded, "mean")[0].numpy()
+    np.testing.assert_allclose(pooled, expected.mean(axis=(1, 2)), atol=1e-5)
+    if not equal:
+        cells = pooling.grid(encoded)[0].numpy()
+        np.testing.assert_allclose(
+            cells[:, 1, 2], expected[:, 16:32, 32:48].mean(axis=(1, 2)), atol=1e-5
+        )
+        np.testing.assert_allclose(
+            cells[:, 2, 3], expected[:, 32:, 48:].mean(axis=(1, 2)), atol=1e-5
+        )
+
+
+@given(st.integers(3, 90), st.integers(3, 90))
+@settings(max_examples=25, deadline=None)
+def test_the_mean_of_the_grid_is_the_vector(height: int, width: int) -> None:
+    """Cells are of equal size and cover the map exactly, whatever the size of the place."""
+    encoded = encode(loaded(filters(2), ROLF, equal_cells=True), image(height, width))
+    cells, vector = pooling.grid(encoded)[0], pooling.pooled(encoded, "mean")[0]
+    torch.testing.assert_close(cells.mean(dim=(1, 2)), vector, atol=1e-5, rtol=1e-5)
+    assert tuple(cells.shape[1:]) == encoded.grid_shape
+
+
+@pytest.mark.parametrize("equal", [True, False])
+def test_tiles_make_the_same_vector(equal: bool) -> None:
+    """Tiles that overlap by the filter less one pixel, weighted by area, are the whole."""
+    model = loaded(filters(3), ROLF, equal_cells=equal)
+    pixels = image(60, 82)
+    whole = pooling.pooled(encode(model, pixels), "mean")[0]
+    total, area = torch.zeros_like(whole), 0
+    for top, bottom in ((0, 25), (25, 58)):
+        for left, right in ((0, 40), (40, 80)):
+            tile = pixels[:, top : bottom + 2, left : right + 2]
+            size = (bottom - top) * (right - left)
+            total += size * pooling.pooled(encode(model, tile), "mean")[0]
+            area += size
+    torch.testing.assert_close(total / area, whole, atol=1e-5, rtol=1e-5)
+
+
+def test_tiles_on_the_lattice_of_the_cells_make_the_same_grid() -> None:
+    """Cells of 16 pixels: the grid of a tile is a part of the grid of the whole."""
+    model = loaded(filters(4), ROLF)
+    pixels = image(66, 66)
+    whole = pooling.grid(encode(model, pixels))[0]
+    tile = pooling.grid(encode(model, pixels[:, 16:50, 32:66]))[0]
+    torch.testing.assert_close(tile, whole[:, 1:3, 2:4], atol=1e-5, rtol=1e-5)
+
+
+def test_strips_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How the map is cut for the cache does not show."""
+    model, pixels = loaded(filters(5), TORCHGEO, equal_cells=True), image(50, 41)
+    monkeypatch.setattr(rcf, "STRIP", 1000)
+    whole = encode(model, pixels).tokens
+    for strip in (1, 7, 48):
+        monkeypatch.setattr(rcf, "STRIP", strip)
+        torch.testing.assert_close(encode(model, pixels).tokens, whole, atol=1e-6, rtol=1e-5)
+
+
+def test_a_vector_does_not_depend_on_its_batch() -> None:
+    """To the last bit: one place gives one vector whatever it shares a batch with."""
+    model = default()
+    pixels = image(32, 32)
+    alone = model.encode([{"rgb": pixels}]).tokens[0]
+    among = model.encode([{"rgb": image(32, 32) * 0.5}, {"rgb": pixels}, {"rgb": pixels}]).tokens
+    assert torch.equal(among[1], alone)
+    assert torch.equal(among[2], alone)
+
+
+def test_the_seeded_filters() -> None:
+    """1024 features from zero-mean filters of unit length, the same every time."""
+    config = Mosaiks.default_config("gaussian")
+    first, second = Mosaiks.seeded(config), Mosaiks.seeded(config)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert Mosaiks(config).dim == 1024
+    for modality, channels in (("rgb", 3), ("s2", 12)):
+        weight = first[f"banks.{modality}.weight"]
+        assert weight.shape == (512, channels, 3, 3)
+        torch.testing.assert_close(weight.mean(dim=(1, 2, 3)), torch.zeros(512), atol=1e-6, rtol=0)
+        torch.testing.assert_close(weight.flatten(1).norm(dim=1), torch.ones(512))
+        assert not first[f"banks.{modality}.bias_positive"].any()
+
+
+def test_brightness_alone_changes_nothing() -> None:
+    """A constant image has no texture: zero-mean filters answer with zeros."""
+    tokens = default().encode([{"rgb": np.full((3, 40, 40), 0.7, np.float32)}]).tokens
+    assert tokens.abs().max() < 1e-6
+
+
+@given(st.integers(1, 200), st.integers(1, 40))
+def test_averages_cover_every_pixel_once(length: int, cell: int) -> None:
+    """Weights of a cell sum to one; times the cell's length they sum to one for each pixel."""
+    for edges in (rcf.equal_edges(length, cell), rcf.fixed_edges(length, cell)):
+        weights = rcf.averaging(edges, length).double()
+        torch.testing.assert_close(weights.sum(1), torch.ones(len(edges) - 1).double())
+        shares = (weights * edges.diff()[:, None]).sum(0)
+        torch.testing.assert_close(shares, torch.ones(length).double(), atol=1e-5, rtol=1e-5)
+
+
+def test_preparation() -> None:
+    """Pictures over 255; digital numbers over 10000, clipped to 0..1."""
+    model = default().model
+    picture = np.full((3, 4, 4), 51, np.uint8)
+    np.testing.assert_allclose(model.prepare(Sample(picture, ("R", "G", "B"), "rgb"))["rgb"], 0.2)
+    numbers = np.full((12, 4, 4), 2500.0, np.float32)
+    numbers[3], numbers[4] = 12_000, -5
+    prepared = model.prepare(Sample(numbers, S2_BANDS, "s2"))["s2"]
+    assert prepared.dtype == np.float32
+    np.testing.assert_allclose(prepared[:5, 0, 0], [0.25, 0.25, 0.25, 1.0, 0.0])
+
+
+def test_samples_that_do_not_fit() -> None:
+    """Bands in another order, too few pixels: an error that says what is accepted."""
+    model = default().model
+    numbers = np.zeros((12, 4, 4), np.float32)
+    with pytest.raises(ModelError, match="in this order"):
+        model.prepare(Sample(numbers, S2_BANDS[::-1], "s2"))
+    with pytest.raises(ModelError, match="at least 3 x 3"):
+        model.prepare(Sample(numbers[:, :2], S2_BANDS, "s2"))
+    with pytest.raises(InvalidImage):
+        model.prepare(Sample(np.zeros((3, 2, 9), np.uint8), ("R", "G", "B"), "rgb"))
+
+
+@pytest.mark.parametrize(
+    ("change", "record", "says"),
+    [
+        ({}, {"variant": "resnet"}, "accepted: 'rolf2021' or 'torchgeo'"),
+        ({}, {}, "accepted"),
+        ({"extra": torch.zeros(1)}, ROLF, "unexpected extra"),
+        ({"biases": None}, ROLF, "missing biases"),
+        ({"biases": torch.zeros(5)}, ROLF, "biases has shape"),
+        ({"weights": torch.zeros(6, 3, 3, 2)}, ROLF, "weights has shape"),
+        ({"weights": torch.zeros(6, 4, 3, 3)}, ROLF, "4 channels"),
+        ({}, {"variant": "rolf2021", "arch": {"features": 99}}, "says 99 features"),
+    ],
+)
+def test_checkpoints_that_do_not_fit(
+    change: dict[str, Any], record: dict[str, Any], says: str
+) -> None:
+    """Keys, shapes and the configuration are checked; nothing is guessed."""
+    checkpoint = {k: v for k, v in {**filters(0), **change}.items() if v is not None}
+    with pytest.raises(CheckpointError, match=says):
+        Mosaiks.convert(checkpoint, record)

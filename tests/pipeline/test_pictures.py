@@ -1,0 +1,138 @@
+"""Encoded pictures to pixels."""
+
+from __future__ import annotations
+
+import base64
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from geobento.cards import ImageInput
+from geobento.errors import InvalidImage, PayloadTooLarge
+from pipeline.pictures import decode, payload_bytes, to_sample
+
+RGB = np.zeros((8, 12, 3), np.uint8)
+RGB[:, :6] = (200, 100, 50)
+RGB[:, 6:] = (20, 40, 250)
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    """The file of a picture."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def pixels(data: bytes) -> np.ndarray:  # type: ignore[type-arg]
+    """What a file is decoded to."""
+    image = decode(data, 1)
+    assert image.mode == "RGB"
+    return np.asarray(image).astype(int)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG"])
+def test_formats(kind: str) -> None:
+    """Every format that is named in the documentation; lossy ones to within their loss."""
+    options = {"lossless": True} if kind == "WEBP" else {}
+    found = pixels(encoded(Image.fromarray(RGB), kind, **options))
+    inner = np.r_[0:4, 8:12]
+    assert np.abs(found - RGB)[:, inner].max() <= (12 if kind == "JPEG" else 0)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "1", "CMYK"])
+def test_colour_models(mode: str) -> None:
+    """Grey, palette, alpha, two tones and CMYK all become RGB of the same picture."""
+    image = Image.fromarray(RGB).convert(mode)
+    found = pixels(encoded(image, "TIFF" if mode == "CMYK" else "PNG"))
+    assert np.abs(found - np.asarray(image.convert("RGB")).astype(int)).max() <= 1
+
+
+def test_sixteen_bits() -> None:
+    """The high byte is kept; values are not cut off at 255."""
+    grey = (np.arange(96, dtype=np.uint32).reshape(8, 12) * 680).astype(np.uint16)
+    found = pixels(encoded(Image.fromarray(grey), "PNG"))
+    np.testing.assert_array_equal(found[..., 0], grey >> 8)
+
+
+def test_the_camera_was_held_upright() -> None:
+    """The orientation that a camera recorded is applied."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: show rotated by 90 degrees clockwise
+    found = pixels(encoded(Image.fromarray(RGB), "PNG", exif=exif))
+    np.testing.assert_array_equal(found, np.rot90(RGB, -1))
+
+
+def test_the_first_frame_counts() -> None:
+    """An animation is its first picture."""
+    other = Image.fromarray(RGB[:, ::-1].copy())
+    data = encoded(Image.fromarray(RGB), "PNG", save_all=True, append_images=[other])
+    np.testing.assert_array_equal(pixels(data), RGB)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "GIF", "WEBP", "BMP"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_damaged_files_are_refused(kind: str, share: float) -> None:
+    """Half a picture is no picture."""
+    noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(noise), kind)
+    with pytest.raises(InvalidImage):
+        decode(data[: int(len(data) * share)], 1)
+
+
+@pytest.mark.parametrize("data", [b"", b"text", b"%PDF-1.4", b"<svg></svg>", b"\x00" * 100])
+def test_other_files_are_refused(data: bytes) -> None:
+    """The message lists what is accepted."""
+    with pytest.raises(InvalidImage, match="JPEG, PNG"):
+        decode(data, 1)
+
+
+def _png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds nothing."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        size, check = struct.pack(">I", len(content)), zlib.crc32(kind + content)
+        return size + kind + content + struct.pack(">I", check)
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"")
+
+
+@pytest.mark.parametrize("side", [1200, 50_000])
+def test_bombs_are_refused_before_they_are_unpacked(side: int) -> None:
+    """The size is read from the header; nothing is decoded."""
+    with pytest.raises(PayloadTooLarge, match="accepted: up to 1 megapixels"):
+        decode(_png_header(side, side), 1)
+
+
+def test_payloads() -> None:
+    """Bytes, base64 and data URLs are the same; anything else is explained."""
+    text = base64.b64encode(b"picture").decode()
+    assert payload_bytes(b"picture") == b"picture"
+    assert payload_bytes(text) == b"picture"
+    assert payload_bytes(f"data:image/png;base64,{text}") == b"picture"
+    assert payload_bytes(f"DATA:;BASE64,{text}") == b"picture"
+    for wrong, says in [
+        ("data:image/png,abc", "form data:image"),
+        ("data:image/png;base64", "form data:image"),
+        ("http://example.com/a.png", "not fetched"),
+        ("cGlj dHVyZQ==", "base64"),
+        ("ä", "base64"),
+    ]:
+        with pytest.raises(InvalidImage, match=says):
+            payload_bytes(wrong)
+
+
+def test_resizing() -> None:
+    """Both sides to the size, whatever the aspect ratio; or not at all."""
+    image = Image.fromarray(RGB)
+    squashed = to_sample(image, ImageInput(modality="rgb", size=(6, 5), resize="squash"))
+    assert squashed.pixels.shape == (3, 6, 5)
+    assert squashed.pixels.dtype == np.uint8
+    kept = to_sample(image, ImageInput(modality="rgb", size=None))
+    np.testing.assert_array_equal(kept.pixels, RGB.transpose(2, 0, 1))
+    with pytest.raises(InvalidImage, match="at least 9 x 9"):
+        to_sample(image, ImageInput(modality="rgb", size=None, min_side=9))
