@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from geobento.cards import ModelCard
-from geobento.errors import ModelError, PayloadTooLarge
+from geobento.errors import InvalidRequest, ModelError, PayloadTooLarge
 from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
+from geobento.sample import PixelGrid
 from geobento.specs import BBox, OutputGrid, PointBuffer, SensorSpec, ground_size_m
 from imagery import collections, grid
 from imagery.source import ImageQuery
@@ -87,7 +88,7 @@ def plan_geo(
     for position, place in enumerate(request.places):
         field = "spatial" if request.spatial is not None else f"spatials.{position}"
         _check_size(place, sensor, limits, field)
-        pixel_grid = grid.for_place(place, sensor.scale_m, collection.lattice_m)
+        pixel_grid = _grid(place, sensor.scale_m, collection.lattice_m, field)
         _check_pixels(card, modality, pixel_grid.shape, limits, field)
         query = ImageQuery(sensor, pixel_grid, start, end, modality)
         pooling = None if isinstance(request.output, OutputGrid) else request.output.pooling
@@ -179,6 +180,16 @@ def _window(card: ModelCard, request: GeoEmbeddingRequest) -> tuple[datetime, da
             field="temporal",
         )
     return temporal.window
+
+
+def _grid(
+    place: PointBuffer | BBox, scale_m: float, lattice_m: float | None, field: str
+) -> PixelGrid:
+    try:
+        return grid.for_place(place, scale_m, lattice_m)
+    except InvalidRequest as error:
+        error.field = field
+        raise
 
 
 def _check_size(place: PointBuffer | BBox, sensor: SensorSpec, limits: Limits, field: str) -> None:

@@ -1,0 +1,161 @@
+"""A request's way, with a source that is scripted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from threading import Barrier
+
+import numpy as np
+import pytest
+
+from geobento.embedding import Embedding
+from geobento.errors import GeoBentoError, InvalidRequest, NoImagery, PayloadTooLarge, SourceError
+from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
+from geobento.sample import Provenance, Sample
+from geobento.settings import Settings
+from geobento.specs import PointBuffer, TemporalSpec
+from imagery.source import ImageQuery
+from models.store import StoredModel
+from pipeline.engine import Engine
+from pipeline.fetch import FetchLayer
+from pipeline.registry import OpenModel, Registry
+from tests.conftest import ROOT
+
+FIELD = (ROOT / "tests" / "data" / "field.jpg").read_bytes()
+
+
+class Scripted:
+    """A source that answers with what a function makes of the query."""
+
+    backend = "scripted"
+
+    def __init__(self, answer: Callable[[ImageQuery], Sample]) -> None:
+        self._answer = answer
+
+    def fetch(self, query: ImageQuery) -> Sample:
+        return self._answer(query)
+
+
+def noise(query: ImageQuery) -> Sample:
+    """Pixels that follow from the place."""
+    random = np.random.default_rng(round(query.grid.transform[2]))
+    bands = query.sensor.bands
+    pixels = random.integers(1, 5000, (len(bands), *query.grid.shape)).astype(np.float32)
+    return Sample(
+        pixels, bands, query.modality, grid=query.grid, provenance=Provenance("scripted", "noise")
+    )
+
+
+@pytest.fixture
+def run(mosaiks_stored: StoredModel) -> Callable[..., list[Embedding | GeoBentoError]]:
+    """Runs a geo request for some longitudes through both halves, forward in between."""
+    loaded = mosaiks_stored.load()
+    registry = Registry([OpenModel(mosaiks_stored.model(), mosaiks_stored.served())])
+
+    def go(
+        *longitudes: float, answer: Callable[[ImageQuery], Sample] = noise, **settings: object
+    ) -> list[Embedding | GeoBentoError]:
+        layer = FetchLayer({"demo": lambda: Scripted(answer)}, threads=4)
+        engine = Engine(registry, Settings(**settings), layer)  # type: ignore[arg-type]
+        request = GeoEmbeddingRequest(
+            model="mosaiks",
+            spatials=[PointBuffer(lon, 1, 200) for lon in longitudes],
+            temporal=TemporalSpec.year(2023),
+        )
+        job = engine.geo_job(request)
+        return job.answers(loaded.run(job.items))
+
+    return go
+
+
+Run = Callable[..., list[Embedding | GeoBentoError]]
+
+
+def test_single_and_batch_agree(run: Run) -> None:
+    """A place gives the same vector alone and among others."""
+    together = run(10, 11, 12)
+    for position, lon in enumerate((10, 11, 12)):
+        (alone,) = run(lon)
+        np.testing.assert_array_equal(together[position].data, alone.data)  # type: ignore[union-attr]
+
+
+def test_a_failing_place_fails_alone(run: Run) -> None:
+    """Errors and defects of the source stay with their place; the rest is answered in order."""
+
+    def answer(query: ImageQuery) -> Sample:
+        if query.grid.crs == "EPSG:32632":
+            raise NoImagery("nothing there")
+        if query.grid.crs == "EPSG:32633":
+            raise ZeroDivisionError("secret")
+        return noise(query)
+
+    first, nothing, broken, last = run(3, 9, 15, 21, answer=answer)
+    assert isinstance(first, Embedding)
+    assert isinstance(nothing, NoImagery)
+    assert isinstance(broken, SourceError)
+    assert "secret" not in broken.message
+    assert isinstance(last, Embedding)
+
+
+def test_a_single_failing_place_is_the_answer(run: Run) -> None:
+    """With one item there is nothing else to say."""
+
+    def answer(query: ImageQuery) -> Sample:
+        raise NoImagery("nothing there")
+
+    with pytest.raises(NoImagery):
+        run(3, answer=answer)
+
+
+def test_a_sample_that_does_not_fit_fails_alone(run: Run) -> None:
+    """A source that answers with other bands is found out before the forward."""
+
+    def answer(query: ImageQuery) -> Sample:
+        sample = noise(query)
+        return replace(sample, bands=sample.bands[::-1]) if query.grid.crs[-1] == "1" else sample
+
+    wrong, right = run(3, 9, answer=answer)
+    assert isinstance(wrong, GeoBentoError)
+    assert isinstance(right, Embedding)
+
+
+def test_places_are_fetched_side_by_side(run: Run) -> None:
+    """Four fetches meet at a barrier that none passes alone."""
+    barrier = Barrier(4, timeout=10)
+
+    def answer(query: ImageQuery) -> Sample:
+        barrier.wait()
+        return noise(query)
+
+    assert all(isinstance(found, Embedding) for found in run(3, 9, 15, 21, answer=answer))
+
+
+def test_the_number_of_items_is_bounded(run: Run) -> None:
+    """More than the limit is refused as a whole."""
+    with pytest.raises(PayloadTooLarge, match="accepted: up to 2"):
+        run(1, 2, 3, max_items=2)
+
+
+def test_pictures(mosaiks_stored: StoredModel) -> None:
+    """A damaged picture leaves the others to be encoded."""
+    registry = Registry([OpenModel(mosaiks_stored.model(), mosaiks_stored.served())])
+    engine = Engine(registry, Settings())
+    request = ImageEmbeddingRequest(model="RCF", images=[FIELD, FIELD[:500], FIELD])
+    job = engine.image_job(request)
+    assert [isinstance(entry, GeoBentoError) for entry in job.entries] == [False, True, False]
+    first, damaged, last = job.answers(mosaiks_stored.load().run(job.items))
+    assert isinstance(first, Embedding)
+    np.testing.assert_array_equal(first.data, last.data)  # type: ignore[union-attr]
+    assert damaged.field == "images.1"  # type: ignore[union-attr]
+
+
+def test_which_source_answers(tmp_path: Path) -> None:
+    """The configured catalog before the demo archive; what is not configured is refused."""
+    layer = FetchLayer.configured(Settings(stac=str(tmp_path / "catalog.json"), home=tmp_path))
+    assert layer.source("auto").backend == "stac"
+    assert layer.source("stac") is layer.source("auto")
+    with pytest.raises(InvalidRequest, match="accepted: auto, stac, demo"):
+        layer.source("gee")
+    assert next(iter(FetchLayer.configured(Settings())._openers)) == "demo"

@@ -1,0 +1,128 @@
+"""From a card and a request to a plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from geobento.cards import ModelCard
+from geobento.errors import InvalidRequest, ModelError, PayloadTooLarge
+from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
+from geobento.specs import (
+    BBox,
+    FetchSpec,
+    OutputSpec,
+    PointBuffer,
+    SensorSpec,
+    TemporalSpec,
+)
+from models.mosaiks import CARD, S2_BANDS
+from pipeline.resolve import GeoPlan, Limits, check_image_request, plan_geo
+
+PLACE = PointBuffer(34.066, -3.401, 1000)
+SENSOR = SensorSpec("COPERNICUS/S2_SR_HARMONIZED", S2_BANDS)
+
+
+def plan(card: ModelCard = CARD, limit: int = 100_000, **fields: Any) -> list[GeoPlan]:
+    """The plans of a request, valid unless `fields` say otherwise."""
+    fields = {"spatial": PLACE, "temporal": TemporalSpec.year(2023), **fields}
+    request = GeoEmbeddingRequest.model_validate({"model": "m", **fields})
+    return plan_geo(card, request, modalities=("rgb", "s2"), limits=Limits(limit))
+
+
+def test_the_plan_holds_all_that_determines_the_pixels() -> None:
+    """Default sensor, grid on the sensor's lattice, half-open window, pooling."""
+    (made,) = plan()
+    assert made.query.sensor == SENSOR
+    assert made.query.grid.shape == (200, 200)
+    assert made.query.grid.transform[2] % 10 == 0
+    assert (made.query.start.isoformat()[:10], made.query.end.isoformat()[:10]) == (
+        "2023-01-01",
+        "2024-01-01",
+    )
+    assert (made.query.modality, made.backend, made.pooling) == ("s2", "auto", "mean")
+    assert plan(output=OutputSpec.grid())[0].pooling is None
+    assert plan(output=OutputSpec.pooled("max"))[0].pooling == "max"
+
+
+def test_fetch_changes_single_settings() -> None:
+    """What is not named stays as the model has it."""
+    (made,) = plan(fetch=FetchSpec(scale_m=20, composite="mosaic"))
+    assert made.query.sensor == replace(SENSOR, scale_m=20, composite="mosaic")
+    assert made.query.grid.resolution == (20, 20)
+    assert plan(fetch=FetchSpec(cloudy_pct=0))[0].query.sensor.cloudy_pct == 0
+
+
+def test_sensor_replaces_the_whole() -> None:
+    """Another collection with the same bands."""
+    other = replace(SENSOR, scale_m=60, cloudy_pct=None)
+    assert plan(sensor=other)[0].query.sensor == other
+
+
+def test_every_place_has_its_plan() -> None:
+    """In order, each in its own zone."""
+    places = [PLACE, BBox(11, 48, 11.01, 48.01)]
+    plans = plan(spatial=None, spatials=places)
+    assert [made.query.grid.crs for made in plans] == ["EPSG:32736", "EPSG:32632"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "says"),
+    [
+        ({"sensor": SENSOR, "fetch": FetchSpec(scale_m=20)}, "fetch", "one of the two"),
+        ({"sensor": replace(SENSOR, bands=("B4",))}, "sensor.bands", "in this order"),
+        ({"sensor": replace(SENSOR, orbit="ASCENDING")}, "sensor.orbit", "not supported yet"),
+        ({"sensor": replace(SENSOR, check_save_dir="/tmp")}, "sensor.check_save_dir", "not supp"),
+        ({"sensor": replace(SENSOR, collection="X")}, "sensor.collection", "accepted"),
+        ({"sensor": replace(SENSOR, modality="s1")}, "modality", "accepted: s2"),
+        ({"modality": "rgb"}, "modality", "accepted: s2"),
+        ({"model_config": {"a": 1}}, "model_config.a", "accepted: none"),
+        ({"input_prep": "tile"}, "input_prep", "accepted"),
+        ({"temporal": None}, "temporal", "time window"),
+        ({"spatial": PointBuffer(0, 0, 9)}, "spatial", "at least 3 x 3"),
+    ],
+)
+def test_contract_errors(fields: dict[str, Any], field: str, says: str) -> None:
+    """All are raised before a byte is fetched, and name the field and what is accepted."""
+    with pytest.raises(ModelError, match=says) as caught:
+        plan(**fields)
+    assert caught.value.field == field
+
+
+def test_places_that_are_too_large() -> None:
+    """Also one whose grid could not even be computed; the field names which."""
+    with pytest.raises(PayloadTooLarge, match="accepted: up to 10,000") as caught:
+        plan(limit=10_000)
+    assert caught.value.field == "spatial"
+    huge = BBox(-5, -60, 0.9, 60)
+    with pytest.raises(PayloadTooLarge) as caught:
+        plan(spatial=None, spatials=[PLACE, huge])
+    assert caught.value.field == "spatials.1"
+
+
+def test_places_outside_utm_name_their_place() -> None:
+    """The grid knows no request; the plan says which of several places it was."""
+    with pytest.raises(InvalidRequest) as caught:
+        plan(spatial=None, spatials=[PLACE, PointBuffer(0, 88, 100)])
+    assert caught.value.field == "spatials.1"
+
+
+def test_models_that_do_not_take_part() -> None:
+    """The error leads to the other endpoint."""
+    pictures_only = CARD.model_copy(update={"modalities": {}})
+    with pytest.raises(ModelError, match="/image_embedding"):
+        plan(card=pictures_only)
+    places_only = CARD.model_copy(update={"image": None})
+    request = ImageEmbeddingRequest(model="m", images=["aa"])
+    with pytest.raises(ModelError, match="/geo_embedding"):
+        check_image_request(places_only, request)
+    check_image_request(CARD, request)
+
+
+def test_outputs_that_a_model_does_not_offer() -> None:
+    """A card may offer vectors alone."""
+    vectors_only = CARD.model_copy(update={"outputs": ("pooled",)})
+    with pytest.raises(ModelError, match="accepted: pooled"):
+        plan(card=vectors_only, output=OutputSpec.grid())
