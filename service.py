@@ -20,7 +20,7 @@ from edge import answers, body, guard, openapi, routes
 from geobento import __version__, settings, wire
 from geobento.errors import GeoBentoError, ModelStoreError
 from geobento.requests import EmbeddingResponse, GeoEmbeddingRequest, ImageEmbeddingRequest
-from models import store
+from models import devices, store
 from pipeline.engine import Engine, Job
 from pipeline.registry import OpenModel, Registry
 from runners.client import RunnerClient
@@ -30,7 +30,8 @@ SETTINGS = settings.get()
 STORED = store.choose(SETTINGS.models)
 if not STORED:
     raise ModelStoreError("the model store is empty; run: geobento models import mosaiks")
-REGISTRY = Registry(OpenModel(entry.model(), entry.served()) for entry in STORED)
+DEVICE = devices.choose(SETTINGS.device)
+REGISTRY = Registry(OpenModel(entry.model(), entry.served(), DEVICE) for entry in STORED)
 
 # BentoML's own deadlines lie behind ours, so that a late answer still has our shape.
 BEHIND_S = 15.0
@@ -120,7 +121,7 @@ class GeoBento:
 
 
 for entry in STORED:
-    runner = make_runner(entry, timeout_s=SETTINGS.request_timeout_s + BEHIND_S)
+    runner = make_runner(entry, device=DEVICE, timeout_s=SETTINGS.request_timeout_s + BEHIND_S)
     setattr(GeoBento, runner_name(entry.metadata["model"]), bentoml.depends(runner))
 
 svc = bentoml.service(

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from geobento.errors import SettingsError
+from geobento.specs import Device
 
 
 class Settings(BaseSettings):
@@ -26,6 +27,8 @@ class Settings(BaseSettings):
     """Server that `get_embedding` and the command line ask. Empty: they work in-process."""
     home: Path = Path.home() / ".geobento"
     """Folder for the demo archive and the service's own files."""
+    device: Device = "auto"
+    """Where forward passes run: `cpu`, `cuda`, or the GPU where there is one (`auto`)."""
     stac: str | None = None
     """`catalog.json` of a static STAC catalog to fetch imagery from. Empty: the demo archive."""
     max_body_mb: Annotated[float, Field(gt=0)] = 64

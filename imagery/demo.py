@@ -59,10 +59,10 @@ class Place:
     sky: int = 0
     """Which of `CLOUDY` is January's."""
 
-    @property
-    def epsg(self) -> int:
-        """Code of the UTM zone that its pixels lie in."""
-        return int(utm_crs(self.lon, self.lat).removeprefix("EPSG:"))
+    def overpass(self, month: int, day: int, hour: float) -> datetime:
+        """When a satellite passes that crosses the equator at an hour of local solar time."""
+        utc = (hour - self.lon / 15) % 24
+        return datetime(YEAR, month, day, int(utc), int(utc % 1 * 60), tzinfo=UTC)
 
 
 PLACES = (
@@ -195,7 +195,7 @@ def _scenes(place: Place) -> Iterator[Callable[[Path], pystac.Item]]:
 
 
 def _sentinel_2(place: Place, month: int, root: Path) -> pystac.Item:
-    time = datetime(YEAR, month, 10 + month % 5, 10, 30, tzinfo=UTC)
+    time = place.overpass(month, 10 + month % 5, 10.5)
     numbers, classes = place.landscape.scene(month, CLOUDY[(month - 1 + place.sky) % 12])
     item = _item(place, "sentinel-2-l2a", time)
     item.properties |= {
@@ -213,7 +213,7 @@ def _sentinel_2(place: Place, month: int, root: Path) -> pystac.Item:
 
 
 def _sentinel_1(place: Place, month: int, root: Path) -> pystac.Item:
-    time = datetime(YEAR, month, 12 + month % 5, 16, 40, tzinfo=UTC)
+    time = place.overpass(month, 12 + month % 5, 18)
     item = _item(place, "sentinel-1-rtc", time)
     item.properties |= {
         "platform": "sentinel-1a",

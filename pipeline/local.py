@@ -9,7 +9,7 @@ from geobento.embedding import Embedding
 from geobento.errors import GeoBentoError
 from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
 from geobento.settings import Settings
-from models import store
+from models import devices, store
 from models.execute import EncodeItem, EncodeResult, LoadedModel
 from pipeline.engine import Engine
 from pipeline.registry import OpenModel, Registry
@@ -27,7 +27,10 @@ class LocalEngine:
         self._stored = {entry.metadata["model"]: entry for entry in chosen}
         self._loaded: dict[str, LoadedModel] = {}
         self._lock = Lock()
-        registry = Registry(OpenModel(entry.model(), entry.served()) for entry in chosen)
+        self._device = devices.choose(settings.device)
+        registry = Registry(
+            OpenModel(entry.model(), entry.served(), self._device) for entry in chosen
+        )
         self._engine = Engine(registry, settings)
 
     def list_models(self) -> list[ServedModel]:
@@ -47,5 +50,5 @@ class LocalEngine:
     def _encode(self, model_id: str, items: list[EncodeItem]) -> list[EncodeResult]:
         with self._lock:
             if model_id not in self._loaded:
-                self._loaded[model_id] = self._stored[model_id].load()
+                self._loaded[model_id] = self._stored[model_id].load(self._device)
             return self._loaded[model_id].run(items)

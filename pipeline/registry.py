@@ -16,7 +16,7 @@ class OpenModel:
 
     model: Model
     served: ServedModel
-    device: str = "cpu"
+    device: str
     precision: str = "float32"
 
 

@@ -23,7 +23,7 @@ def runner_name(model_id: str) -> str:
     return f"runner_{model_id}"
 
 
-def make_runner(stored: StoredModel, *, timeout_s: float) -> bentoml.Service[Any]:
+def make_runner(stored: StoredModel, *, device: str, timeout_s: float) -> bentoml.Service[Any]:
     """The runner service of a stored model.
 
     It says ready only after it has checked the weights' digest and answered a warm-up forward
@@ -31,6 +31,7 @@ def make_runner(stored: StoredModel, *, timeout_s: float) -> bentoml.Service[Any
 
     Args:
         stored: The model.
+        device: Where its forward passes run.
         timeout_s: Longest time that an item may wait and be worked on.
     """
 
@@ -40,7 +41,7 @@ def make_runner(stored: StoredModel, *, timeout_s: float) -> bentoml.Service[Any
         weights = BentoModel(stored.tag)
 
         def __init__(self) -> None:
-            self._loaded = opened(self.weights).load()
+            self._loaded = opened(self.weights).load(device)
             self._loaded.warm_up()
             logger.info("%s is warm", stored.tag)
 

@@ -102,7 +102,7 @@ def test_a_kilometre_around_the_place_is_inside(place: demo.Place) -> None:
     """The README's square has pixels up to its edges; corners are multiples of 10 m."""
     ours = demo.pixel_grid(place)
     asked = grid.for_place(PointBuffer(place.lon, place.lat, 1000), 10, 10)
-    assert ours.crs == asked.crs == f"EPSG:{place.epsg}"
+    assert ours.crs == asked.crs
     left, bottom, right, top = ours.bounds
     assert all(edge % 10 == 0 for edge in ours.bounds)
     assert left <= asked.bounds[0] < asked.bounds[2] <= right

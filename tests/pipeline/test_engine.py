@@ -52,7 +52,7 @@ def noise(query: ImageQuery) -> Sample:
 def run(mosaiks_stored: StoredModel) -> Callable[..., list[Embedding | GeoBentoError]]:
     """Runs a geo request for some longitudes through both halves, forward in between."""
     loaded = mosaiks_stored.load()
-    registry = Registry([OpenModel(mosaiks_stored.model(), mosaiks_stored.served())])
+    registry = Registry([OpenModel(mosaiks_stored.model(), mosaiks_stored.served(), "cpu")])
 
     def go(
         *longitudes: float, answer: Callable[[ImageQuery], Sample] = noise, **settings: object
@@ -140,7 +140,7 @@ def test_the_number_of_items_is_bounded(run: Run) -> None:
 
 def test_pictures(mosaiks_stored: StoredModel) -> None:
     """A damaged picture leaves the others to be encoded."""
-    registry = Registry([OpenModel(mosaiks_stored.model(), mosaiks_stored.served())])
+    registry = Registry([OpenModel(mosaiks_stored.model(), mosaiks_stored.served(), "cpu")])
     engine = Engine(registry, Settings())
     request = ImageEmbeddingRequest(model="RCF", images=[FIELD, FIELD[:500], FIELD])
     job = engine.image_job(request)
