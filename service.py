@@ -6,6 +6,7 @@ pipeline, forward passes to the runners.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import anyio
@@ -25,6 +26,8 @@ from pipeline.engine import Engine, Job
 from pipeline.registry import OpenModel, Registry
 from runners.client import RunnerClient
 from runners.runner import make_runner, runner_name
+
+logger = logging.getLogger("geobento")
 
 SETTINGS = settings.get()
 STORED = store.choose(SETTINGS.models)
@@ -84,8 +87,14 @@ class GeoBento:
 
     @bentoml.on_startup
     def open_source(self) -> None:
-        """Open the preferred source before the first request (may write the demo archive)."""
-        self.engine.fetch.source("auto")
+        """Open the preferred source before the first request (may write the demo archive).
+
+        A source that is down stops no start: pictures need none, and it may come back.
+        """
+        try:
+            self.engine.fetch.source("auto")
+        except GeoBentoError as error:
+            logger.error("imagery: %s", error.message)
 
     async def __is_ready__(self) -> bool:
         """Whether every runner has loaded its model and answered a warm-up forward."""
@@ -111,7 +120,10 @@ class GeoBento:
         )
 
     async def _answer(self, first_half: Any, request: Any, limiter: anyio.CapacityLimiter) -> bytes:
-        job: Job = await anyio.to_thread.run_sync(first_half, request, limiter=limiter)
+        # Abandoned when the deadline passes; its place in the limiter stays taken till it ends.
+        job: Job = await anyio.to_thread.run_sync(
+            first_half, request, limiter=limiter, abandon_on_cancel=True
+        )
         results = await self.runners[job.model].encode(job.items)
 
         def second_half() -> bytes:

@@ -82,7 +82,7 @@ def rendered(text: str) -> str:
         if not pattern.search(text):
             raise SystemExit(f"README.md has no place for {name}")
         block = f"<!-- {name} -->\n{content}\n<!-- /{name} -->"
-        text = pattern.sub(lambda _, block=block: block, text)
+        text = pattern.sub(block.replace("\\", r"\\"), text)
     return text
 
 

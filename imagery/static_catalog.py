@@ -58,6 +58,14 @@ class StaticCatalog:
         """The folder that holds the catalog and everything it may point to."""
         return self._path.parent
 
+    def load(self) -> None:
+        """Read the catalog now instead of with the first search.
+
+        Raises:
+            SourceError: It is missing or damaged.
+        """
+        _ = self.items
+
     @property
     def name(self) -> str:
         """The catalog's own id."""

@@ -85,7 +85,9 @@ def _open_stac(settings: Settings) -> Source:
     from imagery.static_catalog import StaticCatalog
 
     assert settings.stac is not None
-    return StacSource(StaticCatalog(settings.stac))
+    catalog = StaticCatalog(settings.stac)
+    catalog.load()
+    return StacSource(catalog)
 
 
 def _open_demo(settings: Settings) -> Source:

@@ -45,7 +45,7 @@ def make_runner(stored: StoredModel, *, device: str, timeout_s: float) -> bentom
             self._loaded.warm_up()
             logger.info("%s is warm", stored.tag)
 
-        @bentoml.api(  # type: ignore[untyped-decorator]
+        @bentoml.api(
             batchable=True,
             max_batch_size=max(2, stored.model().card.max_batch_size),
             max_latency_ms=int(timeout_s * 1000),

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -324,6 +325,21 @@ def test_python_gets_the_same_answer_from_the_server_as_in_process(
         np.testing.assert_array_equal(local.data, remote.data)
         assert local.meta == remote.meta
     assert geobento.list_models()[0].card.id == "mosaiks"
+
+
+@pytest.mark.slow
+def test_limits_that_were_set(tmp_path: Path, mosaiks_stored: object) -> None:
+    """A deadline is kept while work goes on; a catalog that is missing stops no picture."""
+    log, missing = tmp_path / "log", str(tmp_path / "none.json")
+    with serving(log, GEOBENTO_REQUEST_TIMEOUT_S="0.02", GEOBENTO_STAC=missing) as client:
+        large = data_url(picture(size=(3000, 3000)))
+        error(images(client, *[large] * 4), 504, "deadline_exceeded")
+    assert "none.json" in log.read_text()
+    with serving(log, GEOBENTO_STAC=missing) as client:
+        found = error(geo(client), 502, "source_error")
+        assert "none.json" in found["message"]
+        assert str(tmp_path) not in found["message"]
+        assert images(client, data_url(picture())).is_success
 
 
 # -- real imagery ------------------------------------------------------------------------------

@@ -99,7 +99,7 @@ class CatalogBuilder:
             description="made for a test",
             extent=pystac.Extent(
                 pystac.SpatialExtent([[-180.0, -90.0, 180.0, 90.0]]),
-                pystac.TemporalExtent([[None, None]]),
+                pystac.TemporalExtent([None, None]),
             ),
         )
         self._catalog.add_child(child)

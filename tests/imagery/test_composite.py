@@ -38,7 +38,7 @@ def test_one_look_is_itself_but_for_its_gaps() -> None:
     valid = ALL[:1].copy()
     valid[0, 0, 0, 0] = False
     for method in ("median", "mosaic"):
-        pixels, seen = composite(STACK[:1], valid, method, 3)  # type: ignore[arg-type]
+        pixels, seen = composite(STACK[:1], valid, method, 3)
         np.testing.assert_array_equal(pixels, [[[3.0, 5.0, 7.0]]])
         np.testing.assert_array_equal(seen, [[False, True, True]])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
 from pathlib import Path
@@ -219,7 +220,7 @@ def test_where_folders_cannot_be_locked_the_first_copy_stays(
         (tmp_path / "demo").mkdir()
         (tmp_path / "demo" / "catalog.json").write_text(record + " ")
 
-    monkeypatch.setattr(demo.fcntl, "flock", no_lock)
+    monkeypatch.setattr(fcntl, "flock", no_lock)
     monkeypatch.setattr(demo, "_write", write)
     assert demo.ensure_demo_archive(tmp_path / "demo").read_text().endswith(" ")
     assert [entry.name for entry in tmp_path.iterdir()] == ["demo"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,7 +65,7 @@ def test_place_collection_and_clouds(tmp_path: Path) -> None:
 def test_the_newest_processing_of_an_acquisition_is_taken(tmp_path: Path) -> None:
     """A reprocessed scene replaces the earlier one, whatever their order."""
     builder = CatalogBuilder(tmp_path)
-    same = {"platform": "s2a", "grid__code": "36MYB"}
+    same: dict[str, Any] = {"platform": "s2a", "grid__code": "36MYB"}
     time = "2023-06-02T10:00:00Z"
     builder.add("a", time, BAND, item_id="new", s2__processing_baseline="05.10", **same)
     builder.add("a", time, BAND, item_id="old", s2__processing_baseline="02.14", **same)

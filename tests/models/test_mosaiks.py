@@ -55,7 +55,8 @@ def response(image: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
     """(K, H - k + 1, W - k + 1): the filters at every position, summed up plainly."""
     kernel = weights.shape[-1]
     windows = np.lib.stride_tricks.sliding_window_view(image, (kernel, kernel), axis=(1, 2))
-    return np.einsum("chwij,kcij->khw", windows.astype(np.float64), weights.astype(np.float64))
+    summed = np.einsum("chwij,kcij->khw", windows.astype(np.float64), weights.astype(np.float64))
+    return np.asarray(summed)
 
 
 def features(image: NDArray[Any], checkpoint: dict[str, Any], sign: int) -> NDArray[Any]:
@@ -63,8 +64,10 @@ def features(image: NDArray[Any], checkpoint: dict[str, Any], sign: int) -> NDAr
     bias = checkpoint["biases"].numpy()[:, None, None]
     plain = response(image, checkpoint["weights"].numpy())
     if sign > 0:  # torchgeo: one signed bias
-        return np.maximum(np.concatenate([plain + bias, -(plain + bias)]), 0)
-    return np.maximum(np.concatenate([plain - bias, -plain - bias]), 0)
+        both = np.concatenate([plain + bias, -(plain + bias)])
+    else:
+        both = np.concatenate([plain - bias, -plain - bias])
+    return np.asarray(np.maximum(both, 0))
 
 
 def image(height: int, width: int, channels: int = 3) -> NDArray[np.float32]:

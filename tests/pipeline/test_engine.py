@@ -151,11 +151,22 @@ def test_pictures(mosaiks_stored: StoredModel) -> None:
     assert damaged.field == "images.1"  # type: ignore[union-attr]
 
 
-def test_which_source_answers(tmp_path: Path) -> None:
+def test_which_source_answers(tmp_path: Path, demo_archive: Path) -> None:
     """The configured catalog before the demo archive; what is not configured is refused."""
-    layer = FetchLayer.configured(Settings(stac=str(tmp_path / "catalog.json"), home=tmp_path))
+    layer = FetchLayer.configured(Settings(stac=str(demo_archive), home=tmp_path))
     assert layer.source("auto").backend == "stac"
     assert layer.source("stac") is layer.source("auto")
     with pytest.raises(InvalidRequest, match="accepted: auto, stac, demo"):
         layer.source("gee")
-    assert next(iter(FetchLayer.configured(Settings())._openers)) == "demo"
+    assert FetchLayer.configured(Settings()).source("auto").backend == "demo"
+
+
+def test_a_source_that_is_down_may_come_back(tmp_path: Path, demo_archive: Path) -> None:
+    """A catalog that cannot be read is an error each time, until it can; never another source."""
+    catalog = tmp_path / "archive" / "catalog.json"
+    layer = FetchLayer.configured(Settings(stac=str(catalog), home=demo_archive.parent.parent))
+    for _ in range(2):
+        with pytest.raises(SourceError, match=r"catalog\.json"):
+            layer.source("auto")
+    catalog.parent.symlink_to(demo_archive.parent)
+    assert layer.source("auto").backend == "stac"

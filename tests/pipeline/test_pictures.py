@@ -9,6 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from geobento.cards import ImageInput
@@ -27,11 +28,11 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def pixels(data: bytes) -> np.ndarray:  # type: ignore[type-arg]
+def pixels(data: bytes) -> NDArray[np.int64]:
     """What a file is decoded to."""
     image = decode(data, 1)
     assert image.mode == "RGB"
-    return np.asarray(image).astype(int)
+    return np.asarray(image).astype(np.int64)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG"])
