@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from geobento.cards import ModelList, ServedModel
+from geobento.embedding import EmbeddingMeta
 from geobento.errors import (
     DeadlineExceeded,
     GeoBentoError,
@@ -105,6 +106,7 @@ def _image_operation(schemas: dict[str, Any]) -> dict[str, Any]:
         "image_embedding",
         "Pictures into vectors",
         ImageEmbeddingRequest,
+        "rgb",
         _BOTH,
         {"multipart/form-data": {"schema": form}},
     )
@@ -115,6 +117,7 @@ def _geo_operation() -> dict[str, Any]:
         "geo_embedding",
         "Places into vectors",
         GeoEmbeddingRequest,
+        "s2",
         (*_BOTH, NoImagery, SourceError),
         {},
     )
@@ -124,6 +127,7 @@ def _operation(
     name: str,
     summary: str,
     request: type[BaseModel],
+    modality: str,
     errors: tuple[type[GeoBentoError], ...],
     bodies: dict[str, Any],
 ) -> dict[str, Any]:
@@ -137,10 +141,28 @@ def _operation(
             "content": {"application/json": {"schema": _ref(request)}, **bodies},
         },
         "responses": {
-            "200": _content("One entry per item, in order", EmbeddingResponse),
+            "200": _content("One entry per item, in order", EmbeddingResponse, _answer(modality)),
             **_failures(*errors),
         },
     }
+
+
+def _answer(modality: str) -> dict[str, Any]:
+    """An answer with one embedding and one failure, most numbers left out."""
+    meta = EmbeddingMeta(
+        model="mosaiks",
+        tag="mosaiks:16d588ccda79a776",
+        variant="gaussian",
+        weights="seeded",
+        modality=modality,
+        pooling="mean",
+        normalized=False,
+        precision="float32",
+        preprocessing="26b3c04a188128f4",
+    )
+    item = {"data": [0.0812, 0.0007], "shape": [1024], "dtype": "float32"}
+    entries = [{**item, "meta": meta.model_dump(mode="json")}, InternalError("...").body()]
+    return {"model": "mosaiks", "dim": 1024, "embeddings": entries}
 
 
 def _describe_operation() -> dict[str, Any]:
@@ -170,16 +192,23 @@ def _get(name: str, summary: str, answer: type[BaseModel]) -> dict[str, Any]:
 
 def _failures(*errors: type[GeoBentoError]) -> dict[str, Any]:
     return {
-        str(error.status): _content((error.__doc__ or "").split("\n")[0], ErrorBody)
+        str(error.status): _failure(error)
         for error in sorted(errors, key=lambda error: error.status)
     }
 
 
-def _content(description: str, cls: type[BaseModel]) -> dict[str, Any]:
-    return {
-        "description": description,
-        "content": {"application/json": {"schema": _ref(cls)}},
-    }
+def _failure(error: type[GeoBentoError]) -> dict[str, Any]:
+    meaning = (error.__doc__ or "").split("\n")[0]
+    return _content(meaning, ErrorBody, error(meaning).body())
+
+
+def _content(
+    description: str, cls: type[BaseModel], example: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    content: dict[str, Any] = {"schema": _ref(cls)}
+    if example is not None:
+        content["example"] = example
+    return {"description": description, "content": {"application/json": content}}
 
 
 def _ref(cls: type[BaseModel]) -> dict[str, str]:
