@@ -12,7 +12,6 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import bentoml
-from _bentoml_sdk.io_models import IOMixin
 from pydantic import ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
@@ -47,7 +46,7 @@ the service fetches satellite imagery. `GET /models` says what is served."""
 WITHOUT_EXAMPLES = ConfigDict(json_schema_extra={})
 
 
-class ImageBody(IOMixin, ImageEmbeddingRequest):
+class ImageBody(ImageEmbeddingRequest, bentoml.IODescriptor):
     """Body of `/image_embedding`: JSON or multipart."""
 
     __root_input__ = True
@@ -59,7 +58,7 @@ class ImageBody(IOMixin, ImageEmbeddingRequest):
         return await body.read(request, ImageEmbeddingRequest, files="images")
 
 
-class GeoBody(IOMixin, GeoEmbeddingRequest):
+class GeoBody(GeoEmbeddingRequest, bentoml.IODescriptor):
     """Body of `/geo_embedding`: JSON."""
 
     __root_input__ = True
