@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -25,10 +26,11 @@ class Collection:
         resampling: How bands are brought to another lattice.
         lattice_m: Pixel corners lie at multiples of this in UTM; None: no common lattice.
         cloud_property: Item property with the cloud percentage of a scene, if it has one.
-        mask_asset: Asset with the scene classification, if it has one.
+        mask_assets: Keys under which catalogs hold the scene classification, tried in order.
         static: The same at all times; the time window does not apply.
         harmonised: Digital numbers are brought to the scale without the offset of later
             processing baselines.
+        positive: Only values above 0 are data (power; scenes have borders of 0).
     """
 
     id: str
@@ -39,9 +41,10 @@ class Collection:
     resampling: Resampling = "nearest"
     lattice_m: float | None = None
     cloud_property: str | None = None
-    mask_asset: str | None = None
+    mask_assets: tuple[str, ...] = ()
     static: bool = False
     harmonised: bool = False
+    positive: bool = False
 
 
 def _sentinel_2(names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
@@ -75,7 +78,7 @@ COLLECTIONS = {
             nodata=0,
             lattice_m=10,
             cloud_property="eo:cloud_cover",
-            mask_asset="scl",
+            mask_assets=("scl", "SCL"),
             harmonised=True,
         ),
         Collection(
@@ -95,6 +98,7 @@ COLLECTIONS = {
             units="linear power, gamma nought",
             nodata=-32768,
             resampling="bilinear",
+            positive=True,
         ),
         Collection(
             id="COPERNICUS/DEM/GLO30",
@@ -140,12 +144,17 @@ def offset(item: Mapping[str, Any], asset: Mapping[str, Any], stac_collection: s
     if stac_collection == "sentinel-2-c1-l2a":
         return -1000
     bands = asset.get("raster:bands") or asset.get("bands") or [{}]
-    stated = bands[0].get("offset", bands[0].get("raster:offset"))
+    stated = number(bands[0].get("offset", bands[0].get("raster:offset")))
     if stated is not None:
-        scale = float(bands[0].get("scale", bands[0].get("raster:scale", 1e-4))) or 1e-4
-        return round(float(stated) / scale)
+        scale = number(bands[0].get("scale", bands[0].get("raster:scale"))) or 1e-4
+        return -1000 if round(stated / scale) == -1000 else 0
+    return -1000 if (number(item.get("s2:processing_baseline")) or 0.0) >= 4 else 0
+
+
+def number(value: Any) -> float | None:
+    """A number that an item states; None where it is absent or not a finite number."""
     try:
-        baseline = float(item.get("s2:processing_baseline", 0))
+        stated = float(value)
     except (TypeError, ValueError):
-        baseline = 0.0
-    return -1000 if baseline >= 4 else 0
+        return None
+    return stated if math.isfinite(stated) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,32 @@ def clear(classes: NDArray[Any]) -> NDArray[np.bool_]:
     return ~np.isin(classes, MASKED_CLASSES)
 
 
+def fuse(
+    stack: NDArray[np.float32], valid: NDArray[np.bool_], passes: Sequence[Sequence[int]]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """One look per pass of the satellite, from the tiles that the pass is cut into.
+
+    Neighbouring tiles overlap; without this, a pass would count twice where they do.
+
+    Args:
+        stack: (T, C, H, W).
+        valid: Of the same shape: where a tile has data.
+        passes: Positions in T that make up each pass; the first with data at a pixel shows.
+
+    Returns:
+        Both arrays with one look per pass.
+    """
+    if len(passes) == len(stack):
+        return stack, valid
+    first = [tiles[0] for tiles in passes]
+    looks, seen = stack[first], valid[first]
+    for position, tiles in enumerate(passes):
+        for tile in tiles[1:]:
+            np.copyto(looks[position], stack[tile], where=valid[tile] & ~seen[position])
+            seen[position] |= valid[tile]
+    return looks, seen
+
+
 def composite(
     stack: NDArray[np.float32],
     valid: NDArray[np.bool_],
@@ -30,7 +57,7 @@ def composite(
 
     Args:
         stack: (T, C, H, W), oldest first.
-        valid: Of the same shape: where a look has data.
+        valid: Of the same shape, or (T, H, W) for all bands alike: where a look has data.
         method: `median`: per pixel and band, the middle of the valid values, of an even number
             the mean of the middle two. `mosaic`: the latest valid value.
         fill_value: Value where no look has data.
@@ -38,6 +65,8 @@ def composite(
     Returns:
         Pixels (C, H, W) and validity (H, W): True where every band has data.
     """
+    if valid.ndim == 3:
+        valid = np.broadcast_to(valid[:, None], stack.shape)
     seen = valid.any(axis=0)
     if stack.shape[0] == 1:
         pixels = stack[0]

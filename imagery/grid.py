@@ -15,8 +15,9 @@ SOUTHERN_LIMIT, NORTHERN_LIMIT = -80.0, 84.0
 """Latitudes between which UTM is defined."""
 WIDEST_BOX_DEG = 6.0
 """A wider box would lie in several UTM zones."""
-OUTLINE_POINTS = 21
-"""Points per edge when an outline is carried to another CRS; edges become curves there."""
+SEARCH_POINTS, COVER_POINTS = 21, 1001
+"""Points per edge when an outline is carried to another CRS, where edges become curves: enough
+to search by, and enough to cover the widest box to 2 mm."""
 
 
 def utm_crs(lon: float, lat: float) -> str:
@@ -43,8 +44,9 @@ def for_place(
     Args:
         place: Where.
         scale_m: Ground size of a pixel, metres.
-        lattice_m: Pixel size of the sensor's own lattice: where the corners of the sensor's
-            pixels lie at multiples of it, corners of the grid do too. None: no common lattice.
+        lattice_m: Pixel size of the sensor's own lattice, whose corners lie at multiples of it.
+            Corners of the grid lie at multiples of it or, where `scale_m` is finer or a multiple
+            of it, of `scale_m`. None: no common lattice, nothing is snapped.
 
     Returns:
         A point with a buffer: the square of ``round(2 * buffer / scale)`` pixels a side whose
@@ -59,10 +61,13 @@ def for_place(
 
 
 def lonlat_bounds(grid: PixelGrid) -> tuple[float, float, float, float]:
-    """(west, south, east, north) of a grid, degrees; its curved edges lie inside."""
+    """(west, south, east, north) of a grid, degrees; its curved edges lie inside.
+
+    West is greater than east where the grid crosses the antimeridian, as in GeoJSON.
+    """
     left, bottom, right, top = grid.bounds
     return _transformer(grid.crs, "EPSG:4326").transform_bounds(
-        left, bottom, right, top, densify_pts=OUTLINE_POINTS
+        left, bottom, right, top, densify_pts=SEARCH_POINTS
     )
 
 
@@ -89,7 +94,7 @@ def _cover(place: BBox, scale_m: float, lattice_m: float | None) -> PixelGrid:
         utm_crs(middle[0], latitude)
     crs = utm_crs(*middle)
     left, bottom, right, top = _transformer("EPSG:4326", crs).transform_bounds(
-        place.minlon, place.minlat, place.maxlon, place.maxlat, densify_pts=OUTLINE_POINTS
+        place.minlon, place.minlat, place.maxlon, place.maxlat, densify_pts=COVER_POINTS
     )
     step = _step(scale_m, lattice_m)
     if step is not None:
@@ -100,11 +105,14 @@ def _cover(place: BBox, scale_m: float, lattice_m: float | None) -> PixelGrid:
 
 
 def _step(scale_m: float, lattice_m: float | None) -> float | None:
-    """What corners are multiples of: the lattice, or coarser pixels that nest in it."""
+    """What corners are multiples of: the lattice, coarser pixels that nest in it, or finer ones.
+
+    Finer pixels are snapped to themselves: the lattice would move the centre by several of them.
+    """
     if lattice_m is None:
         return None
     nests = math.isclose(scale_m / lattice_m, round(scale_m / lattice_m), abs_tol=1e-9)
-    return scale_m if nests and scale_m >= lattice_m else lattice_m
+    return scale_m if nests or scale_m < lattice_m else lattice_m
 
 
 @lru_cache(maxsize=256)

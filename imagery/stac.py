@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,20 @@ from geobento.errors import GeoBentoError, ModelError, NoImagery, SourceError
 from geobento.sample import PixelGrid, Provenance, Sample, Scene
 from imagery import collections
 from imagery.collections import Collection, Resampling
-from imagery.composite import clear, composite
+from imagery.composite import clear, composite, fuse
 from imagery.grid import lonlat_bounds
 from imagery.source import ImageQuery
-from imagery.static_catalog import Search, StaticCatalog, item_time, local_file, matches
+from imagery.static_catalog import Search, StaticCatalog, item_time, local_file, matches, tile
 
 GDAL_OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_NUM_THREADS": "1",
     "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".tif,.tiff,.TIF",
 }
+PASS_LENGTH = timedelta(minutes=30)
+"""Scenes of one satellite within this time are of one pass; an orbit takes about 100 minutes, so
+the next pass over a place is never this close. (A day is too long: near the poles passes follow
+each other orbit by orbit, and radar sees a place morning and evening.)"""
 
 
 @dataclass(frozen=True)
@@ -51,14 +56,21 @@ class StacSource:
         catalog: Where items are found.
         backend: Word of the public ``backend`` parameter.
         notice: What every answer has to say about this imagery.
+        name: What answers call the source; the catalog's own id if None.
     """
 
     def __init__(
-        self, catalog: StaticCatalog, *, backend: str = "stac", notice: str | None = None
+        self,
+        catalog: StaticCatalog,
+        *,
+        backend: str = "stac",
+        notice: str | None = None,
+        name: str | None = None,
     ) -> None:
         self._catalog = catalog
         self._backend = backend
         self._notice = notice
+        self._given_name = name
 
     @property
     def backend(self) -> str:
@@ -77,14 +89,10 @@ class StacSource:
         seen = np.asarray(valid.any(axis=(1, 2, 3)))
         if not seen.any():
             raise self._nothing(query, search)
-        pixels, whole = composite(
-            stack[seen], valid[seen], query.sensor.composite, query.sensor.fill_value
-        )
-        scenes = [
-            _scene(read_of.item, collection)
-            for read_of, used in zip(plan, seen, strict=True)
-            if used
-        ]
+        used_items = [scene.item for scene, used in zip(plan, seen, strict=True) if used]
+        looks, has_data = fuse(stack[seen], valid[seen], passes(used_items))
+        pixels, whole = composite(looks, has_data, query.sensor.composite, query.sensor.fill_value)
+        scenes = [_scene(item, collection) for item in used_items]
         return Sample(
             pixels,
             query.sensor.bands,
@@ -92,13 +100,20 @@ class StacSource:
             valid=whole,
             grid=query.grid,
             times=tuple(scene.time for scene in scenes),
-            provenance=Provenance(self._backend, self._catalog.name, tuple(scenes), self._notice),
+            provenance=Provenance(self._backend, self._name, tuple(scenes), self._notice),
         )
+
+    @property
+    def _name(self) -> str:
+        return self._catalog.name if self._given_name is None else self._given_name
 
     def _nothing(self, query: ImageQuery, search: Search) -> NoImagery:
         """The error for an empty result, with what the catalog does hold at this place."""
         anywhen = Search(search.collections, search.bounds)
         times = [item_time(item) for item in self._catalog.items if matches(item, anywhen)]
+        nearest = min(
+            times, key=lambda time: max(query.start - time, time - query.end), default=None
+        )
         window = f"{query.start.date()} to {query.end.date()}"
         if not times:
             reason = "it has none of this place at any time"
@@ -113,14 +128,15 @@ class StacSource:
             else ""
         )
         return NoImagery(
-            f"the source {self._catalog.name!r} has no usable pixel of "
+            f"the source {self._name!r} has no usable pixel of "
             f"{query.sensor.collection} for {window}{clouds}; {reason}",
             detail={
                 "collection": query.sensor.collection,
-                "source": self._catalog.name,
+                "source": self._name,
                 "scenes_at_any_time": len(times),
                 "first": min(times).isoformat() if times else None,
                 "last": max(times).isoformat() if times else None,
+                "nearest": nearest.isoformat() if nearest else None,
             },
         )
 
@@ -143,27 +159,45 @@ def plan_reads(
 ) -> list[SceneRead]:
     """Which assets to read and what to add to their values. Pure.
 
-    Where a catalog has an acquisition in several of the collection's forms, the preferred one
-    is taken.
+    Scenes that lack a band are left out (radar scenes differ in polarisation). Where a catalog
+    has an acquisition in several of the collection's forms, the preferred one is taken.
 
     Raises:
-        ModelError: The collection, or an item, lacks a band.
+        ModelError: No scene has all bands.
     """
-    first = next(name for name in collection.stac if any(i.collection_id == name for i in items))
     plan = []
-    for item in items:
-        if item.collection_id != first:
-            continue
-        assets = tuple(_asset(item, band, collection) for band in bands)
+    for item in _preferred(_complete(items, bands, collection), collection):
+        assets = tuple(_held(item, collection.bands[band])[0] for band in bands)
         offsets = tuple(
-            collections.offset(item.properties, item.assets[key].to_dict(), first)
+            collections.offset(
+                item.properties, item.assets[key].to_dict(), item.collection_id or ""
+            )
             if collection.harmonised
             else 0
             for key in assets
         )
-        mask = collection.mask_asset if collection.mask_asset in item.assets else None
+        mask = next(iter(_held(item, collection.mask_assets)), None)
         plan.append(SceneRead(item, assets, offsets, mask))
     return plan
+
+
+def passes(items: Sequence[pystac.Item]) -> list[list[int]]:
+    """Positions of the items that belong to each pass of a satellite, oldest first. Pure.
+
+    Args:
+        items: Oldest first.
+    """
+    found: list[list[int]] = []
+    open_passes: dict[Any, list[int]] = {}
+    for position, item in enumerate(items):
+        platform = item.properties.get("platform")
+        current = open_passes.get(platform)
+        if current and item_time(item) - item_time(items[current[0]]) <= PASS_LENGTH:
+            current.append(position)
+        else:
+            open_passes[platform] = [position]
+            found.append(open_passes[platform])
+    return found
 
 
 def read(
@@ -178,20 +212,27 @@ def read(
     Raises:
         SourceError: A file is missing, damaged, or not one that the catalog may point to.
     """
-    for scene in plan:
-        for key in (*scene.assets, *([scene.mask] if scene.mask else [])):
-            local_file(scene.item.assets[key].href, catalog.root)
     shape = (len(plan), len(plan[0].assets), *grid.shape)
     values, valid = np.empty(shape, np.float32), np.empty(shape, np.bool_)
     try:
         for positions in _alike(plan):
             scenes = [plan[position] for position in positions]
             items = [scene.item for scene in scenes]
-            loaded = _load(items, scenes[0].assets, grid, collection.nodata, collection.resampling)
+            loaded = _load(
+                items,
+                scenes[0].assets,
+                grid,
+                collection.nodata,
+                collection.resampling,
+                catalog,
+                overviews=not collection.positive,
+            )
             values[positions] = loaded
-            valid[positions] = _has_data(loaded, collection.nodata)
+            valid[positions] = _has_data(loaded, collection)
             if scenes[0].mask is not None:
-                classes = _load(items, (scenes[0].mask,), grid, 0, "nearest")
+                classes = _load(
+                    items, (scenes[0].mask,), grid, 0, "nearest", catalog, overviews=False
+                )
                 valid[positions] &= clear(classes)
     except GeoBentoError:
         raise
@@ -220,8 +261,16 @@ def _load(
     grid: PixelGrid,
     nodata: float | None,
     resampling: Resampling,
+    catalog: StaticCatalog,
+    *,
+    overviews: bool,
 ) -> NDArray[np.float32]:
-    """(T, C, H, W) of one asset per band, T in the order of the items."""
+    """(T, C, H, W) of one asset per band, T in the order of the items.
+
+    Overviews of a file may be made by any method: they can hold classes between two classes, and
+    power below zero. Where that matters, coarse pixels are made from the full resolution.
+    Pixels without data, whatever value a file has for them, hold `nodata`, or NaN if None.
+    """
     import odc.stac
     import rasterio
     from affine import Affine
@@ -235,7 +284,10 @@ def _load(
             geobox=geobox,
             groupby="id",
             resampling=resampling,
-            nodata=nodata,
+            dtype="float32",
+            nodata=np.nan if nodata is None else nodata,
+            use_overviews=overviews,
+            patch_url=lambda href: str(local_file(href, catalog.root)),
             chunks=None,
             pool=None,
             fail_on_error=True,
@@ -243,28 +295,56 @@ def _load(
         )
     if len(loaded.time) != len(items):
         raise SourceError(f"{len(items) - len(loaded.time)} scenes could not be read")
-    return np.stack([np.asarray(loaded[key].values) for key in assets], axis=1).astype(np.float32)
+    return np.stack([np.asarray(loaded[key].values) for key in assets], axis=1)
 
 
-def _has_data(values: NDArray[np.float32], nodata: float | None) -> NDArray[np.bool_]:
-    finite = np.isfinite(values)
-    return finite if nodata is None else finite & (values != nodata)
+def _has_data(values: NDArray[np.float32], collection: Collection) -> NDArray[np.bool_]:
+    has = np.isfinite(values)
+    if collection.nodata is not None:
+        has &= values != collection.nodata
+    if collection.positive:
+        has &= values > 0
+    return has
 
 
-def _asset(item: pystac.Item, band: str, collection: Collection) -> str:
-    for key in collection.bands.get(band, ()):
-        if key in item.assets:
-            return key
-    available = [
-        name for name, keys in collection.bands.items() if any(key in item.assets for key in keys)
+def _held(item: pystac.Item, keys: Sequence[str]) -> list[str]:
+    """Which of these assets an item has, in the same order."""
+    return [key for key in keys if key in item.assets]
+
+
+def _complete(
+    items: Sequence[pystac.Item], bands: Sequence[str], collection: Collection
+) -> list[pystac.Item]:
+    """The items that have all bands."""
+    complete = [
+        item for item in items if all(_held(item, collection.bands.get(band, ())) for band in bands)
     ]
+    if complete:
+        return complete
+    offered = [
+        band for band, keys in collection.bands.items() if any(_held(item, keys) for item in items)
+    ]
+    absent = [band for band in bands if band not in offered]
+    lacks = f"no band {absent[0]!r}" if absent else f"no scene with all of {', '.join(bands)}"
     raise ModelError(
-        f"{collection.id} has no band {band!r} in this source; accepted: {', '.join(available)}",
+        f"{collection.id} has {lacks} in this source; accepted: {', '.join(offered)}",
         field="sensor.bands",
     )
 
 
+def _preferred(items: Sequence[pystac.Item], collection: Collection) -> list[pystac.Item]:
+    """Of each tile of each pass, the items of the most preferred form alone."""
+    chosen: list[int] = []
+    for positions in passes(items):
+        best: dict[Any, int] = {}
+        ranks = {p: collection.stac.index(items[p].collection_id or "") for p in positions}
+        for position in positions:
+            key = tile(items[position])
+            best[key] = min(best.get(key, len(collection.stac)), ranks[position])
+        chosen += [p for p in positions if ranks[p] == best[tile(items[p])]]
+    return [items[position] for position in sorted(chosen)]
+
+
 def _scene(item: pystac.Item, collection: Collection) -> Scene:
-    properties: Mapping[str, Any] = item.properties
-    cloud = properties.get(collection.cloud_property) if collection.cloud_property else None
-    return Scene(item.id, item_time(item), None if cloud is None else float(cloud))
+    stated = item.properties.get(collection.cloud_property) if collection.cloud_property else None
+    return Scene(item.id, item_time(item), collections.number(stated))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,9 +15,10 @@ from urllib.parse import unquote, urlparse
 import pystac
 
 from geobento.errors import SourceError
+from imagery.collections import number
 
 Bounds = tuple[float, float, float, float]
-"""(west, south, east, north), degrees."""
+"""(west, south, east, north), degrees; west is greater than east across the antimeridian."""
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of TIFF and BigTIFF, both byte orders."""
 
@@ -44,6 +46,8 @@ class Search:
 
 class StaticCatalog:
     """A catalog on disk, read once, when first searched. Safe for several threads.
+
+    Nothing outside the folder of its `catalog.json` is read, whatever it links to.
 
     Args:
         path: Its `catalog.json`.
@@ -93,16 +97,17 @@ class StaticCatalog:
     @cached_property
     def _contents(self) -> tuple[str, list[pystac.Item]]:
         try:
-            catalog = pystac.Catalog.from_file(str(self._path))
-            items = list(catalog.get_items(recursive=True))
-            for item in items:
-                item.make_asset_hrefs_absolute()
-            items.sort(key=lambda item: (item_time(item), item.id))
+            name = str(_record(self._path)["id"])
+            items = sorted(
+                _items(self._path, self.root, set()), key=lambda item: (item_time(item), item.id)
+            )
+        except SourceError as error:
+            raise SourceError(f"the STAC catalog {self._path.name}: {error.message}") from error
         except Exception as error:
             raise SourceError(
                 f"the STAC catalog {self._path.name} cannot be read ({type(error).__name__})"
             ) from error
-        return catalog.id, items
+        return name, items
 
 
 def item_time(item: pystac.Item) -> datetime:
@@ -118,7 +123,7 @@ def matches(item: pystac.Item, search: Search) -> bool:
     return (
         item.collection_id in search.collections
         and item.bbox is not None
-        and overlap(tuple(item.bbox), search.bounds)  # type: ignore[arg-type]
+        and overlap(_flat(item.bbox), search.bounds)
         and (search.start is None or search.start <= item_time(item))
         and (search.end is None or item_time(item) < search.end)
         and not _too_cloudy(item.properties, search)
@@ -127,7 +132,23 @@ def matches(item: pystac.Item, search: Search) -> bool:
 
 def overlap(one: Bounds, other: Bounds) -> bool:
     """Whether two rectangles share more than an edge."""
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+    return (
+        one[1] < other[3]
+        and other[1] < one[3]
+        and any(
+            west < other_east and other_west < east
+            for west, east in _spans(one)
+            for other_west, other_east in _spans(other)
+        )
+    )
+
+
+def tile(item: pystac.Item) -> Any:
+    """What tells the tiles of one pass apart: the grid code, or else the rounded bounds."""
+    for name in ("grid:code", "s2:mgrs_tile", "mgrs:tile"):
+        if name in item.properties:
+            return item.properties[name]
+    return tuple(round(edge, 4) for edge in item.bbox or ())
 
 
 def newest_processing(items: Iterable[pystac.Item]) -> list[pystac.Item]:
@@ -147,40 +168,75 @@ def local_file(href: str, root: Path) -> Path:
         SourceError: It lies elsewhere, is not a TIFF, or is missing. Formats that can point to
             further files (VRT) are refused with everything that is not a TIFF.
     """
-    parsed = urlparse(href)
-    if parsed.scheme not in ("", "file"):
-        raise SourceError(f"the asset {Path(parsed.path).name} is not a local file")
-    path = Path(unquote(parsed.path) if parsed.scheme else href).resolve()
-    if not path.is_relative_to(root):
-        raise SourceError(f"the asset {path.name} lies outside the catalog's folder")
+    path = _inside(href, root, root)
     try:
         with path.open("rb") as stream:
             magic = stream.read(4)
     except OSError as error:
-        raise SourceError(f"the asset {path.name} cannot be read") from error
+        raise SourceError(f"the file {path.name} cannot be read") from error
     if magic not in TIFF_MAGIC:
-        raise SourceError(f"the asset {path.name} is not a TIFF")
+        raise SourceError(f"the file {path.name} is not a TIFF")
     return path
+
+
+def _items(file: Path, root: Path, visited: set[Path]) -> Iterator[pystac.Item]:
+    """All items below a record. Links are taken off them: nothing can follow one later."""
+    if file in visited:
+        return
+    visited.add(file)
+    record = _record(file)
+    kind = record.get("type")
+    if kind == "Feature" and len(visited) > 1:
+        item = pystac.Item.from_dict(record, href=str(file))
+        item.make_asset_hrefs_absolute()
+        item.clear_links()
+        yield item
+    elif kind in ("Catalog", "Collection"):
+        for link in record.get("links", []):
+            if link.get("rel") in ("child", "item"):
+                yield from _items(_inside(link["href"], file.parent, root), root, visited)
+    else:
+        raise SourceError(f"{file.name} is not a STAC catalog, collection or item")
+
+
+def _record(file: Path) -> dict[str, Any]:
+    record = json.loads(file.read_bytes())
+    if not isinstance(record, dict):
+        raise SourceError(f"{file.name} is not a JSON object")
+    return record
+
+
+def _inside(href: str, base: Path, root: Path) -> Path:
+    """The file that a reference means, relative ones from `base`; it has to lie within `root`."""
+    parsed = urlparse(href)
+    if parsed.scheme not in ("", "file"):
+        raise SourceError(f"{Path(parsed.path).name} is not a local file")
+    path = (base / (unquote(parsed.path) if parsed.scheme else href)).resolve()
+    if not path.is_relative_to(root):
+        raise SourceError(f"the file {path.name} lies outside the catalog's folder")
+    return path
+
+
+def _flat(bbox: list[float]) -> Bounds:
+    """The horizontal part of an item's bounds, which may have heights."""
+    half = len(bbox) // 2
+    return bbox[0], bbox[1], bbox[half], bbox[half + 1]
+
+
+def _spans(bounds: Bounds) -> tuple[tuple[float, float], ...]:
+    west, _, east, _ = bounds
+    return ((west, east),) if west <= east else ((west, 180.0), (-180.0, east))
 
 
 def _too_cloudy(properties: dict[str, Any], search: Search) -> bool:
     if search.cloud_property is None or search.max_cloud is None:
         return False
-    cloud = properties.get(search.cloud_property)
-    return cloud is not None and float(cloud) > search.max_cloud
+    cloud = number(properties.get(search.cloud_property))
+    return cloud is not None and cloud > search.max_cloud
 
 
 def _acquisition(item: pystac.Item) -> Any:
-    tile = next(
-        (
-            item.properties[name]
-            for name in ("grid:code", "s2:mgrs_tile", "mgrs:tile")
-            if name in item.properties
-        ),
-        None,
-    )
-    where = tile if tile is not None else tuple(round(edge, 4) for edge in item.bbox or ())
-    return item.collection_id, item.properties.get("platform"), where, item_time(item)
+    return item.collection_id, item.properties.get("platform"), tile(item), item_time(item)
 
 
 def _processing(item: pystac.Item) -> tuple[str, str]:

@@ -9,6 +9,8 @@ import pytest
 from geobento.errors import ModelError
 from imagery import collections
 
+BASELINE_5 = {"s2:processing_baseline": "05.00"}
+
 
 @pytest.mark.parametrize(
     ("properties", "asset", "stac", "offset"),
@@ -32,6 +34,11 @@ from imagery import collections
         ({}, {"raster:bands": [{"offset": 0.0, "scale": 0.0001}]}, "sentinel-2-l2a", 0),
         ({"datetime": "2024-01-01T00:00:00Z"}, {}, "sentinel-2-l2a", 0),
         ({"s2:processing_baseline": "unknown"}, {}, "sentinel-2-l2a", 0),
+        ({"s2:processing_baseline": "nan"}, {}, "sentinel-2-l2a", 0),
+        ({"earthsearch:boa_offset_applied": False, **BASELINE_5}, {}, "sentinel-2-l2a", -1000),
+        (BASELINE_5, {"raster:bands": [{"offset": "none"}]}, "sentinel-2-l2a", -1000),
+        ({}, {"raster:bands": [{"offset": -0.2, "scale": 2.75e-5}]}, "sentinel-2-l2a", 0),
+        ({}, {"bands": [{"raster:offset": -0.1, "raster:scale": 1e-4}]}, "sentinel-2-l2a", -1000),
     ],
 )
 def test_the_offset_follows_the_metadata(

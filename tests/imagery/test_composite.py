@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from imagery.composite import clear, composite
+from imagery.composite import clear, composite, fuse
 
 STACK = np.array([[[[1.0, 5.0, 7.0]]], [[[2.0, 9.0, 8.0]]], [[[6.0, 1.0, 9.0]]]], np.float32)
 ALL = np.ones(STACK.shape, bool)
@@ -51,6 +51,26 @@ def test_a_pixel_is_whole_only_where_every_band_is() -> None:
     pixels, seen = composite(stack, valid, "median", 0)
     np.testing.assert_array_equal(pixels, [[[1, 1]], [[0, 1]]])
     np.testing.assert_array_equal(seen, [[False, True]])
+
+
+def test_validity_may_be_given_for_all_bands_at_once() -> None:
+    """(T, H, W) means the same for every band."""
+    stack = np.concatenate([STACK, STACK + 10], axis=1)
+    valid = ALL[:, 0].copy()
+    valid[0, 0, 0] = False
+    pixels, _ = composite(stack, valid, "median", 0)
+    np.testing.assert_array_equal(pixels[:, 0, 0], [4, 14])
+
+
+def test_tiles_of_one_pass_are_one_look() -> None:
+    """Later tiles fill what earlier ones lack and never replace what they have."""
+    valid = ALL.copy()
+    valid[0, 0, 0, 1:] = False
+    valid[1, 0, 0, 2] = False
+    looks, seen = fuse(STACK, valid, [[0, 1], [2]])
+    np.testing.assert_array_equal(looks[:, 0, 0, :2], [[1, 9], [6, 1]])
+    np.testing.assert_array_equal(seen[:, 0, 0], [[True, True, False], [True, True, True]])
+    assert STACK[0, 0, 0, 1] == 5
 
 
 def test_scene_classes() -> None:

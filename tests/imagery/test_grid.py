@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,6 +32,17 @@ def test_a_square_is_centred_on_its_point_and_on_the_lattice(
     assert made.height == made.width == max(1, round(2 * buffer_m / scale))
 
 
+@given(longitudes, latitudes, st.sampled_from([1.0, 3.0, 5.0]))
+@settings(max_examples=30, deadline=None)
+def test_pixels_finer_than_the_lattice_stay_centred(lon: float, lat: float, scale: float) -> None:
+    """Snapping 3 m pixels to a 10 m lattice would move the place by more than a pixel."""
+    left, bottom, right, top = grid.for_place(PointBuffer(lon, lat, 200), scale, 10).bounds
+    crs = grid.utm_crs(lon, lat)
+    x, y = Transformer.from_crs(4326, crs, always_xy=True).transform(lon, lat)
+    assert abs((left + right) / 2 - x) <= scale / 2 + 1e-6
+    assert abs((bottom + top) / 2 - y) <= scale / 2 + 1e-6
+
+
 @given(longitudes, latitudes)
 @settings(max_examples=40, deadline=None)
 def test_metres_are_ground_metres(lon: float, lat: float) -> None:
@@ -47,16 +59,20 @@ def test_metres_are_ground_metres(lon: float, lat: float) -> None:
 @given(st.floats(-179, 170), st.floats(-79, 78), st.floats(0.001, 5.9), st.floats(0.001, 0.5))
 @settings(max_examples=40, deadline=None)
 def test_a_box_is_covered(lon: float, lat: float, width: float, height: float) -> None:
-    """Every corner of a box, and the middle of its edges, lies in the grid."""
+    """Every point of a box's outline lies in the grid: edges are curves in UTM."""
     box = BBox(lon, lat, lon + width, lat + height)
-    made = grid.for_place(box, 100, 10)
+    made = grid.for_place(box, 10, 10)
     forth = Transformer.from_crs(4326, made.crs, always_xy=True)
     left, bottom, right, top = made.bounds
-    for across in (0.0, 0.5, 1.0):
-        for up in (0.0, 0.5, 1.0):
-            x, y = forth.transform(lon + across * width, lat + up * height)
-            assert left - 0.5 <= x <= right + 0.5
-            assert bottom - 0.5 <= y <= top + 0.5
+    along = np.linspace(0, 1, 777)
+    level = np.zeros_like(along)
+    across = np.concatenate([along, along, level, level + 1])
+    up = np.concatenate([level, level + 1, along, along])
+    x, y = forth.transform(lon + across * width, lat + up * height)
+    assert left - 0.005 <= x.min()
+    assert x.max() <= right + 0.005
+    assert bottom - 0.005 <= y.min()
+    assert y.max() <= top + 0.005
 
 
 def test_the_example_of_the_documentation() -> None:
@@ -113,3 +129,11 @@ def test_bounds_in_degrees_hold_the_place() -> None:
     assert west < place.lon < east
     assert south < place.lat < north
     assert east - west == pytest.approx(0.018, rel=0.02)
+
+
+@pytest.mark.parametrize("lon", [179.999, -179.999, 180, -180])
+def test_bounds_across_the_antimeridian(lon: float) -> None:
+    """West is greater than east there, as in GeoJSON, and both are real longitudes."""
+    west, _, east, _ = grid.lonlat_bounds(grid.for_place(PointBuffer(lon, 0.5, 1000), 10, 10))
+    assert 179.9 < west <= 180
+    assert -180 <= east < -179.9

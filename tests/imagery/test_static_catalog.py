@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from geobento.errors import SourceError
 from imagery.grid import lonlat_bounds
-from imagery.static_catalog import Search, StaticCatalog, local_file
+from imagery.static_catalog import Search, StaticCatalog, local_file, overlap
 from tests.imagery.catalogs import GRID, CatalogBuilder, constant
 
 HERE = lonlat_bounds(GRID)
@@ -109,3 +110,80 @@ def test_only_tiffs_inside_the_catalog_are_opened(tmp_path: Path) -> None:
     ]:
         with pytest.raises(SourceError, match=says):
             local_file(href, root)
+
+
+@pytest.mark.parametrize("rel", ["child", "item"])
+@pytest.mark.parametrize("href", ["../other/catalog.json", "absolute", "file", "http"])
+def test_links_lead_nowhere_outside_the_catalog(tmp_path: Path, rel: str, href: str) -> None:
+    """A catalog cannot make the service read records elsewhere, on disk or on a network."""
+    other = CatalogBuilder(tmp_path / "other")
+    other.add("a", "2023-06-02T00:00:00Z", BAND)
+    secret = other.save()
+    catalog = CatalogBuilder(tmp_path / "catalog").save()
+    record = json.loads(catalog.read_text())
+    hrefs = {
+        "absolute": str(secret),
+        "file": secret.as_uri(),
+        "http": "http://127.0.0.1:9/catalog.json",
+    }
+    record["links"].append({"rel": rel, "href": hrefs.get(href, href)})
+    catalog.write_text(json.dumps(record))
+    with pytest.raises(SourceError, match=r"outside|not a local file") as caught:
+        StaticCatalog(catalog).load()
+    assert str(tmp_path) not in caught.value.message
+
+
+def test_a_root_link_is_not_followed(tmp_path: Path) -> None:
+    """Only what lies below is read: what a record calls its root or parent plays no part."""
+    builder = CatalogBuilder(tmp_path)
+    builder.add("a", "2023-06-02T00:00:00Z", BAND)
+    catalog = builder.save()
+    for file in tmp_path.rglob("*.json"):
+        record = json.loads(file.read_text())
+        for link in record["links"]:
+            if link["rel"] in ("root", "parent", "collection"):
+                link["href"] = "http://127.0.0.1:9/catalog.json"
+        file.write_text(json.dumps(record))
+    assert found(catalog) == ["item-1"]
+
+
+def test_a_catalog_that_links_to_itself_ends(tmp_path: Path) -> None:
+    """Every record is read once."""
+    builder = CatalogBuilder(tmp_path)
+    builder.add("a", "2023-06-02T00:00:00Z", BAND)
+    catalog = builder.save()
+    record = json.loads(catalog.read_text())
+    record["links"] += [{"rel": "child", "href": "./catalog.json"}] + record["links"]
+    catalog.write_text(json.dumps(record))
+    assert found(catalog) == ["item-1"]
+
+
+def test_what_items_state_may_be_odd(tmp_path: Path) -> None:
+    """Bounds with heights are bounds; a cloud percentage that is no number is not stated."""
+    builder = CatalogBuilder(tmp_path)
+    item = builder.add("a", "2023-06-02T00:00:00Z", BAND, eo__cloud_cover="n/a")
+    assert item.bbox is not None
+    west, south, east, north = item.bbox
+    item.bbox = [west, south, 900.0, east, north, 1200.0]
+    catalog = builder.save()
+    assert found(catalog, cloud_property="eo:cloud_cover", max_cloud=30.0) == ["item-1"]
+    assert found(catalog, bounds=(0, 0, 1, 1)) == []
+
+
+@pytest.mark.parametrize(
+    ("other", "shared"),
+    [
+        ((179.0, 0.0, 179.995, 1.0), True),
+        ((-179.995, 0.0, -179.0, 1.0), True),
+        ((179.5, 0.0, -179.5, 1.0), True),
+        ((-1.0, 0.0, 1.0, 1.0), False),
+        ((179.0, 2.0, -179.0, 3.0), False),
+    ],
+)
+def test_rectangles_across_the_antimeridian(
+    other: tuple[float, float, float, float], shared: bool
+) -> None:
+    """Scenes on both sides are found, and no others."""
+    crossing = (179.99, 0.2, -179.99, 0.4)
+    assert overlap(crossing, other) is shared
+    assert overlap(other, crossing) is shared
