@@ -53,8 +53,8 @@ async def _form(request: Request, cls: type[BaseModel], files: str) -> dict[str,
         form = await request.form(
             max_files=MAX_PARTS, max_fields=MAX_PARTS, max_part_size=scope_limit
         )
-    except (HTTPException, MultiPartException) as error:
-        why = error.detail if isinstance(error, HTTPException) else error.message
+    except (HTTPException, MultiPartException, ValueError, LookupError) as error:
+        why = error.detail if isinstance(error, HTTPException) else str(error)
         raise InvalidRequest(f"the multipart body cannot be read: {why}") from None
     data: dict[str, Any] = {}
     for name in form:

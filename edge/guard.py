@@ -71,7 +71,8 @@ class Guard:
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._max_body:
-                await self._drain(receive)
+                if message.get("more_body", False):
+                    await self._drain(receive)
                 raise self._too_large()
             return message
 

@@ -27,6 +27,12 @@ class Variant(_Record):
     """What sets it apart, in one line."""
     parameters: int = 0
     """Learned parameters."""
+    repository: str | None = None
+    """Repository on the Hugging Face hub that holds its weights."""
+    revision: str = "main"
+    """Commit or branch of the repository."""
+    files: tuple[str, ...] = ("model.safetensors", "config.json")
+    """Weights file and configuration file of the repository."""
 
 
 class ImageInput(_Record):
@@ -34,14 +40,23 @@ class ImageInput(_Record):
 
     modality: str
     """Name of the modality that pictures feed."""
-    size: tuple[int, int] | None
-    """(height, width) that a picture is resized to; null: taken as it is."""
-    resize: Literal["squash", "none"] = "none"
-    """`squash`: both sides to `size`, the aspect ratio is not kept."""
+    size: int | None = None
+    """Side in pixels that `resize` aims at; null: pictures are taken as they are."""
+    resize: Literal["none", "squash", "shorter_side"] = "none"
+    """`squash`: both sides to `size`, the aspect ratio is not kept. `shorter_side`: the shorter
+    side to `size`, the other in proportion."""
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     """Kernel of the resize, antialiased."""
-    scale: float = 1 / 255
-    """Factor from 8-bit values to what the network sees."""
+    resize_in: Literal["uint8", "float"] = "uint8"
+    """Whether the resize rounds to 8 bits, as on pictures, or not, as on tensors."""
+    crop: int | None = None
+    """Side in pixels of the square cut from the centre after the resize."""
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Subtracted from values / 255, per channel."""
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """Divided by afterwards, per channel."""
+    pooling: Literal["authors", "mean"] = "mean"
+    """What the vector is: the authors' own feature of a picture, or the mean of the grid."""
     min_side: int = 1
     """Smallest height and width accepted, pixels."""
     normalize: bool = False
@@ -110,6 +125,8 @@ class ModelCard(_Record):
     """The variant that is imported unless another is named."""
     image: ImageInput | None = None
     """Pictures; null: the model does not take part in `image_embedding`."""
+    image_alternatives: dict[str, ImageInput] = {}
+    """Other ways to bring a picture to the model, chosen by `config.preprocessing`."""
     modalities: dict[str, Modality] = {}
     """Satellite imagery; empty: the model does not take part in `geo_embedding`."""
     default_modality: str | None = None
@@ -132,7 +149,7 @@ class ModelCard(_Record):
 
         Vectors of two versions may be compared only where the digests are equal.
         """
-        record = self.model_dump(mode="json", include={"image", "modalities"})
+        record = self.model_dump(mode="json", include={"image", "image_alternatives", "modalities"})
         return hashlib.sha256(orjson.dumps(record, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

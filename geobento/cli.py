@@ -72,6 +72,16 @@ class _Point(click.ParamType[tuple[float, float]]):
         return lon, lat
 
 
+class _NewFile(click.ParamType[Path]):
+    name = "FILE"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Path:
+        path = Path(value)
+        if path.is_dir() or not path.parent.is_dir():
+            self.fail(f"{value!r} cannot be written: it needs a folder that exists", param, ctx)
+        return path
+
+
 @main.command()
 @click.argument("model")
 @click.option("--point", "points", type=_Point(), multiple=True, required=True, metavar="LON,LAT")
@@ -82,7 +92,7 @@ class _Point(click.ParamType[tuple[float, float]]):
 @click.option("--scale-m", type=float, help="Ground size of a pixel, metres.")
 @click.option("--cloudy-pct", type=float, help="Largest cloud percentage of a scene.")
 @click.option("--backend", type=click.Choice(["auto", "gee", "stac", "demo"]), default="auto")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write an .npz file.")
+@click.option("--out", type=_NewFile(), help="Write an .npz file.")
 def embed(
     model: str,
     points: tuple[tuple[float, float], ...],
@@ -96,9 +106,11 @@ def embed(
     out: Path | None,
 ) -> None:
     """Embed places (--point may be repeated) in a time window."""
-    places = _checked(lambda: [PointBuffer(lon, lat, buffer_m) for lon, lat in points])
+    places = _checked(
+        lambda: [PointBuffer(lon=lon, lat=lat, buffer_m=buffer_m) for lon, lat in points]
+    )
     temporal = _checked(lambda: TemporalSpec.range(start, end))
-    fetch = _checked(lambda: FetchSpec(scale_m, cloudy_pct))
+    fetch = _checked(lambda: FetchSpec(scale_m=scale_m, cloudy_pct=cloudy_pct))
     embeddings = []
     with _progress() as progress:
         for place in progress.track(places, description="places"):
@@ -121,7 +133,7 @@ def embed(
 )
 @click.option("--model", default="mosaiks", show_default=True)
 @click.option("--normalize/--no-normalize", default=None, help="Unit length; default: the card's.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write an .npz file.")
+@click.option("--out", type=_NewFile(), help="Write an .npz file.")
 def embed_image(
     files: tuple[Path, ...], model: str, normalize: bool | None, out: Path | None
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import httpx
@@ -31,33 +32,45 @@ class HttpEngine:
 
     def list_models(self) -> list[ServedModel]:
         """What can be asked for."""
-        return ModelList.model_validate_json(self._send("GET", "/models").content).models
+        answer = self._send("GET", "/models")
+        try:
+            return ModelList.model_validate_json(answer.content).models
+        except ValueError:
+            raise self._not_ours("/models") from None
 
     def image_embedding(self, request: ImageEmbeddingRequest) -> list[Embedding | GeoBentoError]:
         """One answer per picture, in order."""
         fields = _fields(request, exclude={"images"})
-        form = {
-            name: value if isinstance(value, str) else orjson.dumps(value).decode()
-            for name, value in fields.items()
-        }
-        binary = all(isinstance(image, bytes) for image in request.images)
-        if binary:
+        if all(isinstance(image, bytes) for image in request.images):
+            form = {
+                name: value if isinstance(value, str) else orjson.dumps(value).decode()
+                for name, value in fields.items()
+            }
             files = [("images", ("image", image)) for image in request.images]
-            answer = self._send("POST", "/image_embedding", data=form, files=files)
-        else:
-            answer = self._send(
-                "POST", "/image_embedding", json={**fields, "images": request.images}
-            )
-        return wire.decode_answer(answer.content)
+            return self._embeddings("/image_embedding", data=form, files=files)
+        images = [
+            base64.b64encode(image).decode() if isinstance(image, bytes) else image
+            for image in request.images
+        ]
+        return self._embeddings("/image_embedding", json={**fields, "images": images})
 
     def geo_embedding(self, request: GeoEmbeddingRequest) -> list[Embedding | GeoBentoError]:
         """One answer per place, in order."""
-        answer = self._send("POST", "/geo_embedding", json=_fields(request))
-        return wire.decode_answer(answer.content)
+        return self._embeddings("/geo_embedding", json=_fields(request))
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+    def _embeddings(self, path: str, **content: Any) -> list[Embedding | GeoBentoError]:
+        answer = self._send("POST", path, **content)
+        try:
+            return wire.decode_answer(answer.content)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise self._not_ours(path) from None
+
+    def _not_ours(self, path: str) -> SourceError:
+        return SourceError(f"what {self._http.base_url} answers to {path} is not from GeoBento")
 
     def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
         try:
@@ -76,7 +89,12 @@ class HttpEngine:
             raise by_status(answer.status_code)(
                 f"{self._http.base_url} answered {answer.status_code}"
             ) from None
-        raise from_body(body, answer.status_code)
+        raise from_body(body, answer.status_code, _seconds(answer.headers.get("retry-after")))
+
+
+def _seconds(text: str | None) -> float | None:
+    """A Retry-After header that is a number of seconds."""
+    return float(text) if text is not None and text.isdigit() else None
 
 
 def _fields(request: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:

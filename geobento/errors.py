@@ -182,19 +182,25 @@ def _all(cls: type[GeoBentoError]) -> list[type[GeoBentoError]]:
     return found
 
 
-def from_body(body: Any, status: int = 500) -> GeoBentoError:
+def from_body(body: Any, status: int = 500, retry_after: float | None = None) -> GeoBentoError:
     """Rebuild the error that a server answered with.
 
     Args:
         body: The decoded JSON body, ``{"error": {...}}``.
         status: The HTTP status, used where the body names a type that is not known here.
+        retry_after: What the answer's header of that name says, seconds.
     """
     error = body.get("error") if isinstance(body, dict) else None
     error = error if isinstance(error, dict) else {"message": str(body)[:500]}
-    cls = {c.type: c for c in _all(GeoBentoError)}.get(error.get("type", ""))
-    if cls is None:
-        cls = by_status(status)
-    return cls(str(error.get("message", "")), field=error.get("field"), detail=error.get("detail"))
+    kind = error.get("type")
+    known = {c.type: c for c in _all(GeoBentoError)}
+    cls = known.get(kind, by_status(status)) if isinstance(kind, str) else by_status(status)
+    return cls(
+        str(error.get("message", "")),
+        field=error.get("field"),
+        detail=error.get("detail"),
+        retry_after=retry_after,
+    )
 
 
 def by_status(status: int) -> type[GeoBentoError]:

@@ -27,9 +27,10 @@ ImagePayload = Annotated[
     WithJsonSchema({"type": "string", "description": "Base64, or a `data:` URL with base64."}),
 ]
 
-_EXAMPLE_PIXEL = (
-    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mNo"
-    "YMAOGIaWBACRXyABWGlhYQAAAABJRU5ErkJggg=="
+_EXAMPLE_PICTURE = (
+    "data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAIUlEQVR42mO0qdBgwAaYGHAAnBIsciIL"
+    "SNRh86iOSpYDAIyBA174yLIQAAAAAElFTkSuQmCC"
 )
 
 
@@ -48,7 +49,7 @@ class ImageEmbeddingRequest(_Request):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"model": "mosaiks", "images": [_EXAMPLE_PIXEL], "encoding": "float"}]
+            "examples": [{"model": "mosaiks", "images": [_EXAMPLE_PICTURE], "encoding": "float"}]
         }
     )
 

@@ -17,7 +17,11 @@ class Settings(BaseSettings):
     """What a deployer can set. Every field is the variable ``GEOBENTO_<NAME>``."""
 
     model_config = SettingsConfigDict(
-        env_prefix="GEOBENTO_", frozen=True, extra="ignore", use_attribute_docstrings=True
+        env_prefix="GEOBENTO_",
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
     )
 
     models: Annotated[tuple[str, ...], NoDecode] = ()

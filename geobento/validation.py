@@ -10,7 +10,9 @@ from geobento.errors import InvalidRequest
 
 Record = TypeVar("Record", bound=BaseModel)
 
-_TAGS = frozenset({"PointBuffer", "BBox", "range", "year", "pooled", "grid", "InputPrepSpec"})
+_TAGS = frozenset(
+    {"PointBuffer", "BBox", "range", "year", "pooled", "grid", "InputPrepSpec", "str", "bytes"}
+)
 """Parts of pydantic's location that name a member of a union and not a field."""
 
 _YEAR_FIELD = ("temporal", "year", "year")
@@ -59,10 +61,11 @@ def validated_json(cls: type[Record], body: bytes) -> Record:
 def _path(loc: tuple[int | str, ...]) -> str | None:
     if loc == _YEAR_FIELD:
         return "temporal.year"
+    # The first part is a field, whatever its name; below it, members of unions are left out.
     parts = [
         str(part)
-        for part in loc
-        if isinstance(part, int) or (part not in _TAGS and part.isidentifier())
+        for position, part in enumerate(loc)
+        if position == 0 or isinstance(part, int) or (part not in _TAGS and part.isidentifier())
     ]
     return ".".join(parts) or None
 

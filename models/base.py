@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.Image import Image
+from PIL.Image import new as new_picture
 
-from geobento.cards import ModelCard
+from geobento.cards import ImageInput, ModelCard
 from geobento.errors import ModelError
 from geobento.sample import Sample
+from models.preprocess import picture
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +36,8 @@ class Encoded:
         margin: Input pixels at every side that no grid token covers.
         weights: ``(h * w,)`` shares of the area that each grid token stands for, with sum 1;
             None: all alike.
+        vector: ``(B, D)``: the authors' own feature of the whole input, where it is not the
+            mean of the grid.
     """
 
     tokens: torch.Tensor
@@ -40,6 +45,7 @@ class Encoded:
     prefix: int = 0
     margin: float = 0.0
     weights: torch.Tensor | None = None
+    vector: torch.Tensor | None = None
 
 
 class Model(ABC):
@@ -62,7 +68,6 @@ class Model(ABC):
     def dim(self) -> int:
         """Length D of the vectors."""
 
-    @abstractmethod
     def prepare(self, sample: Sample) -> Inputs:
         """Bring one sample to what the network reads, exactly as the authors do; pure.
 
@@ -72,6 +77,38 @@ class Model(ABC):
         Raises:
             ModelError: The sample does not fit the model.
         """
+        raise ModelError(f"{self.card.id} reads no satellite imagery", field="model")
+
+    def prepare_picture(self, image: Image, preprocessing: str | None = None) -> Inputs:
+        """Bring one picture (8-bit RGB) to what the network reads; pure.
+
+        Args:
+            image: The picture.
+            preprocessing: One of the card's alternatives; None: the authors' own.
+
+        Raises:
+            InvalidImage: The picture is too small.
+        """
+        spec = self.image_input(preprocessing)
+        return {spec.modality: picture(image, spec)}
+
+    def image_input(self, preprocessing: str | None = None) -> ImageInput:
+        """How pictures are brought to these weights.
+
+        Raises:
+            ModelError: The model reads no pictures, or not in this way.
+        """
+        if self.card.image is None:
+            raise ModelError(f"{self.card.id} reads no pictures", field="model")
+        known = {"authors": self.card.image, **self.card.image_alternatives}
+        spec = known.get(preprocessing or "authors")
+        if spec is None:
+            raise ModelError(
+                f"{self.card.id} has no preprocessing {preprocessing!r}; "
+                f"accepted: {', '.join(known)}",
+                field="config.preprocessing",
+            )
+        return spec
 
     @abstractmethod
     def network(self) -> torch.nn.Module:
@@ -83,7 +120,7 @@ class Model(ABC):
 
     def batch_key(self, inputs: Inputs) -> Hashable:
         """Inputs with equal keys can be stacked into one batch; by default: equal shapes."""
-        return tuple((name, inputs[name].shape) for name in sorted(inputs))
+        return tuple((name, inputs[name].shape, inputs[name].dtype.str) for name in sorted(inputs))
 
     # -- where weights come from ---------------------------------------------------------------
 
@@ -99,12 +136,15 @@ class Model(ABC):
 
     @classmethod
     @abstractmethod
-    def convert(cls, checkpoint: Tensors, record: Mapping[str, Any]) -> tuple[Config, Tensors]:
+    def convert(
+        cls, checkpoint: Tensors, record: Mapping[str, Any], variant: str
+    ) -> tuple[Config, Tensors]:
         """The authors' checkpoint as configuration and tensors of this network.
 
         Args:
             checkpoint: Tensors under the authors' names.
-            record: The configuration that came with them.
+            record: The configuration that came with them; empty where none did.
+            variant: Variant of the card.
 
         Raises:
             CheckpointError: Keys or shapes are not the expected ones.
@@ -112,20 +152,14 @@ class Model(ABC):
 
     # -- shared by all -------------------------------------------------------------------------
 
-    def example(self, modality: str, side: int = 32) -> Sample:
-        """A blank sample of a modality, for warming up."""
-        image = self.card.image
-        if (
-            image is not None
-            and modality == image.modality
-            and modality not in self.card.modalities
-        ):
-            height, width = image.size or (side, side)
-            return Sample(np.zeros((3, height, width), np.uint8), ("R", "G", "B"), modality)
+    def example_inputs(self, modality: str, side: int = 32) -> Inputs:
+        """Inputs of a blank picture or sample of a modality, for warming up."""
+        if self.card.image is not None and modality == self.card.image.modality:
+            return self.prepare_picture(new_picture("RGB", (side, side)))
         spec = self.card.modalities[modality]
         side = spec.size or max(side, spec.min_pixels)
         bands = spec.sensor.bands
-        return Sample(np.zeros((len(bands), side, side), np.float32), bands, modality)
+        return self.prepare(Sample(np.zeros((len(bands), side, side), np.float32), bands, modality))
 
     def modalities(self) -> tuple[str, ...]:
         """Names of all inputs that these weights read."""
@@ -135,12 +169,16 @@ class Model(ABC):
         return tuple(sorted(named))
 
 
-def scaled(sample: Sample, card: ModelCard) -> NDArray[np.float32]:
+def scaled(
+    sample: Sample, card: ModelCard, *, min_pixels: int = 1, clip: bool = True
+) -> NDArray[np.float32]:
     """Raw pixels of satellite imagery scaled by the statistics of their modality.
 
     Args:
         sample: (C, H, W) raw values whose bands are those of the card's modality.
         card: The record with the statistics.
+        min_pixels: Smallest height and width that these weights need, if more than the card says.
+        clip: Whether the statistics' bounds are applied.
 
     Raises:
         ModelError: The bands are not those that the statistics belong to, or too few pixels.
@@ -153,9 +191,10 @@ def scaled(sample: Sample, card: ModelCard) -> NDArray[np.float32]:
             field="sensor.bands",
         )
     height, width = sample.pixels.shape[-2:]
-    if min(height, width) < spec.min_pixels:
+    least = max(spec.min_pixels, min_pixels)
+    if min(height, width) < least:
         raise ModelError(
-            f"{card.id} needs at least {spec.min_pixels} x {spec.min_pixels} pixels, "
+            f"{card.id} needs at least {least} x {least} pixels, "
             f"got {height} x {width}; take a larger place or a smaller scale_m",
             field="spatial",
         )
@@ -163,4 +202,4 @@ def scaled(sample: Sample, card: ModelCard) -> NDArray[np.float32]:
     offset = np.asarray(stats.offset, np.float32)[:, None, None]
     scale = np.asarray(stats.scale, np.float32)[:, None, None]
     values = (sample.pixels.astype(np.float32) - offset) * scale
-    return values if stats.clip is None else np.clip(values, *stats.clip)
+    return values if stats.clip is None or not clip else np.clip(values, *stats.clip)

@@ -10,6 +10,8 @@ from models.base import Model
 
 FAMILIES = {
     "mosaiks": "models.mosaiks:Mosaiks",
+    "clip_vit_large_patch14": "models.clip_vit_large_patch14:Clip",
+    "dino_v2_vits14": "models.dino_v2_vits14:DinoV2",
 }
 """Model id -> where its class is. Nothing is imported until it is asked for."""
 

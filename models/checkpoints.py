@@ -42,7 +42,7 @@ def read(path: Path) -> dict[str, torch.Tensor]:
             "accepted: safetensors, or torch.save of names to tensors"
         ) from error
     if not isinstance(loaded, Mapping) or not all(
-        isinstance(value, torch.Tensor) for value in loaded.values()
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in loaded.items()
     ):
         raise CheckpointError(f"{path.name} does not hold a flat mapping of names to tensors")
     return dict(loaded)

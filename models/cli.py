@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -10,6 +11,9 @@ from rich.table import Table
 
 from geobento.errors import GeoBentoError, ModelStoreError
 from models.catalog import families, family
+
+if TYPE_CHECKING:
+    from models.store import StoredModel
 
 
 @click.group()
@@ -32,11 +36,18 @@ def list_command() -> None:
         table.add_row(
             card.id,
             card.title,
-            str(entries[0].model().dim if entries else card.variants[card.default_variant].dim),
+            "\n".join(map(_dim, entries)) or str(card.variants[card.default_variant].dim),
             "\n".join(entry.tag for entry in entries) or "-",
             "\n".join(entry.metadata["weights"] for entry in entries) or "-",
         )
     Console(width=None if Console().is_terminal else 160).print(table)
+
+
+def _dim(stored: StoredModel) -> str:
+    try:
+        return str(stored.model().dim)
+    except ModelStoreError:
+        return "damaged"
 
 
 @models.command()

@@ -64,15 +64,15 @@ class LoadedModel:
     def warm_up(self) -> None:
         """One forward per modality; raises what a request would run into."""
         for modality in self.model.modalities():
-            inputs = self.model.prepare(self.model.example(modality))
-            result = self.run([EncodeItem(inputs=inputs, pooling="mean")])[0]
+            inputs = self.model.example_inputs(modality)
+            result = self.run([EncodeItem(inputs=inputs, pooling="authors")])[0]
             if result.error is not None:
                 raise RuntimeError(f"warm-up of {self.model.card.id} {modality}: {result.error}")
 
     def run(self, items: Sequence[EncodeItem]) -> list[EncodeResult]:
         """Results in the order of the items; an item that fails does not fail the others."""
         results: dict[int, EncodeResult] = {}
-        for positions in self._batches(items):
+        for positions in self._batches(items, results):
             batch = [items[position] for position in positions]
             for position, result in zip(positions, self._run_batch(batch), strict=True):
                 results[position] = result
@@ -89,10 +89,16 @@ class LoadedModel:
             }
             return self.model.encode(self._network, stacked)
 
-    def _batches(self, items: Sequence[EncodeItem]) -> Iterator[list[int]]:
+    def _batches(
+        self, items: Sequence[EncodeItem], failed: dict[int, EncodeResult]
+    ) -> Iterator[list[int]]:
+        """Positions of items that can share a forward; those that fit nowhere go to `failed`."""
         groups: dict[Hashable, list[int]] = defaultdict(list)
         for position, item in enumerate(items):
-            groups[self.model.batch_key(item.inputs)].append(position)
+            try:
+                groups[self.model.batch_key(item.inputs)].append(position)
+            except Exception as error:
+                failed[position] = self._failure(error)
         size = self.model.card.max_batch_size
         for positions in groups.values():
             for start in range(0, len(positions), size):
@@ -105,10 +111,13 @@ class LoadedModel:
         except Exception as error:
             if len(items) > 1:
                 return [result for item in items for result in self._run_batch([item])]
-            if not isinstance(error, GeoBentoError):
-                logger.exception("forward of %s failed", self.model.card.id)
-                error = InternalError("the model failed on this input; the service log has more")
-            return [EncodeResult(error=error.body())]
+            return [self._failure(error)]
+
+    def _failure(self, error: Exception) -> EncodeResult:
+        if not isinstance(error, GeoBentoError):
+            logger.error("forward of %s failed", self.model.card.id, exc_info=error)
+            error = InternalError("the model failed on this input; the service log has more")
+        return EncodeResult(error=error.body())
 
 
 def _results(encoded: Encoded, items: Sequence[EncodeItem]) -> list[EncodeResult]:

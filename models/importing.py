@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from geobento.errors import ModelError
-from models import checkpoints, store
+from models import checkpoints, hub, store
 from models.base import Model
 from models.catalog import family
 
@@ -25,7 +27,8 @@ def import_model(
     Args:
         name: Id or alias in the catalog.
         variant: Variant of the card; None: its default.
-        checkpoint: The authors' weights file.
+        checkpoint: The authors' weights file; None: seeded weights are made, learned ones come
+            from the hub.
         config: JSON configuration that belongs to `checkpoint`.
         dummy: Seeded random numbers in place of trained weights.
 
@@ -35,24 +38,33 @@ def import_model(
         CheckpointError: The file is not of the expected layout.
     """
     cls = family(name)
-    if (checkpoint is None) != (config is None):
-        raise ModelError("--checkpoint and --config go together")
-    if checkpoint is not None and config is not None:
-        if dummy or variant is not None:
-            raise ModelError(
-                "a checkpoint says itself what it is: no --variant, no --weights dummy"
-            )
-        return _from_files(cls, checkpoint, config)
-    variant = variant or cls.card.default_variant
+    if checkpoint is None and config is not None:
+        raise ModelError("--config belongs to a --checkpoint")
+    if checkpoint is not None and dummy:
+        raise ModelError("a checkpoint or --weights dummy, not both")
+    record = _record(config)
+    variant = variant or _stated_variant(record) or cls.card.default_variant
     if variant not in cls.card.variants:
         raise ModelError(
             f"{cls.card.id} has no variant {variant!r}; accepted: {', '.join(cls.card.variants)}"
         )
-    if not dummy and cls.card.weights.source != "seeded":
+    if checkpoint is not None:
+        return _save_converted(cls, checkpoint, record, variant, checkpoint.name, None)
+    if dummy or cls.card.weights.source == "seeded":
+        return _save_seeded(cls, variant, dummy)
+    entry = cls.card.variants[variant]
+    if entry.repository is None:
         raise ModelError(
-            f"the weights of {cls.card.id} come from {cls.card.weights.source}: download them "
-            "and give --checkpoint and --config, or take --weights dummy"
+            f"the weights of {cls.card.id} {variant} are on no hub; get them from "
+            f"{cls.card.weights.source} and give --checkpoint, or take --weights dummy"
         )
+    weights, configuration, revision = hub.fetch(entry.repository, entry.revision, entry.files)
+    return _save_converted(
+        cls, weights, _record(configuration), variant, entry.repository, revision
+    )
+
+
+def _save_seeded(cls: type[Model], variant: str, dummy: bool) -> store.StoredModel:
     architecture = cls.default_config(variant)
     return store.save(
         cls,
@@ -65,21 +77,39 @@ def import_model(
     )
 
 
-def _from_files(cls: type[Model], checkpoint: Path, config: Path) -> store.StoredModel:
-    try:
-        record = orjson.loads(config.read_bytes())
-        variant = str(record["variant"]).split(" ")[0]
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise checkpoints.CheckpointError(
-            f"{config.name} is not a JSON object with a 'variant'"
-        ) from error
-    architecture, tensors = cls.convert(checkpoints.read(checkpoint), record)
+def _save_converted(
+    cls: type[Model],
+    checkpoint: Path,
+    record: Mapping[str, Any],
+    variant: str,
+    source: str,
+    revision: str | None,
+) -> store.StoredModel:
+    architecture, tensors = cls.convert(checkpoints.read(checkpoint), record, variant)
     return store.save(
         cls,
         architecture,
         tensors,
         variant=variant,
         weights="imported",
-        source=checkpoint.name,
-        revision=None,
+        source=source,
+        revision=revision,
     )
+
+
+def _record(config: Path | None) -> Mapping[str, Any]:
+    if config is None:
+        return {}
+    try:
+        record = orjson.loads(config.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise checkpoints.CheckpointError(f"{config.name} is not JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise checkpoints.CheckpointError(f"{config.name} is not a JSON object")
+    return record
+
+
+def _stated_variant(record: Mapping[str, Any]) -> str | None:
+    """The variant that a configuration names; what follows its first word is a remark."""
+    stated = str(record.get("variant", "")).split(" ")[0].replace("-", "_")
+    return stated or None

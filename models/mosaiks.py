@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from geobento.cards import (
     ImageInput,
     Modality,
@@ -15,7 +13,6 @@ from geobento.cards import (
     Variant,
     WeightsSource,
 )
-from geobento.errors import InvalidImage
 from geobento.sample import Sample
 from geobento.specs import SensorSpec
 from models.base import Config, Encoded, Inputs, Model, Tensors, scaled
@@ -49,7 +46,7 @@ CARD = ModelCard(
         "torchgeo": Variant(dim=4096, title="filters of torchgeo's RCF or MOSAIKS, from a file"),
     },
     default_variant="gaussian",
-    image=ImageInput(modality="rgb", size=(256, 256), resize="squash", min_side=3),
+    image=ImageInput(modality="rgb", size=256, resize="squash", min_side=3),
     modalities={
         "s2": Modality(
             sensor=SensorSpec("COPERNICUS/S2_SR_HARMONIZED", S2_BANDS),
@@ -85,19 +82,16 @@ class Mosaiks(Model):
         return 2 * int(self.config["filters"])
 
     def prepare(self, sample: Sample) -> Inputs:
-        """RGB: divided by 255. Sentinel-2: digital numbers / 10000, clipped to 0..1."""
-        if sample.modality == "rgb":
-            height, width = sample.pixels.shape[-2:]
-            side = int(self.config["kernel"])
-            if min(height, width) < side:
-                raise InvalidImage(
-                    f"the picture is {height} x {width} pixels, mosaiks needs {side} x {side}",
-                    field="images",
-                )
-            return {"rgb": sample.pixels.astype(np.float32) / np.float32(255)}
-        if not self.config["clip"]:
-            return {"s2": sample.pixels.astype(np.float32) / np.float32(10000)}
-        return {"s2": scaled(sample, self.card)}
+        """Sentinel-2 digital numbers / 10000, clipped to 0..1."""
+        config = self.config
+        return {"s2": scaled(sample, self.card, min_pixels=config["kernel"], clip=config["clip"])}
+
+    def image_input(self, preprocessing: str | None = None) -> ImageInput:
+        """Pictures as the card says; for filters from a file, at whatever size they have."""
+        spec = super().image_input(preprocessing)
+        if self.config["resize"]:
+            return spec
+        return spec.model_copy(update={"resize": "none", "min_side": self.config["kernel"]})
 
     def modalities(self) -> tuple[str, ...]:
         """The modalities for which there are filters."""
@@ -145,7 +139,9 @@ class Mosaiks(Model):
                 f"the filters of mosaiks {variant} are fitted to images; import them with "
                 "--checkpoint FILE --config FILE"
             )
-        return _config(filters=512, kernel=3, channels=CHANNELS, equal_cells=True, clip=True)
+        return _config(
+            filters=512, kernel=3, channels=CHANNELS, equal_cells=True, clip=True, resize=True
+        )
 
     @classmethod
     def seeded(cls, config: Config) -> Tensors:
@@ -164,19 +160,20 @@ class Mosaiks(Model):
         return tensors
 
     @classmethod
-    def convert(cls, checkpoint: Tensors, record: Mapping[str, Any]) -> tuple[Config, Tensors]:
+    def convert(
+        cls, checkpoint: Tensors, record: Mapping[str, Any], variant: str
+    ) -> tuple[Config, Tensors]:
         """Filters in torchgeo's layout: `weights` (K, C, k, k) and `biases` (K,).
 
-        The record's `variant` says whose convention the biases follow: `rolf2021` subtracts
-        them from both signs, `torchgeo` adds them to the response.
+        The variant says whose convention the biases follow: `rolf2021` subtracts them from both
+        signs, `torchgeo` adds them to the response.
         """
-        variant = str(record.get("variant", "")).split(" ")[0]
         if variant not in {"rolf2021", "torchgeo"}:
             raise CheckpointError(
-                f"the configuration's variant is {record.get('variant')!r}; "
-                "accepted: 'rolf2021' or 'torchgeo'"
+                f"filters from a file are of the variant 'rolf2021' or 'torchgeo', not {variant!r}"
             )
         require_keys(checkpoint, {"weights", "biases"}, "checkpoint of random features")
+        require_shape("weights", checkpoint["weights"], (None, None, None, None))
         weights, biases = checkpoint["weights"].float(), checkpoint["biases"].float()
         filters, channels, kernel = weights.shape[0], weights.shape[1], weights.shape[-1]
         require_shape("weights", weights, (None, None, kernel, kernel))
@@ -186,7 +183,10 @@ class Mosaiks(Model):
             raise CheckpointError(
                 f"the filters have {channels} channels; accepted: 3 (RGB) or 12 (Sentinel-2)"
             )
-        features = record.get("arch", {}).get("features", 2 * filters)
+        arch = record.get("arch", {})
+        if not isinstance(arch, Mapping):
+            raise CheckpointError("the configuration's arch is not an object")
+        features = arch.get("features", 2 * filters)
         if features != 2 * filters:
             raise CheckpointError(
                 f"the configuration says {features} features, the {filters} filters give "
@@ -196,17 +196,25 @@ class Mosaiks(Model):
         config = _config(
             filters=filters, kernel=kernel, channels={modality: channels}, equal_cells=False,
             clip=rolf,
+            resize=False,
         )  # fmt: skip
         return config, _bank(modality, weights, -biases if rolf else biases, -biases)
 
 
 def _config(
-    *, filters: int, kernel: int, channels: Mapping[str, int], equal_cells: bool, clip: bool
+    *,
+    filters: int,
+    kernel: int,
+    channels: Mapping[str, int],
+    equal_cells: bool,
+    clip: bool,
+    resize: bool,
 ) -> Config:
     """Architecture record.
 
     `equal_cells`: cells of equal size that cover the map exactly, instead of cells of exactly
     16 pixels of which the last may be cut off. `clip`: Sentinel-2 reflectance to 0..1.
+    `resize`: pictures to the size of the card.
     """
     return {
         "filters": filters,
@@ -215,6 +223,7 @@ def _config(
         "cell": CELL,
         "equal_cells": equal_cells,
         "clip": clip,
+        "resize": resize,
     }
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from models.base import Encoded
 
-Pooling = Literal["mean", "max"]
+Pooling = Literal["authors", "mean", "max"]
 
 
 def grid_tokens(encoded: Encoded) -> torch.Tensor:
@@ -18,7 +18,15 @@ def grid_tokens(encoded: Encoded) -> torch.Tensor:
 
 
 def pooled(encoded: Encoded, pooling: Pooling) -> torch.Tensor:
-    """Vectors (B, D): the mean over the area that the tokens cover, or their maximum."""
+    """Vectors (B, D).
+
+    Args:
+        encoded: What the network made of the batch.
+        pooling: `authors`: the authors' own feature, which is the mean where they have no
+            other. `mean`: over the area that the grid tokens cover. `max`: of the grid tokens.
+    """
+    if pooling == "authors" and encoded.vector is not None:
+        return encoded.vector.float()
     tokens = grid_tokens(encoded).float()
     if pooling == "max":
         return tokens.amax(dim=1)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import bentoml
 import orjson
-import torch
-from bentoml.exceptions import BentoMLException
 from bentoml.exceptions import NotFound as TagNotFound
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -21,6 +20,7 @@ from geobento.errors import ModelStoreError
 from models.base import Config, Model, Tensors
 from models.catalog import family
 from models.execute import LoadedModel
+from models.networks.building import blank
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -34,15 +34,25 @@ class StoredModel:
     Attributes:
         tag: ``name:version``; the version is a digest of weights and configuration.
         path: Its folder.
-        config: Architecture record.
         metadata: model, variant, weights (``seeded``, ``imported`` or ``dummy``), source,
-            revision, sha256, licence, preprocessing (digest).
+            revision, sha256, config_sha256, licence, preprocessing (digest).
     """
 
     tag: str
     path: Path
-    config: Config
     metadata: Mapping[str, Any]
+
+    @cached_property
+    def config(self) -> Config:
+        """Architecture record, read when first needed.
+
+        Raises:
+            ModelStoreError: It is not what was saved.
+        """
+        file = self.path / CONFIG
+        self._verify(file, "config_sha256")
+        config: Config = orjson.loads(file.read_bytes())
+        return config
 
     def model(self) -> Model:
         """The model without its weights: enough to describe it and to prepare inputs."""
@@ -69,12 +79,7 @@ class StoredModel:
                 or were saved under another preprocessing than this version has.
         """
         file = self.path / WEIGHTS
-        found = _sha256(file)
-        if found != self.metadata["sha256"]:
-            raise ModelStoreError(
-                f"the weights of {self.tag} are damaged: sha256 is {found}, was "
-                f"{self.metadata['sha256']} when saved; remove and import the model again"
-            )
+        self._verify(file, "sha256")
         model = self.model()
         if model.card.preprocessing_digest() != self.metadata["preprocessing"]:
             raise ModelStoreError(
@@ -87,6 +92,14 @@ class StoredModel:
         except (RuntimeError, SafetensorError) as error:
             raise ModelStoreError(f"the weights of {self.tag} do not fit: {error}") from error
         return LoadedModel(model, network, device)
+
+    def _verify(self, file: Path, digest: str) -> None:
+        found = _sha256(file)
+        if found != self.metadata.get(digest):
+            raise ModelStoreError(
+                f"{file.name} of {self.tag} is damaged: its sha256 is {found}, was "
+                f"{self.metadata.get(digest)} when saved; remove and import the model again"
+            )
 
 
 def save(
@@ -110,8 +123,7 @@ def save(
         source: Where the weights came from.
         revision: Version of the source, if it has one.
     """
-    with torch.device("meta"):
-        expected = cls(config).network().state_dict()
+    expected = blank(cls(config)).state_dict()
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     wanted = {name: tuple(tensor.shape) for name, tensor in expected.items()}
     if shapes != wanted:
@@ -134,6 +146,7 @@ def save(
             source=source,
             revision=revision or "",
             sha256=_sha256(folder / WEIGHTS),
+            config_sha256=_sha256(folder / CONFIG),
             licence=cls.card.weights.licence,
             preprocessing=cls.card.preprocessing_digest(),
         )
@@ -198,17 +211,8 @@ def _stored(tag: str) -> StoredModel | None:
 
 
 def opened(entry: bentoml.Model) -> StoredModel:
-    """An entry of the BentoML model store as one of ours.
-
-    Raises:
-        ModelStoreError: It is damaged.
-    """
-    folder = Path(entry.path)
-    try:
-        config = orjson.loads((folder / CONFIG).read_bytes())
-    except (OSError, orjson.JSONDecodeError, BentoMLException) as error:
-        raise ModelStoreError(f"{entry.tag} in the model store is damaged: {error}") from error
-    return StoredModel(str(entry.tag), folder, config, dict(entry.info.metadata))
+    """An entry of the BentoML model store as one of ours."""
+    return StoredModel(str(entry.tag), Path(entry.path), dict(entry.info.metadata))
 
 
 def _version(tensors: Tensors, record: bytes, *parts: str) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from geobento.cards import ServedModel
 from geobento.embedding import Embedding, EmbeddingMeta, GridMeta, ImageryMeta, SceneMeta
-from geobento.errors import GeoBentoError, InternalError, from_body
+from geobento.errors import GeoBentoError, ModelError, from_body
 from geobento.sample import PixelGrid, Sample
 from imagery.source import ImageQuery
 from models.execute import EncodeResult
@@ -48,7 +48,11 @@ def embedding(result: EncodeResult, context: Context) -> Embedding | GeoBentoErr
     if context.normalize:
         length = float(np.linalg.norm(data))
         if length == 0:
-            return InternalError("the vector is zero and cannot be scaled to unit length")
+            return ModelError(
+                "the vector of this input is zero and cannot be scaled to unit length; "
+                "ask with normalize: false",
+                field="normalize",
+            )
         data = data / np.float32(length)
     return Embedding(data, _meta(data, result.margin, context))
 

@@ -86,6 +86,7 @@ class Engine:
         """
         opened = self.registry.find(request.model)
         check_image_request(opened.served.card, request)
+        opened.model.image_input(request.config.get("preprocessing"))
         self._check_count(len(request.images), "images")
         entries = [
             self._image_entry(opened, request, position) for position in range(len(request.images))
@@ -129,18 +130,20 @@ class Engine:
     def _image_entry(
         self, opened: OpenModel, request: ImageEmbeddingRequest, position: int
     ) -> tuple[EncodeItem, answer.Context] | GeoBentoError:
-        spec = opened.served.card.image
-        assert spec is not None
+        preprocessing = request.config.get("preprocessing")
         try:
             data = pictures.payload_bytes(request.images[position])
             picture = pictures.decode(data, self._settings.max_image_megapixels)
-            inputs = opened.model.prepare(pictures.to_sample(picture, spec))
+            inputs = opened.model.prepare_picture(picture, preprocessing)
         except GeoBentoError as error:
             error.field = f"images.{position}"
             return error
+        spec = opened.model.image_input(preprocessing)
         normalize = spec.normalize if request.normalize is None else request.normalize
-        context = answer.Context(opened.served, spec.modality, "mean", normalize, opened.precision)
-        return EncodeItem(inputs=inputs, pooling="mean"), context
+        context = answer.Context(
+            opened.served, spec.modality, spec.pooling, normalize, opened.precision
+        )
+        return EncodeItem(inputs=inputs, pooling=spec.pooling), context
 
 
 def _geo_entry(

@@ -1,4 +1,4 @@
-"""Encoded pictures to pixels."""
+"""Encoded pictures to pictures."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ import binascii
 import io
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from geobento.cards import ImageInput
-from geobento.errors import InvalidImage, PayloadTooLarge
-from geobento.sample import Sample
+from geobento.errors import GeoBentoError, InvalidImage, PayloadTooLarge
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")
 ACCEPTED = "JPEG, PNG, WebP, TIFF, GIF and BMP"
@@ -68,39 +65,18 @@ def decode(data: bytes, max_megapixels: float) -> Image.Image:
         raise PayloadTooLarge(
             f"the picture is too large; accepted: up to {max_megapixels:g} megapixels"
         ) from None
-    except (OSError, SyntaxError, ValueError, IndexError, EOFError) as error:
+    except (GeoBentoError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise whatever a damaged file leads them to
         raise InvalidImage(f"the picture is damaged or incomplete: {error}") from None
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F"):
+        raise InvalidImage("the picture has 32 bits a channel; accepted: 8 and 16 bits")
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64) >> 8
         return Image.fromarray(values.clip(0, 255).astype(np.uint8)).convert("RGB")
     if image.mode == "P":
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
     return image.convert("RGB")
-
-
-def to_sample(image: Image.Image, spec: ImageInput) -> Sample:
-    """A picture brought to the size that a model reads.
-
-    Returns:
-        Sample with uint8 pixels (3, H, W).
-
-    Raises:
-        InvalidImage: The picture is too small.
-    """
-    width, height = image.size
-    if min(width, height) < spec.min_side:
-        raise InvalidImage(
-            f"the picture has {width} x {height} pixels; accepted: at least "
-            f"{spec.min_side} x {spec.min_side}"
-        )
-    if spec.resize == "squash" and spec.size is not None:
-        kernel = {
-            "bilinear": Image.Resampling.BILINEAR,
-            "bicubic": Image.Resampling.BICUBIC,
-        }[spec.interpolation]
-        image = image.resize((spec.size[1], spec.size[0]), kernel)
-    pixels: NDArray[np.uint8] = np.asarray(image, dtype=np.uint8)
-    return Sample(np.ascontiguousarray(pixels.transpose(2, 0, 1)), ("R", "G", "B"), spec.modality)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +22,7 @@ from PIL import Image
 from geobento import PointBuffer, TemporalSpec, wire
 from geobento.embedding import Embedding
 from geobento.errors import GeoBentoError
-from tests.conftest import SHARED
+from tests.conftest import ROOT, SHARED
 from tests.servers import serving
 
 PLACE = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 1000}
@@ -340,6 +343,37 @@ def test_limits_that_were_set(tmp_path: Path, mosaiks_stored: object) -> None:
         assert "none.json" in found["message"]
         assert str(tmp_path) not in found["message"]
         assert images(client, data_url(picture())).is_success
+
+
+@pytest.mark.slow
+def test_several_models_are_served_side_by_side(tmp_path: Path, demo_archive: object) -> None:
+    """Every model in the store has a runner; each answers in its own way, dummies say so."""
+    pytest.importorskip("transformers")
+    home = str(tmp_path / "bentoml")
+    for arguments in (["mosaiks"], ["dino_v2_vits14", "--weights", "dummy"]):
+        subprocess.run(
+            [sys.executable, "-m", "geobento", "models", "import", *arguments],
+            cwd=ROOT,
+            env={**os.environ, "BENTOML_HOME": home},
+            check=True,
+        )
+    with serving(tmp_path / "log", BENTOML_HOME=home) as client:
+        ids = {model["card"]["id"] for model in client.get("/models").json()["models"]}
+        assert ids == {"mosaiks", "dino_v2_vits14"}
+        data = data_url(picture(size=(300, 200)))
+        (texture,) = vectors(images(client, data))
+        (seen,) = vectors(images(client, data, model="dinov2-small"))
+        other = {"preprocessing": "vitrivr"}
+        (as_vitrivr,) = vectors(images(client, data, model="dino_v2_vits14", config=other))
+        assert isinstance(texture, Embedding)
+        assert isinstance(seen, Embedding)
+        assert isinstance(as_vitrivr, Embedding)
+        assert (texture.data.shape, seen.data.shape) == ((1024,), (384,))
+        assert (seen.meta.weights, seen.meta.pooling) == ("dummy", "authors")
+        assert np.abs(seen.data - as_vitrivr.data).max() > 1e-3
+        wrong = images(client, data, model="dino_v2_vits14", config={"preprocessing": "mine"})
+        assert error(wrong, 400, "model_error")["field"] == "config.preprocessing"
+        error(geo(client, model="dino_v2_vits14"), 400, "model_error")
 
 
 # -- real imagery ------------------------------------------------------------------------------

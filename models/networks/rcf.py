@@ -55,6 +55,7 @@ class FilterBank(nn.Module):
             grid[:filters] += part @ (response.relu_() @ columns.T)
             grid[filters:] -= part @ (below @ columns.T)
         grid[filters:] += shift
+        grid.clamp_(min=0)  # the difference above may end a rounding below zero
         return grid
 
 

@@ -109,3 +109,68 @@ def test_random_bytes_never_raise(content: bytes, kind: str) -> None:
     """Whatever comes in, an error comes out that can be answered."""
     for prefix in (b"", b"--b\r\nContent-Disposition: form-data; name="):
         assert isinstance(read(prefix + content, kind), GeoBentoError)
+
+
+def part(headers: bytes, content: bytes = b"m") -> bytes:
+    """A multipart body of one part."""
+    return b"--b\r\n" + headers + b"\r\n\r\n" + content + b"\r\n--b--\r\n"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Content-Disposition: form-data",
+        b"Content-Disposition: attachment",
+        b"X-Other: y",
+        b"no header at all",
+    ],
+)
+def test_parts_without_a_name(headers: bytes) -> None:
+    """A part that belongs to no field is refused, not guessed."""
+    error = read(part(headers), "multipart/form-data; boundary=b")
+    assert isinstance(error, InvalidRequest)
+    assert error.message.startswith("the multipart body cannot be read: ")
+
+
+def test_the_content_type_is_read_whatever_its_case() -> None:
+    """Header values are written in many ways."""
+    request = read(b'{"model": "m", "images": ["aa"]}', "Application/JSON ; charset=UTF-8")
+    assert request == ImageEmbeddingRequest(model="m", images=["aa"])
+    content, kind = form({"model": "m"}, [("images", b"x")])
+    boundary = kind.partition("=")[2]
+    assert read(content, f'Multipart/Form-Data; boundary="{boundary}"').images == [b"x"]
+
+
+def test_a_form_field_that_does_not_exist() -> None:
+    """Unknown fields are refused in forms as they are in JSON."""
+    content, kind = form({"model": "m", "colour": "1"}, [("images", b"x")])
+    error = read(content, kind)
+    assert (error.field, error.status) == ("colour", 400)
+
+
+def test_a_form_value_of_the_wrong_kind() -> None:
+    """A value that is neither JSON nor what the field takes is named."""
+    content, kind = form({"model": "m", "normalize": "perhaps"}, [("images", b"x")])
+    assert read(content, kind).field == "normalize"
+
+
+def test_a_client_that_goes_away() -> None:
+    """A connection that closes in the middle of the body is no crash."""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    for kind in (b"application/json", b"multipart/form-data; boundary=b"):
+        headers = [(b"content-type", kind)]
+        request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
+        error = asyncio.run(body.read(request, ImageEmbeddingRequest, "images"))
+        assert isinstance(error, InvalidRequest)
+        assert "closed before the body was complete" in error.message
+
+
+@pytest.mark.parametrize("charset", ["undefined", "punycode"])
+def test_a_form_in_an_odd_charset(charset: str) -> None:
+    """Nothing is raised, whatever codec the content type names."""
+    content = part(b'Content-Disposition: form-data; name="model"', b"\\")
+    error = read(content, f"multipart/form-data; boundary=b; charset={charset}")
+    assert isinstance(error, InvalidRequest)

@@ -184,3 +184,107 @@ def test_every_outcome_has_an_answer(outcome: object, status: int) -> None:
     answer = asyncio.run(answered(_work(outcome), timeout_s=0.05))
     assert answer.status_code == status
     assert b"secret" not in bytes(answer.body)
+
+
+async def raw(
+    app: Any, *messages: dict[str, Any], path: str = "/echo", method: str = "POST", **headers: str
+) -> list[Any]:
+    """What is sent for these messages of a client that then waits for its answer."""
+    waiting: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    for message in messages:
+        waiting.put_nowait({"type": "http.request", **message})
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http", "http_version": "1.1", "method": method, "scheme": "http", "path": path,
+        "raw_path": path.encode(), "query_string": b"", "root_path": "",
+        "headers": [(k.replace("_", "-").encode(), v.encode()) for k, v in headers.items()],
+    }  # fmt: skip
+    await asyncio.wait_for(app(scope, waiting.get, send), 1)
+    return sent
+
+
+def test_a_declared_length_is_refused_unread() -> None:
+    """The app never hears of a body that says itself that it is too large."""
+    called = []
+
+    async def app(*_: Any) -> None:
+        called.append(True)
+
+    guarded = Guard(app, max_body_mb=LIMIT / 2**20, max_in_flight=1)
+    for length, expected in ((LIMIT + 1, []), (LIMIT, [True])):
+        sent = asyncio.run(raw(guarded, {"body": b""}, content_length=str(length)))
+        assert called == expected
+        assert [m["status"] for m in sent if m["type"] == "http.response.start"] == (
+            [] if expected else [413]
+        )
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_the_limit_is_exact(over: int) -> None:
+    """A body of exactly the limit is read; one byte more is not."""
+    frame = b'{"model": "m", "images": [""]}'
+    content = frame.replace(b'""', b'"' + b"a" * (LIMIT + over - len(frame)) + b'"')
+    assert len(content) == LIMIT + over
+    app = Guard(APP, max_body_mb=LIMIT / 2**20, max_in_flight=1)
+    half = {"body": content[:500], "more_body": True}
+    rest = {"body": content[500:], "more_body": True}
+    sent = asyncio.run(raw(app, half, rest, {"body": b"", "more_body": False}))
+    assert sent[0]["status"] == (413 if over else 200)
+
+
+def test_the_last_message_crosses_the_limit() -> None:
+    """A body without a length that ends in the message that is too much is answered."""
+    app = Guard(APP, max_body_mb=LIMIT / 2**20, max_in_flight=1)
+    sent = asyncio.run(raw(app, {"body": b"a" * (LIMIT + 100), "more_body": False}))
+    assert sent[0]["status"] == 413
+
+
+def test_a_crash_frees_its_place() -> None:
+    """An exception of the app goes on to the server and leaves no request in flight."""
+
+    async def app(*_: Any) -> None:
+        raise RuntimeError("defect")
+
+    guarded = Guard(app, max_body_mb=1, max_in_flight=1)
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="defect"):
+            asyncio.run(raw(guarded, {"body": b""}))
+
+
+def test_other_scopes_pass() -> None:
+    """Start and stop of the server are not requests."""
+    heard = []
+
+    async def app(scope: Any, *_: Any) -> None:
+        heard.append(scope["type"])
+
+    guarded = Guard(app, max_body_mb=1, max_in_flight=1)
+    asyncio.run(guarded({"type": "lifespan"}, None, None))  # type: ignore[arg-type]
+    assert heard == ["lifespan"]
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_an_error_in_pieces(ours: bool) -> None:
+    """An error body that is streamed is looked at as a whole."""
+    whole = problem(NoImagery("nothing there")).body if ours else b'{"detail": "no"}'
+
+    async def pieces(_: Request) -> Response:
+        async def chunks() -> AsyncIterator[bytes]:
+            for byte in bytes(whole):
+                yield bytes([byte])
+
+        return StreamingResponse(chunks(), 422)
+
+    async def go() -> httpx.Response:
+        async with client(Starlette(routes=[Route("/pieces", pieces)])) as http:
+            return await http.get("/pieces")
+
+    answer = asyncio.run(go())
+    assert answer.status_code == 422
+    assert answer.json()["error"]["type"] == "no_imagery"
+    assert (answer.content == whole) == ours
+    assert int(answer.headers.get("content-length", len(answer.content))) == len(answer.content)

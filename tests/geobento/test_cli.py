@@ -8,9 +8,12 @@ import numpy as np
 import orjson
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
+from geobento import cli
 from geobento.cli import main
 from geobento.embedding import EmbeddingMeta
+from geobento.version import __version__
 from tests.conftest import ROOT
 
 FIELD = str(ROOT / "tests" / "data" / "field.jpg")
@@ -95,3 +98,80 @@ def test_mistakes_are_explained(tmp_path: Path) -> None:
     assert "available" in failed("models", "describe", "nope")
     assert "does not hold" in failed("models", "remove", "mosaiks:0000")
     assert "not empty" in failed("demo-archive", str(tmp_path))
+
+
+def picture(folder: Path, name: str, seed: int) -> str:
+    """A small PNG of noise."""
+    pixels = np.random.default_rng(seed).integers(0, 255, (9, 11, 3), dtype=np.uint8)
+    file = folder / name
+    Image.fromarray(pixels).save(file)
+    return str(file)
+
+
+@pytest.mark.usefixtures("mosaiks_stored")
+def test_many_pictures_keep_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More files than one request takes: row i of the file belongs to picture i."""
+    monkeypatch.setattr(cli, "PICTURES_A_REQUEST", 2)
+    files = [picture(tmp_path, f"{i}.png", i) for i in range(3)]
+    out = tmp_path / "out.npz"
+    assert run("embed-image", *files, "--out", str(out)).exit_code == 0
+    with np.load(out) as written:
+        assert written["inputs"].tolist() == files
+        vectors = written["embeddings"]
+    assert len(np.unique(vectors, axis=0)) == len(files)
+    lines = run("embed-image", *reversed(files)).stdout.splitlines()
+    for line, file, vector in zip(lines, reversed(files), vectors[::-1], strict=True):
+        printed = orjson.loads(line)
+        assert (printed["input"], printed["shape"]) == (file, [1024])
+        assert EmbeddingMeta.model_validate(printed["meta"]).model == "mosaiks"
+        np.testing.assert_allclose(printed["data"], vector, rtol=1e-6)
+
+
+@pytest.mark.parametrize("point", ["here", "34.066", "1,2,3", "34.066;-3.4", "a,b", ""])
+def test_points_that_are_none(point: str) -> None:
+    """A point is two numbers; the message shows how."""
+    shown = failed("embed", "mosaiks", "--point", point, *JUNE)
+    assert "is not LON,LAT such as 34.066,-3.401" in shown
+
+
+@pytest.mark.parametrize(("point", "field"), [("0,95", "lat"), ("nan,0", "lon")])
+def test_points_that_are_nowhere(point: str, field: str) -> None:
+    """Two numbers that are no place: the message says which of them is wrong."""
+    assert f"Error: {field}: input should be" in failed("embed", "mosaiks", "--point", point, *JUNE)
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    """What is installed is what is told."""
+    assert run("--version").output == f"geobento, version {__version__}\n"
+
+
+def test_settings_are_checked_before_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unusable variable is named, without a traceback."""
+    monkeypatch.setenv("GEOBENTO_MAX_ITEMS", "many")
+    assert "Error: GEOBENTO_MAX_ITEMS" in failed("embed-image", FIELD)
+
+
+def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With GEOBENTO_URL the command line asks that server and no other."""
+    monkeypatch.setenv("GEOBENTO_URL", "http://127.0.0.1:9")
+    assert "Error: no GeoBento server answers at http://127.0.0.1:9" in failed("embed-image", FIELD)
+
+
+def test_checkpoints_that_cannot_be_read(tmp_path: Path) -> None:
+    """Files of somebody else are a sentence and not a traceback."""
+    checkpoint, config = tmp_path / "a.pt", tmp_path / "a.json"
+    checkpoint.write_bytes(b"no checkpoint")
+    config.write_text('{"variant": "rolf2021"}')
+    files = ["--checkpoint", str(checkpoint), "--config", str(config)]
+    command = ["models", "import", "mosaiks"]
+    assert "not a checkpoint of tensors" in failed(*command, *files)
+    assert "belongs to a --checkpoint" in failed(*command, *files[2:])
+    assert "not both" in failed(*command, *files, "--weights", "dummy")
+    config.write_text("[]")
+    assert "not a JSON object" in failed(*command, *files)
+
+
+@pytest.mark.usefixtures("mosaiks_stored")
+def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    """A folder that does not exist is said plainly."""
+    failed("embed-image", FIELD, "--out", str(tmp_path / "missing" / "a.npz"))

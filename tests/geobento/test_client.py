@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
+import httpx
 import numpy as np
 import orjson
 import pytest
 
 from geobento import wire
+from geobento.cards import ModelList
 from geobento.client import HttpEngine
 from geobento.embedding import Embedding
 from geobento.errors import GeoBentoError, InternalError, NoImagery, Overloaded, SourceError
 from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
 from geobento.specs import PointBuffer
+from models.store import StoredModel
 from tests.geobento.test_wire import META
 
 VECTOR = Embedding(np.array([1, 2], np.float32), META)
@@ -44,6 +48,11 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(self.server.body)))
         self.end_headers()
         self.wfile.write(self.server.body)
+
+    def do_GET(self) -> None:
+        self.headers["content-length"] = "0"
+        self.headers["content-type"] = ""
+        self.do_POST()
 
     def log_message(self, format: str, *args: object) -> None:
         """Keep the test output clean."""
@@ -121,3 +130,67 @@ def test_a_server_that_is_too_slow() -> None:
         client = HttpEngine(f"http://127.0.0.1:{listening.server_address[1]}", timeout_s=0.3)
         with pytest.raises(Overloaded, match="in time"):
             client.geo_embedding(GEO)
+
+
+def test_models_are_listed(mosaiks_stored: StoredModel) -> None:
+    """The card arrives as it is served."""
+    served = mosaiks_stored.served()
+    with server(body=ModelList(models=[served]).model_dump_json().encode()) as (listening, client):
+        assert client.list_models() == [served]
+    assert listening.requests[0][0] == "/models"
+
+
+def test_pictures_as_text_go_as_json() -> None:
+    """Base64 stays base64; what is not given is not sent."""
+    with server() as (listening, client):
+        client.image_embedding(ImageEmbeddingRequest(model="m", images=["aa", "bb"]))
+    path, kind, body = listening.requests[0]
+    assert (path, kind) == ("/image_embedding", "application/json")
+    assert orjson.loads(body) == {
+        "model": "m", "images": ["aa", "bb"], "config": {}, "encoding": "base64",
+    }  # fmt: skip
+
+
+def test_a_form_is_read_as_it_was_meant() -> None:
+    """What the client writes is what the service reads: every file, every field."""
+    from starlette.requests import Request
+
+    from edge.body import read
+
+    asked = ImageEmbeddingRequest(
+        model="7", images=[b"\x00\xff", b"two"], normalize=False, config={"a": "ä"}
+    )
+    with server() as (listening, client):
+        client.image_embedding(asked)
+    _, kind, body = listening.requests[0]
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    headers = [(b"content-type", kind.encode())]
+    request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
+    found = asyncio.run(read(request, ImageEmbeddingRequest, files="images"))
+    assert found == asked.model_copy(update={"encoding": "base64"})
+
+
+@pytest.mark.parametrize("body", [b"<html>Welcome</html>", b"{}", b"[]"])
+def test_a_success_that_is_not_ours(body: bytes) -> None:
+    """Another server at the address is said plainly."""
+    with server(200, body) as (_, client), pytest.raises(GeoBentoError):
+        client.geo_embedding(GEO)
+
+
+def test_bytes_and_text_in_one_request() -> None:
+    """Pictures may come as bytes and as base64 side by side, as the type allows."""
+    with server() as (_, client):
+        client.image_embedding(ImageEmbeddingRequest(model="m", images=[b"\xff\xd8", "aa"]))
+
+
+def test_the_time_to_wait_arrives() -> None:
+    """`retry_after` says the same in-process and over HTTP."""
+    body = orjson.dumps(Overloaded("busy").body())
+    answer = httpx.Response(503, content=body, headers={"Retry-After": "3"})
+    client = HttpEngine("http://test", transport=httpx.MockTransport(lambda _: answer))
+    with pytest.raises(Overloaded) as caught:
+        client.geo_embedding(GEO)
+    assert caught.value.retry_after == 3

@@ -50,3 +50,56 @@ def test_types_are_distinct() -> None:
 def test_bodies_of_others(body: object, status: int, cls: type[GeoBentoError]) -> None:
     """What another version or another server answers still becomes one of ours."""
     assert type(from_body(body, status)) is cls
+
+
+def test_parents_are_those_of_the_drawing() -> None:
+    """An error stands below the class that it is drawn under."""
+    drawn: list[tuple[int, str]] = [(0, "GeoBentoError")]
+    for indent, name in re.findall(r"^    ([│ ]*)[├└]── (\w+)", errors.__doc__ or "", re.MULTILINE):
+        depth = len(indent) // 4 + 1
+        parent = next(above for level, above in reversed(drawn) if level == depth - 1)
+        assert getattr(errors, name).__bases__ == (getattr(errors, parent),)
+        drawn.append((depth, name))
+    assert len(drawn) == len(ALL) + 1
+
+
+@pytest.mark.parametrize("cls", [errors.ModelStoreError, errors.SettingsError])
+def test_errors_of_the_deployer_are_not_answered(cls: type[Exception]) -> None:
+    """What may hold a path of the server is not of the kind that goes to clients."""
+    assert not issubclass(cls, GeoBentoError)
+    assert f"\n    {cls.__name__}  " in (errors.__doc__ or "")
+
+
+@pytest.mark.parametrize(
+    ("status", "cls"),
+    [
+        (400, errors.InvalidRequest),
+        (401, errors.InvalidRequest),
+        (404, errors.NotFound),
+        (405, errors.MethodNotAllowed),
+        (413, errors.PayloadTooLarge),
+        (415, errors.UnsupportedMediaType),
+        (422, errors.NoImagery),
+        (500, errors.InternalError),
+        (502, errors.SourceError),
+        (503, errors.Overloaded),
+        (504, errors.DeadlineExceeded),
+        (302, errors.InternalError),
+    ],
+)
+def test_the_class_of_a_status(status: int, cls: type[GeoBentoError]) -> None:
+    """A status that several classes share stands for the most general of them."""
+    assert errors.by_status(status) is cls
+
+
+def test_a_pickle_keeps_the_time_to_wait() -> None:
+    """Between processes nothing of an error is lost."""
+    error = errors.Overloaded("busy", retry_after=1.5)
+    copy = pickle.loads(pickle.dumps(error))
+    assert copy.retry_after == 1.5
+    assert str(copy) == "busy"
+
+
+def test_a_body_whose_type_is_no_text() -> None:
+    """Whatever another server answers becomes one of ours."""
+    assert type(from_body({"error": {"type": ["x"], "message": "m"}}, 502)) is errors.SourceError

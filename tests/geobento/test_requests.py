@@ -85,3 +85,33 @@ def test_the_examples_are_valid_and_every_field_is_described(cls: Any) -> None:
     for example in schema["examples"]:
         validated(cls, example)
     assert all(field.get("description") for field in schema["properties"].values())
+
+
+@pytest.mark.parametrize(
+    "fields", [{"colour": 1}, {"model_config": {}}, {"images": []}, {"encoding": "hex"}]
+)
+def test_picture_requests_are_strict(fields: dict[str, Any]) -> None:
+    """Unknown parameters, the options under the other route's name, and no picture at all."""
+    with pytest.raises(InvalidRequest) as caught:
+        validated(ImageEmbeddingRequest, {"model": "m", "images": ["aa"], **fields})
+    assert caught.value.field == next(iter(fields))
+
+
+def test_picture_defaults() -> None:
+    """Nothing but model and pictures is needed; the card decides on the length."""
+    request = validated(ImageEmbeddingRequest, {"model": "m", "images": ["aa", b"bb"]})
+    assert request.images == ["aa", b"bb"]
+    assert (request.normalize, request.encoding, request.config) == (None, "float", {})
+
+
+def test_an_empty_list_of_places_is_refused() -> None:
+    """No place is not a place."""
+    assert problem(spatial=None, spatials=[]).field == "spatials"
+
+
+def test_the_example_picture_is_a_picture() -> None:
+    """What the documentation sends can be decoded, and is large enough for a model."""
+    from pipeline.pictures import decode, payload_bytes
+
+    (example,) = ImageEmbeddingRequest.model_json_schema()["examples"]
+    assert decode(payload_bytes(example["images"][0]), 1).size == (8, 8)

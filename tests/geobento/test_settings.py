@@ -38,3 +38,24 @@ def test_an_unusable_value_names_its_variable(
 def test_every_setting_is_described() -> None:
     """The table in the README has a meaning for each."""
     assert all(field.description for field in settings.Settings.model_fields.values())
+
+
+def test_without_an_environment() -> None:
+    """Everything has a default, and nothing is asked of a server."""
+    found = settings.load()
+    assert (found.models, found.url, found.stac) == ((), None, None)
+
+
+@pytest.mark.parametrize("text", ["", " ", ",", " , ,"])
+def test_a_list_of_nothing_is_empty(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """An empty variable means what its absence means."""
+    monkeypatch.setenv("GEOBENTO_MODELS", text)
+    assert settings.load().models == ()
+
+
+def test_all_unusable_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has to restart a service once per mistake."""
+    monkeypatch.setenv("GEOBENTO_MAX_ITEMS", "many")
+    monkeypatch.setenv("GEOBENTO_REQUEST_TIMEOUT_S", "nan")
+    with pytest.raises(SettingsError, match=r"GEOBENTO_MAX_ITEMS: .*; GEOBENTO_REQUEST_TIMEOUT_S"):
+        settings.load()

@@ -143,3 +143,61 @@ def test_ground_size(x: float, y: float, width: float, height: float) -> None:
     across = geod.inv(x, middle, x + width, middle)[2]
     up = geod.inv(x, y, x, y + height)[2]
     assert ground_size_m(box) == pytest.approx((across, up), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("by_position", "by_name"),
+    [
+        (PointBuffer(121.5, 31.2, 2048), PointBuffer(lon=121.5, lat=31.2, buffer_m=2048)),
+        (BBox(1, 2, 3, 4), BBox(minlon=1, minlat=2, maxlon=3, maxlat=4)),
+        (
+            SensorSpec("a", ("B2", "B1"), 20, None),
+            SensorSpec(collection="a", bands=("B2", "B1"), scale_m=20, cloudy_pct=None),
+        ),
+        (FetchSpec(20, 5), FetchSpec(scale_m=20, cloudy_pct=5)),
+        (InputPrepSpec("tile", 64, 32), InputPrepSpec(mode="tile", tile_size=64, tile_stride=32)),
+        (OutputPooled("max"), OutputPooled(pooling="max")),
+    ],
+    ids=lambda spec: type(spec).__name__,
+)
+def test_arguments_by_position(by_position: object, by_name: object) -> None:
+    """The order of the arguments is part of the contract; all are frozen, all survive JSON."""
+    assert by_position == by_name
+    assert round_trip(type(by_position), by_position) == by_position
+    name = next(iter(vars(by_position)))
+    with pytest.raises(FrozenInstanceError):
+        setattr(by_position, name, getattr(by_position, name))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "text"),
+    [
+        (
+            Spatial,
+            PointBuffer(1, 2, 3),
+            '{"lon":1.0,"lat":2.0,"buffer_m":3.0,"crs":"EPSG:4326","type":"PointBuffer"}',
+        ),
+        (
+            Temporal,
+            TemporalSpec.range("2023-06-01", datetime(2023, 6, 2, 10, 30)),
+            '{"start":"2023-06-01","end":"2023-06-02T10:30:00Z","mode":"range"}',
+        ),
+        (Temporal, TemporalSpec.year(2022), '{"year":2022,"mode":"year"}'),
+        (Output, OutputSpec.pooled("max"), '{"pooling":"max","mode":"pooled"}'),
+    ],
+)
+def test_how_specs_are_written(kind: Any, value: object, text: str) -> None:
+    """The tag is written, whole days are dates, other times are UTC with a Z."""
+    assert TypeAdapter(kind).dump_json(value).decode() == text
+
+
+@pytest.mark.parametrize("buffer_m", [0, -1, 500_001, float("inf"), float("nan")])
+def test_the_size_of_a_place_is_bounded(buffer_m: float) -> None:
+    """A buffer is a positive, finite number of metres and no continent."""
+    with pytest.raises(ValidationError):
+        PointBuffer(0, 0, buffer_m)
+
+
+def test_the_ground_size_of_a_square() -> None:
+    """The buffer goes to both sides of the point, wherever it lies."""
+    assert ground_size_m(PointBuffer(10, 80, 250)) == (500, 500)

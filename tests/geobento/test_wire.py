@@ -51,3 +51,23 @@ def test_errors_keep_their_place() -> None:
     assert isinstance(failed, NoImagery)
     assert failed.field == "spatials.1"
     assert isinstance(last, Embedding)
+
+
+def test_numbers_are_nested_row_by_row() -> None:
+    """As JSON, a grid is lists of lists in the order (D, H, W)."""
+    grid = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+    body = orjson.loads(wire.encode_answer("m", 2, [Embedding(grid, META)], "float"))
+    assert (body["model"], body["dim"]) == ("m", 2)
+    assert body["embeddings"][0]["data"] == grid.tolist()
+    assert body["embeddings"][0]["shape"] == [2, 3, 2]
+
+
+@pytest.mark.parametrize("encoding", ["float", "base64"])
+def test_arrays_of_another_byte_order(encoding: Any) -> None:
+    """Big-endian and double input is written as little-endian float32 all the same."""
+    values = np.array([1.5, -2.25, 3e-8])
+    for given in (values.astype(">f4"), values):
+        data = orjson.loads(
+            orjson.dumps(wire.encode_array(given, encoding), option=orjson.OPT_SERIALIZE_NUMPY)
+        )
+        np.testing.assert_array_equal(wire.decode_array(data, [3]), values.astype(np.float32))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models.checkpoints import CheckpointError, read, require_keys
+from models.checkpoints import CheckpointError, read, require_keys, require_shape
 
 TENSORS = {"weights": torch.arange(4.0)}
 
@@ -58,3 +58,66 @@ def test_keys_are_named() -> None:
     require_keys(["a", "b"], ["b", "a"], "x")
     with pytest.raises(CheckpointError, match="missing c; unexpected b"):
         require_keys(["a", "b"], ["a", "c"], "x")
+
+
+@pytest.mark.parametrize(
+    ("shape", "says"),
+    [
+        ((None, 3), None),
+        ((2, None), None),
+        ((2, 4), "w has shape (2, 3), expected 2x4"),
+        ((None, 4), "w has shape (2, 3), expected ?x4"),
+        ((2, 3, 1), "w has shape (2, 3), expected 2x3x1"),
+        ((6,), "w has shape (2, 3), expected 6"),
+    ],
+)
+def test_shapes_are_named(shape: tuple[int | None, ...], says: str | None) -> None:
+    """What is there and what is wanted; None stands for any length, not for any rank."""
+    tensor = torch.zeros(2, 3)
+    if says is None:
+        require_shape("w", tensor, shape)
+        return
+    with pytest.raises(CheckpointError) as caught:
+        require_shape("w", tensor, shape)
+    assert str(caught.value) == says
+
+
+@pytest.mark.parametrize(("present", "says"), [("a", "missing b, c"), ("abcd", "unexpected d")])
+def test_only_what_is_wrong_is_named(present: str, says: str) -> None:
+    """All keys of one kind, in order, and what they belong to."""
+    with pytest.raises(CheckpointError) as caught:
+        require_keys(present, "cab", "filters")
+    assert str(caught.value) == f"filters: {says}"
+
+
+@pytest.mark.parametrize("value", [[torch.zeros(1)], torch.zeros(1), {"a": 1}, {"a": None}, "x"])
+def test_other_things_than_names_to_tensors(tmp_path: Path, value: object) -> None:
+    """A list, a tensor alone, numbers among the tensors: refused by what they are."""
+    torch.save(value, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=r"a\.pt does not hold a flat mapping"):
+        read(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.99])
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pt"])
+def test_files_that_were_cut_off(tmp_path: Path, name: str, share: float) -> None:
+    """Wherever a download stopped, it is said, and nothing is half read."""
+    (save_file if name.endswith("s") else torch.save)(TENSORS, tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(CheckpointError, match=name):
+        read(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pt"])
+def test_a_file_that_is_not_there(tmp_path: Path, name: str) -> None:
+    """A wrong path is not called a damaged checkpoint."""
+    with pytest.raises(FileNotFoundError):
+        read(tmp_path / name)
+
+
+def test_keys_that_are_no_names(tmp_path: Path) -> None:
+    """Names are text; a mapping of numbers to tensors is no checkpoint."""
+    torch.save({0: torch.zeros(1)}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError):
+        require_keys(read(tmp_path / "a.pt"), {"weights"}, "filters")

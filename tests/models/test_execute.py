@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL.Image import Image
 
-from geobento.cards import ModelCard, Variant, WeightsSource
+from geobento.cards import ImageInput, ModelCard, Variant, WeightsSource
 from geobento.errors import ModelError
 from geobento.sample import Sample
 from models import pooling
@@ -71,7 +72,9 @@ class Sums(Model):
         return {}
 
     @classmethod
-    def convert(cls, checkpoint: Tensors, record: Mapping[str, Any]) -> tuple[Config, Tensors]:
+    def convert(
+        cls, checkpoint: Tensors, record: Mapping[str, Any], variant: str
+    ) -> tuple[Config, Tensors]:
         return {}, {}
 
 
@@ -140,3 +143,54 @@ def test_without_weights_all_tokens_count_alike() -> None:
 def test_nothing_in_nothing_out() -> None:
     """An empty list is no special case."""
     assert run()[1] == []
+
+
+def test_a_pooling_of_its_own_for_every_item() -> None:
+    """Items of one batch may want different things; each gets its own."""
+    wanted: list[Any] = ["max", "mean", None]
+    items = [
+        EncodeItem(inputs={"pixels": np.array([[i, i + 4.0]], np.float32)}, pooling=way)
+        for i, way in enumerate(wanted)
+    ]
+    model = Sums({})
+    maximum, mean, grid = LoadedModel(model, model.network()).run(items)
+    assert model.batches == [3]
+    np.testing.assert_allclose(maximum.data, [4])
+    np.testing.assert_allclose(mean.data, [1 + 8 / 3], rtol=1e-6)
+    np.testing.assert_array_equal(grid.data, [[[2, 6]]])
+
+
+def test_a_single_value_that_is_not_finite() -> None:
+    """Infinity in one cell fails that item, as a grid and as a vector, and no other."""
+    items = [
+        EncodeItem(inputs={"pixels": np.array([[1, last]], np.float32)}, pooling=way)
+        for last, way in ((np.inf, None), (2, None), (-np.inf, "mean"), (np.inf, "max"))
+    ]
+    model = Sums({})
+    results = LoadedModel(model, model.network()).run(items)
+    assert [result.error is None for result in results] == [False, True, False, False]
+    assert results[0].data is None
+    assert "not finite" in results[2].error["error"]["message"]  # type: ignore[index]
+
+
+def test_warming_up_tells_what_is_wrong() -> None:
+    """A model that cannot answer its own example is not ready."""
+
+    class Broken(Sums):
+        card = CARD.model_copy(update={"image": ImageInput(modality="rgb")})
+
+        def prepare_picture(self, image: Image, preprocessing: str | None = None) -> Inputs:
+            return {"pixels": np.full((2, 2), -2, np.float32)}
+
+    model = Broken({})
+    with pytest.raises(RuntimeError, match=r"warm-up of sums rgb: .*does not fit"):
+        LoadedModel(model, model.network()).warm_up()
+
+
+def test_an_input_that_is_no_array_fails_alone() -> None:
+    """What came over the wire in another form is one item's error."""
+    good = EncodeItem(inputs={"pixels": np.ones((1, 2), np.float32)}, pooling="max")
+    bad = EncodeItem(inputs={"pixels": [[1.0, 2.0]]}, pooling="max")
+    model = Sums({})
+    results = LoadedModel(model, model.network()).run([good, bad])
+    assert [result.error is None for result in results] == [True, False]

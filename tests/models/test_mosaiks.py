@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from geobento.errors import InvalidImage, ModelError
 from geobento.sample import Sample
@@ -35,7 +36,7 @@ def filters(seed: int, count: int = 6, channels: int = 3, kernel: int = 3) -> di
 
 def loaded(checkpoint: dict[str, Any], record: dict[str, Any], **config: Any) -> LoadedModel:
     """A model with these filters."""
-    architecture, tensors = Mosaiks.convert(checkpoint, record)
+    architecture, tensors = Mosaiks.convert(checkpoint, record, record["variant"])
     model = Mosaiks(architecture | config)
     network = model.network()
     network.load_state_dict(tensors, strict=True)
@@ -188,8 +189,12 @@ def test_averages_cover_every_pixel_once(length: int, cell: int) -> None:
 def test_preparation() -> None:
     """Pictures over 255; digital numbers over 10000, clipped to 0..1."""
     model = default().model
-    picture = np.full((3, 4, 4), 51, np.uint8)
-    np.testing.assert_allclose(model.prepare(Sample(picture, ("R", "G", "B"), "rgb"))["rgb"], 0.2)
+    picture = Image.new("RGB", (9, 5), (51, 51, 51))
+    prepared = model.prepare_picture(picture)["rgb"]
+    assert prepared.shape == (3, 256, 256)
+    np.testing.assert_allclose(prepared, 0.2, rtol=1e-6)
+    as_it_is = loaded(filters(0), ROLF).model.prepare_picture(picture)["rgb"]
+    assert as_it_is.shape == (3, 5, 9)
     numbers = np.full((12, 4, 4), 2500.0, np.float32)
     numbers[3], numbers[4] = 12_000, -5
     prepared = model.prepare(Sample(numbers, S2_BANDS, "s2"))["s2"]
@@ -206,14 +211,13 @@ def test_samples_that_do_not_fit() -> None:
     with pytest.raises(ModelError, match="at least 3 x 3"):
         model.prepare(Sample(numbers[:, :2], S2_BANDS, "s2"))
     with pytest.raises(InvalidImage):
-        model.prepare(Sample(np.zeros((3, 2, 9), np.uint8), ("R", "G", "B"), "rgb"))
+        model.prepare_picture(Image.new("RGB", (9, 2)))
 
 
 @pytest.mark.parametrize(
     ("change", "record", "says"),
     [
-        ({}, {"variant": "resnet"}, "accepted: 'rolf2021' or 'torchgeo'"),
-        ({}, {}, "accepted"),
+        ({}, {"variant": "gaussian"}, "'rolf2021' or 'torchgeo', not 'gaussian'"),
         ({"extra": torch.zeros(1)}, ROLF, "unexpected extra"),
         ({"biases": None}, ROLF, "missing biases"),
         ({"biases": torch.zeros(5)}, ROLF, "biases has shape"),
@@ -228,4 +232,58 @@ def test_checkpoints_that_do_not_fit(
     """Keys, shapes and the configuration are checked; nothing is guessed."""
     checkpoint = {k: v for k, v in {**filters(0), **change}.items() if v is not None}
     with pytest.raises(CheckpointError, match=says):
-        Mosaiks.convert(checkpoint, record)
+        Mosaiks.convert(checkpoint, record, record["variant"])
+
+
+def test_sentinel_filters_against_a_plain_sum() -> None:
+    """Twelve channels, from digital numbers to the vector; beyond 0..1 only where not clipped."""
+    numbers = np.random.default_rng(1).integers(-500, 14_000, (12, 21, 19)).astype(np.float32)
+    checkpoint = filters(6, channels=12)
+    for record, sign, scaled in (
+        (ROLF, -1, np.clip(numbers / 10_000, 0, 1)),
+        (TORCHGEO, 1, numbers / 10_000),
+    ):
+        model = loaded(checkpoint, record)
+        encoded = model.encode([model.model.prepare(Sample(numbers, S2_BANDS, "s2"))])
+        expected = features(scaled, checkpoint, sign).mean(axis=(1, 2))
+        found = pooling.pooled(encoded, "mean")[0].numpy()
+        np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("equal", "shares"), [(True, (20, 20)), (False, (16, 16, 8))])
+def test_cells_count_by_their_area(equal: bool, shares: tuple[int, ...]) -> None:
+    """A map of 40 x 40: two equal cells a side, or two whole cells and one cut off."""
+    encoded = encode(loaded(filters(7), ROLF, equal_cells=equal), image(42, 42))
+    assert encoded.weights is not None
+    side = np.array(shares) / 40
+    np.testing.assert_allclose(encoded.weights.numpy(), np.outer(side, side).ravel(), rtol=1e-6)
+    assert (encoded.margin, encoded.prefix) == (1, 0)
+
+
+@pytest.mark.parametrize(("bands", "side"), [(S2_BANDS[::-1], 8), (S2_BANDS[:3], 8), (S2_BANDS, 2)])
+def test_the_torchgeo_variant_checks_its_samples_too(bands: tuple[str, ...], side: int) -> None:
+    """Bands and size are checked whatever the variant of the filters."""
+    model = loaded(filters(8, channels=12), TORCHGEO).model
+    with pytest.raises(ModelError):
+        model.prepare(Sample(np.zeros((len(bands), side, side), np.float32), bands, "s2"))
+
+
+def test_a_place_smaller_than_a_larger_filter() -> None:
+    """The smallest place follows from the filters, as it does for pictures."""
+    model = loaded(filters(9, channels=12, kernel=5), ROLF).model
+    with pytest.raises(ModelError):
+        model.prepare(Sample(np.zeros((12, 4, 4), np.float32), S2_BANDS, "s2"))
+
+
+@pytest.mark.parametrize("shape", [(), (6,), (6, 3), (6, 3, 3)])
+def test_weights_of_another_rank(shape: tuple[int, ...]) -> None:
+    """A tensor that is no filter bank is named as such."""
+    with pytest.raises(CheckpointError):
+        Mosaiks.convert({**filters(0), "weights": torch.zeros(shape)}, ROLF, "rolf2021")
+
+
+@pytest.mark.parametrize("arch", [None, "rcf", [1]])
+def test_a_configuration_of_another_form(arch: object) -> None:
+    """A configuration that cannot be read is the file's mistake and no crash."""
+    with pytest.raises(CheckpointError):
+        Mosaiks.convert(filters(0), {"arch": arch}, "rolf2021")

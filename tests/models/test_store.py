@@ -14,7 +14,6 @@ from bentoml._internal.models import ModelStore
 
 from geobento.errors import ModelError, ModelNotFound, ModelStoreError
 from models import store
-from models.catalog import families, family
 from models.checkpoints import CheckpointError
 from models.importing import import_model
 from models.mosaiks import Mosaiks
@@ -133,8 +132,8 @@ def test_models_of_others_are_left_alone() -> None:
 
 def test_contradicting_arguments() -> None:
     """A checkpoint says itself what it is; variants have to exist."""
-    with pytest.raises(ModelError, match="go together"):
-        import_model("mosaiks", checkpoint=Path("a.pt"))
+    with pytest.raises(ModelError, match="belongs to a --checkpoint"):
+        import_model("mosaiks", config=Path("a.json"))
     with pytest.raises(ModelError, match="no variant"):
         import_model("mosaiks", variant="large")
     with pytest.raises(CheckpointError, match="--checkpoint"):
@@ -152,7 +151,7 @@ def test_the_authors_files(tmp_path: Path) -> None:
     assert stored.metadata["weights"] == "imported"
     stored.load().warm_up()
     config.write_text("[]")
-    with pytest.raises(CheckpointError, match="variant"):
+    with pytest.raises(CheckpointError, match="not a JSON object"):
         import_model("mosaiks", checkpoint=checkpoint, config=config)
 
 
@@ -165,10 +164,70 @@ def test_an_official_checkpoint_can_be_imported() -> None:
     assert stored.served().dim == 64
 
 
-def test_names_are_unique() -> None:
-    """No id or alias stands for two models, and all of them lead to one."""
-    names = [name for cls in families() for name in (cls.card.id, *cls.card.aliases)]
-    assert len(names) == len(set(names))
-    for cls in families():
-        for name in (cls.card.id, *cls.card.aliases, cls.card.id.upper()):
-            assert family(name) is cls
+def test_after_an_interrupted_save_nothing_lies_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No folder is left, and the same model can be saved afterwards."""
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "save_file", fail)
+        with pytest.raises(OSError, match="disk full"):
+            import_model("mosaiks")
+    assert list((tmp_path / "models").rglob("*.safetensors")) == []
+    assert list((tmp_path / "models").rglob("config.json")) == []
+    import_model("mosaiks").load()
+
+
+def test_the_name_latest() -> None:
+    """`id:latest` is the newest; a version that is not there is said with what to run."""
+    first = import_model("mosaiks")
+    newest = import_model("mosaiks", dummy=True)
+    assert store.find("mosaiks:latest").tag == store.find("rcf").tag == newest.tag
+    assert store.find(f"rcf:{first.tag.partition(':')[2]}").tag == first.tag
+    with pytest.raises(ModelStoreError, match="geobento models import mosaiks"):
+        store.find("mosaiks:0000")
+
+
+def test_the_same_model_named_twice_is_served_once() -> None:
+    """An id and an alias of it are no contradiction."""
+    stored = import_model("mosaiks")
+    assert [entry.tag for entry in store.choose(("mosaiks", "rcf", stored.tag))] == [stored.tag]
+
+
+def test_weights_of_another_shape_are_refused() -> None:
+    """The message names the tensor."""
+    config = Mosaiks.default_config("gaussian")
+    tensors = Mosaiks.seeded(config) | {"banks.rgb.weight": torch.zeros(512, 4, 3, 3)}
+    with pytest.raises(ModelStoreError, match=r"banks\.rgb\.weight"):
+        store.save(
+            Mosaiks, config, tensors, variant="gaussian", weights="seeded", source="", revision=None
+        )
+
+
+def test_a_damaged_configuration_is_named() -> None:
+    """What is wrong in the store is said with the tag."""
+    stored = import_model("mosaiks")
+    (stored.path / "config.json").write_text("{")
+    (damaged,) = store.stored_models()
+    with pytest.raises(ModelStoreError, match=rf"config\.json of {stored.tag} is damaged"):
+        damaged.model()
+
+
+def test_a_damaged_entry_can_be_removed() -> None:
+    """The way out that the error message names, remove and import again, is open."""
+    stored = import_model("mosaiks")
+    (stored.path / "config.json").write_text("{")
+    store.remove(stored.tag)
+    assert import_model("mosaiks").tag == stored.tag
+
+
+def test_a_changed_configuration_is_not_served() -> None:
+    """The configuration decides what the network sees, as much as the weights do."""
+    stored = import_model("mosaiks")
+    changed = {**stored.config, "clip": False, "equal_cells": False}
+    (stored.path / "config.json").write_bytes(orjson.dumps(changed))
+    with pytest.raises(ModelStoreError):
+        store.find(stored.tag).load()

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from geobento.errors import ModelNotFound
 from geobento.sample import Sample
 from models import checkpoints, pooling
-from models.base import Model
+from models.base import Inputs, Model
 from models.catalog import family
 from models.execute import LoadedModel
 from tests.conftest import SHARED
@@ -45,22 +46,28 @@ class Case:
 
     def loaded(self) -> LoadedModel:
         """The model with the case's weights, through the same door as an import."""
-        config, tensors = self.cls.convert(self.tensors, self.record)
+        variant = self.record["variant"].split(" ")[0].replace("-", "_")
+        config, tensors = self.cls.convert(self.tensors, self.record, variant)
         model = self.cls(config)
         network = model.network()
         network.load_state_dict(tensors, strict=True)
         return LoadedModel(model, network)
 
-    def sample(self, model: Model) -> Sample:
-        """The case's raw input as the fetch layer would hand it over."""
+    def prepared(self, model: Model, preprocessing: str | None = None) -> Inputs:
+        """The case's raw input, prepared as that of a request would be."""
+        if "rgb_u8" in self.inputs:
+            return model.prepare_picture(Image.fromarray(self.inputs["rgb_u8"]), preprocessing)
         image = self.inputs["image"]
+        if image.dtype == np.uint8 and len(image) == 3:
+            return model.prepare_picture(Image.fromarray(image.transpose(1, 2, 0)))
         fitting = [
-            example
-            for example in map(model.example, model.modalities())
-            if len(example.bands) == image.shape[-3]
+            (name, spec)
+            for name, spec in model.card.modalities.items()
+            if len(spec.sensor.bands) == image.shape[-3]
         ]
         assert len(fitting) == 1, "the case's image fits no modality, or several"
-        return Sample(image, fitting[0].bands, fitting[0].modality)
+        ((name, spec),) = fitting
+        return model.prepare(Sample(image, spec.sensor.bands, name))
 
 
 @pytest.mark.skipif(not CASES, reason=f"no parity cases in {DIRECTORY.name}")
@@ -69,20 +76,56 @@ def test_case(folder: Path) -> None:
     """Every stage that a case states is reproduced within the tolerance."""
     case = Case(folder)
     loaded = case.loaded()
-    inputs = loaded.model.prepare(case.sample(loaded.model))
+    inputs = case.prepared(loaded.model)
     encoded = loaded.encode([inputs])
+    image = loaded.model.card.image
+    vector = pooling.pooled(encoded, "authors")[0].numpy()
+    if image is not None and image.normalize:
+        vector = vector / np.linalg.norm(vector)
     stages = {
         "network_input": (next(iter(inputs.values())), INPUT_TOLERANCE),
         "tokens": (encoded.tokens[0].numpy(), OUTPUT_TOLERANCE),
         "grid": (pooling.grid(encoded)[0].numpy(), OUTPUT_TOLERANCE),
         "pooled": (pooling.pooled(encoded, "mean")[0].numpy(), OUTPUT_TOLERANCE),
-        "embedding": (pooling.pooled(encoded, "mean")[0].numpy(), OUTPUT_TOLERANCE),
+        "pooled_mean": (pooling.pooled(encoded, "mean")[0].numpy(), OUTPUT_TOLERANCE),
+        "image_features": (pooling.pooled(encoded, "authors")[0].numpy(), OUTPUT_TOLERANCE),
+        "embedding": (vector, OUTPUT_TOLERANCE),
     }
     checked = [stage for stage in stages if stage in case.expected]
     assert "embedding" in checked or "pooled" in checked, "the case states no result"
     for stage in checked:
         ours, tolerance = stages[stage]
-        np.testing.assert_allclose(ours, case.expected[stage], rtol=0, atol=tolerance)
+        np.testing.assert_allclose(
+            ours, case.expected[stage], rtol=0, atol=tolerance, err_msg=stage
+        )
+
+
+@pytest.mark.parametrize("flavour", ["hub", "transformers"])
+def test_dino_as_vitrivr_prepares_pictures(flavour: str) -> None:
+    """`config.preprocessing = vitrivr` gives the vectors of an existing vitrivr index."""
+    folder = DIRECTORY / f"dino_v2_vits14-{flavour}"
+    if not folder.is_dir():
+        pytest.skip(f"no case {folder.name}")
+    case = Case(folder)
+    loaded = case.loaded()
+    encoded = loaded.encode([case.prepared(loaded.model, "vitrivr")])
+    vector = pooling.pooled(encoded, "authors")[0].numpy()
+    expected = case.expected["reference_server_embedding"]
+    np.testing.assert_allclose(vector, expected, rtol=0, atol=OUTPUT_TOLERANCE)
+
+
+def test_the_authors_positions_from_the_librarys_file() -> None:
+    """Weights from the hub give the authors' own numbers with the variant `hub`."""
+    folder = DIRECTORY / "dino_v2_vits14-transformers"
+    if not folder.is_dir():
+        pytest.skip(f"no case {folder.name}")
+    case = Case(folder)
+    case.record["variant"] = "hub"
+    loaded = case.loaded()
+    encoded = loaded.encode([case.prepared(loaded.model)])
+    np.testing.assert_allclose(
+        encoded.tokens[0].numpy(), case.expected["hub_tokens"], rtol=0, atol=OUTPUT_TOLERANCE
+    )
 
 
 @pytest.mark.skipif(not (DIRECTORY / "mosaiks").is_dir(), reason="no mosaiks case")
@@ -93,7 +136,7 @@ def test_mosaiks_with_bias() -> None:
         pytest.skip("the case states no features with a bias")
     case.tensors["biases"] = torch.ones_like(case.tensors["biases"])
     loaded = case.loaded()
-    encoded = loaded.encode([loaded.model.prepare(case.sample(loaded.model))])
+    encoded = loaded.encode([case.prepared(loaded.model)])
     ours = pooling.pooled(encoded, "mean")[0].numpy()
     np.testing.assert_allclose(
         ours, case.expected["embedding_bias1"], rtol=0, atol=OUTPUT_TOLERANCE

@@ -6,15 +6,16 @@ import base64
 import io
 import struct
 import zlib
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from geobento.cards import ImageInput
 from geobento.errors import InvalidImage, PayloadTooLarge
-from pipeline.pictures import decode, payload_bytes, to_sample
+from pipeline.pictures import decode, payload_bytes
 
 RGB = np.zeros((8, 12, 3), np.uint8)
 RGB[:, :6] = (200, 100, 50)
@@ -127,13 +128,76 @@ def test_payloads() -> None:
             payload_bytes(wrong)
 
 
-def test_resizing() -> None:
-    """Both sides to the size, whatever the aspect ratio; or not at all."""
-    image = Image.fromarray(RGB)
-    squashed = to_sample(image, ImageInput(modality="rgb", size=(6, 5), resize="squash"))
-    assert squashed.pixels.shape == (3, 6, 5)
-    assert squashed.pixels.dtype == np.uint8
-    kept = to_sample(image, ImageInput(modality="rgb", size=None))
-    np.testing.assert_array_equal(kept.pixels, RGB.transpose(2, 0, 1))
-    with pytest.raises(InvalidImage, match="at least 9 x 9"):
-        to_sample(image, ImageInput(modality="rgb", size=None, min_side=9))
+def test_transparent_pixels_keep_their_colour() -> None:
+    """Alpha is dropped and not blended, in pictures and in palettes."""
+    alpha = np.zeros((8, 12, 1), np.uint8)
+    clear = Image.fromarray(np.concatenate([RGB, alpha], axis=2))
+    np.testing.assert_array_equal(pixels(encoded(clear, "PNG")), RGB)
+    palette = Image.fromarray(RGB).quantize(4)
+    data = encoded(palette, "PNG", transparency=palette.getpixel((0, 0)))
+    np.testing.assert_array_equal(pixels(data), np.asarray(palette.convert("RGB")))
+
+
+@pytest.mark.parametrize(
+    ("orientation", "turn"),
+    [
+        (1, lambda x: x),
+        (2, lambda x: x[:, ::-1]),
+        (3, lambda x: x[::-1, ::-1]),
+        (4, lambda x: x[::-1]),
+        (5, lambda x: x.transpose(1, 0, 2)),
+        (6, lambda x: np.rot90(x, -1)),
+        (7, lambda x: np.rot90(x.transpose(1, 0, 2), 2)),
+        (8, np.rot90),
+        (9, lambda x: x),
+    ],
+)
+def test_every_orientation(orientation: int, turn: Any) -> None:
+    """All eight ways to hold a camera; a value that does not exist is ignored."""
+    picture = np.arange(8 * 12 * 3, dtype=np.uint16).reshape(8, 12, 3) % 251
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(Image.fromarray(picture.astype(np.uint8)), "PNG", exif=exif)
+    np.testing.assert_array_equal(pixels(data), turn(picture))
+
+
+def test_the_limit_itself_is_allowed() -> None:
+    """A picture of exactly as many pixels as allowed is read; one row more is not."""
+    data = encoded(Image.new("RGB", (100, 10)), "PNG")
+    assert decode(data, 0.001).size == (100, 10)
+    with pytest.raises(PayloadTooLarge, match="100 x 11 pixels"):
+        decode(encoded(Image.new("RGB", (100, 11)), "PNG"), 0.001)
+
+
+def test_bits_above_eight_in_other_files() -> None:
+    """A TIFF of 16 bits in either byte order is read like a PNG of 16 bits."""
+    grey = (np.arange(96).reshape(8, 12) * 680).astype(np.uint16)
+    for mode in ("I;16", "I;16B"):
+        values = grey.astype("<u2" if mode == "I;16" else ">u2")
+        image = Image.frombytes(mode, (12, 8), values.tobytes())
+        found = pixels(encoded(image, "TIFF"))
+        np.testing.assert_array_equal(found, np.repeat((grey >> 8)[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize(("tag", "kind"), [(0x0100, 2), (0x0201, 7), (0x010E, 11)])
+def test_a_camera_that_writes_odd_metadata(tag: int, kind: int) -> None:
+    """A turned JPEG with a metadata field of the wrong type is a picture, or refused as damaged."""
+    entries = [(0x0112, 3, 1, 6), (tag, kind, 1, 0x41)]
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries))
+    exif += b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
+    data = encoded(Image.fromarray(RGB), "JPEG", exif=exif)
+    with suppress(InvalidImage):
+        assert decode(data, 1).mode == "RGB"
+
+
+@pytest.mark.parametrize("kind", [2, 5, 11])
+def test_a_tiff_whose_offsets_are_no_numbers(kind: int) -> None:
+    """A strip offset of the wrong type is a damaged file and no crash."""
+    data = bytearray(encoded(Image.fromarray(RGB), "TIFF"))
+    (directory,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, directory)
+    entries = [directory + 2 + 12 * i for i in range(count)]
+    (offsets,) = (at for at in entries if struct.unpack_from("<H", data, at) == (273,))
+    struct.pack_into("<H", data, offsets + 2, kind)
+    with pytest.raises(InvalidImage):
+        decode(bytes(data), 1)

@@ -1,0 +1,148 @@
+"""OpenAI CLIP ViT-L/14."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from geobento.cards import ImageInput, ModelCard, Variant, WeightsSource
+from models.base import Config, Encoded, Model, Tensors
+from models.checkpoints import require_keys, require_shape
+from models.networks.building import blank, initialised, library
+
+if TYPE_CHECKING:
+    import torch
+
+CARD = ModelCard(
+    id="clip_vit_large_patch14",
+    aliases=("clip-vit-large-patch14", "clip_vit_l_14"),
+    title="CLIP ViT-L/14",
+    kind="on_the_fly",
+    paper="Radford et al., Learning Transferable Visual Models From Natural Language Supervision, "
+    "2103.00020",
+    summary=(
+        "Trained on pictures with their captions: vectors of pictures lie near those of texts "
+        "that describe them. Good for search and for grouping by meaning."
+    ),
+    licence="MIT",
+    variants={
+        "vit_l_14": Variant(
+            dim=768,
+            title="ViT-L/14 at 224 pixels",
+            parameters=427_616_513,
+            repository="openai/clip-vit-large-patch14",
+        )
+    },
+    default_variant="vit_l_14",
+    image=ImageInput(
+        modality="image",
+        size=224,
+        resize="shorter_side",
+        interpolation="bicubic",
+        crop=224,
+        mean=(0.48145466, 0.4578275, 0.40821073),
+        std=(0.26862954, 0.26130258, 0.27577711),
+        pooling="authors",
+        normalize=True,
+    ),
+    pooling="class token after the last norm, projected into the space shared with texts",
+    outputs=("pooled",),
+    weights=WeightsSource(source="openai/CLIP", licence="MIT"),
+)
+
+IGNORED = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids")
+"""Counters that the released file carries beside its weights."""
+
+TEXT = {
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "vocab_size": 49408,
+    "max_position_embeddings": 77,
+}
+VISION = {
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+    "image_size": 224,
+    "patch_size": 14,
+}
+COMMON = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
+
+
+class Clip(Model):
+    """Both towers of the transformers library's network, so that a file fits as it is."""
+
+    card = CARD
+
+    @property
+    def dim(self) -> int:
+        """Width of the space that pictures and texts share."""
+        return int(self.config["projection_dim"])
+
+    def network(self) -> torch.nn.Module:
+        """Vision and text tower."""
+        transformers = library("transformers")
+        network: torch.nn.Module = transformers.CLIPModel(transformers.CLIPConfig(**self.config))
+        return network
+
+    def encode(self, network: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> Encoded:
+        """Tokens before the last norm, and the projected class token."""
+        clip: Any = network
+        seen = clip.vision_model(pixel_values=batch["image"])
+        vision = self.config["vision_config"]
+        side = vision["image_size"] // vision["patch_size"]
+        vector = clip.visual_projection(seen.pooler_output)
+        return Encoded(seen.last_hidden_state, (side, side), prefix=1, vector=vector)
+
+    @classmethod
+    def default_config(cls, variant: str) -> Config:
+        """The released architecture."""
+        return _config(TEXT, VISION, 768)
+
+    @classmethod
+    def seeded(cls, config: Config) -> Tensors:
+        """Random weights."""
+        return initialised(cls(config))
+
+    @classmethod
+    def convert(
+        cls, checkpoint: Tensors, record: Mapping[str, Any], variant: str
+    ) -> tuple[Config, Tensors]:
+        """The released file, whose names are those of the network."""
+        arch = record.get("arch", record)
+        config = _config(
+            arch.get("text_config", TEXT),
+            arch.get("vision_config", VISION),
+            arch.get("projection_dim", 768),
+        )
+        named = {name: tensor for name, tensor in checkpoint.items() if name not in IGNORED}
+        expected = blank(cls(config)).state_dict()
+        require_keys(named, expected, "checkpoint of CLIP")
+        for name, tensor in expected.items():
+            require_shape(name, named[name], tuple(tensor.shape))
+        return config, named
+
+
+def _config(text: Mapping[str, Any], vision: Mapping[str, Any], projection_dim: int) -> Config:
+    """Architecture record with the sizes of both towers and nothing else.
+
+    Sizes that a configuration leaves out are those of the released model.
+    """
+    return {
+        "projection_dim": projection_dim,
+        "text_config": {
+            **{name: text.get(name, default) for name, default in TEXT.items()},
+            **COMMON,
+            "projection_dim": projection_dim,
+            # As released: the feature is then taken where the highest token id stands.
+            "eos_token_id": 2,
+        },
+        "vision_config": {
+            **{name: vision.get(name, default) for name, default in VISION.items()},
+            **COMMON,
+            "projection_dim": projection_dim,
+        },
+    }

@@ -1,0 +1,85 @@
+"""The list of models."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from geobento.errors import ModelNotFound
+from models.base import Model
+from models.catalog import FAMILIES, families, family
+from models.execute import LoadedModel
+from tests.conftest import ROOT
+
+FAMILY = pytest.mark.parametrize("cls", families(), ids=lambda cls: cls.card.id)
+
+
+@FAMILY
+def test_ids_and_aliases_lead_to_the_model(cls: type[Model]) -> None:
+    """Every name of a card finds its class, whatever its case and the space around it."""
+    for name in (cls.card.id, *cls.card.aliases):
+        for written in (name, name.upper(), f" {name}\n"):
+            assert family(written) is cls
+
+
+def test_the_catalog_is_keyed_by_the_cards_ids() -> None:
+    """What the catalog calls a model is what its card calls it."""
+    assert [cls.card.id for cls in families()] == list(FAMILIES)
+
+
+def test_no_name_stands_for_two_models() -> None:
+    """Ids and aliases are unique together, and all lower case, as names are looked up."""
+    names = [name for cls in families() for name in (cls.card.id, *cls.card.aliases)]
+    assert len(set(names)) == len(names)
+    assert [name.lower() for name in names] == names
+
+
+@pytest.mark.parametrize("name", ["nope", "", "mosaik", "mosaiks:1"])
+def test_an_unknown_name(name: str) -> None:
+    """The error names what was asked for and everything that there is."""
+    with pytest.raises(ModelNotFound) as caught:
+        family(name)
+    assert repr(name) in caught.value.message
+    assert caught.value.message.endswith(", ".join(sorted(FAMILIES)))
+    assert caught.value.field == "model"
+    assert caught.value.detail == {"available": sorted(FAMILIES)}
+
+
+@FAMILY
+def test_examples_go_through(cls: type[Model]) -> None:
+    """A blank sample of every modality is prepared, and warms the network up."""
+    config = cls.default_config(cls.card.default_variant)
+    model = cls(config)
+    assert model.dim == cls.card.variants[cls.card.default_variant].dim
+    for modality in model.modalities():
+        inputs = model.example_inputs(modality)
+        assert all(np.isfinite(array).all() for array in inputs.values())
+    network = model.network()
+    network.load_state_dict(cls.seeded(config), strict=True)
+    LoadedModel(model, network).warm_up()
+
+
+@FAMILY
+def test_cards_hold_together(cls: type[Model]) -> None:
+    """Defaults exist, and the statistics have one value per band."""
+    card = cls.card
+    assert card.default_variant in card.variants
+    assert card.default_modality is None or card.default_modality in card.modalities
+    assert type(card).model_validate_json(card.model_dump_json()) == card
+    for spec in card.modalities.values():
+        bands = len(spec.sensor.bands)
+        assert len(spec.statistics.offset) == len(spec.statistics.scale) == bands
+
+
+def test_the_list_loads_no_model() -> None:
+    """Knowing which models there are costs neither torch nor a model's module."""
+    code = "import sys, models.catalog; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert "models.catalog" in loaded
+    assert not loaded & {"torch", *(target.partition(":")[0] for target in FAMILIES.values())}
