@@ -1,7 +1,8 @@
-"""Request bodies: JSON or multipart, to a typed request or to the error that answers it."""
+"""Request bodies: JSON, multipart or a bare picture, to a typed request or to an error."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import orjson
@@ -25,9 +26,10 @@ async def read(
     """Parse the body of a request.
 
     Args:
-        request: The request; JSON, or multipart where `files` is given.
+        request: The request; JSON, or where `files` is given multipart or ``image/*``.
         cls: Type of the request.
-        files: Name of the list field that repeated multipart parts fill.
+        files: Name of the list field that repeated multipart parts fill, and that a bare
+            picture fills while the other fields are in the query string.
 
     Returns:
         The typed request, or the error to answer. Nothing is raised, so that no layer between
@@ -39,11 +41,16 @@ async def read(
             return validated_json(cls, await request.body() or b"{}")
         if kind.lower() == "multipart/form-data" and files is not None:
             return validated(cls, await _form(request, cls, files))
+        if kind.lower().startswith("image/") and files is not None:
+            fields = _fields(request.query_params.multi_items(), cls)
+            return validated(cls, {**fields, files: [await request.body()]})
     except GeoBentoError as error:
         return error
     except ClientDisconnect:
         return InvalidRequest("the connection was closed before the body was complete")
-    accepted = "application/json" + (" or multipart/form-data" if files is not None else "")
+    accepted = "application/json"
+    if files is not None:
+        accepted += ", multipart/form-data or, for a single picture, image/*"
     return UnsupportedMediaType(f"the body is {kind!r}; accepted: {accepted}")
 
 
@@ -56,23 +63,27 @@ async def _form(request: Request, cls: type[BaseModel], files: str) -> dict[str,
     except (HTTPException, MultiPartException, ValueError, LookupError) as error:
         why = error.detail if isinstance(error, HTTPException) else str(error)
         raise InvalidRequest(f"the multipart body cannot be read: {why}") from None
-    data: dict[str, Any] = {}
-    for name in form:
-        parts = form.getlist(name)
-        if name == files:
-            data[name] = [
-                await part.read() if isinstance(part, UploadFile) else part for part in parts
-            ]
-        elif len(parts) > 1:
-            raise InvalidRequest(f"the field is given {len(parts)} times", field=name)
-        else:
-            data[name] = _value(name, parts[0], cls)
+    given = [(name, part) for name, part in form.multi_items() if name != files]
+    uploads = [
+        await part.read() if isinstance(part, UploadFile) else part for part in form.getlist(files)
+    ]
+    data = _fields(given, cls) | ({files: uploads} if uploads else {})
     await form.close()
     return data
 
 
+def _fields(given: Iterable[tuple[str, UploadFile | str]], cls: type[BaseModel]) -> dict[str, Any]:
+    """Fields that came as text, one value each."""
+    data: dict[str, Any] = {}
+    for name, part in given:
+        if name in data:
+            raise InvalidRequest("the field is given more than once", field=name)
+        data[name] = _value(name, part, cls)
+    return data
+
+
 def _value(name: str, part: UploadFile | str, cls: type[BaseModel]) -> Any:
-    """A form field: text where the request has text, JSON everywhere else."""
+    """A field as text where the request has text, as JSON everywhere else."""
     if isinstance(part, UploadFile):
         raise InvalidRequest("this field takes a value, not a file", field=name)
     info = cls.model_fields.get(name)

@@ -102,14 +102,37 @@ def _image_operation(schemas: dict[str, Any]) -> dict[str, Any]:
         "description": "One file per picture, under the same field name.",
     }
     form = {"type": "object", "required": ["model", "images"], "properties": fields}
-    return _operation(
+    operation = _operation(
         "image_embedding",
         "Pictures into vectors",
         ImageEmbeddingRequest,
         "rgb",
         _BOTH,
-        {"multipart/form-data": {"schema": form}},
+        {
+            "multipart/form-data": {"schema": form},
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+        },
     )
+    operation["parameters"] = [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": "Only with a bare picture as the body. "
+            + described[name]["description"],
+            **_query_form(described[name]),
+        }
+        for name in ("model", "normalize", "encoding", "config")
+    ]
+    return operation
+
+
+def _query_form(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter's schema; one that is an object is written as JSON."""
+    plain = {name: value for name, value in schema.items() if name != "description"}
+    if plain.get("type") == "object":
+        return {"content": {"application/json": {"schema": plain}}}
+    return {"schema": plain}
 
 
 def _geo_operation() -> dict[str, Any]:

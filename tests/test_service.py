@@ -84,13 +84,19 @@ def error(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
 # -- pictures ----------------------------------------------------------------------------------
 
 
-def test_the_three_ways_to_send_a_picture_agree(client: httpx.Client) -> None:
-    """Data URL, base64 and multipart give the same vector, in both encodings."""
+def test_all_ways_to_send_a_picture_agree(client: httpx.Client) -> None:
+    """Data URL, base64, multipart and a bare picture give the same vector, in both encodings."""
     data = picture()
     answers = [
         images(client, data_url(data)),
         images(client, base64.b64encode(data).decode(), encoding="base64"),
         client.post("/image_embedding", data={"model": "rcf"}, files=[("images", data)]),
+        client.post(
+            "/image_embedding",
+            params={"model": "mosaiks"},
+            content=data,
+            headers={"content-type": "image/jpeg"},
+        ),
     ]
     first, *others = [vectors(answer)[0] for answer in answers]
     assert isinstance(first, Embedding)

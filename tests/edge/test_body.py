@@ -23,8 +23,36 @@ def read(content: bytes, kind: str | None, files: str | None = "images") -> Any:
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": content, "more_body": False}
 
-    request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
+    scope = {"type": "http", "method": "POST", "headers": headers, "query_string": b""}
+    request = Request(scope, receive)
     return asyncio.run(body.read(request, ImageEmbeddingRequest, files))
+
+
+def read_picture(content: bytes, query: str) -> Any:
+    """What a bare picture with a query string is read as."""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": content, "more_body": False}
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "headers": [(b"content-type", b"image/jpeg")],
+        "query_string": query.encode(),
+    }
+    return asyncio.run(body.read(Request(scope, receive), ImageEmbeddingRequest, "images"))
+
+
+def test_a_bare_picture() -> None:
+    """The body is the picture; everything else is in the query string, checked as ever."""
+    request = read_picture(b"\xff\xd8", "model=7&normalize=true&config=%7B%22a%22:1%7D")
+    assert request == ImageEmbeddingRequest(
+        model="7", images=[b"\xff\xd8"], normalize=True, config={"a": 1}
+    )
+    assert read_picture(b"x", "").field == "model"
+    assert read_picture(b"x", "model=m&model=n").field == "model"
+    assert read_picture(b"x", "model=m&colour=red").field == "colour"
+    assert read_picture(b"x", "model=m&normalize=perhaps").field == "normalize"
 
 
 def form(data: dict[str, Any], files: list[tuple[str, bytes]]) -> tuple[bytes, str]:
@@ -94,7 +122,7 @@ def test_other_content_types() -> None:
     """415 with what is accepted, which depends on the route."""
     error = read(b"model=m", "application/x-www-form-urlencoded")
     assert isinstance(error, UnsupportedMediaType)
-    assert "multipart/form-data" in error.message
+    assert "multipart/form-data or, for a single picture, image/*" in error.message
     error = read(b"", "multipart/form-data; boundary=b", files=None)
     assert isinstance(error, UnsupportedMediaType)
     assert "accepted: application/json" in error.message
@@ -162,7 +190,8 @@ def test_a_client_that_goes_away() -> None:
 
     for kind in (b"application/json", b"multipart/form-data; boundary=b"):
         headers = [(b"content-type", kind)]
-        request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
+        scope = {"type": "http", "method": "POST", "headers": headers, "query_string": b""}
+        request = Request(scope, receive)
         error = asyncio.run(body.read(request, ImageEmbeddingRequest, "images"))
         assert isinstance(error, InvalidRequest)
         assert "closed before the body was complete" in error.message

@@ -41,9 +41,9 @@ def test_its_examples_are_of_their_type(operation: dict[str, Any]) -> None:
             assert status == "200" or content["example"]["error"]["type"]
 
 
-def test_both_forms_of_a_picture() -> None:
-    """JSON and multipart, the latter with repeated binary files."""
+def test_all_forms_of_a_picture() -> None:
+    """JSON, multipart with repeated binary files, and a bare picture."""
     body = DOCUMENT["paths"]["/image_embedding"]["post"]["requestBody"]["content"]
-    assert set(body) == {"application/json", "multipart/form-data"}
+    assert set(body) == {"application/json", "multipart/form-data", "image/*"}
     files = body["multipart/form-data"]["schema"]["properties"]["images"]
     assert files["items"] == {"type": "string", "format": "binary"}
