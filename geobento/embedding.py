@@ -84,6 +84,8 @@ class EmbeddingMeta(_Meta):
     """Number format of the forward pass."""
     preprocessing: str
     """Digest of the preprocessing record."""
+    config: dict[str, Any] = {}
+    """Options of the model that the request set."""
     grid: GridMeta | None = None
     """Where the cells of a grid of vectors lie; null for a vector."""
     imagery: ImageryMeta | None = None

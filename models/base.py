@@ -100,12 +100,13 @@ class Model(ABC):
         """
         if self.card.image is None:
             raise ModelError(f"{self.card.id} reads no pictures", field="model")
-        known = {"authors": self.card.image, **self.card.image_alternatives}
-        spec = known.get(preprocessing or "authors")
+        known: dict[str | None, ImageInput] = {None: self.card.image, "authors": self.card.image}
+        known.update(self.card.image_alternatives)
+        spec = known.get(preprocessing) if isinstance(preprocessing, str | None) else None
         if spec is None:
             raise ModelError(
                 f"{self.card.id} has no preprocessing {preprocessing!r}; "
-                f"accepted: {', '.join(known)}",
+                f"accepted: {', '.join(filter(None, known))}",
                 field="config.preprocessing",
             )
         return spec

@@ -65,6 +65,17 @@ def require_keys(present: Iterable[str], expected: Iterable[str], what: str) -> 
     raise CheckpointError(f"{what}: {'; '.join(problems)}")
 
 
+def require_fit(tensors: Mapping[str, Any], expected: Mapping[str, Any], what: str) -> None:
+    """Check that tensors have exactly the names and shapes of a network's.
+
+    Raises:
+        CheckpointError: A name or a shape differs.
+    """
+    require_keys(tensors, expected, what)
+    for name, tensor in expected.items():
+        require_shape(name, tensors[name], tuple(tensor.shape))
+
+
 def require_shape(name: str, tensor: Any, shape: tuple[int | None, ...]) -> None:
     """Check a tensor's shape; None stands for any length.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from geobento.cards import ImageInput, ModelCard, Variant, WeightsSource
 from models.base import Config, Encoded, Model, Tensors
-from models.checkpoints import require_keys, require_shape
+from models.checkpoints import require_fit
 from models.networks.building import blank, initialised, library
 
 if TYPE_CHECKING:
@@ -119,10 +119,7 @@ class Clip(Model):
             arch.get("projection_dim", 768),
         )
         named = {name: tensor for name, tensor in checkpoint.items() if name not in IGNORED}
-        expected = blank(cls(config)).state_dict()
-        require_keys(named, expected, "checkpoint of CLIP")
-        for name, tensor in expected.items():
-            require_shape(name, named[name], tuple(tensor.shape))
+        require_fit(named, blank(cls(config)).state_dict(), "checkpoint of CLIP")
         return config, named
 
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from geobento.cards import ImageInput, ModelCard, Variant, WeightsSource
 from models.base import Config, Encoded, Model, Tensors
-from models.checkpoints import CheckpointError, require_keys, require_shape
+from models.checkpoints import CheckpointError, require_fit
 from models.networks.building import blank, initialised, library
 
 if TYPE_CHECKING:
     import torch
 
 IMAGE_SIZE = 224
+POSITIONS = "embeddings.position_embeddings"
 SIDE = IMAGE_SIZE // 14
 
 CARD = ModelCard(
@@ -161,12 +162,9 @@ class DinoV2(Model):
             ),
         )
         named = _from_hub(checkpoint) if "pos_embed" in checkpoint else _from_file(checkpoint)
-        expected = blank(cls(config)).state_dict()
-        require_keys(named, expected, "checkpoint of DINOv2")
-        table = named["embeddings.position_embeddings"]
-        named["embeddings.position_embeddings"] = resampled(table, SIDE, variant)
-        for name, tensor in expected.items():
-            require_shape(name, named[name], tuple(tensor.shape))
+        if (table := named.get(POSITIONS)) is not None:
+            named[POSITIONS] = resampled(table, SIDE, variant)
+        require_fit(named, blank(cls(config)).state_dict(), "checkpoint of DINOv2")
         return config, named
 
 
@@ -214,7 +212,7 @@ def _from_hub(checkpoint: Tensors) -> Tensors:
     fixed = {
         "cls_token": "embeddings.cls_token",
         "mask_token": "embeddings.mask_token",
-        "pos_embed": "embeddings.position_embeddings",
+        "pos_embed": POSITIONS,
         "patch_embed.proj.weight": "embeddings.patch_embeddings.projection.weight",
         "patch_embed.proj.bias": "embeddings.patch_embeddings.projection.bias",
         "norm.weight": "layernorm.weight",

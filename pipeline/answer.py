@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +31,7 @@ class Context:
         precision: Number format of the forward pass.
         query: What was fetched; None for a picture.
         sample: The imagery without its pixels; None for a picture.
+        config: Options of the model that the request set.
     """
 
     served: ServedModel
@@ -38,6 +41,7 @@ class Context:
     precision: str
     query: ImageQuery | None = None
     sample: Sample | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
 
 
 def embedding(result: EncodeResult, context: Context) -> Embedding | GeoBentoError:
@@ -73,6 +77,7 @@ def _meta(data: NDArray[np.float32], margin: float, context: Context) -> Embeddi
         normalized=context.normalize,
         precision=context.precision,
         preprocessing=served.preprocessing,
+        config=dict(context.config),
         grid=cells,
         imagery=_imagery(context),
     )

@@ -141,7 +141,12 @@ class Engine:
         spec = opened.model.image_input(preprocessing)
         normalize = spec.normalize if request.normalize is None else request.normalize
         context = answer.Context(
-            opened.served, spec.modality, spec.pooling, normalize, opened.precision
+            opened.served,
+            spec.modality,
+            spec.pooling,
+            normalize,
+            opened.precision,
+            config=request.config,
         )
         return EncodeItem(inputs=inputs, pooling=spec.pooling), context
 

@@ -377,8 +377,11 @@ def test_several_models_are_served_side_by_side(tmp_path: Path, demo_archive: ob
         assert (texture.data.shape, seen.data.shape) == ((1024,), (384,))
         assert (seen.meta.weights, seen.meta.pooling) == ("dummy", "authors")
         assert np.abs(seen.data - as_vitrivr.data).max() > 1e-3
-        wrong = images(client, data, model="dino_v2_vits14", config={"preprocessing": "mine"})
-        assert error(wrong, 400, "model_error")["field"] == "config.preprocessing"
+        assert (seen.meta.config, as_vitrivr.meta.config) == ({}, other)
+        for unknown in ("mine", ["vitrivr"], 0):
+            config = {"preprocessing": unknown}
+            wrong = images(client, data, model="dino_v2_vits14", config=config)
+            assert error(wrong, 400, "model_error")["field"] == "config.preprocessing"
         error(geo(client, model="dino_v2_vits14"), 400, "model_error")
 
 
