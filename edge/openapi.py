@@ -174,7 +174,7 @@ def _answer(modality: str) -> dict[str, Any]:
     """An answer with one embedding and one failure, most numbers left out."""
     meta = EmbeddingMeta(
         model="mosaiks",
-        tag="mosaiks:16d588ccda79a776",
+        tag="mosaiks:0123456789abcdef",
         variant="gaussian",
         weights="seeded",
         modality=modality,
