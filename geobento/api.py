@@ -6,14 +6,19 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from geobento import settings
 from geobento.cards import ServedModel
 from geobento.client import HttpEngine
-from geobento.embedding import Embedding
+from geobento.embedding import Classification, Embedding
 from geobento.errors import GeoBentoError
-from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
+from geobento.requests import (
+    GeoEmbeddingRequest,
+    ImageEmbeddingRequest,
+    TextEmbeddingRequest,
+    ZeroShotRequest,
+)
 from geobento.specs import (
     Backend,
     BBox,
@@ -30,6 +35,8 @@ from geobento.specs import (
 )
 from geobento.validation import validated
 
+Answer = TypeVar("Answer")
+
 IN_PROCESS = "pipeline.local:LocalEngine"
 """What answers without a server. Named, not imported: it needs torch and the model store."""
 
@@ -41,6 +48,14 @@ class EmbeddingEngine(Protocol):
         """What can be asked for."""
 
     def image_embedding(self, request: ImageEmbeddingRequest) -> list[Embedding | GeoBentoError]:
+        """One answer per picture, in order."""
+
+    def text_embedding(self, request: TextEmbeddingRequest) -> list[Embedding | GeoBentoError]:
+        """One answer per text, in order."""
+
+    def zero_shot_classification(
+        self, request: ZeroShotRequest
+    ) -> list[Classification | GeoBentoError]:
         """One answer per picture, in order."""
 
     def geo_embedding(self, request: GeoEmbeddingRequest) -> list[Embedding | GeoBentoError]:
@@ -158,12 +173,68 @@ def get_image_embeddings(
     Raises:
         GeoBentoError: The request, or the first of the pictures that failed; `field` names it.
     """
-    payloads = [image if isinstance(image, bytes) else Path(image).read_bytes() for image in images]
     request = validated(
         ImageEmbeddingRequest,
-        {"model": model, "images": payloads, "normalize": normalize, "config": config or {}},
+        {
+            "model": model,
+            "images": _payloads(images),
+            "normalize": normalize,
+            "config": config or {},
+        },
     )
     return _all_or_raise(engine().image_embedding(request), "images")
+
+
+def get_text_embeddings(
+    model: str, texts: Sequence[str], *, normalize: bool | None = None
+) -> list[Embedding]:
+    """The embeddings of texts, in their order and in the space of the model's pictures.
+
+    Args:
+        model: Id or alias of a model that reads texts; see `list_models`.
+        texts: What to embed.
+        normalize: Scale to unit length; None: as the card says.
+
+    Raises:
+        GeoBentoError: The request, or the first of the texts that failed; `field` names it.
+    """
+    request = validated(
+        TextEmbeddingRequest, {"model": model, "texts": list(texts), "normalize": normalize}
+    )
+    return _all_or_raise(engine().text_embedding(request), "texts")
+
+
+def classify_images(
+    model: str,
+    images: Sequence[bytes | str | Path],
+    classes: Sequence[str],
+    *,
+    template: str = "{}",
+    config: dict[str, Any] | None = None,
+) -> list[Classification]:
+    """Which of the given classes every picture shows, without training on them (zero shot).
+
+    Args:
+        model: Id or alias of a model that reads pictures and texts; see `list_models`.
+        images: Encoded pictures as bytes, or paths of files.
+        classes: Names of the classes.
+        template: Sentence that every class is put into, at ``{}``.
+        config: Options of the model.
+
+    Raises:
+        GeoBentoError: The request, or the first of the pictures that failed; `field` names it.
+    """
+    request = validated(
+        ZeroShotRequest,
+        {
+            "model": model,
+            "images": _payloads(images),
+            "classes": list(classes),
+            "template": template,
+            "config": config or {},
+        },
+    )
+    return _all_or_raise(engine().zero_shot_classification(request), "images")
 
 
 def list_models() -> list[ServedModel]:
@@ -185,7 +256,11 @@ def _engine(current: settings.Settings) -> EmbeddingEngine:
     return local
 
 
-def _all_or_raise(answers: list[Embedding | GeoBentoError], field: str) -> list[Embedding]:
+def _payloads(images: Sequence[bytes | str | Path]) -> list[bytes]:
+    return [image if isinstance(image, bytes) else Path(image).read_bytes() for image in images]
+
+
+def _all_or_raise(answers: list[Answer | GeoBentoError], field: str) -> list[Answer]:
     embeddings = []
     for position, answer in enumerate(answers):
         if isinstance(answer, GeoBentoError):

@@ -45,6 +45,17 @@ class Settings(BaseSettings):
     """Largest place, pixels of its grid."""
     max_requests_in_flight: Annotated[int, Field(gt=0)] = 256
     """More requests than this at a time are answered 503."""
+    url_images: bool = False
+    """`on`: pictures may be given as http(s) URLs, which the service fetches."""
+    url_timeout_s: Annotated[float, Field(gt=0)] = 10
+    """Longest time for fetching one picture, seconds."""
+    job_store: str | None = None
+    """Where jobs of the vitrivr API are kept: `redis://...` where several replicas share them.
+    Empty: a SQLite file in `GEOBENTO_HOME`."""
+    job_ttl: Annotated[float, Field(gt=0)] = 3600
+    """How long the result of a job can be read, seconds."""
+    max_jobs: Annotated[int, Field(gt=0)] = 1000
+    """More waiting jobs than this are refused with 503."""
     request_timeout_s: Annotated[float, Field(gt=0)] = 60
     """Longest time for a request, seconds."""
     fetch_threads: Annotated[int, Field(gt=0)] = 8
@@ -57,7 +68,7 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
-    @field_validator("stac", "url", mode="after")
+    @field_validator("stac", "url", "job_store", mode="after")
     @classmethod
     def _empty_is_unset(cls, value: str | None) -> str | None:
         return value or None

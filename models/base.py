@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -12,10 +14,12 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 from PIL.Image import new as new_picture
 
-from geobento.cards import ImageInput, ModelCard
+from geobento.cards import ImageInput, ModelCard, TextInput
 from geobento.errors import ModelError
 from geobento.sample import Sample
+from models import texts
 from models.preprocess import picture
+from models.texts import Tokenizer, Tokens
 
 if TYPE_CHECKING:
     import torch
@@ -56,17 +60,26 @@ class Model(ABC):
 
     Args:
         config: Architecture record as it lies in the model store beside the weights.
+        tokenizer: Opens the tokenizer that lies there; None: there is none.
     """
 
     card: ClassVar[ModelCard]
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self, config: Config, tokenizer: Callable[[TextInput], Tokenizer] | None = None
+    ) -> None:
         self.config = config
+        self._open_tokenizer = tokenizer
 
     @property
     @abstractmethod
     def dim(self) -> int:
         """Length D of the vectors."""
+
+    @property
+    def vocabulary(self) -> int:
+        """Tokens that the network knows; 0 for a model that reads no texts."""
+        return 0
 
     def prepare(self, sample: Sample) -> Inputs:
         """Bring one sample to what the network reads, exactly as the authors do; pure.
@@ -91,6 +104,43 @@ class Model(ABC):
         """
         spec = self.image_input(preprocessing)
         return {spec.modality: picture(image, spec)}
+
+    def prepare_text(self, text: str) -> Tokens:
+        """Bring one text to what the network reads.
+
+        Raises:
+            ModelError: The model reads no texts.
+            InvalidRequest: The text is empty, or very long.
+        """
+        return self.tokenizer.tokens(text)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that belongs to these weights, opened when first needed.
+
+        Raises:
+            ModelError: The model reads no texts, or its tokenizer was not imported.
+        """
+        if self.card.text is None:
+            raise ModelError(f"{self.card.id} reads no texts", field="model")
+        if self._open_tokenizer is None:
+            raise ModelError(
+                f"{self.card.id} was imported without its tokenizer and reads no texts; import it "
+                "again with --tokenizer tokenizer.json",
+                field="model",
+            )
+        return self._open_tokenizer(self.card.text)
+
+    @property
+    def logit_scale(self) -> float:
+        """The learned factor on cosines between pictures and texts before a softmax.
+
+        Raises:
+            ModelError: The model has no such factor.
+        """
+        if "logit_scale" not in self.config:
+            raise ModelError(f"{self.card.id} does not compare pictures with texts", field="model")
+        return math.exp(self.config["logit_scale"])
 
     def image_input(self, preprocessing: str | None = None) -> ImageInput:
         """How pictures are brought to these weights.
@@ -157,6 +207,8 @@ class Model(ABC):
         """Inputs of a blank picture or sample of a modality, for warming up."""
         if self.card.image is not None and modality == self.card.image.modality:
             return self.prepare_picture(new_picture("RGB", (side, side)))
+        if self.card.text is not None and modality == self.card.text.modality:
+            return texts.example(self.card.text)
         spec = self.card.modalities[modality]
         side = spec.size or max(side, spec.min_pixels)
         bands = spec.sensor.bands
@@ -167,6 +219,8 @@ class Model(ABC):
         named = set(self.card.modalities)
         if self.card.image is not None:
             named.add(self.card.image.modality)
+        if self.card.text is not None and self._open_tokenizer is not None:
+            named.add(self.card.text.modality)
         return tuple(sorted(named))
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from geobento.cards import ImageInput, ModelCard, Variant, WeightsSource
 from models.base import Config, Encoded, Model, Tensors
 from models.checkpoints import CheckpointError, require_fit
-from models.networks.building import blank, initialised, library
+from models.networks.building import blank, initialised
+from models.networks.library import library
 
 if TYPE_CHECKING:
     import torch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,17 @@ from bentoml.exceptions import NotFound as TagNotFound
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from geobento.cards import ServedModel
+from geobento.cards import ServedModel, TextInput
 from geobento.errors import ModelStoreError
 from models.base import Config, Model, Tensors
 from models.catalog import family
 from models.execute import LoadedModel
 from models.networks.building import blank
+from models.texts import Tokenizer
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
+TOKENIZER = "tokenizer.json"
 LABEL = "geobento"
 
 
@@ -34,12 +37,15 @@ class StoredModel:
     Attributes:
         tag: ``name:version``; the version is a digest of weights and configuration.
         path: Its folder.
+        created: When it was saved.
         metadata: model, variant, weights (``seeded``, ``imported`` or ``dummy``), source,
-            revision, sha256, config_sha256, licence, preprocessing (digest).
+            revision, sha256, config_sha256, tokenizer_sha256 (empty: none), licence,
+            preprocessing (digest).
     """
 
     tag: str
     path: Path
+    created: datetime
     metadata: Mapping[str, Any]
 
     @cached_property
@@ -56,7 +62,14 @@ class StoredModel:
 
     def model(self) -> Model:
         """The model without its weights: enough to describe it and to prepare inputs."""
-        return family(self.metadata["model"])(self.config)
+        has_tokenizer = bool(self.metadata.get("tokenizer_sha256"))
+        opener = self._tokenizer if has_tokenizer else None
+        return family(self.metadata["model"])(self.config, opener)
+
+    def _tokenizer(self, spec: TextInput) -> Tokenizer:
+        file = self.path / TOKENIZER
+        self._verify(file, "tokenizer_sha256")
+        return Tokenizer(file.read_bytes(), spec)
 
     def served(self) -> ServedModel:
         """What the service tells about it."""
@@ -67,7 +80,9 @@ class StoredModel:
             dim=model.dim,
             weights=self.metadata["weights"],
             sha256=self.metadata["sha256"],
+            created=self.created,
             preprocessing=self.metadata["preprocessing"],
+            modalities=list(model.modalities()),
             card=model.card,
         )
 
@@ -111,6 +126,7 @@ def save(
     weights: str,
     source: str,
     revision: str | None,
+    tokenizer: bytes | None = None,
 ) -> StoredModel:
     """Put a model into the store, whole or not at all; saving the same twice is one entry.
 
@@ -122,6 +138,7 @@ def save(
         weights: ``seeded``, ``imported`` or ``dummy``.
         source: Where the weights came from.
         revision: Version of the source, if it has one.
+        tokenizer: Its ``tokenizer.json``, for a model that reads texts.
     """
     expected = blank(cls(config)).state_dict()
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -131,7 +148,9 @@ def save(
         raise ModelStoreError(f"the weights do not fit the network of {cls.card.id}: {wrong[:6]}")
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     record = orjson.dumps(config, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
-    version = _version(contiguous, record, variant, weights, cls.card.preprocessing_digest())
+    version = _version(
+        contiguous, record, tokenizer or b"", variant, weights, cls.card.preprocessing_digest()
+    )
     tag = f"{cls.card.id}:{version}"
     if (present := _stored(tag)) is not None:
         return present
@@ -139,6 +158,8 @@ def save(
         folder = Path(created.path)
         save_file(contiguous, folder / WEIGHTS)
         (folder / CONFIG).write_bytes(record)
+        if tokenizer is not None:
+            (folder / TOKENIZER).write_bytes(tokenizer)
         created.info.metadata.update(
             model=cls.card.id,
             variant=variant,
@@ -147,6 +168,7 @@ def save(
             revision=revision or "",
             sha256=_sha256(folder / WEIGHTS),
             config_sha256=_sha256(folder / CONFIG),
+            tokenizer_sha256="" if tokenizer is None else _sha256(folder / TOKENIZER),
             licence=cls.card.weights.licence,
             preprocessing=cls.card.preprocessing_digest(),
         )
@@ -212,11 +234,14 @@ def _stored(tag: str) -> StoredModel | None:
 
 def opened(entry: bentoml.Model) -> StoredModel:
     """An entry of the BentoML model store as one of ours."""
-    return StoredModel(str(entry.tag), Path(entry.path), dict(entry.info.metadata))
+    return StoredModel(
+        str(entry.tag), Path(entry.path), entry.info.creation_time, dict(entry.info.metadata)
+    )
 
 
-def _version(tensors: Tensors, record: bytes, *parts: str) -> str:
+def _version(tensors: Tensors, record: bytes, tokenizer: bytes, *parts: str) -> str:
     digest = hashlib.sha256(record)
+    digest.update(tokenizer)
     for part in parts:
         digest.update(part.encode())
     for name in sorted(tensors):

@@ -5,13 +5,19 @@ from __future__ import annotations
 from threading import Lock
 
 from geobento.cards import ServedModel
-from geobento.embedding import Embedding
+from geobento.embedding import Classification, Embedding
 from geobento.errors import GeoBentoError
-from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
+from geobento.requests import (
+    GeoEmbeddingRequest,
+    ImageEmbeddingRequest,
+    TextEmbeddingRequest,
+    ZeroShotRequest,
+)
 from geobento.settings import Settings
 from models import devices, store
 from models.execute import EncodeItem, EncodeResult, LoadedModel
 from pipeline.engine import Engine
+from pipeline.jobs import Answer, Job
 from pipeline.registry import OpenModel, Registry
 
 
@@ -39,12 +45,23 @@ class LocalEngine:
 
     def image_embedding(self, request: ImageEmbeddingRequest) -> list[Embedding | GeoBentoError]:
         """One answer per picture, in order."""
-        job = self._engine.image_job(request)
-        return job.answers(self._encode(job.model, job.items))
+        return self._answers(self._engine.image_job(request))
+
+    def text_embedding(self, request: TextEmbeddingRequest) -> list[Embedding | GeoBentoError]:
+        """One answer per text, in order."""
+        return self._answers(self._engine.text_job(request))
+
+    def zero_shot_classification(
+        self, request: ZeroShotRequest
+    ) -> list[Classification | GeoBentoError]:
+        """One answer per picture, in order."""
+        return self._answers(self._engine.zero_shot_job(request))
 
     def geo_embedding(self, request: GeoEmbeddingRequest) -> list[Embedding | GeoBentoError]:
         """One answer per place, in order."""
-        job = self._engine.geo_job(request)
+        return self._answers(self._engine.geo_job(request))
+
+    def _answers(self, job: Job[Answer]) -> list[Answer | GeoBentoError]:
         return job.answers(self._encode(job.model, job.items))
 
     def _encode(self, model_id: str, items: list[EncodeItem]) -> list[EncodeResult]:

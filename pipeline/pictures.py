@@ -15,6 +15,11 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")
 ACCEPTED = "JPEG, PNG, WebP, TIFF, GIF and BMP"
 
 
+def is_url(payload: str | bytes) -> bool:
+    """Whether a picture is given as an address on the web."""
+    return isinstance(payload, str) and payload[:8].lower().startswith(("http://", "https://"))
+
+
 def payload_bytes(payload: str | bytes) -> bytes:
     """The bytes of a picture given as bytes, base64 or a data URL.
 

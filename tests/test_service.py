@@ -48,7 +48,12 @@ def client(
 ) -> Iterator[httpx.Client]:
     """The service with `mosaiks` and the demo archive."""
     log = tmp_path_factory.mktemp("service") / "log"
-    with serving(log, GEOBENTO_MAX_BODY_MB="4", GEOBENTO_MAX_PLACE_PIXELS="250000") as started:
+    with serving(
+        log,
+        GEOBENTO_MODELS="mosaiks",
+        GEOBENTO_MAX_BODY_MB="4",
+        GEOBENTO_MAX_PLACE_PIXELS="250000",
+    ) as started:
         yield started
 
 

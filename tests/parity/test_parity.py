@@ -100,6 +100,37 @@ def test_case(folder: Path) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    "folder",
+    [folder for folder in CASES if "text_ids" in np.load(folder / "input.npz")],
+    ids=lambda folder: folder.name,
+)
+def test_texts_of_a_case(folder: Path) -> None:
+    """The authors' token ids give the authors' text features, one by one and filled up further."""
+    case = Case(folder)
+    loaded = case.loaded()
+    text = loaded.model.card.text
+    assert text is not None
+    for position, ids in enumerate(case.inputs["text_ids"]):
+        expected = {
+            stage: case.expected[stage][position] for stage in ("text_features", "text_embedding")
+        }
+        for length in (len(ids), text.max_tokens):
+            filled = np.full(length, text.pad, np.int64)
+            filled[: len(ids)] = ids
+            encoded = loaded.encode([{text.modality: filled}])
+            features = pooling.pooled(encoded, "authors")[0].numpy()
+            np.testing.assert_allclose(
+                features, expected["text_features"], rtol=0, atol=OUTPUT_TOLERANCE
+            )
+            np.testing.assert_allclose(
+                features / np.linalg.norm(features),
+                expected["text_embedding"],
+                rtol=0,
+                atol=OUTPUT_TOLERANCE,
+            )
+
+
 @pytest.mark.parametrize("flavour", ["hub", "transformers"])
 def test_dino_as_vitrivr_prepares_pictures(flavour: str) -> None:
     """`config.preprocessing = vitrivr` gives the vectors of an existing vitrivr index."""
