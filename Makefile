@@ -54,7 +54,7 @@ bento: $(VENV)/.installed
 	$(BIN)/bentoml build
 
 readme: $(VENV)/.developing
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -163,6 +163,8 @@ class ModelCard(_Record):
     """Answers on offer."""
     weights: WeightsSource
     """Where the weights come from."""
+    notes: tuple[str, ...] = ()
+    """Where other implementations differ from the authors, and so from this one."""
     config_schema: dict[str, Any] = {"type": "object", "properties": {}}
     """JSON schema of `config` and `model_config`."""
     max_batch_size: int = 16

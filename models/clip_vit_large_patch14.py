@@ -55,6 +55,12 @@ CARD = ModelCard(
     ),
     pooling="class token after the last norm, projected into the space shared with texts",
     outputs=("pooled",),
+    notes=(
+        "vitrivr's server classifies without the learned scale (about 100), so that all "
+        "probabilities are nearly alike; the authors and this service multiply by it.",
+        "The transformers library's current picture processor differs from the authors' by up to "
+        "0.015 in standardised units; the pictures here are theirs exactly.",
+    ),
     weights=WeightsSource(source="openai/CLIP", licence="MIT"),
 )
 

@@ -69,6 +69,13 @@ CARD = ModelCard(
     },
     pooling="class token after the final norm, not normalised",
     outputs=("pooled",),
+    notes=(
+        "vitrivr's server resizes to 244 and standardises with 0.5; "
+        '`config: {"preprocessing": "vitrivr"}` does the same, so that an index made with it stays '
+        "searchable.",
+        "The transformers library resamples the position table slightly differently from the "
+        "authors' code; the variants are for either.",
+    ),
     weights=WeightsSource(source="facebookresearch/dinov2", licence="Apache-2.0"),
     config_schema={
         "type": "object",

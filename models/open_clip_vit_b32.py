@@ -60,6 +60,10 @@ CARD = ModelCard(
     ),
     pooling="class token after the last norm, projected into the space shared with texts",
     outputs=("pooled",),
+    notes=(
+        "vitrivr's server classifies without the learned scale, so that all probabilities are "
+        "nearly alike; the authors and this service multiply by it.",
+    ),
     weights=WeightsSource(source="mlfoundations/open_clip", licence="MIT"),
 )
 
