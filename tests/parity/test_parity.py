@@ -83,7 +83,10 @@ def test_case(folder: Path) -> None:
     if image is not None and image.normalize:
         vector = vector / np.linalg.norm(vector)
     stages = {
-        "network_input": (next(iter(inputs.values())), INPUT_TOLERANCE),
+        "network_input": (
+            next(iter(loaded.network_input([inputs]).values()))[0].numpy(),
+            INPUT_TOLERANCE,
+        ),
         "tokens": (encoded.tokens[0].numpy(), OUTPUT_TOLERANCE),
         "grid": (pooling.grid(encoded)[0].numpy(), OUTPUT_TOLERANCE),
         "pooled": (pooling.pooled(encoded, "mean")[0].numpy(), OUTPUT_TOLERANCE),
@@ -139,7 +142,7 @@ def test_dino_as_vitrivr_prepares_pictures(flavour: str) -> None:
         pytest.skip(f"no case {folder.name}")
     case = Case(folder)
     loaded = case.loaded()
-    encoded = loaded.encode([case.prepared(loaded.model, "vitrivr")])
+    encoded = loaded.encode([case.prepared(loaded.model, "vitrivr")], "vitrivr")
     vector = pooling.pooled(encoded, "authors")[0].numpy()
     expected = case.expected["reference_server_embedding"]
     np.testing.assert_allclose(vector, expected, rtol=0, atol=OUTPUT_TOLERANCE)
