@@ -46,6 +46,10 @@ class LocalEngine:
         """What can be asked for."""
         return self._engine.registry.served()
 
+    def describe_model(self, name: str) -> ServedModel:
+        """One of them, by id or alias."""
+        return self._engine.registry.find(name).served
+
     def image_embedding(self, request: ImageEmbeddingRequest) -> list[Embedding | GeoBentoError]:
         """One answer per picture, in order."""
         return self._answers(self._engine.image_job(request))
