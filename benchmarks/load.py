@@ -1,4 +1,4 @@
-"""A load generator that costs little beside what it measures: plain sockets, requests made before."""
+"""A load generator that costs little: plain sockets, requests made before."""
 
 from __future__ import annotations
 
