@@ -14,6 +14,7 @@ from PIL import Image
 
 from geobento.cards import ImageInput
 from geobento.errors import InvalidImage
+from models.resample import shorter_side
 
 if TYPE_CHECKING:
     import torch
@@ -74,9 +75,7 @@ def resized_shape(height: int, width: int, spec: ImageInput) -> tuple[int, int]:
         return height, width
     if spec.resize == "squash":
         return spec.size, spec.size
-    if height <= width:
-        return spec.size, int(spec.size * width / height)
-    return int(spec.size * height / width), spec.size
+    return shorter_side(height, width, spec.size)
 
 
 def _resized_as_float(
