@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from geobento.cards import ModelCard
-from geobento.errors import InvalidRequest, ModelError, PayloadTooLarge
+from geobento.errors import ModelError, PayloadTooLarge, SpecError
 from geobento.requests import (
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
@@ -16,7 +16,7 @@ from geobento.requests import (
     ZeroShotRequest,
 )
 from geobento.sample import PixelGrid
-from geobento.specs import BBox, OutputGrid, PointBuffer, SensorSpec, ground_size_m
+from geobento.specs import OutputGrid, Place, SensorSpec
 from imagery import collections, grid
 from imagery.source import ImageQuery
 from models.pooling import Pooling
@@ -91,7 +91,7 @@ def plan_geo(
 
     Raises:
         ModelError: The model does not offer what is asked.
-        InvalidRequest: A place cannot be put on a pixel grid.
+        SpecError: A place cannot be put on a pixel grid.
         PayloadTooLarge: A place has more pixels than allowed.
     """
     modality = _modality(card, request, modalities)
@@ -103,7 +103,6 @@ def plan_geo(
     plans = []
     for position, place in enumerate(request.places):
         field = "spatial" if request.spatial is not None else f"spatials.{position}"
-        _check_size(place, sensor, limits, field)
         pixel_grid = _grid(place, sensor.scale_m, collection.lattice_m, field)
         _check_pixels(card, modality, pixel_grid.shape, limits, field)
         query = ImageQuery(sensor, pixel_grid, start, end, modality)
@@ -198,22 +197,12 @@ def _window(card: ModelCard, request: GeoEmbeddingRequest) -> tuple[datetime, da
     return temporal.window
 
 
-def _grid(
-    place: PointBuffer | BBox, scale_m: float, lattice_m: float | None, field: str
-) -> PixelGrid:
+def _grid(place: Place, scale_m: float, lattice_m: float | None, field: str) -> PixelGrid:
     try:
         return grid.for_place(place, scale_m, lattice_m)
-    except InvalidRequest as error:
-        error.field = field
+    except SpecError as error:
+        error.field = field + (error.field or "").removeprefix("spatial")
         raise
-
-
-def _check_size(place: PointBuffer | BBox, sensor: SensorSpec, limits: Limits, field: str) -> None:
-    width, height = ground_size_m(place)
-    pixels = (width / sensor.scale_m) * (height / sensor.scale_m)
-    # A box is a little larger on the projected grid; the exact count is checked there.
-    if pixels > 2 * limits.max_place_pixels:
-        raise _too_large(round(pixels), limits, field)
 
 
 def _check_pixels(
@@ -221,7 +210,12 @@ def _check_pixels(
 ) -> None:
     height, width = shape
     if height * width > limits.max_place_pixels:
-        raise _too_large(height * width, limits, field)
+        raise PayloadTooLarge(
+            f"the place has {height * width:,} pixels; accepted: up to "
+            f"{limits.max_place_pixels:,}. Take a smaller place or a larger scale_m",
+            field=field,
+            detail={"pixels": height * width, "limit": limits.max_place_pixels},
+        )
     least = card.modalities[modality].min_pixels
     if min(shape) < least:
         raise ModelError(
@@ -229,12 +223,3 @@ def _check_pixels(
             f"{least} x {least}; take a larger place or a smaller scale_m",
             field=field,
         )
-
-
-def _too_large(pixels: int, limits: Limits, field: str) -> PayloadTooLarge:
-    return PayloadTooLarge(
-        f"the place has about {pixels:,} pixels; accepted: up to {limits.max_place_pixels:,}. "
-        "Take a smaller place or a larger scale_m",
-        field=field,
-        detail={"pixels": pixels, "limit": limits.max_place_pixels},
-    )

@@ -11,7 +11,13 @@ import numpy as np
 import pytest
 
 from geobento.embedding import Embedding
-from geobento.errors import GeoBentoError, InvalidRequest, NoImagery, PayloadTooLarge, SourceError
+from geobento.errors import (
+    GeoBentoError,
+    InvalidRequest,
+    NoImageryError,
+    PayloadTooLarge,
+    SourceError,
+)
 from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
 from geobento.sample import Provenance, Sample
 from geobento.settings import Settings
@@ -86,14 +92,14 @@ def test_a_failing_place_fails_alone(run: Run) -> None:
 
     def answer(query: ImageQuery) -> Sample:
         if query.grid.crs == "EPSG:32632":
-            raise NoImagery("nothing there")
+            raise NoImageryError("nothing there")
         if query.grid.crs == "EPSG:32633":
             raise ZeroDivisionError("secret")
         return noise(query)
 
     first, nothing, broken, last = run(3, 9, 15, 21, answer=answer)
     assert isinstance(first, Embedding)
-    assert isinstance(nothing, NoImagery)
+    assert isinstance(nothing, NoImageryError)
     assert isinstance(broken, SourceError)
     assert "secret" not in broken.message
     assert isinstance(last, Embedding)
@@ -103,9 +109,9 @@ def test_a_single_failing_place_is_the_answer(run: Run) -> None:
     """With one item there is nothing else to say."""
 
     def answer(query: ImageQuery) -> Sample:
-        raise NoImagery("nothing there")
+        raise NoImageryError("nothing there")
 
-    with pytest.raises(NoImagery):
+    with pytest.raises(NoImageryError):
         run(3, answer=answer)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from geobento.cards import ModelCard
-from geobento.errors import InvalidRequest, ModelError, PayloadTooLarge
+from geobento.errors import ModelError, PayloadTooLarge, SpecError
 from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
 from geobento.specs import (
     BBox,
@@ -104,9 +104,12 @@ def test_places_that_are_too_large() -> None:
 
 def test_places_outside_utm_name_their_place() -> None:
     """The grid knows no request; the plan says which of several places it was."""
-    with pytest.raises(InvalidRequest) as caught:
+    with pytest.raises(SpecError) as caught:
         plan(spatial=None, spatials=[PLACE, PointBuffer(0, 88, 100)])
     assert caught.value.field == "spatials.1"
+    with pytest.raises(SpecError, match="'EPSG:1' is not known") as caught:
+        plan(spatial=None, spatials=[PLACE, PointBuffer(0, 8, 100, "EPSG:1")])
+    assert caught.value.field == "spatials.1.crs"
 
 
 def test_models_that_do_not_take_part() -> None:
