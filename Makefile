@@ -8,10 +8,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 export BENTOML_DO_NOT_TRACK := 1
 
-.PHONY: serve models test test-all lint bento readme clean help
+.PHONY: serve models test test-all lint bento readme bench clean help
 
 help:
-	@echo "make serve | models | test | test-all | lint | bento | readme | clean"
+	@echo "make serve | models | test | test-all | lint | bento | readme | bench | clean"
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
@@ -55,6 +55,10 @@ bento: $(VENV)/.installed
 
 readme: $(VENV)/.developing
 	$(BIN)/python -m docs.generate
+
+# Throughput and latency against the limit of this machine; results in benchmarks/results.
+bench: $(VENV)/.developing
+	$(BIN)/python -m benchmarks.images
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -43,7 +43,10 @@ STORED = store.choose(SETTINGS.models)
 if not STORED:
     raise ModelStoreError("the model store is empty; run: geobento models import mosaiks")
 DEVICE = devices.choose(SETTINGS.device)
-REGISTRY = Registry(OpenModel(entry.model(), entry.served(), DEVICE) for entry in STORED)
+REGISTRY = Registry(
+    OpenModel(entry.model(), entry.served(), DEVICE, entry.precision(SETTINGS.precision, DEVICE))
+    for entry in STORED
+)
 
 # BentoML's own deadlines lie behind ours, so that a late answer still has our shape.
 BEHIND_S = 15.0
@@ -190,7 +193,12 @@ class GeoBento:
 
 
 for entry in STORED:
-    runner = make_runner(entry, device=DEVICE, timeout_s=SETTINGS.request_timeout_s + BEHIND_S)
+    runner = make_runner(
+        entry,
+        device=DEVICE,
+        precision=entry.precision(SETTINGS.precision, DEVICE),
+        timeout_s=SETTINGS.request_timeout_s + BEHIND_S,
+    )
     setattr(GeoBento, runner_name(entry.metadata["model"]), bentoml.depends(runner))
 
 svc = bentoml.service(

@@ -7,6 +7,7 @@
 
 from geobento.api import (
     classify_images,
+    describe_model,
     get_embedding,
     get_embeddings_batch,
     get_image_embeddings,
@@ -60,6 +61,7 @@ __all__ = [
     "TemporalSpec",
     "__version__",
     "classify_images",
+    "describe_model",
     "get_embedding",
     "get_embeddings_batch",
     "get_image_embeddings",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 import orjson
@@ -48,6 +49,15 @@ class HttpEngine:
             return ModelList.model_validate_json(answer.content).models
         except ValueError:
             raise self._not_ours("/models") from None
+
+    def describe_model(self, name: str) -> ServedModel:
+        """One of them, by id or alias."""
+        path = f"/models/{quote(name, safe='')}"
+        answer = self._send("GET", path)
+        try:
+            return ServedModel.model_validate_json(answer.content)
+        except ValueError:
+            raise self._not_ours(path) from None
 
     def image_embedding(self, request: ImageEmbeddingRequest) -> list[Embedding | GeoBentoError]:
         """One answer per picture, in order."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     """Folder for the demo archive and the service's own files."""
     device: Device = "auto"
     """Where forward passes run: `cpu`, `cuda`, or the GPU where there is one (`auto`)."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Number format of forward passes. `auto`: bfloat16 where the processor multiplies in it and
+    the model's vectors were found to turn by no more than a cosine of 0.999."""
     stac: str | None = None
     """`catalog.json` of a static STAC catalog to fetch imagery from. Empty: the demo archive."""
     max_body_mb: Annotated[float, Field(gt=0)] = 64

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
-from PIL.Image import new as new_picture
+from PIL.Image import fromarray as picture_of
 
 from geobento.cards import ImageInput, ModelCard, TextInput
 from geobento.errors import ModelError
 from geobento.sample import Sample
-from models import texts
-from models.preprocess import picture
+from models import preprocess, texts
 from models.texts import Tokenizer, Tokens
 
 if TYPE_CHECKING:
@@ -93,17 +92,36 @@ class Model(ABC):
         raise ModelError(f"{self.card.id} reads no satellite imagery", field="model")
 
     def prepare_picture(self, image: Image, preprocessing: str | None = None) -> Inputs:
-        """Bring one picture (8-bit RGB) to what the network reads; pure.
+        """Bring one picture to the size that the network reads; pure.
 
         Args:
-            image: The picture.
+            image: The picture, 8-bit RGB.
             preprocessing: One of the card's alternatives; None: the authors' own.
+
+        Returns:
+            Pixels (H, W, 3), 0 to 255; `finished` makes the network's input of them.
 
         Raises:
             InvalidImage: The picture is too small.
         """
         spec = self.image_input(preprocessing)
-        return {spec.modality: picture(image, spec)}
+        return {spec.modality: preprocess.pixels(image, spec)}
+
+    def finished(
+        self, batch: Mapping[str, torch.Tensor], preprocessing: str | None = None
+    ) -> dict[str, torch.Tensor]:
+        """What the network reads, from a batch of prepared inputs; pure.
+
+        Args:
+            batch: Prepared inputs, stacked.
+            preprocessing: That of the pictures among them.
+        """
+        finished = dict(batch)
+        image = self.card.image
+        if image is not None and image.modality in batch:
+            spec = self.image_input(preprocessing)
+            finished[spec.modality] = preprocess.standardised(batch[spec.modality], spec)
+        return finished
 
     def prepare_text(self, text: str) -> Tokens:
         """Bring one text to what the network reads.
@@ -203,16 +221,19 @@ class Model(ABC):
 
     # -- shared by all -------------------------------------------------------------------------
 
-    def example_inputs(self, modality: str, side: int = 32) -> Inputs:
-        """Inputs of a blank picture or sample of a modality, for warming up."""
+    def example_inputs(self, modality: str, side: int = 32, seed: int = 0) -> Inputs:
+        """Inputs of an invented picture, text or sample, for warming up and measuring."""
+        random = np.random.default_rng(seed)
         if self.card.image is not None and modality == self.card.image.modality:
-            return self.prepare_picture(new_picture("RGB", (side, side)))
+            coarse = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            return self.prepare_picture(picture_of(coarse).resize((side, side)))
         if self.card.text is not None and modality == self.card.text.modality:
-            return texts.example(self.card.text)
+            return texts.example(self.card.text, self.vocabulary, random)
         spec = self.card.modalities[modality]
         side = spec.size or max(side, spec.min_pixels)
         bands = spec.sensor.bands
-        return self.prepare(Sample(np.zeros((len(bands), side, side), np.float32), bands, modality))
+        pixels = random.integers(100, 4000, (len(bands), side, side)).astype(np.float32)
+        return self.prepare(Sample(pixels, bands, modality))
 
     def modalities(self) -> tuple[str, ...]:
         """Names of all inputs that these weights read."""

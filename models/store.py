@@ -22,12 +22,15 @@ from models.base import Config, Model, Tensors
 from models.catalog import family
 from models.execute import LoadedModel
 from models.networks.building import blank
+from models.precision import Precision, compare
+from models.precision import choose as choose_precision
 from models.texts import Tokenizer
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
 LABEL = "geobento"
+PRECISIONS: tuple[Precision, Precision] = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,8 @@ class StoredModel:
         path: Its folder.
         created: When it was saved.
         metadata: model, variant, weights (``seeded``, ``imported`` or ``dummy``), source,
-            revision, sha256, config_sha256, tokenizer_sha256 (empty: none), licence,
-            preprocessing (digest).
+            revision, sha256, config_sha256, tokenizer_sha256 (empty: none),
+            bfloat16 (what it costs), licence, preprocessing (digest).
     """
 
     tag: str
@@ -86,7 +89,17 @@ class StoredModel:
             card=model.card,
         )
 
-    def load(self, device: str = "cpu") -> LoadedModel:
+    @property
+    def evidence(self) -> dict[str, float] | None:
+        """What bfloat16 costs this model, see `models.precision.compare`."""
+        found: dict[str, float] | None = self.metadata.get("bfloat16") or None
+        return found
+
+    def precision(self, wanted: str, device: str) -> Precision:
+        """The number format to compute in; `wanted` as in the setting of that name."""
+        return choose_precision(wanted, self.model().card, self.evidence, device)
+
+    def load(self, device: str = "cpu", precision: Precision = "float32") -> LoadedModel:
         """The model with its weights.
 
         Raises:
@@ -106,7 +119,7 @@ class StoredModel:
             network.load_state_dict(load_file(file), strict=True)
         except (RuntimeError, SafetensorError) as error:
             raise ModelStoreError(f"the weights of {self.tag} do not fit: {error}") from error
-        return LoadedModel(model, network, device)
+        return LoadedModel(model, network, device, precision)
 
     def _verify(self, file: Path, digest: str) -> None:
         found = _sha256(file)
@@ -154,6 +167,7 @@ def save(
     tag = f"{cls.card.id}:{version}"
     if (present := _stored(tag)) is not None:
         return present
+    evidence = _evidence(cls, config, contiguous, with_texts=tokenizer is not None)
     with bentoml.models.create(tag, labels={LABEL: cls.card.id}) as created:
         folder = Path(created.path)
         save_file(contiguous, folder / WEIGHTS)
@@ -169,12 +183,32 @@ def save(
             sha256=_sha256(folder / WEIGHTS),
             config_sha256=_sha256(folder / CONFIG),
             tokenizer_sha256="" if tokenizer is None else _sha256(folder / TOKENIZER),
+            bfloat16=evidence,
             licence=cls.card.weights.licence,
             preprocessing=cls.card.preprocessing_digest(),
         )
     stored = _stored(tag)
     assert stored is not None
     return stored
+
+
+def _evidence(
+    cls: type[Model], config: Config, tensors: Tensors, *, with_texts: bool
+) -> dict[str, Any]:
+    """What bfloat16 costs these weights; empty where the card rules it out."""
+    if "bfloat16" not in cls.card.precisions:
+        return {}
+    loaded = []
+    for precision in PRECISIONS:
+        model = cls(config, _no_tokenizer if with_texts else None)
+        network = model.network()
+        network.load_state_dict(tensors, strict=True)
+        loaded.append(LoadedModel(model, network, precision=precision))
+    return dict(compare(*loaded))
+
+
+def _no_tokenizer(spec: TextInput) -> Tokenizer:
+    raise AssertionError("invented texts need no tokenizer")
 
 
 def stored_models() -> list[StoredModel]:

@@ -106,10 +106,10 @@ def clean(text: str) -> str:
     return " ".join(mended.split())
 
 
-def example(spec: TextInput) -> Inputs:
-    """Inputs of the shortest text, for warming up."""
-    ids = np.full(STEP, spec.pad, np.int64)
-    ids[:2] = spec.begin, spec.end
+def example(spec: TextInput, vocabulary: int, random: np.random.Generator) -> Inputs:
+    """Inputs of an invented text, for warming up and measuring."""
+    ids = random.integers(3, min(vocabulary, spec.begin or vocabulary), STEP)
+    ids[0], ids[-1] = spec.begin, spec.end
     return {spec.modality: ids}
 
 

@@ -235,7 +235,8 @@ class Engine:
             opened.precision,
             config=request.config,
         )
-        return EncodeItem(inputs=inputs, pooling=spec.pooling), context
+        item = EncodeItem(inputs=inputs, pooling=spec.pooling, preprocessing=preprocessing)
+        return item, context
 
 
 def _downloaded(fetcher: PictureFetcher, image: str | bytes) -> str | bytes | GeoBentoError:

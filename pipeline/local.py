@@ -16,6 +16,7 @@ from geobento.requests import (
 from geobento.settings import Settings
 from models import devices, store
 from models.execute import EncodeItem, EncodeResult, LoadedModel
+from models.precision import Precision
 from pipeline.engine import Engine
 from pipeline.jobs import Answer, Job
 from pipeline.registry import OpenModel, Registry
@@ -34,14 +35,20 @@ class LocalEngine:
         self._loaded: dict[str, LoadedModel] = {}
         self._lock = Lock()
         self._device = devices.choose(settings.device)
+        self._wanted_precision = settings.precision
         registry = Registry(
-            OpenModel(entry.model(), entry.served(), self._device) for entry in chosen
+            OpenModel(entry.model(), entry.served(), self._device, self._precision(entry))
+            for entry in chosen
         )
         self._engine = Engine(registry, settings)
 
     def list_models(self) -> list[ServedModel]:
         """What can be asked for."""
         return self._engine.registry.served()
+
+    def describe_model(self, name: str) -> ServedModel:
+        """One of them, by id or alias."""
+        return self._engine.registry.find(name).served
 
     def image_embedding(self, request: ImageEmbeddingRequest) -> list[Embedding | GeoBentoError]:
         """One answer per picture, in order."""
@@ -61,11 +68,15 @@ class LocalEngine:
         """One answer per place, in order."""
         return self._answers(self._engine.geo_job(request))
 
+    def _precision(self, entry: store.StoredModel) -> Precision:
+        return entry.precision(self._wanted_precision, self._device)
+
     def _answers(self, job: Job[Answer]) -> list[Answer | GeoBentoError]:
         return job.answers(self._encode(job.model, job.items))
 
     def _encode(self, model_id: str, items: list[EncodeItem]) -> list[EncodeResult]:
         with self._lock:
             if model_id not in self._loaded:
-                self._loaded[model_id] = self._stored[model_id].load(self._device)
+                entry = self._stored[model_id]
+                self._loaded[model_id] = entry.load(self._device, self._precision(entry))
             return self._loaded[model_id].run(items)

@@ -22,6 +22,8 @@ _HOME = tempfile.TemporaryDirectory(prefix="geobento-tests-")
 # Read by bentoml when it is first imported, so it has to stand before any test module.
 os.environ["BENTOML_HOME"] = str(Path(_HOME.name) / "bentoml")
 os.environ["BENTOML_DO_NOT_TRACK"] = "1"
+# The same numbers on every machine; tests of bfloat16 ask for it.
+os.environ["GEOBENTO_PRECISION"] = "float32"
 os.environ["GEOBENTO_HOME"] = str(Path(_HOME.name) / "geobento")
 
 ROOT = Path(__file__).resolve().parent.parent
