@@ -123,7 +123,7 @@ def get_embedding(
 def get_embeddings_batch(
     model: str,
     *,
-    spatials: Sequence[PointBuffer | BBox],
+    spatials: Sequence[Place | dict[str, Any]],
     temporal: TemporalRange | TemporalYear | None = None,
     sensor: SensorSpec | None = None,
     fetch: FetchSpec | None = None,
@@ -140,7 +140,11 @@ def get_embeddings_batch(
 
 @overload
 def get_embeddings_batch(
-    model: str, *, spatials: Sequence[PointBuffer | BBox], on_error: Literal["collect"], **how: Any
+    model: str,
+    *,
+    spatials: Sequence[Place | dict[str, Any]],
+    on_error: Literal["collect"],
+    **how: Any,
 ) -> list[Embedding | GeoBentoError]: ...
 
 

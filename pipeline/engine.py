@@ -117,7 +117,7 @@ class Engine:
             )
         limits = Limits(self._settings.max_place_pixels)
         plans = plan_geo(
-            opened.served.card, request, modalities=opened.model.modalities(), limits=limits
+            opened.served.card, request, served=opened.model.modalities(), limits=limits
         )
         self.fetch.source(request.backend)
         samples = self.fetch.fetch_all([(plan.backend, plan.query) for plan in plans])

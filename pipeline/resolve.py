@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
 
+from geobento import modalities, options
 from geobento.cards import ModelCard
 from geobento.errors import ModelError, PayloadTooLarge, SpecError
 from geobento.requests import (
@@ -18,6 +17,7 @@ from geobento.requests import (
 from geobento.sample import PixelGrid
 from geobento.specs import OutputGrid, Place, SensorSpec
 from imagery import collections, grid
+from imagery.collections import Collection
 from imagery.source import ImageQuery
 from models.pooling import Pooling
 
@@ -30,6 +30,9 @@ _PLANNED = {
     "check_save_dir": None,
 }
 """Fields of SensorSpec that have their place but take only this value as yet."""
+
+ANY_TIME = datetime(1972, 1, 1, tzinfo=UTC), datetime(2201, 1, 1, tzinfo=UTC)
+"""Window of a request without one for imagery that is the same at all times."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def check_image_request(card: ModelCard, request: ImageEmbeddingRequest | ZeroSh
         raise ModelError(
             f"{card.id} reads satellite imagery only; use /geo_embedding", field="model"
         )
-    check_config(card, request.config, "config")
+    options.check(card.id, card.config_schema, request.config, "config")
 
 
 def check_text_request(card: ModelCard, request: TextEmbeddingRequest | ZeroShotRequest) -> None:
@@ -75,18 +78,18 @@ def check_text_request(card: ModelCard, request: TextEmbeddingRequest | ZeroShot
     """
     if card.text is None:
         raise ModelError(f"{card.id} reads no texts", field="model")
-    check_config(card, request.config, "config")
+    options.check(card.id, card.config_schema, request.config, "config")
 
 
 def plan_geo(
-    card: ModelCard, request: GeoEmbeddingRequest, *, modalities: tuple[str, ...], limits: Limits
+    card: ModelCard, request: GeoEmbeddingRequest, *, served: tuple[str, ...], limits: Limits
 ) -> list[GeoPlan]:
     """One plan for each place of the request.
 
     Args:
         card: The model's card.
         request: The request.
-        modalities: Inputs that the served weights read.
+        served: Inputs that the served weights read.
         limits: Bounds of the service.
 
     Raises:
@@ -94,12 +97,12 @@ def plan_geo(
         SpecError: A place cannot be put on a pixel grid.
         PayloadTooLarge: A place has more pixels than allowed.
     """
-    modality = _modality(card, request, modalities)
+    modality = _modality(card, request, served)
     sensor = _sensor(card, modality, request)
-    check_config(card, request.config, "model_config")
+    options.check(card.id, card.config_schema, request.config, "model_config")
     _check_form(card, request)
-    start, end = _window(card, request)
     collection = collections.get(sensor.collection)
+    start, end = _window(card, collection, request)
     plans = []
     for position, place in enumerate(request.places):
         field = "spatial" if request.spatial is not None else f"spatials.{position}"
@@ -111,38 +114,35 @@ def plan_geo(
     return plans
 
 
-def check_config(card: ModelCard, config: Mapping[str, Any], field: str) -> None:
-    """Check the keys of a request's model options against the card.
-
-    Raises:
-        ModelError: A key is not one of the card's.
-    """
-    known = card.config_schema.get("properties", {})
-    if unknown := sorted(set(config) - set(known)):
-        accepted = ", ".join(sorted(known)) or "none"
-        raise ModelError(
-            f"{card.id} has no option {unknown[0]!r}; accepted: {accepted}",
-            field=f"{field}.{unknown[0]}",
-        )
-
-
 def _modality(card: ModelCard, request: GeoEmbeddingRequest, served: tuple[str, ...]) -> str:
     offered = [name for name in card.modalities if name in served]
     if not offered:
         raise ModelError(f"{card.id} reads pictures only; use /image_embedding", field="model")
-    of_sensor = request.sensor.modality if request.sensor is not None else None
-    wanted = request.modality or of_sensor or card.default_modality or offered[0]
-    if wanted not in offered:
-        raise ModelError(
-            f"{card.id} does not read modality {wanted!r}; accepted: {', '.join(offered)}",
-            field="modality",
+    named = {
+        field: _offered(card, name, offered, field)
+        for field, name in (
+            ("modality", request.modality),
+            ("sensor.modality", request.sensor.modality if request.sensor is not None else None),
         )
-    if request.modality and of_sensor and request.modality != of_sensor:
+        if name is not None
+    }
+    if len(set(named.values())) > 1:
         raise ModelError(
-            f"modality is {request.modality!r} but sensor.modality is {of_sensor!r}",
+            f"modality is {request.modality!r} but sensor.modality says otherwise; "
+            "give one of the two",
             field="sensor.modality",
         )
-    return wanted
+    return next(iter(named.values()), card.default_modality or offered[0])
+
+
+def _offered(card: ModelCard, name: str, offered: list[str], field: str) -> str:
+    found = modalities.find(name, offered)
+    if found is None:
+        raise ModelError(
+            f"{card.id} does not read modality {name!r}; accepted: {', '.join(offered)}",
+            field=field,
+        )
+    return found
 
 
 def _sensor(card: ModelCard, modality: str, request: GeoEmbeddingRequest) -> SensorSpec:
@@ -185,8 +185,12 @@ def _check_form(card: ModelCard, request: GeoEmbeddingRequest) -> None:
         )
 
 
-def _window(card: ModelCard, request: GeoEmbeddingRequest) -> tuple[datetime, datetime]:
+def _window(
+    card: ModelCard, collection: Collection, request: GeoEmbeddingRequest
+) -> tuple[datetime, datetime]:
     temporal = request.temporal or card.default_temporal
+    if temporal is None and collection.static:
+        return ANY_TIME
     if temporal is None:
         raise ModelError(
             f"{card.id} needs a time window: "

@@ -21,7 +21,7 @@ from PIL import Image
 
 from geobento import PointBuffer, TemporalSpec, wire
 from geobento.embedding import Embedding
-from geobento.errors import GeoBentoError, ModelNotFound, NoImagery
+from geobento.errors import GeoBentoError, ModelNotFound, NoImageryError
 from tests.conftest import ROOT, SHARED
 from tests.servers import serving
 
@@ -358,12 +358,12 @@ def test_python_collects_failures_where_asked(
             "mosaiks", spatials=places, temporal=temporal, on_error="collect"
         )
         assert isinstance(found, Embedding)
-        assert isinstance(failed, NoImagery)
+        assert isinstance(failed, NoImageryError)
         (alone,) = geobento.get_embeddings_batch(
             "mosaiks", spatials=[far], temporal=temporal, on_error="collect"
         )
-        assert isinstance(alone, NoImagery)
-        with pytest.raises(NoImagery):
+        assert isinstance(alone, NoImageryError)
+        with pytest.raises(NoImageryError):
             geobento.get_embeddings_batch("mosaiks", spatials=places, temporal=temporal)
         with pytest.raises(ModelNotFound):
             geobento.get_embeddings_batch(
