@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from geobento.specs import SensorSpec
+
+if TYPE_CHECKING:
+    import xarray
 
 
 class _Meta(BaseModel):
@@ -140,6 +144,26 @@ class Embedding:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self.data, dtype=dtype)
+
+    def to_xarray(self) -> xarray.DataArray:
+        """A grid with dimensions (band, y, x), coordinates of the cells' centres, and the CRS.
+
+        Raises:
+            SpecError: The embedding is a vector.
+        """
+        from geobento.rasters import to_xarray
+
+        return to_xarray(self)
+
+    def to_geotiff(self, path: str | Path) -> None:
+        """Write a grid as a GeoTIFF, one band for every component of the vectors.
+
+        Raises:
+            SpecError: The embedding is a vector.
+        """
+        from geobento.rasters import to_geotiff
+
+        to_geotiff(self, path)
 
 
 @dataclass(frozen=True)
