@@ -67,6 +67,17 @@ class ImageryMeta(_Meta):
     """The pixels that were fetched."""
 
 
+class TilesMeta(_Meta):
+    """The tiles in which the model read a place."""
+
+    size: int
+    """Side of a tile, pixels."""
+    rows: list[int]
+    """First pixel row of every row of tiles."""
+    columns: list[int]
+    """First pixel column of every column of tiles."""
+
+
 class TextMeta(_Meta):
     """How a text was read."""
 
@@ -101,6 +112,8 @@ class EmbeddingMeta(_Meta):
     """Options of the model that the request set."""
     grid: GridMeta | None = None
     """Where the cells of a grid of vectors lie; null for a vector."""
+    tiles: TilesMeta | None = None
+    """The tiles in which the model read the place; null: it read all at once."""
     imagery: ImageryMeta | None = None
     """The imagery; null for a picture."""
     text: TextMeta | None = None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
+from typing import cast
 
 from geobento import modalities, options
 from geobento.cards import ModelCard
 from geobento.errors import ModelError, PayloadTooLarge, SpecError
+from geobento.places import Area, MultiPolygon, Polygon
 from geobento.requests import (
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
@@ -15,11 +17,13 @@ from geobento.requests import (
     ZeroShotRequest,
 )
 from geobento.sample import PixelGrid
-from geobento.specs import OutputGrid, Place, SensorSpec
+from geobento.specs import InputPrepSpec, OutputGrid, Place, SensorSpec
 from imagery import collections, grid
 from imagery.collections import Collection
 from imagery.source import ImageQuery
 from models.pooling import Pooling
+from pipeline import tiling
+from pipeline.tiling import Tiling
 
 _PLANNED = {
     "orbit": None,
@@ -30,6 +34,9 @@ _PLANNED = {
     "check_save_dir": None,
 }
 """Fields of SensorSpec that have their place but take only this value as yet."""
+
+OVERLAP = 4
+"""The tiles of a place have at most this many times the pixels that a place may have."""
 
 ANY_TIME = datetime(1972, 1, 1, tzinfo=UTC), datetime(2201, 1, 1, tzinfo=UTC)
 """Window of a request without one for imagery that is the same at all times."""
@@ -43,11 +50,17 @@ class GeoPlan:
         query: What to fetch.
         backend: ``gee``, ``stac``, ``demo`` or ``auto``.
         pooling: How to make one vector; None: the grid.
+        tiling: How the place is cut; None: the model gets it whole.
+        area: Where vectors count when they become one; None: everywhere.
+        encoding: What the model is asked for, of every tile; None: the grid.
     """
 
     query: ImageQuery
     backend: str
     pooling: Pooling | None
+    tiling: Tiling | None = None
+    area: Area | None = None
+    encoding: Pooling | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +123,18 @@ def plan_geo(
         _check_pixels(card, modality, pixel_grid.shape, limits, field)
         query = ImageQuery(sensor, pixel_grid, start, end, modality)
         pooling = None if isinstance(request.output, OutputGrid) else request.output.pooling
-        plans.append(GeoPlan(query, request.backend, pooling))
+        tiles = _tiling(card, modality, request, pixel_grid, limits)
+        area = place if isinstance(place, Polygon | MultiPolygon) and pooling else None
+        if area is not None and "grid" not in card.outputs:
+            raise ModelError(
+                f"{card.id} gives one vector for all that it sees and cannot leave out what lies "
+                "outside of a polygon; accepted: PointBuffer, BBox",
+                field=field,
+            )
+        # One vector of all cells that count is the same however the place was cut.
+        pooled_later = (tiles or area) and "grid" in card.outputs
+        encoding = None if pooled_later else pooling
+        plans.append(GeoPlan(query, request.backend, pooling, tiles, area, encoding))
     return plans
 
 
@@ -177,12 +201,28 @@ def _check_form(card: ModelCard, request: GeoEmbeddingRequest) -> None:
             f"accepted: {', '.join(card.outputs)}",
             field="output.mode",
         )
-    if request.input_prep.mode == "tile":  # type: ignore[union-attr]
-        raise ModelError(
-            f"{card.id} reads a place of any size whole; input_prep 'tile' is not supported yet, "
-            "accepted: 'resize' or 'auto'",
+
+
+def _tiling(
+    card: ModelCard,
+    modality: str,
+    request: GeoEmbeddingRequest,
+    pixel_grid: PixelGrid,
+    limits: Limits,
+) -> Tiling | None:
+    prep = cast("InputPrepSpec", request.input_prep)
+    size = card.modalities[modality].size
+    tiles = tiling.decide(prep, pixel_grid.shape, size, card.id)
+    if tiles is not None and (pixels := len(tiles) * tiles.size**2) > OVERLAP * (
+        limit := limits.max_place_pixels
+    ):
+        raise PayloadTooLarge(
+            f"the tiles of the place have {pixels:,} pixels together; accepted: up to "
+            f"{OVERLAP * limit:,}. Take a larger tile_stride or a smaller place",
             field="input_prep",
+            detail={"pixels": pixels, "limit": OVERLAP * limit},
         )
+    return tiles
 
 
 def _window(

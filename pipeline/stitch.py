@@ -88,6 +88,26 @@ def cells(
     return PixelGrid(pixels.crs, transform, rows, columns)
 
 
+def over_cells(
+    vectors: Vectors, pooling: Literal["mean", "max"], weights: NDArray[np.float32] | None = None
+) -> Vectors:
+    """One vector (D,) of a grid (D, H, W).
+
+    Args:
+        vectors: The grid.
+        pooling: `mean` or `max` of the cells that count.
+        weights: (H * W,) what every cell counts, with sum 1; None: all alike.
+    """
+    flat = vectors.reshape(len(vectors), -1)
+    if weights is not None:
+        flat, weights = flat[:, weights > 0], weights[weights > 0]
+    if pooling == "max":
+        largest: Vectors = flat.max(axis=1)
+        return largest
+    mean = flat.mean(axis=1, dtype=np.float64) if weights is None else flat @ weights
+    return mean.astype(np.float32)
+
+
 def pooled(vectors: Sequence[Vectors], tiling: Tiling, pooling: Literal["mean", "max"]) -> Vectors:
     """One vector (D,) of the vectors (D,) of tiles, row by row.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geobento.errors import ModelError, SpecError
+from geobento.sample import PixelGrid, Sample
 from geobento.specs import InputPrepSpec
 
 AUTO_FACTOR = 1.5
@@ -54,6 +55,23 @@ class Tiling:
             pixels[..., row : row + self.size, column : column + self.size]
             for row, column in self.corners
         ]
+
+    def samples(self, sample: Sample) -> list[Sample]:
+        """The tiles of a sample, each with the pixels, validity and pixel grid of its own."""
+        valid = [None] * len(self) if sample.valid is None else self.cut(sample.valid)
+        return [
+            replace(sample, pixels=pixels, valid=seen, grid=self._window(sample.grid, *corner))
+            for pixels, seen, corner in zip(
+                self.cut(sample.pixels), valid, self.corners, strict=True
+            )
+        ]
+
+    def _window(self, grid: PixelGrid | None, row: int, column: int) -> PixelGrid | None:
+        if grid is None:
+            return None
+        a, _, left, _, e, top = grid.transform
+        transform = (a, 0.0, left + a * column, 0.0, e, top + e * row)
+        return PixelGrid(grid.crs, transform, self.size, self.size)
 
 
 def decide(

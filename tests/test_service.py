@@ -262,7 +262,7 @@ def test_several_places_are_answered_in_order(client: httpx.Client) -> None:
         ({"backend": "gee"}, 400, "invalid_request", "backend"),
         ({"device": "cuda"}, 400, "model_error", "device"),
         ({"model_config": {"variant": "x"}}, 400, "model_error", "model_config.variant"),
-        ({"input_prep": "tile"}, 400, "model_error", "input_prep"),
+        ({"input_prep": "tile"}, 400, "model_error", "input_prep.tile_size"),
         ({"fetch": {"composite": "mean"}}, 400, "spec_error", "fetch.composite"),
         ({"output": {"mode": "cube"}}, 400, "spec_error", "output"),
         ({"colour": "red"}, 400, "invalid_request", "colour"),
