@@ -214,7 +214,7 @@ def test_the_largest_inside_a_polygon(run: Run) -> None:
     lower_right = ring((5, 5), (955, 5), (955, 10), (5, 10))
     found = run(MultiPolygon(((upper,), (lower_right,))), output=largest)
     assert found.data[0] == pytest.approx(920, abs=2)
-    assert found.data[1] == pytest.approx(920, abs=2)
+    assert found.data[1] == pytest.approx(920, abs=12)
     assert run(MultiPolygon(((upper,),)), output=largest).data[0] < 490
 
 
