@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of forward passes. `auto`: bfloat16 where the processor multiplies in it and
     the model's vectors were found to turn by no more than a cosine of 0.999."""
+    runner_workers: Annotated[int, Field(gt=0)] = 1
+    """Processes per model. On a CPU one per core keeps all cores at work whatever else runs, and
+    takes the memory of one copy of the weights each; a GPU wants one."""
     stac: str | None = None
     """`catalog.json` of a static STAC catalog to fetch imagery from. Empty: the demo archive."""
     max_body_mb: Annotated[float, Field(gt=0)] = 64

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,6 +28,7 @@ from models.execute import EncodeItem
 from pipeline import answer, pictures
 from pipeline.fetch import FetchLayer
 from pipeline.jobs import EmbeddingJob, Entry, ZeroShotJob
+from pipeline.picture_urls import PictureFetcher
 from pipeline.registry import OpenModel, Registry
 from pipeline.resolve import (
     GeoPlan,
@@ -37,9 +37,6 @@ from pipeline.resolve import (
     check_text_request,
     plan_geo,
 )
-
-if TYPE_CHECKING:
-    from pipeline.picture_urls import PictureFetcher
 
 
 class Engine:
@@ -170,8 +167,6 @@ class Engine:
     def _fetcher(self) -> PictureFetcher | None:
         if not self._settings.url_images:
             return None
-        from pipeline.picture_urls import PictureFetcher
-
         return PictureFetcher(
             max_bytes=int(self._settings.max_body_mb * 2**20),
             timeout_s=self._settings.url_timeout_s,
@@ -222,7 +217,7 @@ class Engine:
             if isinstance(payload, GeoBentoError):
                 raise payload
             data = pictures.payload_bytes(payload)
-            picture = pictures.decode(data, self._settings.max_image_megapixels)
+            picture = pictures.decode(data, self._settings.max_image_megapixels, spec)
             inputs = opened.model.prepare_picture(picture, preprocessing)
         except GeoBentoError as error:
             error.field = f"images.{position}"
