@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from geobento.cards import ModelCard
 from geobento.errors import ModelError
 
 KEYWORDS = frozenset({"type", "enum", "minimum", "maximum", "default", "description", "title"})
@@ -25,28 +26,28 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def check(who: str, schema: Mapping[str, Any], options: Mapping[str, Any], field: str) -> None:
-    """Check keys and values of options.
+def check_options(card: ModelCard, options: Mapping[str, Any], field: str) -> None:
+    """Check keys and values of a request's model options.
 
     Args:
-        who: Id of the model, for messages.
-        schema: The card's `config_schema`, an object whose properties use `KEYWORDS` alone.
+        card: The model's card; the properties of its `config_schema` use `KEYWORDS` alone.
         options: What the request says.
         field: Parameter of the request that holds the options.
 
     Raises:
         ModelError: A key or value is not accepted; `field` names the option.
     """
-    known: Mapping[str, Mapping[str, Any]] = schema.get("properties", {})
+    known: Mapping[str, Mapping[str, Any]] = card.config_schema.get("properties", {})
     if unknown := sorted(set(options) - set(known)):
         raise ModelError(
-            f"{who} has no option {unknown[0]!r}; accepted: {', '.join(sorted(known)) or 'none'}",
+            f"{card.id} has no option {unknown[0]!r}; "
+            f"accepted: {', '.join(sorted(known)) or 'none'}",
             field=f"{field}.{unknown[0]}",
         )
     for name, value in options.items():
         if not _fits(known[name], value):
             raise ModelError(
-                f"{who} does not take {_shown(value)} for {name!r}; "
+                f"{card.id} does not take {_shown(value)} for {name!r}; "
                 f"accepted: {_accepted(known[name])}",
                 field=f"{field}.{name}",
             )

@@ -6,9 +6,10 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import cast
 
-from geobento import modalities, options
+from geobento import modalities
 from geobento.cards import ModelCard
 from geobento.errors import ModelError, PayloadTooLarge, SpecError
+from geobento.options import check_options
 from geobento.places import Area, MultiPolygon, Polygon
 from geobento.requests import (
     GeoEmbeddingRequest,
@@ -80,7 +81,7 @@ def check_image_request(card: ModelCard, request: ImageEmbeddingRequest | ZeroSh
         raise ModelError(
             f"{card.id} reads satellite imagery only; use /geo_embedding", field="model"
         )
-    options.check(card.id, card.config_schema, request.config, "config")
+    check_options(card, request.config, "config")
 
 
 def check_text_request(card: ModelCard, request: TextEmbeddingRequest | ZeroShotRequest) -> None:
@@ -91,7 +92,7 @@ def check_text_request(card: ModelCard, request: TextEmbeddingRequest | ZeroShot
     """
     if card.text is None:
         raise ModelError(f"{card.id} reads no texts", field="model")
-    options.check(card.id, card.config_schema, request.config, "config")
+    check_options(card, request.config, "config")
 
 
 def plan_geo(
@@ -112,7 +113,7 @@ def plan_geo(
     """
     modality = _modality(card, request, served)
     sensor = _sensor(card, modality, request)
-    options.check(card.id, card.config_schema, request.config, "model_config")
+    check_options(card, request.config, "model_config")
     _check_form(card, request)
     collection = collections.get(sensor.collection)
     start, end = _window(card, collection, request)

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geobento.errors import ModelError
-from geobento.options import KEYWORDS, check
+from geobento.options import KEYWORDS, check_options
 from models.catalog import families
+from models.mosaiks import CARD
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -25,6 +26,7 @@ SCHEMA: dict[str, Any] = {
         "most": {"maximum": 3},
     },
 }
+SOME = CARD.model_copy(update={"config_schema": SCHEMA})
 
 
 @pytest.mark.parametrize(
@@ -50,7 +52,7 @@ SCHEMA: dict[str, Any] = {
 def test_what_is_refused(options: dict[str, Any], field: str, says: str) -> None:
     """Unknown keys and values that do not fit, with what is accepted."""
     with pytest.raises(ModelError, match=says) as caught:
-        check("croma", SCHEMA, options, "model_config")
+        check_options(SOME, options, "model_config")
     assert caught.value.field == f"model_config.{field}"
     assert len(caught.value.message) < 200
 
@@ -58,7 +60,7 @@ def test_what_is_refused(options: dict[str, Any], field: str, says: str) -> None
 def test_models_without_options() -> None:
     """Then none is accepted, and the message says so."""
     with pytest.raises(ModelError, match="accepted: none"):
-        check("m", {"type": "object", "properties": {}}, {"a": 1}, "config")
+        check_options(CARD, {"a": 1}, "config")
 
 
 @given(
@@ -70,7 +72,7 @@ def test_models_without_options() -> None:
 def test_it_is_json_schema(options: dict[str, Any]) -> None:
     """The words of the schema mean what JSON schema says they mean."""
     try:
-        check("m", SCHEMA, options, "config")
+        check_options(SOME, options, "config")
     except ModelError:
         ours = False
     else:
@@ -90,4 +92,4 @@ def test_cards_say_nothing_that_is_not_checked(cls: Any) -> None:
         for name, option in schema["properties"].items()
         if "default" in option
     }
-    check(cls.card.id, schema, defaults, "config")
+    check_options(cls.card, defaults, "config")
