@@ -16,10 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from geobento.cards import ServedModel
 from geobento.embedding import Classification, Embedding
 from geobento.errors import GeoBentoError, InvalidImage, NotFound, PayloadTooLarge
+from geobento.options import check_options
 from geobento.requests import ImageEmbeddingRequest, TextEmbeddingRequest, ZeroShotRequest
 from pipeline import pictures
 from pipeline.registry import OpenModel
-from pipeline.resolve import check_config
 from pipeline.serving import Serving
 
 PART = 16
@@ -171,7 +171,7 @@ async def check(opened: OpenModel, task: Task, body: Body, max_items: int) -> No
     if len(inputs) > max_items:
         raise PayloadTooLarge(f"{len(inputs)} inputs in one job; accepted: up to {max_items}")
     options = body.config or {}
-    check_config(opened.served.card, options, "config")
+    check_options(opened.served.card, options, "config")
     if "image" in task.reads:
         opened.model.image_input(options.get("preprocessing"))
         await anyio.to_thread.run_sync(_check_images, inputs)

@@ -12,7 +12,7 @@ import numpy as np
 import pystac
 from numpy.typing import NDArray
 
-from geobento.errors import GeoBentoError, ModelError, NoImagery, SourceError
+from geobento.errors import GeoBentoError, ModelError, NoImageryError, SourceError
 from geobento.sample import PixelGrid, Provenance, Sample, Scene
 from imagery import collections
 from imagery.collections import Collection, Resampling
@@ -107,7 +107,7 @@ class StacSource:
     def _name(self) -> str:
         return self._catalog.name if self._given_name is None else self._given_name
 
-    def _nothing(self, query: ImageQuery, search: Search) -> NoImagery:
+    def _nothing(self, query: ImageQuery, search: Search) -> NoImageryError:
         """The error for an empty result, with what the catalog does hold at this place."""
         anywhen = Search(search.collections, search.bounds)
         times = [item_time(item) for item in self._catalog.items if matches(item, anywhen)]
@@ -127,7 +127,7 @@ class StacSource:
             if search.max_cloud is not None
             else ""
         )
-        return NoImagery(
+        return NoImageryError(
             f"the source {self._name!r} has no usable pixel of "
             f"{query.sensor.collection} for {window}{clouds}; {reason}",
             detail={

@@ -114,7 +114,7 @@ class Engine:
             )
         limits = Limits(self._settings.max_place_pixels)
         plans = plan_geo(
-            opened.served.card, request, modalities=opened.model.modalities(), limits=limits
+            opened.served.card, request, served=opened.model.modalities(), limits=limits
         )
         self.fetch.source(request.backend)
         samples = self.fetch.fetch_all([(plan.backend, plan.query) for plan in plans])
@@ -199,7 +199,8 @@ class Engine:
                 opened.precision,
                 text=TextMeta(tokens=tokens.count, truncated=tokens.truncated),
             )
-            entries.append((EncodeItem(inputs=tokens.inputs(spec), pooling="authors"), context))
+            item = EncodeItem(inputs=tokens.inputs(spec), pooling="authors")
+            entries.append(([item], context))
         return entries
 
     def _image_entry(
@@ -231,7 +232,7 @@ class Engine:
             config=request.config,
         )
         item = EncodeItem(inputs=inputs, pooling=spec.pooling, preprocessing=preprocessing)
-        return item, context
+        return [item], context
 
 
 def _downloaded(fetcher: PictureFetcher, image: str | bytes) -> str | bytes | GeoBentoError:
@@ -242,8 +243,11 @@ def _downloaded(fetcher: PictureFetcher, image: str | bytes) -> str | bytes | Ge
 
 
 def _geo_entry(opened: OpenModel, plan: GeoPlan, sample: Sample) -> Entry:
+    tiles = [sample] if plan.tiling is None else plan.tiling.samples(sample)
     try:
-        inputs = opened.model.prepare(sample)
+        items = [
+            EncodeItem(inputs=opened.model.prepare(tile), pooling=plan.encoding) for tile in tiles
+        ]
     except GeoBentoError as error:
         return error
     context = answer.Context(
@@ -254,5 +258,7 @@ def _geo_entry(opened: OpenModel, plan: GeoPlan, sample: Sample) -> Entry:
         opened.precision,
         plan.query,
         replace(sample, pixels=np.empty(0)),
+        tiling=plan.tiling,
+        area=plan.area,
     )
-    return EncodeItem(inputs=inputs, pooling=plan.pooling), context
+    return items, context

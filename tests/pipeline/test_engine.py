@@ -17,7 +17,7 @@ from geobento.errors import (
     GeoBentoError,
     InvalidImage,
     InvalidRequest,
-    NoImagery,
+    NoImageryError,
     PayloadTooLarge,
     SourceError,
 )
@@ -96,14 +96,14 @@ def test_a_failing_place_fails_alone(run: Run) -> None:
 
     def answer(query: ImageQuery) -> Sample:
         if query.grid.crs == "EPSG:32632":
-            raise NoImagery("nothing there")
+            raise NoImageryError("nothing there")
         if query.grid.crs == "EPSG:32633":
             raise ZeroDivisionError("secret")
         return noise(query)
 
     first, nothing, broken, last = run(3, 9, 15, 21, answer=answer)
     assert isinstance(first, Embedding)
-    assert isinstance(nothing, NoImagery)
+    assert isinstance(nothing, NoImageryError)
     assert isinstance(broken, SourceError)
     assert "secret" not in broken.message
     assert isinstance(last, Embedding)
@@ -113,9 +113,9 @@ def test_a_single_failing_place_is_the_answer(run: Run) -> None:
     """With one item there is nothing else to say."""
 
     def answer(query: ImageQuery) -> Sample:
-        raise NoImagery("nothing there")
+        raise NoImageryError("nothing there")
 
-    with pytest.raises(NoImagery):
+    with pytest.raises(NoImageryError):
         run(3, answer=answer)
 
 
@@ -201,7 +201,7 @@ def test_pictures_by_url(mosaiks_stored: StoredModel, tmp_path: Path) -> None:
         server.shutdown()
     assert isinstance(found, tuple)
     assert isinstance(sent, tuple)
-    np.testing.assert_array_equal(found[0].inputs["rgb"], sent[0].inputs["rgb"])
+    np.testing.assert_array_equal(found[0][0].inputs["rgb"], sent[0][0].inputs["rgb"])
     assert isinstance(missing, InvalidImage)
     assert missing.field == "images.1"
     assert isinstance(private, InvalidImage)
