@@ -24,7 +24,7 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.developing: $(VENV)/.installed requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[transformers]' -r requirements-dev.txt -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[gee,transformers]' -r requirements-dev.txt -c constraints.txt
 	@touch $@
 
 # Networks and the hub client for CLIP and DINOv2.
