@@ -13,6 +13,8 @@ from pathlib import Path
 from geobento.errors import SourceError
 
 POLL_S = 0.02
+BUSY_RETRY_S = 5.0
+"""What to tell a client where nobody knows when a slot becomes free."""
 LONGEST_PAUSE_S = 120.0
 """A turn further away than this is left over from a clock that was set back."""
 
@@ -75,13 +77,22 @@ class ProjectLimiter:
                     os.close(slot)
                     raise _unusable(error) from error
             if time.monotonic() + POLL_S >= deadline:
-                raise self._busy(f"{self._in_flight} requests in flight")
+                raise SourceError(
+                    f"all {self._in_flight} requests to Earth Engine that may be in flight at a "
+                    "time were taken for as long as a request may wait",
+                    retry_after=BUSY_RETRY_S,
+                )
             time.sleep(POLL_S)
 
     def _await_turn(self, deadline: float) -> None:
         def take(turn: float, now: float) -> float:
             if time.monotonic() + turn - now >= deadline:
-                raise self._busy(f"{1 / self._interval_s:g} requests per second")
+                raise SourceError(
+                    "Earth Engine may not be asked again within the time of this request, by its "
+                    f"own word or by this service's limit of {1 / self._interval_s:g} requests "
+                    "per second",
+                    retry_after=turn - now,
+                )
             return turn + self._interval_s
 
         turn, now = self._move_turn(take)
@@ -113,14 +124,6 @@ class ProjectLimiter:
             return os.open(self._folder / name, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise _unusable(error) from error
-
-    @staticmethod
-    def _busy(limit: str) -> SourceError:
-        return SourceError(
-            f"this service's limit of {limit} to Earth Engine was used up for as long as a "
-            "request may wait",
-            retry_after=5.0,
-        )
 
 
 def _unusable(error: OSError) -> SourceError:

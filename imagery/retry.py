@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from time import sleep
 from typing import TypeVar
 
 from geobento.errors import GeoBentoError
@@ -49,7 +50,7 @@ def with_retries(attempt: Callable[[], T], deadline: float) -> T:
             wait = delay(number, failure.retry_after, random.random())
             if number == ATTEMPTS - 1 or time.monotonic() + wait >= deadline:
                 raise failure.error from failure.__cause__
-            time.sleep(wait)
+            sleep(wait)
     raise AssertionError("the last attempt returns or raises")
 
 

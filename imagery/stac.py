@@ -75,7 +75,7 @@ class StacSource:
 
     def fetch(self, query: ImageQuery) -> Sample:
         """One composite of shape (C, H, W), see `imagery.source.Source`."""
-        collection = collections.get(query.sensor.collection)
+        collection = collections.get_in_stac(query.sensor.collection)
         search = search_for(query, collection)
         found = self._catalog.search(search)
         if not found:

@@ -30,12 +30,14 @@ class FetchLayer:
         self._openers = dict(openers)
         self._threads = threads
         self._sources: dict[str, Source] = {}
-        self._lock = Lock()
+        self._locks = {name: Lock() for name in openers}
 
     @classmethod
     def configured(cls, settings: Settings) -> FetchLayer:
         """The sources that the settings name; the demo archive is always there."""
         openers: dict[str, Opener] = {}
+        if settings.ee_project is not None:
+            openers["gee"] = lambda: _open_earth_engine(settings)
         if settings.stac is not None:
             openers["stac"] = lambda: _open_stac(settings)
         openers["demo"] = lambda: _open_demo(settings)
@@ -48,7 +50,7 @@ class FetchLayer:
         return list(self._pool.map(lambda pair: self._fetch(*pair), queries))
 
     def source(self, backend: str) -> Source:
-        """The source of a backend word; ``auto`` is the preferred one.
+        """The source of a backend word; ``auto`` is the preferred one, even if it is down.
 
         Raises:
             InvalidRequest: No such source is configured.
@@ -61,7 +63,7 @@ class FetchLayer:
                 f"accepted: {', '.join(['auto', *self._openers])}",
                 field="backend",
             )
-        with self._lock:
+        with self._locks[name]:
             if name not in self._sources:
                 self._sources[name] = self._openers[name]()
             return self._sources[name]
@@ -78,6 +80,32 @@ class FetchLayer:
         except Exception:
             logger.exception("fetching %s failed", query.sensor.collection)
             return SourceError(f"the source {backend!r} failed; the service log has more")
+
+
+def _open_earth_engine(settings: Settings) -> Source:
+    try:
+        from imagery.earth_engine import EarthEngineSource
+        from imagery.ee_client import EarthEngineClient
+    except ModuleNotFoundError as error:
+        raise SourceError(
+            "Earth Engine needs its client library; run `pip install 'geobento[gee]'`"
+        ) from error
+    from imagery.limits import ProjectLimiter
+
+    assert settings.ee_project is not None
+    limiter = ProjectLimiter(
+        settings.home / "earth-engine" / settings.ee_project,
+        settings.ee_max_in_flight,
+        settings.ee_max_per_second,
+    )
+    client = EarthEngineClient(
+        settings.ee_project,
+        url=settings.ee_url,
+        key_file=settings.ee_key_file,
+        limiter=limiter,
+        timeout_s=settings.request_timeout_s,
+    )
+    return EarthEngineSource(client, timeout_s=settings.request_timeout_s)
 
 
 def _open_stac(settings: Settings) -> Source:

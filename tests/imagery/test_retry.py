@@ -14,14 +14,6 @@ from imagery.retry import Transient, delay, parse_retry_after, with_retries
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long was slept, instead of sleeping."""
-    slept: list[float] = []
-    monkeypatch.setattr("imagery.retry.time.sleep", slept.append)
-    return slept
-
-
 def failing(times: int, retry_after: float | None = None) -> tuple[list[int], object]:
     """Calls made so far, and an attempt that fails so often."""
     calls: list[int] = []
