@@ -12,7 +12,6 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from geobento.errors import SettingsError
 from geobento.specs import Device
 
-
 _PROJECT = r"^([a-z0-9][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$"
 """Id of a Google Cloud project; it also names a folder."""
 

@@ -31,6 +31,7 @@ class WorldScene:
         cloud_pct: What its metadata say.
         cloudy: Whether there are clouds in its classification.
         holes: Whether there are pixels without data.
+        smooth: Neighbouring pixels differ by at most 1.
         properties: Further properties in Earth Engine.
         collection: Earth Engine id.
         tile: Name of the tile.
@@ -43,6 +44,7 @@ class WorldScene:
     cloud_pct: float | None = 0.0
     cloudy: bool = False
     holes: bool = False
+    smooth: bool = False
     properties: dict[str, Any] = field(default_factory=dict)
     collection: str = S2
     tile: str = "36MYB"
@@ -56,6 +58,8 @@ class WorldScene:
             return np.where(self.has_data(), classes, NO_DATA).astype(np.float64)
         if name in ("QA_PIXEL", "Fmask"):
             return np.where((columns + rows) % 4 == 0, 1 << 3, 1 << 6).astype(np.float64)
+        if self.smooth:
+            return np.asarray(1000 + (columns + rows) // 2 % 500 + 7 * self.seed, np.float64)
         number = BAND_NUMBERS.get(name, sum(name.encode()))
         return (1000 + (7 * columns + 13 * rows + 101 * number + 977 * self.seed) % 3001).astype(
             np.float64
