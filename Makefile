@@ -8,10 +8,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 export BENTOML_DO_NOT_TRACK := 1
 
-.PHONY: serve transformers test test-all lint bento readme clean help
+.PHONY: serve gee transformers test test-all lint bento readme clean help
 
 help:
-	@echo "make serve | transformers | test | test-all | lint | bento | readme | clean"
+	@echo "make serve | gee | transformers | test | test-all | lint | bento | readme | clean"
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
@@ -30,6 +30,10 @@ $(VENV)/.developing: $(VENV)/.installed requirements-dev.txt
 # Networks and the hub client for CLIP and DINOv2.
 transformers: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[transformers]' -c constraints.txt
+
+# The client of Google Earth Engine.
+gee: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[gee]' -c constraints.txt
 
 serve: $(VENV)/.installed
 	@$(BIN)/geobento models import mosaiks

@@ -88,7 +88,7 @@ class EarthEngineSource:
             found = self._client.call(search, deadline)
             frame = plan(found, sensor, collection)
             if not frame.passes:
-                raise _nothing(query, found, "clouds and modes leave none of them")
+                raise _nothing(query, found, "none is within the limits that were asked for")
             (values,) = self._read([frame], query, collection, deadline)
         except TooMuch as error:
             raise SourceError(
@@ -96,7 +96,7 @@ class EarthEngineSource:
             ) from error
         has_data = values != np.float32(NO_DATA)
         if not has_data.any():
-            raise _nothing(query, found, "none of them has a usable pixel here")
+            raise _nothing(query, found, "none has a usable pixel here")
         scenes = sorted(
             (scene for looks in frame.passes for scene in looks),
             key=lambda scene: (scene.time, scene.asset),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -16,6 +17,9 @@ from imagery.source import ImageQuery, Source
 logger = logging.getLogger("geobento.fetch")
 
 Opener = Callable[[], Source]
+
+SOURCE_SHARE = 0.9
+"""Part of a request's time that a source may take, so that its own error is what is answered."""
 
 
 class FetchLayer:
@@ -31,6 +35,7 @@ class FetchLayer:
         self._threads = threads
         self._sources: dict[str, Source] = {}
         self._locks = {name: Lock() for name in openers}
+        self._failures: dict[str, tuple[float, SourceError]] = {}
 
     @classmethod
     def configured(cls, settings: Settings) -> FetchLayer:
@@ -63,10 +68,22 @@ class FetchLayer:
                 f"accepted: {', '.join(['auto', *self._openers])}",
                 field="backend",
             )
+        asked = time.monotonic()
         with self._locks[name]:
             if name not in self._sources:
-                self._sources[name] = self._openers[name]()
+                self._sources[name] = self._open(name, asked)
             return self._sources[name]
+
+    def _open(self, name: str, asked: float) -> Source:
+        """Open a source, unless that failed while this request waited for its turn to."""
+        failed, error = self._failures.get(name, (0.0, None))
+        if error is not None and failed > asked:
+            raise error
+        try:
+            return self._openers[name]()
+        except SourceError as error:
+            self._failures[name] = time.monotonic(), error
+            raise
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
@@ -88,11 +105,12 @@ def _open_earth_engine(settings: Settings) -> Source:
         from imagery.ee_client import EarthEngineClient
     except ModuleNotFoundError as error:
         raise SourceError(
-            "Earth Engine needs its client library; run `pip install 'geobento[gee]'`"
+            "Earth Engine needs its client library; run `make gee` or `pip install 'geobento[gee]'`"
         ) from error
     from imagery.limits import ProjectLimiter
 
     assert settings.ee_project is not None
+    timeout_s = SOURCE_SHARE * settings.request_timeout_s
     limiter = ProjectLimiter(
         settings.home / "earth-engine" / settings.ee_project,
         settings.ee_max_in_flight,
@@ -103,9 +121,9 @@ def _open_earth_engine(settings: Settings) -> Source:
         url=settings.ee_url,
         key_file=settings.ee_key_file,
         limiter=limiter,
-        timeout_s=settings.request_timeout_s,
+        timeout_s=timeout_s,
     )
-    return EarthEngineSource(client, timeout_s=settings.request_timeout_s)
+    return EarthEngineSource(client, timeout_s=timeout_s)
 
 
 def _open_stac(settings: Settings) -> Source:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -11,7 +14,7 @@ from geobento import SensorSpec, TemporalSpec
 from geobento.errors import InvalidRequest, SourceError
 from geobento.sample import Sample
 from geobento.settings import Settings
-from imagery.source import ImageQuery
+from imagery.source import ImageQuery, Source
 from pipeline.fetch import FetchLayer
 from tests.imagery.catalogs import GRID
 from tests.imagery.ee_server import Standin, earth_engine
@@ -59,6 +62,35 @@ def test_a_source_that_is_down_is_named_and_not_replaced(
     (answer,) = layer.fetch_all([("auto", QUERY)])
     assert isinstance(answer, SourceError)
     assert "Earth Engine" in answer.message
+
+
+def test_those_who_waited_learn_of_a_failure_at_once() -> None:
+    """A source that takes long to fail is not opened by one request after another."""
+    opened: list[int] = []
+    waiting = Event()
+
+    def opener() -> Source:
+        opened.append(1)
+        waiting.wait(5)
+        raise SourceError("down")
+
+    layer = FetchLayer({"stac": opener}, threads=4)
+
+    def ask(number: int) -> str:
+        if number == 3:
+            time.sleep(0.2)  # the others stand at the lock
+            waiting.set()
+        else:
+            with pytest.raises(SourceError, match="down"):
+                layer.source("auto")
+        return "asked"
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(ask, range(4))) == ["asked"] * 4
+    assert len(opened) == 1
+    with pytest.raises(SourceError):
+        layer.source("stac")
+    assert len(opened) == 2
 
 
 def test_earth_engine_without_a_project(tmp_path: Path) -> None:
