@@ -256,6 +256,15 @@ def test_radar_is_resampled_between_pixels(standin: Standin, source: EarthEngine
     np.testing.assert_allclose(sample.pixels[0], (band[1:9, 1:9] + band[1:9, 2:10]) / 2, rtol=1e-6)
 
 
+def test_radar_borders_are_no_data(standin: Standin, source: EarthEngineSource) -> None:
+    """Power of 0 is not a measurement."""
+    standin.scenes = [radar_scene(1, border=True)]
+    sample = source.fetch(query(collection=S1, bands=("VV",)))
+    assert sample.valid is not None
+    assert not sample.valid[:, 0].any()
+    assert sample.valid[:, 1:].all()
+
+
 def test_radar_scenes_without_a_band(standin: Standin, source: EarthEngineSource) -> None:
     """The error names the bands that no scene has."""
     standin.scenes = [radar_scene(1)]
@@ -274,11 +283,14 @@ def test_quality_bits_hide_clouds(standin: Standin, source: EarthEngineSource) -
 
 
 def test_elevation_has_no_window(standin: Standin, source: EarthEngineSource) -> None:
-    """What is the same at all times is found whatever the window."""
+    """What is the same at all times is found whatever the window, and tiles are not averaged."""
     dem = "COPERNICUS/DEM/GLO30"
-    standin.scenes = [replace(scene(1, collection=dem), time="2011-01-01T00:00:00Z")]
+    tile = replace(scene(1, collection=dem, holes=True), time="2011-01-01T00:00:00Z")
+    other = replace(scene(2, collection=dem), time="2012-01-01T00:00:00Z")
+    standin.scenes = [other, tile]
     sample = source.fetch(query(collection=dem, bands=("DEM",)))
-    np.testing.assert_array_equal(sample.pixels[0], standin.scenes[0].band("DEM"))
+    expected = np.where(tile.has_data(), tile.band("DEM"), other.band("DEM"))
+    np.testing.assert_array_equal(sample.pixels[0], expected)
 
 
 def test_unknown_bands_and_collections_ask_nothing(
@@ -312,13 +324,13 @@ def test_grids_over_the_byte_limit_are_split_beforehand(
 ) -> None:
     """No request is sent that Earth Engine would refuse for its size."""
     standin.scenes = [scene(10)]
-    large = shifted(GRID, 0, 0, 1100, 1100)
+    large = shifted(GRID, 0, 0, 1000, 1000)
     bands = tuple(collections.get(S2).bands)
     sample = source.fetch(query(large, bands=bands))
-    assert sample.pixels.shape == (12, 1100, 1100)
+    assert sample.pixels.shape == (12, 1000, 1000)
     np.testing.assert_array_equal(sample.pixels[3, :24, :24], scene(10).band("B4"))
     sizes = [asked.body["grid"]["dimensions"] for asked in standin.calls("computePixels")]
-    assert [(size["height"], size["width"]) for size in sizes] == [(550, 1100)] * 2
+    assert [(size["height"], size["width"]) for size in sizes] == [(500, 1000)] * 2
 
 
 def test_scenes_too_many_even_for_a_small_grid(standin: Standin, source: EarthEngineSource) -> None:

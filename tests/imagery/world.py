@@ -31,6 +31,7 @@ class WorldScene:
         cloud_pct: What its metadata say.
         cloudy: Whether there are clouds in its classification.
         holes: Whether there are pixels without data.
+        border: Whether the numbers of the first column are 0.
         smooth: Neighbouring pixels differ by at most 1.
         properties: Further properties in Earth Engine.
         collection: Earth Engine id.
@@ -44,6 +45,7 @@ class WorldScene:
     cloud_pct: float | None = 0.0
     cloudy: bool = False
     holes: bool = False
+    border: bool = False
     smooth: bool = False
     properties: dict[str, Any] = field(default_factory=dict)
     collection: str = S2
@@ -61,9 +63,10 @@ class WorldScene:
         if self.smooth:
             return np.asarray(1000 + (columns + rows) // 2 % 500 + 7 * self.seed, np.float64)
         number = BAND_NUMBERS.get(name, sum(name.encode()))
-        return (1000 + (7 * columns + 13 * rows + 101 * number + 977 * self.seed) % 3001).astype(
-            np.float64
-        )
+        values = 1000 + (7 * columns + 13 * rows + 101 * number + 977 * self.seed) % 3001
+        if self.border:
+            values[:, 0] = 0
+        return values.astype(np.float64)
 
     def has_data(self) -> NDArray[np.bool_]:
         """Where there is data, on the scene's own pixels."""
