@@ -8,10 +8,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 export BENTOML_DO_NOT_TRACK := 1
 
-.PHONY: serve gee transformers test test-all lint bento readme clean help
+.PHONY: serve gee models test test-all lint bento readme bench clean help
 
 help:
-	@echo "make serve | gee | transformers | test | test-all | lint | bento | readme | clean"
+	@echo "make serve | gee | models | test | test-all | lint | bento | readme | bench | clean"
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
@@ -24,12 +24,12 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.developing: $(VENV)/.installed requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[gee,transformers]' -r requirements-dev.txt -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[gee,models,redis]' -r requirements-dev.txt -c constraints.txt
 	@touch $@
 
-# Networks and the hub client for CLIP and DINOv2.
-transformers: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[transformers]' -c constraints.txt
+# Networks, tokenizers and the hub client for every model but mosaiks.
+models: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[models]' -c constraints.txt
 
 # The client of Google Earth Engine.
 gee: $(VENV)/.installed
@@ -58,7 +58,11 @@ bento: $(VENV)/.installed
 	$(BIN)/bentoml build
 
 readme: $(VENV)/.developing
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
+
+# Throughput and latency against the limit of this machine; results in benchmarks/results.
+bench: $(VENV)/.developing
+	$(BIN)/python -m benchmarks.images
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -1,4 +1,4 @@
-"""The deployment: one BentoML service with two typed endpoints, and a runner per model.
+"""The deployment: one BentoML service with typed endpoints, and a runner per model.
 
 Serve it with ``bentoml serve`` in this folder. It does no work itself: requests go to the
 pipeline, forward passes to the runners.
@@ -7,22 +7,33 @@ pipeline, forward passes to the runners.
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
-import anyio
 import anyio.to_thread
 import bentoml
 from pydantic import ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
+from compat import openai, vitrivr
+from compat.worker import Jobs
 from edge import answers, body, guard, openapi, routes
 from geobento import __version__, settings, wire
+from geobento.cards import ServedModel
 from geobento.errors import GeoBentoError, ModelStoreError
-from geobento.requests import EmbeddingResponse, GeoEmbeddingRequest, ImageEmbeddingRequest
+from geobento.requests import (
+    EmbeddingResponse,
+    GeoEmbeddingRequest,
+    ImageEmbeddingRequest,
+    TextEmbeddingRequest,
+    ZeroShotRequest,
+    ZeroShotResponse,
+)
 from models import devices, store
-from pipeline.engine import Engine, Job
+from pipeline.engine import Engine
 from pipeline.registry import OpenModel, Registry
+from pipeline.serving import Serving
 from runners.client import RunnerClient
 from runners.runner import make_runner, runner_name
 
@@ -33,14 +44,18 @@ STORED = store.choose(SETTINGS.models)
 if not STORED:
     raise ModelStoreError("the model store is empty; run: geobento models import mosaiks")
 DEVICE = devices.choose(SETTINGS.device)
-REGISTRY = Registry(OpenModel(entry.model(), entry.served(), DEVICE) for entry in STORED)
+REGISTRY = Registry(
+    OpenModel(entry.model(), entry.served(), DEVICE, entry.precision(SETTINGS.precision, DEVICE))
+    for entry in STORED
+)
 
 # BentoML's own deadlines lie behind ours, so that a late answer still has our shape.
 BEHIND_S = 15.0
 ABOUT = """Pictures and places into vectors.
 
 `POST /image_embedding` takes pictures, `POST /geo_embedding` a place and a time window for which
-the service fetches satellite imagery. `GET /models` says what is served."""
+the service fetches satellite imagery. `POST /text_embedding` and `POST /zero_shot_classification`
+are for models that read texts, too. `GET /models` says what is served."""
 
 # BentoML writes an OpenAPI document of its own when it builds, and fails on `examples`.
 WITHOUT_EXAMPLES = ConfigDict(json_schema_extra={})
@@ -70,19 +85,58 @@ class GeoBody(GeoEmbeddingRequest, bentoml.IODescriptor):
         return await body.read(request, GeoEmbeddingRequest)
 
 
+class TextBody(TextEmbeddingRequest, bentoml.IODescriptor):
+    """Body of `/text_embedding`: JSON."""
+
+    __root_input__ = True
+    model_config = WITHOUT_EXAMPLES
+
+    @classmethod
+    async def from_http_request(cls, request: Request, serde: Any) -> Any:
+        """The typed request, or the error that answers it."""
+        return await body.read(request, TextEmbeddingRequest)
+
+
+class ZeroShotBody(ZeroShotRequest, bentoml.IODescriptor):
+    """Body of `/zero_shot_classification`: JSON or multipart."""
+
+    __root_input__ = True
+    model_config = WITHOUT_EXAMPLES
+
+    @classmethod
+    async def from_http_request(cls, request: Request, serde: Any) -> Any:
+        """The typed request, or the error that answers it."""
+        return await body.read(request, ZeroShotRequest, files="images")
+
+
 class GeoBento:
     """Pictures and places into vectors."""
 
+    serving: ClassVar[Serving]
+    """What answers in this process, for the routes that are mounted beside the endpoints."""
+    jobs: ClassVar[Jobs]
+    """What works on the jobs of vitrivr's API."""
+
     def __init__(self) -> None:
-        self.engine = Engine(REGISTRY, SETTINGS)
-        self.runners = {
+        runners = {
             served.card.id: RunnerClient(
                 getattr(self, runner_name(served.card.id)), served.card.max_batch_size
             )
             for served in REGISTRY.served()
         }
-        self.decoding = anyio.CapacityLimiter(4)
-        self.fetching = anyio.CapacityLimiter(4 * SETTINGS.fetch_threads)
+        self.runners = runners
+        GeoBento.serving = Serving(Engine(REGISTRY, SETTINGS), runners, 4 * SETTINGS.fetch_threads)
+        GeoBento.jobs = vitrivr.jobs(lambda: GeoBento.serving, SETTINGS, self.__is_ready__)
+
+    @bentoml.on_startup
+    async def start_jobs(self) -> None:
+        """Go on with the jobs that were accepted before."""
+        await self.jobs.start()
+
+    @bentoml.on_shutdown
+    async def stop_jobs(self) -> None:
+        """Leave the jobs that are not done for the next start."""
+        await self.jobs.stop()
 
     @bentoml.on_startup
     def open_source(self) -> None:
@@ -90,8 +144,9 @@ class GeoBento:
 
         A source that is down stops no start: pictures need none, and it may come back.
         """
+        self.serving.engine.warm_up()
         try:
-            self.engine.fetch.source("auto")
+            self.serving.engine.fetch.source("auto")
         except GeoBentoError as error:
             logger.error("imagery: %s", error.message)
 
@@ -103,36 +158,62 @@ class GeoBento:
     @bentoml.api(route="/image_embedding", input_spec=ImageBody, output_spec=EmbeddingResponse)
     async def image_embedding(self, request: ImageEmbeddingRequest | GeoBentoError) -> Response:
         """Pictures in, one vector per picture out."""
-        if isinstance(request, GeoBentoError):
-            return answers.problem(request)
-        return await answers.answered(
-            self._answer(self.engine.image_job, request, self.decoding), SETTINGS.request_timeout_s
+        return await self._embeddings(self.serving.image_embedding, request)
+
+    @bentoml.api(route="/text_embedding", input_spec=TextBody, output_spec=EmbeddingResponse)
+    async def text_embedding(self, request: TextEmbeddingRequest | GeoBentoError) -> Response:
+        """Texts in, one vector per text out, in the space of the model's pictures."""
+        return await self._embeddings(self.serving.text_embedding, request)
+
+    @bentoml.api(
+        route="/zero_shot_classification", input_spec=ZeroShotBody, output_spec=ZeroShotResponse
+    )
+    async def zero_shot_classification(self, request: ZeroShotRequest | GeoBentoError) -> Response:
+        """Pictures and names of classes in, a probability per class for every picture out."""
+        return await self._answered(
+            self.serving.zero_shot_classification,
+            request,
+            lambda found, asked, model: wire.encode_classifications(
+                model.card.id, asked.classes, found
+            ),
         )
 
     @bentoml.api(route="/geo_embedding", input_spec=GeoBody, output_spec=EmbeddingResponse)
     async def geo_embedding(self, request: GeoEmbeddingRequest | GeoBentoError) -> Response:
         """A place and a time window in, a vector or a grid of vectors out."""
+        return await self._embeddings(self.serving.geo_embedding, request)
+
+    async def _embeddings(self, ask: Any, request: Any) -> Response:
+        return await self._answered(
+            ask,
+            request,
+            lambda found, asked, model: wire.encode_answer(
+                model.card.id, model.dim, found, asked.encoding
+            ),
+        )
+
+    async def _answered(
+        self, ask: Any, request: Any, encode: Callable[[Any, Any, ServedModel], bytes]
+    ) -> Response:
         if isinstance(request, GeoBentoError):
             return answers.problem(request)
-        return await answers.answered(
-            self._answer(self.engine.geo_job, request, self.fetching), SETTINGS.request_timeout_s
-        )
 
-    async def _answer(self, first_half: Any, request: Any, limiter: anyio.CapacityLimiter) -> bytes:
-        # Abandoned when the deadline passes; its place in the limiter stays taken till it ends.
-        job: Job = await anyio.to_thread.run_sync(
-            first_half, request, limiter=limiter, abandon_on_cancel=True
-        )
-        results = await self.runners[job.model].encode(job.items)
+        async def work() -> bytes:
+            found = await ask(request)
+            served = REGISTRY.find(request.model).served
+            return await anyio.to_thread.run_sync(encode, found, request, served)
 
-        def second_half() -> bytes:
-            return wire.encode_answer(job.model, job.dim, job.answers(results), request.encoding)
-
-        return await anyio.to_thread.run_sync(second_half)
+        return await answers.answered(work(), SETTINGS.request_timeout_s)
 
 
 for entry in STORED:
-    runner = make_runner(entry, device=DEVICE, timeout_s=SETTINGS.request_timeout_s + BEHIND_S)
+    runner = make_runner(
+        entry,
+        device=DEVICE,
+        precision=entry.precision(SETTINGS.precision, DEVICE),
+        workers=SETTINGS.runner_workers,
+        timeout_s=SETTINGS.request_timeout_s + BEHIND_S,
+    )
     setattr(GeoBento, runner_name(entry.metadata["model"]), bentoml.depends(runner))
 
 svc = bentoml.service(
@@ -145,12 +226,22 @@ svc.add_asgi_middleware(
     guard.Guard,
     max_body_mb=SETTINGS.max_body_mb,
     max_in_flight=SETTINGS.max_requests_in_flight,
+    shapes={"v1": openai.SHAPE, "api": vitrivr.SHAPE},
 )
 svc.mount_asgi_app(
     routes.app(
         models=REGISTRY.served,
         find=lambda name: REGISTRY.find(name).served,
         document=lambda: openapi.document(ABOUT, __version__),
+        others=[
+            *openai.routes(lambda: GeoBento.serving, SETTINGS.request_timeout_s),
+            *vitrivr.routes(
+                lambda: GeoBento.serving,
+                lambda: GeoBento.jobs,
+                SETTINGS.request_timeout_s,
+                SETTINGS.max_items,
+            ),
+        ],
     ),
     path="/",
     name="geobento",

@@ -1,4 +1,4 @@
-"""Write the generated parts of the README: tables, and the answers of its two requests.
+"""Write what is generated: parts of the README (tables, two answers) and a page per model.
 
 Run by ``make readme``. A part stands between ``<!-- name -->`` and ``<!-- /name -->``. The
 answers come from the way of a request itself, with the demo archive.
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import orjson
 
+from docs.model_pages import page
 from geobento import wire
 from geobento.cards import ModelCard
 from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
@@ -23,6 +24,7 @@ from pipeline.local import LocalEngine
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
+MODEL_PAGES = ROOT / "docs" / "models"
 SHOWN_NUMBERS = 3
 
 
@@ -33,7 +35,8 @@ def models_table() -> str:
         card = cls.card
         variant = card.variants[card.default_variant]
         rows.append(
-            f"| `{card.id}` | {card.title} ({card.paper}) | {_reads(card)} | {variant.dim} "
+            f"| [`{card.id}`](docs/models/{card.id}.md) | {card.title} ({card.paper}) "
+            f"| {_reads(card)} | {variant.dim} "
             f"| {card.licence} | {', '.join(f'`{alias}`' for alias in card.aliases)} |"
         )
     return "\n".join(rows)
@@ -105,13 +108,26 @@ def _shown(body: bytes) -> str:
 
 def _reads(card: ModelCard) -> str:
     inputs = ["pictures"] if card.image is not None else []
+    inputs += ["texts"] if card.text is not None else []
     inputs += [spec.sensor.collection for spec in card.modalities.values()]
     return ", ".join(inputs)
 
 
+def files() -> dict[Path, str]:
+    """Everything that is generated: file -> content."""
+    pages = {MODEL_PAGES / f"{cls.card.id}.md": page(cls.card) for cls in families()}
+    return {README: rendered(README.read_text()), **pages}
+
+
 if __name__ == "__main__":
-    before = README.read_text()
-    after = rendered(before)
+    wanted = files()
+    stale = [file for file, text in wanted.items() if not file.exists() or file.read_text() != text]
+    surplus = sorted(set(MODEL_PAGES.glob("*.md")) - wanted.keys())
     if "--check" in sys.argv[1:]:
-        raise SystemExit(0 if before == after else "README.md is not up to date: make readme")
-    README.write_text(after)
+        names = ", ".join(str(file.relative_to(ROOT)) for file in (*stale, *surplus))
+        raise SystemExit(f"not up to date: {names}; run: make readme" if names else 0)
+    MODEL_PAGES.mkdir(exist_ok=True)
+    for file in stale:
+        file.write_text(wanted[file])
+    for file in surplus:
+        file.unlink()

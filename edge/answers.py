@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
 
 import orjson
 from starlette.responses import Response
@@ -21,15 +23,42 @@ class JSONBytes(Response):
     media_type = "application/json"
 
 
+@dataclass(frozen=True)
+class ErrorShape:
+    """How errors look under some paths: a program expects those of the API that it speaks.
+
+    Attributes:
+        answer: Body of an error as JSON values, and its status.
+        fits: Whether a decoded body is of this shape already.
+    """
+
+    answer: Callable[[GeoBentoError], tuple[Any, int]]
+    fits: Callable[[Any], bool]
+
+    def problem(self, error: GeoBentoError) -> Response:
+        """The answer for an error."""
+        headers = {}
+        if error.retry_after is not None:
+            headers["Retry-After"] = str(math.ceil(error.retry_after))
+        body, status = self.answer(error)
+        return JSONBytes(orjson.dumps(body, default=str), status, headers)
+
+
+def _is_ours(body: Any) -> bool:
+    error = body.get("error") if isinstance(body, dict) else None
+    return isinstance(error, dict) and {"type", "message", "field", "detail"} <= error.keys()
+
+
+OURS = ErrorShape(lambda error: (error.body(), error.status), _is_ours)
+"""``{"error": {"type", "message", "field", "detail"}}``."""
+
+
 def problem(error: GeoBentoError) -> Response:
-    """The answer for an error: its status and ``{"error": {...}}``."""
-    headers = {}
-    if error.retry_after is not None:
-        headers["Retry-After"] = str(math.ceil(error.retry_after))
-    return JSONBytes(orjson.dumps(error.body(), default=str), error.status, headers)
+    """The answer for an error in our own shape."""
+    return OURS.problem(error)
 
 
-async def answered(work: Awaitable[bytes], timeout_s: float) -> Response:
+async def answered(work: Awaitable[bytes], timeout_s: float, shape: ErrorShape = OURS) -> Response:
     """The answer for work that gives a JSON body, whatever becomes of it."""
     try:
         async with asyncio.timeout(timeout_s):
@@ -37,11 +66,11 @@ async def answered(work: Awaitable[bytes], timeout_s: float) -> Response:
     except GeoBentoError as error:
         if error.status >= 500:
             logger.warning("%s: %s", error.type, error.message)
-        return problem(error)
+        return shape.problem(error)
     except TimeoutError:
-        return problem(
+        return shape.problem(
             DeadlineExceeded(f"the request took longer than the {timeout_s:g} s that it may take")
         )
     except Exception:
         logger.exception("a request failed")
-        return problem(InternalError("the service failed; its log has the cause"))
+        return shape.problem(InternalError("the service failed; its log has the cause"))

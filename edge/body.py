@@ -73,13 +73,21 @@ async def _form(request: Request, cls: type[BaseModel], files: str) -> dict[str,
 
 
 def _fields(given: Iterable[tuple[str, UploadFile | str]], cls: type[BaseModel]) -> dict[str, Any]:
-    """Fields that came as text, one value each."""
+    """Fields that came as text: one value each, or several where the request has a list."""
     data: dict[str, Any] = {}
     for name, part in given:
+        if _takes_several(name, cls) and isinstance(part, str):
+            data.setdefault(name, []).append(part)
+            continue
         if name in data:
             raise InvalidRequest("the field is given more than once", field=name)
         data[name] = _value(name, part, cls)
     return data
+
+
+def _takes_several(name: str, cls: type[BaseModel]) -> bool:
+    info = cls.model_fields.get(name)
+    return info is not None and info.annotation == list[str]
 
 
 def _value(name: str, part: UploadFile | str, cls: type[BaseModel]) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edge.answers import problem
+from edge.answers import OURS, ErrorShape
 from geobento.errors import (
     GeoBentoError,
     InternalError,
@@ -30,10 +32,18 @@ class Guard:
         app: What it wraps.
         max_body_mb: Largest request body, mebibytes.
         max_in_flight: More requests than this at a time are answered 503.
+        shapes: How errors look, by first part of the path, where not as everywhere.
     """
 
-    def __init__(self, app: ASGIApp, max_body_mb: float, max_in_flight: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_body_mb: float,
+        max_in_flight: int,
+        shapes: Mapping[str, ErrorShape] | None = None,
+    ) -> None:
         self.app = app
+        self._shapes = shapes or {}
         self._max_body = int(max_body_mb * 2**20)
         self._max_in_flight = max_in_flight
         self._in_flight = 0
@@ -42,27 +52,29 @@ class Guard:
         """Answer one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
-        elif scope["path"] in UNBOUNDED:
-            await self.app(scope, receive, _Shape(scope, send))
+            return
+        shape = self._shapes.get(scope["path"].strip("/").partition("/")[0], OURS)
+        if scope["path"] in UNBOUNDED:
+            await self.app(scope, receive, _Shape(scope, send, shape))
         elif self._in_flight >= self._max_in_flight:
             error = Overloaded(
                 f"{self._in_flight} requests are being worked on, which is the limit",
                 retry_after=1,
             )
-            await problem(error)(scope, receive, send)
+            await shape.problem(error)(scope, receive, send)
         else:
             self._in_flight += 1
             try:
-                await self._bounded(scope, receive, send)
+                await self._bounded(scope, receive, send, shape)
             finally:
                 self._in_flight -= 1
 
-    async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _bounded(self, scope: Scope, receive: Receive, send: Send, shape: ErrorShape) -> None:
         scope["geobento.max_body"] = self._max_body
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > self._max_body:
             await self._drain(receive)
-            await problem(self._too_large())(scope, receive, send)
+            await shape.problem(self._too_large())(scope, receive, send)
             return
         received = 0
 
@@ -76,7 +88,7 @@ class Guard:
                 raise self._too_large()
             return message
 
-        await self.app(scope, counted, _Shape(scope, send))
+        await self.app(scope, counted, _Shape(scope, send, shape))
 
     def _too_large(self) -> GeoBentoError:
         return PayloadTooLarge(
@@ -95,10 +107,11 @@ class Guard:
 
 
 class _Shape:
-    """Gives errors of other layers (no such route, wrong method, not ready) our shape."""
+    """Gives errors of other layers (no such route, wrong method, not ready) the path's shape."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, shape: ErrorShape) -> None:
         self._scope = scope
+        self._shape = shape
         self._send = send
         self._start: Message | None = None
         self._body = b""
@@ -115,11 +128,11 @@ class _Shape:
             await self._finish(self._start)
 
     async def _finish(self, start: Message) -> None:
-        if _is_ours(self._body):
+        if _fits(self._body, self._shape):
             await self._send(start)
             await self._send({"type": "http.response.body", "body": self._body})
             return
-        answer = problem(_error(start["status"], self._scope))
+        answer = self._shape.problem(_error(start["status"], self._scope))
         allowed = [(name, value) for name, value in start["headers"] if name.lower() == b"allow"]
         await self._send(
             {
@@ -131,11 +144,10 @@ class _Shape:
         await self._send({"type": "http.response.body", "body": answer.body})
 
 
-def _is_ours(body: bytes) -> bool:
+def _fits(body: bytes, shape: ErrorShape) -> bool:
     try:
-        error = orjson.loads(body)["error"]
-        return isinstance(error, dict) and {"type", "message"} <= error.keys()
-    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return shape.fits(orjson.loads(body))
+    except orjson.JSONDecodeError:
         return False
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from geobento.cards import ModelList, ServedModel
-from geobento.embedding import EmbeddingMeta
+from geobento.embedding import ClassificationMeta, EmbeddingMeta
 from geobento.errors import (
     DeadlineExceeded,
     GeoBentoError,
@@ -26,6 +26,23 @@ from geobento.requests import (
     ErrorBody,
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
+    TextEmbeddingRequest,
+    ZeroShotRequest,
+    ZeroShotResponse,
+)
+
+WRITTEN: tuple[type[BaseModel], ...] = (
+    EmbeddingResponse,
+    ZeroShotResponse,
+    ErrorBody,
+    ModelList,
+    ServedModel,
+)
+TAKEN: tuple[type[BaseModel], ...] = (
+    ImageEmbeddingRequest,
+    TextEmbeddingRequest,
+    ZeroShotRequest,
+    GeoEmbeddingRequest,
 )
 
 REF = "#/components/schemas/{model}"
@@ -66,6 +83,8 @@ def document(description: str, version: str) -> dict[str, Any]:
         ],
         "paths": {
             "/image_embedding": {"post": _image_operation(schemas)},
+            "/text_embedding": {"post": _text_operation()},
+            "/zero_shot_classification": {"post": _zero_shot_operation(schemas)},
             "/geo_embedding": {"post": _geo_operation()},
             "/models": {"get": _get("list_models", "The models that are served", ModelList)},
             "/models/{model_id}": {"get": _describe_operation()},
@@ -82,49 +101,92 @@ def document(description: str, version: str) -> dict[str, Any]:
 def _schemas() -> dict[str, Any]:
     # Answers are described as they are written, requests as they are read.
     _, written = models_json_schema(
-        [(cls, "serialization") for cls in (EmbeddingResponse, ErrorBody, ModelList, ServedModel)],
+        [(cls, "serialization") for cls in WRITTEN],
         ref_template=REF,
     )
     _, taken = models_json_schema(
-        [(cls, "validation") for cls in (ImageEmbeddingRequest, GeoEmbeddingRequest)],
+        [(cls, "validation") for cls in TAKEN],
         ref_template=REF,
     )
     return {**written["$defs"], **taken["$defs"]}
 
 
 def _image_operation(schemas: dict[str, Any]) -> dict[str, Any]:
-    described = schemas["ImageEmbeddingRequest"]["properties"]
-    fields = {name: dict(field) for name, field in described.items()}
-    fields["images"] = {
+    return _operation(
+        "image_embedding",
+        "Pictures into vectors",
+        ImageEmbeddingRequest,
+        _content("One entry per picture, in order", EmbeddingResponse, _answer("mosaiks", "rgb")),
+        (*_BOTH, SourceError),
+        _picture_forms(schemas, ImageEmbeddingRequest),
+    )
+
+
+def _text_operation() -> dict[str, Any]:
+    answer = _answer("clip_vit_large_patch14", "text")
+    return _operation(
+        "text_embedding",
+        "Texts into vectors",
+        TextEmbeddingRequest,
+        _content("One entry per text, in order", EmbeddingResponse, answer),
+        _BOTH,
+    )
+
+
+def _zero_shot_operation(schemas: dict[str, Any]) -> dict[str, Any]:
+    meta = ClassificationMeta(
+        model="clip_vit_large_patch14",
+        tag="clip_vit_large_patch14:0123456789abcdef",
+        variant="vit_l_14",
+        weights="imported",
+        logit_scale=100.0,
+        template="a satellite picture of a {}",
+        precision="float32",
+        preprocessing="26b3c04a188128f4",
+    )
+    result = {"probabilities": [0.94, 0.06], "meta": meta.model_dump(mode="json")}
+    answer = {"model": meta.model, "classes": ["forest", "harbour"], "results": [result]}
+    return _operation(
+        "zero_shot_classification",
+        "Pictures into probabilities of classes",
+        ZeroShotRequest,
+        _content("One entry per picture, in order", ZeroShotResponse, answer),
+        (*_BOTH, SourceError),
+        _picture_forms(schemas, ZeroShotRequest),
+    )
+
+
+def _picture_forms(schemas: dict[str, Any], request: type[BaseModel]) -> dict[str, Any]:
+    """Other bodies than JSON of an operation that takes pictures, and their parameters."""
+    schema = schemas[request.__name__]
+    described = {name: field for name, field in schema["properties"].items() if name != "images"}
+    files = {
         "type": "array",
         "minItems": 1,
         "items": {"type": "string", "format": "binary"},
         "description": "One file per picture, under the same field name.",
     }
-    form = {"type": "object", "required": ["model", "images"], "properties": fields}
-    operation = _operation(
-        "image_embedding",
-        "Pictures into vectors",
-        ImageEmbeddingRequest,
-        "rgb",
-        _BOTH,
-        {
+    form = {
+        "type": "object",
+        "required": schema["required"],
+        "properties": {**described, "images": files},
+    }
+    return {
+        "bodies": {
             "multipart/form-data": {"schema": form},
             "image/*": {"schema": {"type": "string", "format": "binary"}},
         },
-    )
-    operation["parameters"] = [
-        {
-            "name": name,
-            "in": "query",
-            "required": False,
-            "description": "Only with a bare picture as the body. "
-            + described[name]["description"],
-            **_query_form(described[name]),
-        }
-        for name in ("model", "normalize", "encoding", "config")
-    ]
-    return operation
+        "parameters": [
+            {
+                "name": name,
+                "in": "query",
+                "required": False,
+                "description": f"Only with a bare picture as the body. {field['description']}",
+                **_query_form(field),
+            }
+            for name, field in described.items()
+        ],
+    }
 
 
 def _query_form(schema: dict[str, Any]) -> dict[str, Any]:
@@ -140,9 +202,8 @@ def _geo_operation() -> dict[str, Any]:
         "geo_embedding",
         "Places into vectors",
         GeoEmbeddingRequest,
-        "s2",
+        _content("One entry per place, in order", EmbeddingResponse, _answer("mosaiks", "s2")),
         (*_BOTH, NoImagery, SourceError),
-        {},
     )
 
 
@@ -150,10 +211,11 @@ def _operation(
     name: str,
     summary: str,
     request: type[BaseModel],
-    modality: str,
+    answer: dict[str, Any],
     errors: tuple[type[GeoBentoError], ...],
-    bodies: dict[str, Any],
+    other_forms: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
+    forms = other_forms or {"bodies": {}, "parameters": []}
     return {
         "operationId": name,
         "summary": summary,
@@ -161,22 +223,20 @@ def _operation(
         "tags": [TAG],
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": _ref(request)}, **bodies},
+            "content": {"application/json": {"schema": _ref(request)}, **forms["bodies"]},
         },
-        "responses": {
-            "200": _content("One entry per item, in order", EmbeddingResponse, _answer(modality)),
-            **_failures(*errors),
-        },
+        "parameters": forms["parameters"],
+        "responses": {"200": answer, **_failures(*errors)},
     }
 
 
-def _answer(modality: str) -> dict[str, Any]:
+def _answer(model: str, modality: str) -> dict[str, Any]:
     """An answer with one embedding and one failure, most numbers left out."""
     meta = EmbeddingMeta(
-        model="mosaiks",
-        tag="mosaiks:0123456789abcdef",
-        variant="gaussian",
-        weights="seeded",
+        model=model,
+        tag=f"{model}:0123456789abcdef",
+        variant="...",
+        weights="imported",
         modality=modality,
         pooling="mean",
         normalized=False,
@@ -185,7 +245,7 @@ def _answer(modality: str) -> dict[str, Any]:
     )
     item = {"data": [0.0812, 0.0007], "shape": [1024], "dtype": "float32"}
     entries = [{**item, "meta": meta.model_dump(mode="json")}, InternalError("...").body()]
-    return {"model": "mosaiks", "dim": 1024, "embeddings": entries}
+    return {"model": model, "dim": 1024, "embeddings": entries}
 
 
 def _describe_operation() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -21,6 +21,7 @@ def app(
     models: Callable[[], list[ServedModel]],
     find: Callable[[str], ServedModel],
     document: Callable[[], dict[str, Any]],
+    others: Sequence[Route] = (),
 ) -> Starlette:
     """An ASGI app to mount beside the typed endpoints.
 
@@ -28,6 +29,7 @@ def app(
         models: What is served.
         find: One of them, by id or alias; raises ModelNotFound.
         document: The OpenAPI document.
+        others: Routes of other APIs.
     """
 
     async def docs_page(_: Request) -> Response:
@@ -51,5 +53,6 @@ def app(
             Route("/models", list_models, methods=["GET"]),
             Route("/models/{model_id}", describe_model, methods=["GET"]),
             Route("/docs.json", openapi, methods=["GET"]),
+            *others,
         ]
     )

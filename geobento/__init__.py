@@ -5,9 +5,17 @@
 ...               temporal=TemporalSpec.range("2023-06-01", "2023-07-01"))  # doctest: +SKIP
 """
 
-from geobento.api import get_embedding, get_embeddings_batch, get_image_embeddings, list_models
+from geobento.api import (
+    classify_images,
+    describe_model,
+    get_embedding,
+    get_embeddings_batch,
+    get_image_embeddings,
+    get_text_embeddings,
+    list_models,
+)
 from geobento.cards import ModelCard, ServedModel
-from geobento.embedding import Embedding, EmbeddingMeta
+from geobento.embedding import Classification, ClassificationMeta, Embedding, EmbeddingMeta
 from geobento.errors import GeoBentoError
 from geobento.specs import (
     BBox,
@@ -22,6 +30,8 @@ from geobento.version import __version__
 
 __all__ = [
     "BBox",
+    "Classification",
+    "ClassificationMeta",
     "Embedding",
     "EmbeddingMeta",
     "FetchSpec",
@@ -34,8 +44,11 @@ __all__ = [
     "ServedModel",
     "TemporalSpec",
     "__version__",
+    "classify_images",
+    "describe_model",
     "get_embedding",
     "get_embeddings_batch",
     "get_image_embeddings",
+    "get_text_embeddings",
     "list_models",
 ]

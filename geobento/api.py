@@ -6,14 +6,19 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeVar, overload
 
 from geobento import settings
 from geobento.cards import ServedModel
 from geobento.client import HttpEngine
-from geobento.embedding import Embedding
-from geobento.errors import GeoBentoError
-from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
+from geobento.embedding import Classification, Embedding
+from geobento.errors import GeoBentoError, InvalidRequest, ModelNotFound
+from geobento.requests import (
+    GeoEmbeddingRequest,
+    ImageEmbeddingRequest,
+    TextEmbeddingRequest,
+    ZeroShotRequest,
+)
 from geobento.specs import (
     Backend,
     BBox,
@@ -30,6 +35,8 @@ from geobento.specs import (
 )
 from geobento.validation import validated
 
+Answer = TypeVar("Answer")
+
 IN_PROCESS = "pipeline.local:LocalEngine"
 """What answers without a server. Named, not imported: it needs torch and the model store."""
 
@@ -40,7 +47,18 @@ class EmbeddingEngine(Protocol):
     def list_models(self) -> list[ServedModel]:
         """What can be asked for."""
 
+    def describe_model(self, name: str) -> ServedModel:
+        """One of them, by id or alias."""
+
     def image_embedding(self, request: ImageEmbeddingRequest) -> list[Embedding | GeoBentoError]:
+        """One answer per picture, in order."""
+
+    def text_embedding(self, request: TextEmbeddingRequest) -> list[Embedding | GeoBentoError]:
+        """One answer per text, in order."""
+
+    def zero_shot_classification(
+        self, request: ZeroShotRequest
+    ) -> list[Classification | GeoBentoError]:
         """One answer per picture, in order."""
 
     def geo_embedding(self, request: GeoEmbeddingRequest) -> list[Embedding | GeoBentoError]:
@@ -96,9 +114,35 @@ def get_embedding(
         backend=backend,
         device=device,
         input_prep=input_prep,
+        on_error="raise",
         **model_kwargs,
     )
     return answer
+
+
+@overload
+def get_embeddings_batch(
+    model: str,
+    *,
+    spatials: Sequence[PointBuffer | BBox],
+    temporal: TemporalRange | TemporalYear | None = None,
+    sensor: SensorSpec | None = None,
+    fetch: FetchSpec | None = None,
+    model_config: dict[str, Any] | None = None,
+    modality: str | None = None,
+    output: OutputPooled | OutputGrid = OutputSpec.pooled(),  # noqa: B008 - frozen
+    backend: Backend = "auto",
+    device: Device = "auto",
+    input_prep: InputPrepSpec | str = "resize",
+    on_error: Literal["raise"] = "raise",
+    **model_kwargs: Any,
+) -> list[Embedding]: ...
+
+
+@overload
+def get_embeddings_batch(
+    model: str, *, spatials: Sequence[PointBuffer | BBox], on_error: Literal["collect"], **how: Any
+) -> list[Embedding | GeoBentoError]: ...
 
 
 def get_embeddings_batch(
@@ -114,12 +158,29 @@ def get_embeddings_batch(
     backend: Backend = "auto",
     device: Device = "auto",
     input_prep: InputPrepSpec | str = "resize",
+    on_error: Literal["raise", "collect"] = "raise",
     **model_kwargs: Any,
-) -> list[Embedding]:
+) -> list[Embedding] | list[Embedding | GeoBentoError]:
     """The embeddings of several places, in their order; arguments as in `get_embedding`.
 
+    Args:
+        model: Id or alias; see `list_models`.
+        spatials: The places.
+        temporal: The time window of all of them.
+        sensor: Replaces the model's default sensor.
+        fetch: Changes single settings of the default sensor.
+        model_config: Options of the model.
+        modality: Which imagery the model reads.
+        output: A vector ``(D,)`` or a grid ``(D, H, W)`` per place.
+        backend: Where pixels come from.
+        device: Where the forward pass runs.
+        input_prep: How a large place is brought to the model.
+        on_error: `raise` the first failure of a place, or `collect` failures in its position.
+        **model_kwargs: Options of the model, as in `model_config`.
+
     Raises:
-        GeoBentoError: The request, or the first of the places that failed; `field` names it.
+        GeoBentoError: The request; and, unless collected, the first of the places that failed,
+            whose `field` names it.
     """
     request = validated(
         GeoEmbeddingRequest,
@@ -137,7 +198,19 @@ def get_embeddings_batch(
             "input_prep": input_prep,
         },
     )
-    return _all_or_raise(engine().geo_embedding(request), "spatials")
+    if on_error == "raise":
+        return _all_or_raise(engine().geo_embedding(request), "spatials")
+    if on_error != "collect":
+        raise InvalidRequest(
+            f"on_error is {on_error!r}; accepted: 'raise', 'collect'", field="on_error"
+        )
+    try:
+        return engine().geo_embedding(request)
+    except GeoBentoError as error:
+        if len(spatials) != 1 or isinstance(error, InvalidRequest | ModelNotFound):
+            raise
+        alone: list[Embedding | GeoBentoError] = [error]
+        return alone
 
 
 def get_image_embeddings(
@@ -158,17 +231,85 @@ def get_image_embeddings(
     Raises:
         GeoBentoError: The request, or the first of the pictures that failed; `field` names it.
     """
-    payloads = [image if isinstance(image, bytes) else Path(image).read_bytes() for image in images]
     request = validated(
         ImageEmbeddingRequest,
-        {"model": model, "images": payloads, "normalize": normalize, "config": config or {}},
+        {
+            "model": model,
+            "images": _payloads(images),
+            "normalize": normalize,
+            "config": config or {},
+        },
     )
     return _all_or_raise(engine().image_embedding(request), "images")
+
+
+def get_text_embeddings(
+    model: str, texts: Sequence[str], *, normalize: bool | None = None
+) -> list[Embedding]:
+    """The embeddings of texts, in their order and in the space of the model's pictures.
+
+    Args:
+        model: Id or alias of a model that reads texts; see `list_models`.
+        texts: What to embed.
+        normalize: Scale to unit length; None: as the card says.
+
+    Raises:
+        GeoBentoError: The request, or the first of the texts that failed; `field` names it.
+    """
+    request = validated(
+        TextEmbeddingRequest, {"model": model, "texts": list(texts), "normalize": normalize}
+    )
+    return _all_or_raise(engine().text_embedding(request), "texts")
+
+
+def classify_images(
+    model: str,
+    images: Sequence[bytes | str | Path],
+    classes: Sequence[str],
+    *,
+    template: str = "{}",
+    config: dict[str, Any] | None = None,
+) -> list[Classification]:
+    """Which of the given classes every picture shows, without training on them (zero shot).
+
+    Args:
+        model: Id or alias of a model that reads pictures and texts; see `list_models`.
+        images: Encoded pictures as bytes, or paths of files.
+        classes: Names of the classes.
+        template: Sentence that every class is put into, at ``{}``.
+        config: Options of the model.
+
+    Raises:
+        GeoBentoError: The request, or the first of the pictures that failed; `field` names it.
+    """
+    request = validated(
+        ZeroShotRequest,
+        {
+            "model": model,
+            "images": _payloads(images),
+            "classes": list(classes),
+            "template": template,
+            "config": config or {},
+        },
+    )
+    return _all_or_raise(engine().zero_shot_classification(request), "images")
 
 
 def list_models() -> list[ServedModel]:
     """The models that can be asked for, with their cards."""
     return engine().list_models()
+
+
+def describe_model(model: str) -> ServedModel:
+    """What there is to know about a model: its card and which weights are served.
+
+    Args:
+        model: Id or alias.
+
+    Raises:
+        ModelNotFound: It is not served; the message says how to import it.
+    """
+    return engine().describe_model(model)
 
 
 def engine() -> EmbeddingEngine:
@@ -185,7 +326,11 @@ def _engine(current: settings.Settings) -> EmbeddingEngine:
     return local
 
 
-def _all_or_raise(answers: list[Embedding | GeoBentoError], field: str) -> list[Embedding]:
+def _payloads(images: Sequence[bytes | str | Path]) -> list[bytes]:
+    return [image if isinstance(image, bytes) else Path(image).read_bytes() for image in images]
+
+
+def _all_or_raise(answers: list[Answer | GeoBentoError], field: str) -> list[Answer]:
     embeddings = []
     for position, answer in enumerate(answers):
         if isinstance(answer, GeoBentoError):

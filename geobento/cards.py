@@ -6,6 +6,7 @@ A card is data alone. Importing or reading one loads no network.
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -60,6 +61,27 @@ class ImageInput(_Record):
     min_side: int = 1
     """Smallest height and width accepted, pixels."""
     normalize: bool = False
+    """Whether vectors have unit length unless the request says otherwise."""
+
+
+class TextInput(_Record):
+    """How texts are brought to the model: cleaned, cut into tokens of its own vocabulary."""
+
+    modality: str = "text"
+    """Name of the modality that texts feed."""
+    max_tokens: int
+    """Most tokens of a text, the marks of its begin and end among them; the rest is cut off."""
+    pad: int
+    """Token that fills up shorter texts."""
+    begin: int
+    """Token before the first of a text."""
+    end: int
+    """Token after the last of a text."""
+    tokenizer_repository: str
+    """Repository on the Hugging Face hub that holds `tokenizer.json`."""
+    tokenizer_revision: str = "main"
+    """Commit or branch of that repository."""
+    normalize: bool = True
     """Whether vectors have unit length unless the request says otherwise."""
 
 
@@ -127,6 +149,8 @@ class ModelCard(_Record):
     """Pictures; null: the model does not take part in `image_embedding`."""
     image_alternatives: dict[str, ImageInput] = {}
     """Other ways to bring a picture to the model, chosen by `config.preprocessing`."""
+    text: TextInput | None = None
+    """Texts; null: the model does not take part in `text_embedding`."""
     modalities: dict[str, Modality] = {}
     """Satellite imagery; empty: the model does not take part in `geo_embedding`."""
     default_modality: str | None = None
@@ -139,8 +163,12 @@ class ModelCard(_Record):
     """Answers on offer."""
     weights: WeightsSource
     """Where the weights come from."""
+    notes: tuple[str, ...] = ()
+    """Where other implementations differ from the authors, and so from this one."""
     config_schema: dict[str, Any] = {"type": "object", "properties": {}}
     """JSON schema of `config` and `model_config`."""
+    precisions: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
+    """Number formats that the model may compute in."""
     max_batch_size: int = 16
     """Items in one forward at most."""
 
@@ -150,6 +178,8 @@ class ModelCard(_Record):
         Vectors of two versions may be compared only where the digests are equal.
         """
         record = self.model_dump(mode="json", include={"image", "image_alternatives", "modalities"})
+        if self.text is not None:
+            record["text"] = self.text.model_dump(mode="json", exclude={"tokenizer_revision"})
         return hashlib.sha256(orjson.dumps(record, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
@@ -166,8 +196,12 @@ class ServedModel(_Record):
     """`seeded`, `imported` or `dummy`."""
     sha256: str
     """Digest of the weights file."""
+    created: datetime
+    """When it was saved into the model store."""
     preprocessing: str
     """Digest of the preprocessing record."""
+    modalities: list[str]
+    """What these weights read, such as `image`, `text`, `s2`; may be less than the card lists."""
     card: ModelCard
     """The model's card."""
 

@@ -148,6 +148,38 @@ def embed_image(
     _finish(embeddings, [str(file) for file in files], out)
 
 
+@main.command("embed-text")
+@click.argument("texts", nargs=-1, required=True)
+@click.option("--model", default="clip_vit_large_patch14", show_default=True)
+@click.option("--normalize/--no-normalize", default=None, help="Unit length; default: the card's.")
+@click.option("--out", type=_NewFile(), help="Write an .npz file.")
+def embed_text(
+    texts: tuple[str, ...], model: str, normalize: bool | None, out: Path | None
+) -> None:
+    """Embed texts, in the space of the model's pictures."""
+    _finish(api.get_text_embeddings(model, texts, normalize=normalize), list(texts), out)
+
+
+@main.command()
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option("--class", "classes", multiple=True, required=True, help="May be repeated.")
+@click.option("--template", default="{}", show_default=True, help="Where a class goes: {}.")
+@click.option("--model", default="clip_vit_large_patch14", show_default=True)
+def classify(files: tuple[Path, ...], classes: tuple[str, ...], template: str, model: str) -> None:
+    """Say which of some classes every picture shows (zero shot)."""
+    for file, found in zip(
+        files, api.classify_images(model, files, classes, template=template), strict=True
+    ):
+        line = {
+            "input": str(file),
+            "probabilities": dict(zip(classes, found.probabilities.tolist(), strict=True)),
+            "meta": found.meta.model_dump(mode="json"),
+        }
+        click.echo(orjson.dumps(line))
+
+
 def _checked(make: Callable[[], Any]) -> Any:
     from pydantic import ValidationError
 

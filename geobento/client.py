@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 import orjson
@@ -11,9 +13,19 @@ from pydantic import BaseModel
 
 from geobento import wire
 from geobento.cards import ModelList, ServedModel
-from geobento.embedding import Embedding
+from geobento.embedding import Classification, Embedding
 from geobento.errors import GeoBentoError, Overloaded, SourceError, by_status, from_body
-from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
+from geobento.requests import (
+    GeoEmbeddingRequest,
+    ImageEmbeddingRequest,
+    TextEmbeddingRequest,
+    ZeroShotRequest,
+)
+
+Answers = TypeVar("Answers")
+
+TEXT_LISTS = ("classes",)
+"""Fields that a form repeats, once per text."""
 
 
 class HttpEngine:
@@ -38,34 +50,43 @@ class HttpEngine:
         except ValueError:
             raise self._not_ours("/models") from None
 
+    def describe_model(self, name: str) -> ServedModel:
+        """One of them, by id or alias."""
+        path = f"/models/{quote(name, safe='')}"
+        answer = self._send("GET", path)
+        try:
+            return ServedModel.model_validate_json(answer.content)
+        except ValueError:
+            raise self._not_ours(path) from None
+
     def image_embedding(self, request: ImageEmbeddingRequest) -> list[Embedding | GeoBentoError]:
         """One answer per picture, in order."""
-        fields = _fields(request, exclude={"images"})
-        if all(isinstance(image, bytes) for image in request.images):
-            form = {
-                name: value if isinstance(value, str) else orjson.dumps(value).decode()
-                for name, value in fields.items()
-            }
-            files = [("images", ("image", image)) for image in request.images]
-            return self._embeddings("/image_embedding", data=form, files=files)
-        images = [
-            base64.b64encode(image).decode() if isinstance(image, bytes) else image
-            for image in request.images
-        ]
-        return self._embeddings("/image_embedding", json={**fields, "images": images})
+        return self._asked("/image_embedding", wire.decode_answer, **_with_pictures(request))
+
+    def text_embedding(self, request: TextEmbeddingRequest) -> list[Embedding | GeoBentoError]:
+        """One answer per text, in order."""
+        return self._asked("/text_embedding", wire.decode_answer, json=_fields(request))
+
+    def zero_shot_classification(
+        self, request: ZeroShotRequest
+    ) -> list[Classification | GeoBentoError]:
+        """One answer per picture, in order."""
+        return self._asked(
+            "/zero_shot_classification", wire.decode_classifications, **_with_pictures(request)
+        )
 
     def geo_embedding(self, request: GeoEmbeddingRequest) -> list[Embedding | GeoBentoError]:
         """One answer per place, in order."""
-        return self._embeddings("/geo_embedding", json=_fields(request))
+        return self._asked("/geo_embedding", wire.decode_answer, json=_fields(request))
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
-    def _embeddings(self, path: str, **content: Any) -> list[Embedding | GeoBentoError]:
+    def _asked(self, path: str, decode: Callable[[bytes], Answers], **content: Any) -> Answers:
         answer = self._send("POST", path, **content)
         try:
-            return wire.decode_answer(answer.content)
+            return decode(answer.content)
         except (ValueError, KeyError, TypeError, AttributeError):
             raise self._not_ours(path) from None
 
@@ -100,4 +121,22 @@ def _seconds(text: str | None) -> float | None:
 def _fields(request: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:
     """The fields of a request as JSON values; arrays come back as base64."""
     fields = request.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=exclude)
-    return {**fields, "encoding": "base64"}
+    return {**fields, "encoding": "base64"} if "encoding" in fields else fields
+
+
+def _with_pictures(request: ImageEmbeddingRequest | ZeroShotRequest) -> dict[str, Any]:
+    """What to send of a request with pictures: a form where all are bytes, JSON otherwise."""
+    fields = _fields(request, exclude={"images"})
+    if all(isinstance(image, bytes) for image in request.images):
+        form = {
+            name: value
+            if isinstance(value, str) or name in TEXT_LISTS
+            else orjson.dumps(value).decode()
+            for name, value in fields.items()
+        }
+        return {"data": form, "files": [("images", ("image", image)) for image in request.images]}
+    images = [
+        base64.b64encode(image).decode() if isinstance(image, bytes) else image
+        for image in request.images
+    ]
+    return {"json": {**fields, "images": images}}

@@ -63,6 +63,15 @@ class ImageryMeta(_Meta):
     """The pixels that were fetched."""
 
 
+class TextMeta(_Meta):
+    """How a text was read."""
+
+    tokens: int
+    """Tokens that the model saw, the marks of begin and end among them."""
+    truncated: bool
+    """Whether the text had more, which were cut off."""
+
+
 class EmbeddingMeta(_Meta):
     """How an embedding came about."""
 
@@ -90,6 +99,31 @@ class EmbeddingMeta(_Meta):
     """Where the cells of a grid of vectors lie; null for a vector."""
     imagery: ImageryMeta | None = None
     """The imagery; null for a picture."""
+    text: TextMeta | None = None
+    """How the text was read; null where there was none."""
+
+
+class ClassificationMeta(_Meta):
+    """How a classification came about."""
+
+    model: str
+    """Id of the model."""
+    tag: str
+    """Name and version of its weights in the model store."""
+    variant: str
+    """Variant of the weights."""
+    weights: str
+    """`seeded`, `imported`, or `dummy`: random numbers in place of trained weights."""
+    logit_scale: float
+    """The learned factor on the cosine between picture and class before the softmax."""
+    template: str
+    """Sentence that every class was put into."""
+    precision: str
+    """Number format of the forward pass."""
+    preprocessing: str
+    """Digest of the preprocessing record."""
+    config: dict[str, Any] = {}
+    """Options of the model that the request set."""
 
 
 @dataclass(frozen=True)
@@ -106,3 +140,16 @@ class Embedding:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self.data, dtype=dtype)
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Which of the given classes a picture shows.
+
+    Attributes:
+        probabilities: ``(K,)`` float32 in the order of the request's classes; sum 1.
+        meta: How they came about.
+    """
+
+    probabilities: NDArray[np.float32]
+    meta: ClassificationMeta

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 
-from geobento.embedding import EmbeddingMeta
+from geobento.embedding import ClassificationMeta, EmbeddingMeta
 from geobento.specs import (
     Backend,
     Device,
@@ -64,6 +64,72 @@ class ImageEmbeddingRequest(_Request):
     """`float`: JSON numbers. `base64`: little-endian float32, row by row."""
     config: dict[str, Any] = {}
     """Options of the model; its card has the schema."""
+
+
+class TextEmbeddingRequest(_Request):
+    """Texts in, one vector per text out, in the space of the model's pictures."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "clip_vit_large_patch14",
+                    "texts": ["fields seen from above", "a harbour"],
+                }
+            ]
+        }
+    )
+
+    model: Annotated[str, Field(examples=["clip_vit_large_patch14"])]
+    """Id or alias of a served model that reads texts; see `GET /models`."""
+    texts: Annotated[list[str], Field(min_length=1)]
+    """Texts; what goes beyond the model's number of tokens is cut off, and `meta` says so."""
+    normalize: bool | None = None
+    """Scale vectors to unit length; null: as the model's card says."""
+    encoding: Encoding = "float"
+    """`float`: JSON numbers. `base64`: little-endian float32, row by row."""
+    config: dict[str, Any] = {}
+    """Options of the model; its card has the schema."""
+
+
+class ZeroShotRequest(_Request):
+    """Pictures and names of classes in, a probability per class for every picture out."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "clip_vit_large_patch14",
+                    "images": [_EXAMPLE_PICTURE],
+                    "classes": ["forest", "harbour"],
+                    "template": "a satellite picture of a {}",
+                }
+            ]
+        }
+    )
+
+    model: Annotated[str, Field(examples=["clip_vit_large_patch14"])]
+    """Id or alias of a served model that reads pictures and texts; see `GET /models`."""
+    images: Annotated[list[ImagePayload], Field(min_length=1)]
+    """Pictures, as in `/image_embedding`."""
+    classes: Annotated[list[str], Field(min_length=1)]
+    """Names of the classes, in the order of the probabilities."""
+    template: str = "{}"
+    """Sentence that every class is put into, at `{}`."""
+    config: dict[str, Any] = {}
+    """Options of the model; its card has the schema."""
+
+    @field_validator("template")
+    @classmethod
+    def _has_one_place(cls, value: str) -> str:
+        if value.count("{}") != 1:
+            raise ValueError("the template needs {} exactly once, where the class goes")
+        return value
+
+    @property
+    def prompts(self) -> list[str]:
+        """The classes inside the template."""
+        return [self.template.replace("{}", name) for name in self.classes]
 
 
 class GeoEmbeddingRequest(_Request):
@@ -169,3 +235,23 @@ class EmbeddingResponse(_Request):
     """Length D of the vectors."""
     embeddings: list[EmbeddingItem | ErrorBody]
     """One entry per picture or place."""
+
+
+class ClassificationItem(_Request):
+    """The classification of one picture."""
+
+    probabilities: list[float]
+    """One per class, in the order of `classes`; they sum to 1."""
+    meta: ClassificationMeta
+    """How they came about."""
+
+
+class ZeroShotResponse(_Request):
+    """One entry per picture, in the order of the request; an entry is a result or an error."""
+
+    model: str
+    """Id of the model that answered."""
+    classes: list[str]
+    """The classes of the request."""
+    results: list[ClassificationItem | ErrorBody]
+    """One entry per picture."""

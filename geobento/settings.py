@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -36,6 +36,12 @@ class Settings(BaseSettings):
     """Folder for the demo archive and the service's own files."""
     device: Device = "auto"
     """Where forward passes run: `cpu`, `cuda`, or the GPU where there is one (`auto`)."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Number format of forward passes. `auto`: bfloat16 where the processor multiplies in it and
+    the model's vectors were found to turn by no more than a cosine of 0.999."""
+    runner_workers: Annotated[int, Field(gt=0)] = 1
+    """Processes per model. On a CPU one per core keeps all cores at work whatever else runs, and
+    takes the memory of one copy of the weights each; a GPU wants one."""
     stac: str | None = None
     """`catalog.json` of a static STAC catalog to fetch imagery from. Empty: no such source."""
     ee_project: Annotated[str, Field(pattern=_PROJECT)] | None = None
@@ -58,6 +64,17 @@ class Settings(BaseSettings):
     """Largest place, pixels of its grid."""
     max_requests_in_flight: Annotated[int, Field(gt=0)] = 256
     """More requests than this at a time are answered 503."""
+    url_images: bool = False
+    """`on`: pictures may be given as http(s) URLs, which the service fetches."""
+    url_timeout_s: Annotated[float, Field(gt=0)] = 10
+    """Longest time for fetching one picture, seconds."""
+    job_store: str | None = None
+    """Where jobs of the vitrivr API are kept: `redis://...` where several replicas share them.
+    Empty: a SQLite file in `GEOBENTO_HOME`."""
+    job_ttl: Annotated[float, Field(gt=0)] = 3600
+    """How long the result of a job can be read, seconds."""
+    max_jobs: Annotated[int, Field(gt=0)] = 1000
+    """More waiting jobs than this are refused with 503."""
     request_timeout_s: Annotated[float, Field(gt=0)] = 60
     """Longest time for a request, seconds."""
     fetch_threads: Annotated[int, Field(gt=0)] = 8
@@ -70,7 +87,9 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
-    @field_validator("stac", "url", "ee_project", "ee_key_file", "ee_url", mode="before")
+    @field_validator(
+        "stac", "url", "job_store", "ee_project", "ee_key_file", "ee_url", mode="before"
+    )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value

@@ -10,7 +10,12 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from geobento.embedding import Embedding, EmbeddingMeta
+from geobento.embedding import (
+    Classification,
+    ClassificationMeta,
+    Embedding,
+    EmbeddingMeta,
+)
 from geobento.errors import GeoBentoError, from_body
 from geobento.requests import Encoding
 
@@ -48,6 +53,37 @@ def encode_answer(
     return orjson.dumps(
         {"model": model, "dim": dim, "embeddings": entries}, option=orjson.OPT_SERIALIZE_NUMPY
     )
+
+
+def encode_classifications(
+    model: str, classes: Sequence[str], answers: Sequence[Classification | GeoBentoError]
+) -> bytes:
+    """The JSON body of a classification answer: one entry per picture, in order."""
+    entries = [
+        answer.body()
+        if isinstance(answer, GeoBentoError)
+        else {
+            "probabilities": answer.probabilities,
+            "meta": answer.meta.model_dump(mode="json"),
+        }
+        for answer in answers
+    ]
+    return orjson.dumps(
+        {"model": model, "classes": classes, "results": entries}, option=orjson.OPT_SERIALIZE_NUMPY
+    )
+
+
+def decode_classifications(body: bytes) -> list[Classification | GeoBentoError]:
+    """What a server answered, as objects."""
+    return [
+        from_body(entry)
+        if "error" in entry
+        else Classification(
+            np.asarray(entry["probabilities"], np.float32),
+            ClassificationMeta.model_validate(entry["meta"]),
+        )
+        for entry in orjson.loads(body)["results"]
+    ]
 
 
 def decode_answer(body: bytes) -> list[Embedding | GeoBentoError]:

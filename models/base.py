@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
-from PIL.Image import new as new_picture
+from PIL.Image import fromarray as picture_of
 
-from geobento.cards import ImageInput, ModelCard
+from geobento.cards import ImageInput, ModelCard, TextInput
 from geobento.errors import ModelError
 from geobento.sample import Sample
-from models.preprocess import picture
+from models import preprocess, texts
+from models.texts import Tokenizer, Tokens
 
 if TYPE_CHECKING:
     import torch
@@ -56,17 +59,26 @@ class Model(ABC):
 
     Args:
         config: Architecture record as it lies in the model store beside the weights.
+        tokenizer: Opens the tokenizer that lies there; None: there is none.
     """
 
     card: ClassVar[ModelCard]
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self, config: Config, tokenizer: Callable[[TextInput], Tokenizer] | None = None
+    ) -> None:
         self.config = config
+        self._open_tokenizer = tokenizer
 
     @property
     @abstractmethod
     def dim(self) -> int:
         """Length D of the vectors."""
+
+    @property
+    def vocabulary(self) -> int:
+        """Tokens that the network knows; 0 for a model that reads no texts."""
+        return 0
 
     def prepare(self, sample: Sample) -> Inputs:
         """Bring one sample to what the network reads, exactly as the authors do; pure.
@@ -80,17 +92,73 @@ class Model(ABC):
         raise ModelError(f"{self.card.id} reads no satellite imagery", field="model")
 
     def prepare_picture(self, image: Image, preprocessing: str | None = None) -> Inputs:
-        """Bring one picture (8-bit RGB) to what the network reads; pure.
+        """Bring one picture to the size that the network reads; pure.
 
         Args:
-            image: The picture.
+            image: The picture, 8-bit RGB.
             preprocessing: One of the card's alternatives; None: the authors' own.
+
+        Returns:
+            Pixels (H, W, 3), 0 to 255; `finished` makes the network's input of them.
 
         Raises:
             InvalidImage: The picture is too small.
         """
         spec = self.image_input(preprocessing)
-        return {spec.modality: picture(image, spec)}
+        return {spec.modality: preprocess.pixels(image, spec)}
+
+    def finished(
+        self, batch: Mapping[str, torch.Tensor], preprocessing: str | None = None
+    ) -> dict[str, torch.Tensor]:
+        """What the network reads, from a batch of prepared inputs; pure.
+
+        Args:
+            batch: Prepared inputs, stacked.
+            preprocessing: That of the pictures among them.
+        """
+        finished = dict(batch)
+        image = self.card.image
+        if image is not None and image.modality in batch:
+            spec = self.image_input(preprocessing)
+            finished[spec.modality] = preprocess.standardised(batch[spec.modality], spec)
+        return finished
+
+    def prepare_text(self, text: str) -> Tokens:
+        """Bring one text to what the network reads.
+
+        Raises:
+            ModelError: The model reads no texts.
+            InvalidRequest: The text is empty, or very long.
+        """
+        return self.tokenizer.tokens(text)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that belongs to these weights, opened when first needed.
+
+        Raises:
+            ModelError: The model reads no texts, or its tokenizer was not imported.
+        """
+        if self.card.text is None:
+            raise ModelError(f"{self.card.id} reads no texts", field="model")
+        if self._open_tokenizer is None:
+            raise ModelError(
+                f"{self.card.id} was imported without its tokenizer and reads no texts; import it "
+                "again with --tokenizer tokenizer.json",
+                field="model",
+            )
+        return self._open_tokenizer(self.card.text)
+
+    @property
+    def logit_scale(self) -> float:
+        """The learned factor on cosines between pictures and texts before a softmax.
+
+        Raises:
+            ModelError: The model has no such factor.
+        """
+        if "logit_scale" not in self.config:
+            raise ModelError(f"{self.card.id} does not compare pictures with texts", field="model")
+        return math.exp(self.config["logit_scale"])
 
     def image_input(self, preprocessing: str | None = None) -> ImageInput:
         """How pictures are brought to these weights.
@@ -153,20 +221,27 @@ class Model(ABC):
 
     # -- shared by all -------------------------------------------------------------------------
 
-    def example_inputs(self, modality: str, side: int = 32) -> Inputs:
-        """Inputs of a blank picture or sample of a modality, for warming up."""
+    def example_inputs(self, modality: str, side: int = 32, seed: int = 0) -> Inputs:
+        """Inputs of an invented picture, text or sample, for warming up and measuring."""
+        random = np.random.default_rng(seed)
         if self.card.image is not None and modality == self.card.image.modality:
-            return self.prepare_picture(new_picture("RGB", (side, side)))
+            coarse = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            return self.prepare_picture(picture_of(coarse).resize((side, side)))
+        if self.card.text is not None and modality == self.card.text.modality:
+            return texts.example(self.card.text, self.vocabulary, random)
         spec = self.card.modalities[modality]
         side = spec.size or max(side, spec.min_pixels)
         bands = spec.sensor.bands
-        return self.prepare(Sample(np.zeros((len(bands), side, side), np.float32), bands, modality))
+        pixels = random.integers(100, 4000, (len(bands), side, side)).astype(np.float32)
+        return self.prepare(Sample(pixels, bands, modality))
 
     def modalities(self) -> tuple[str, ...]:
         """Names of all inputs that these weights read."""
         named = set(self.card.modalities)
         if self.card.image is not None:
             named.add(self.card.image.modality)
+        if self.card.text is not None and self._open_tokenizer is not None:
+            named.add(self.card.text.modality)
         return tuple(sorted(named))
 
 

@@ -66,12 +66,19 @@ def describe(name: str) -> None:
 @click.option(
     "--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE"
 )
+@click.option(
+    "--tokenizer",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="tokenizer.json; default: the one beside the checkpoint.",
+)
 @click.option("--weights", type=click.Choice(["dummy"]), help="Random numbers, for tests.")
 def import_command(
     name: str,
     variant: str | None,
     checkpoint: Path | None,
     config: Path | None,
+    tokenizer: Path | None,
     weights: str | None,
 ) -> None:
     """Save a model into the model store."""
@@ -84,6 +91,7 @@ def import_command(
             variant=variant,
             checkpoint=checkpoint,
             config=config,
+            tokenizer=tokenizer,
             dummy=weights == "dummy",
         )
     except CheckpointError as error:

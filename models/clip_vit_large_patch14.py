@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from geobento.cards import ImageInput, ModelCard, Variant, WeightsSource
+from geobento.cards import ImageInput, ModelCard, TextInput, Variant, WeightsSource
 from models.base import Config, Encoded, Model, Tensors
 from models.checkpoints import require_fit
-from models.networks.building import blank, initialised, library
+from models.networks.building import blank, initialised
+from models.networks.library import library
 
 if TYPE_CHECKING:
     import torch
@@ -45,8 +46,21 @@ CARD = ModelCard(
         pooling="authors",
         normalize=True,
     ),
+    text=TextInput(
+        max_tokens=77,
+        begin=49406,
+        end=49407,
+        pad=49407,
+        tokenizer_repository="openai/clip-vit-large-patch14",
+    ),
     pooling="class token after the last norm, projected into the space shared with texts",
     outputs=("pooled",),
+    notes=(
+        "vitrivr's server classifies without the learned scale (about 100), so that all "
+        "probabilities are nearly alike; the authors and this service multiply by it.",
+        "The transformers library's current picture processor differs from the authors' by up to "
+        "0.015 in standardised units; the pictures here are theirs exactly.",
+    ),
     weights=WeightsSource(source="openai/CLIP", licence="MIT"),
 )
 
@@ -69,6 +83,8 @@ VISION = {
     "image_size": 224,
     "patch_size": 14,
 }
+LOGIT_SCALE = 2.6592
+"""Logarithm of the scale before training, 1 / 0.07."""
 COMMON = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
 
 
@@ -82,15 +98,33 @@ class Clip(Model):
         """Width of the space that pictures and texts share."""
         return int(self.config["projection_dim"])
 
+    @property
+    def vocabulary(self) -> int:
+        """Tokens that the text tower knows."""
+        return int(self.config["text_config"]["vocab_size"])
+
     def network(self) -> torch.nn.Module:
         """Vision and text tower."""
         transformers = library("transformers")
-        network: torch.nn.Module = transformers.CLIPModel(transformers.CLIPConfig(**self.config))
+        config = transformers.CLIPConfig(
+            projection_dim=self.config["projection_dim"],
+            text_config=self.config["text_config"],
+            vision_config=self.config["vision_config"],
+            logit_scale_init_value=self.config["logit_scale"],
+        )
+        network: torch.nn.Module = transformers.CLIPModel(config)
         return network
 
     def encode(self, network: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> Encoded:
-        """Tokens before the last norm, and the projected class token."""
+        """Pictures: tokens before the last norm, and the projected class token.
+
+        Texts: tokens after the last norm, and the projected token of the end.
+        """
         clip: Any = network
+        if "text" in batch:
+            read = clip.text_model(input_ids=batch["text"])
+            vector = clip.text_projection(read.pooler_output)
+            return Encoded(read.last_hidden_state, (1, batch["text"].shape[1]), vector=vector)
         seen = clip.vision_model(pixel_values=batch["image"])
         vision = self.config["vision_config"]
         side = vision["image_size"] // vision["patch_size"]
@@ -100,7 +134,7 @@ class Clip(Model):
     @classmethod
     def default_config(cls, variant: str) -> Config:
         """The released architecture."""
-        return _config(TEXT, VISION, 768)
+        return _config(TEXT, VISION, 768, LOGIT_SCALE)
 
     @classmethod
     def seeded(cls, config: Config) -> Tensors:
@@ -117,19 +151,23 @@ class Clip(Model):
             arch.get("text_config", TEXT),
             arch.get("vision_config", VISION),
             arch.get("projection_dim", 768),
+            LOGIT_SCALE,
         )
         named = {name: tensor for name, tensor in checkpoint.items() if name not in IGNORED}
         require_fit(named, blank(cls(config)).state_dict(), "checkpoint of CLIP")
-        return config, named
+        return config | {"logit_scale": float(named["logit_scale"])}, named
 
 
-def _config(text: Mapping[str, Any], vision: Mapping[str, Any], projection_dim: int) -> Config:
+def _config(
+    text: Mapping[str, Any], vision: Mapping[str, Any], projection_dim: int, logit_scale: float
+) -> Config:
     """Architecture record with the sizes of both towers and nothing else.
 
     Sizes that a configuration leaves out are those of the released model.
     """
     return {
         "projection_dim": projection_dim,
+        "logit_scale": logit_scale,
         "text_config": {
             **{name: text.get(name, default) for name, default in TEXT.items()},
             **COMMON,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from geobento.cards import ImageInput, ModelCard, Variant, WeightsSource
 from models.base import Config, Encoded, Model, Tensors
 from models.checkpoints import CheckpointError, require_fit
-from models.networks.building import blank, initialised, library
+from models.networks.building import blank, initialised
+from models.networks.library import library
 
 if TYPE_CHECKING:
     import torch
@@ -68,6 +69,13 @@ CARD = ModelCard(
     },
     pooling="class token after the final norm, not normalised",
     outputs=("pooled",),
+    notes=(
+        "vitrivr's server resizes to 244 and standardises with 0.5; "
+        '`config: {"preprocessing": "vitrivr"}` does the same, so that an index made with it stays '
+        "searchable.",
+        "The transformers library resamples the position table slightly differently from the "
+        "authors' code; the variants are for either.",
+    ),
     weights=WeightsSource(source="facebookresearch/dinov2", licence="Apache-2.0"),
     config_schema={
         "type": "object",

@@ -14,6 +14,7 @@ from geobento.errors import GeoBentoError, InternalError
 from models import pooling
 from models.base import Encoded, Inputs, Model
 from models.pooling import Pooling
+from models.precision import Precision
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +31,8 @@ class EncodeItem(BaseModel):
     """Arrays by input name, no batch axis."""
     pooling: Pooling | None
     """How to make one vector; None: the whole grid."""
+    preprocessing: str | None = None
+    """How pictures are brought to the network; None: as the authors do."""
 
 
 class EncodeResult(BaseModel):
@@ -52,14 +55,23 @@ class LoadedModel:
         model: The model.
         network: Its network, weights filled.
         device: Name of the torch device.
+        precision: Number format of weights and forward passes.
     """
 
-    precision = "float32"
+    def __init__(
+        self,
+        model: Model,
+        network: torch.nn.Module,
+        device: str = "cpu",
+        precision: Precision = "float32",
+    ) -> None:
+        import torch
 
-    def __init__(self, model: Model, network: torch.nn.Module, device: str = "cpu") -> None:
         self.model = model
         self.device = device
-        self._network = network.eval().to(device)
+        self.precision = precision
+        self._dtype: torch.dtype = getattr(torch, precision)
+        self._network = network.eval().to(device, self._dtype)
 
     def warm_up(self) -> None:
         """One forward per modality; raises what a request would run into."""
@@ -78,16 +90,28 @@ class LoadedModel:
                 results[position] = result
         return [results[position] for position in range(len(items))]
 
-    def encode(self, batch: Sequence[Inputs]) -> Encoded:
+    def encode(self, batch: Sequence[Inputs], preprocessing: str | None = None) -> Encoded:
         """One forward for inputs that share a batch key."""
         import torch
 
         with torch.inference_mode():
-            stacked = {
-                name: torch.from_numpy(np.stack([inputs[name] for inputs in batch])).to(self.device)
-                for name in batch[0]
+            read = {
+                name: tensor.to(self._dtype) if tensor.is_floating_point() else tensor
+                for name, tensor in self.network_input(batch, preprocessing).items()
             }
-            return self.model.encode(self._network, stacked)
+            return self.model.encode(self._network, read)
+
+    def network_input(
+        self, batch: Sequence[Inputs], preprocessing: str | None = None
+    ) -> dict[str, torch.Tensor]:
+        """What the network reads of a batch, in float32."""
+        import torch
+
+        stacked = {
+            name: torch.from_numpy(np.stack([inputs[name] for inputs in batch])).to(self.device)
+            for name in batch[0]
+        }
+        return self.model.finished(stacked, preprocessing)
 
     def _batches(
         self, items: Sequence[EncodeItem], failed: dict[int, EncodeResult]
@@ -96,7 +120,8 @@ class LoadedModel:
         groups: dict[Hashable, list[int]] = defaultdict(list)
         for position, item in enumerate(items):
             try:
-                groups[self.model.batch_key(item.inputs)].append(position)
+                key = self.model.batch_key(item.inputs), item.preprocessing
+                groups[key].append(position)
             except Exception as error:
                 failed[position] = self._failure(error)
         size = self.model.card.max_batch_size
@@ -106,7 +131,7 @@ class LoadedModel:
 
     def _run_batch(self, items: Sequence[EncodeItem]) -> list[EncodeResult]:
         try:
-            encoded = self.encode([item.inputs for item in items])
+            encoded = self.encode([item.inputs for item in items], items[0].preprocessing)
             return _results(encoded, items)
         except Exception as error:
             if len(items) > 1:
@@ -124,7 +149,7 @@ def _results(encoded: Encoded, items: Sequence[EncodeItem]) -> list[EncodeResult
     computed: dict[Pooling | None, np.ndarray[Any, np.dtype[np.float32]]] = {}
     for wanted in {item.pooling for item in items}:
         tensor = pooling.grid(encoded) if wanted is None else pooling.pooled(encoded, wanted)
-        computed[wanted] = tensor.cpu().numpy()
+        computed[wanted] = tensor.float().cpu().numpy()
     results = []
     for row, item in enumerate(items):
         data = np.ascontiguousarray(computed[item.pooling][row])

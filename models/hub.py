@@ -28,8 +28,7 @@ def fetch(
         from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
     except ImportError:
         raise ModelError(
-            "huggingface_hub is not installed; run: make transformers, or pip install "
-            "'geobento[transformers]'"
+            "huggingface_hub is not installed; run: make models, or pip install 'geobento[models]'"
         ) from None
     try:
         paths = [Path(hf_hub_download(repository, name, revision=revision)) for name in files]
@@ -39,7 +38,8 @@ def fetch(
         ) from None
     except LocalEntryNotFoundError:
         raise ModelError(
-            f"the hub cannot be reached for {repository}; download {files[0]} and give --checkpoint"
+            f"the hub cannot be reached for {repository}; download {', '.join(files)} elsewhere "
+            "and give the path"
         ) from None
     except HfHubHTTPError as error:
         raise ModelError(

@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from geobento.errors import ModelError
-from models import checkpoints, hub, store
-from models.base import Model
+from models import checkpoints, hub, store, texts
+from models.base import Config, Model
 from models.catalog import family
 
 
@@ -20,6 +20,7 @@ def import_model(
     variant: str | None = None,
     checkpoint: Path | None = None,
     config: Path | None = None,
+    tokenizer: Path | None = None,
     dummy: bool = False,
 ) -> store.StoredModel:
     """Save a model into the store.
@@ -30,6 +31,8 @@ def import_model(
         checkpoint: The authors' weights file; None: seeded weights are made, learned ones come
             from the hub.
         config: JSON configuration that belongs to `checkpoint`.
+        tokenizer: ``tokenizer.json`` that belongs to `checkpoint`; None: the one that lies beside
+            it, if any. Without one the model reads no texts.
         dummy: Seeded random numbers in place of trained weights.
 
     Raises:
@@ -40,6 +43,8 @@ def import_model(
     cls = family(name)
     if checkpoint is None and config is not None:
         raise ModelError("--config belongs to a --checkpoint")
+    if checkpoint is None and tokenizer is not None:
+        raise ModelError("--tokenizer belongs to a --checkpoint")
     if checkpoint is not None and dummy:
         raise ModelError("a checkpoint or --weights dummy, not both")
     record = _record(config)
@@ -49,7 +54,9 @@ def import_model(
             f"{cls.card.id} has no variant {variant!r}; accepted: {', '.join(cls.card.variants)}"
         )
     if checkpoint is not None:
-        return _save_converted(cls, checkpoint, record, variant, checkpoint.name, None)
+        beside = checkpoint.with_name(store.TOKENIZER)
+        tokenizer = tokenizer or (beside if cls.card.text and beside.is_file() else None)
+        return _save_converted(cls, checkpoint, record, variant, checkpoint.name, None, tokenizer)
     if dummy or cls.card.weights.source == "seeded":
         return _save_seeded(cls, variant, dummy)
     entry = cls.card.variants[variant]
@@ -59,8 +66,13 @@ def import_model(
             f"{cls.card.weights.source} and give --checkpoint, or take --weights dummy"
         )
     weights, configuration, revision = hub.fetch(entry.repository, entry.revision, entry.files)
+    if cls.card.text is not None:
+        text = cls.card.text
+        tokenizer, _, _ = hub.fetch(
+            text.tokenizer_repository, text.tokenizer_revision, (store.TOKENIZER,)
+        )
     return _save_converted(
-        cls, weights, _record(configuration), variant, entry.repository, revision
+        cls, weights, _record(configuration), variant, entry.repository, revision, tokenizer
     )
 
 
@@ -74,6 +86,7 @@ def _save_seeded(cls: type[Model], variant: str, dummy: bool) -> store.StoredMod
         weights="dummy" if dummy else "seeded",
         source="seeded",
         revision=cls.card.weights.revision,
+        tokenizer=None if cls.card.text is None else texts.dummy_tokenizer(cls.card.text),
     )
 
 
@@ -84,8 +97,10 @@ def _save_converted(
     variant: str,
     source: str,
     revision: str | None,
+    tokenizer: Path | None,
 ) -> store.StoredModel:
     architecture, tensors = cls.convert(checkpoints.read(checkpoint), record, variant)
+    vocabulary = _tokenizer(cls, architecture, tokenizer)
     return store.save(
         cls,
         architecture,
@@ -94,7 +109,26 @@ def _save_converted(
         weights="imported",
         source=source,
         revision=revision,
+        tokenizer=vocabulary,
     )
+
+
+def _tokenizer(cls: type[Model], architecture: Config, file: Path | None) -> bytes | None:
+    """A tokenizer's file, checked against the model that it is for."""
+    if file is None:
+        return None
+    if cls.card.text is None:
+        raise ModelError(f"{cls.card.id} reads no texts and takes no tokenizer")
+    content = file.read_bytes()
+    try:
+        size = texts.Tokenizer(content, cls.card.text).size
+    except ValueError as error:
+        raise checkpoints.CheckpointError(f"{file.name}: {error}") from None
+    if size > (known := cls(architecture).vocabulary):
+        raise checkpoints.CheckpointError(
+            f"{file.name} has {size} tokens, the checkpoint knows {known}"
+        )
+    return content
 
 
 def _record(config: Path | None) -> Mapping[str, Any]:

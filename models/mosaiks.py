@@ -62,6 +62,8 @@ CARD = ModelCard(
         "area-weighted mean of the grid, which is the mean over all pixels; features are "
         "non-negative and not normalised"
     ),
+    # Its features are inputs of regressions, which have to be the same wherever they are made.
+    precisions=("float32",),
     weights=WeightsSource(source="seeded", revision=f"seed {SEED}", licence="none"),
     max_batch_size=16,
 )

@@ -1,6 +1,12 @@
-"""Pictures to what networks read. Pure; which steps, and with which numbers, is data."""
+"""Pictures to what networks read. Pure; which steps, and with which numbers, is data.
+
+Two parts, so that what travels from the one to the other is small: pixels, picture by picture,
+where requests are read; standardising, batch by batch, where the network is.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,19 +14,23 @@ from PIL import Image
 
 from geobento.cards import ImageInput
 from geobento.errors import InvalidImage
+from models.resample import shorter_side
+
+if TYPE_CHECKING:
+    import torch
 
 KERNELS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def picture(image: Image.Image, spec: ImageInput) -> NDArray[np.float32]:
-    """A picture resized, cropped and standardised.
+def pixels(image: Image.Image, spec: ImageInput) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """A picture resized and cropped.
 
     Args:
         image: 8-bit RGB.
         spec: The steps.
 
     Returns:
-        (3, H, W).
+        (H, W, 3), 0 to 255; uint8, or float32 where the resize does not round.
 
     Raises:
         InvalidImage: The picture is too small.
@@ -33,17 +43,30 @@ def picture(image: Image.Image, spec: ImageInput) -> NDArray[np.float32]:
         )
     target = resized_shape(height, width, spec)
     if spec.resize_in == "float":
-        pixels = _resized_as_float(image, target, spec)
+        resized: NDArray[Any] = _resized_as_float(image, target, spec)
     else:
         if target != (height, width):
             image = image.resize(target[::-1], KERNELS[spec.interpolation])
-        pixels = np.asarray(image, np.float32)
+        resized = np.asarray(image, np.uint8)
     if spec.crop is not None:
         top, left = (round((side - spec.crop) / 2) for side in target)
-        pixels = pixels[top : top + spec.crop, left : left + spec.crop]
-    mean, std = np.asarray(spec.mean, np.float32), np.asarray(spec.std, np.float32)
-    standardised = (pixels / np.float32(255) - mean) / std
-    return np.ascontiguousarray(standardised.transpose(2, 0, 1))
+        resized = resized[top : top + spec.crop, left : left + spec.crop]
+    return np.ascontiguousarray(resized)
+
+
+def standardised(batch: torch.Tensor, spec: ImageInput) -> torch.Tensor:
+    """Pixels divided by 255, less the mean, divided by the standard deviation.
+
+    Args:
+        batch: (B, H, W, 3), 0 to 255, uint8 or float32.
+        spec: The numbers.
+
+    Returns:
+        (B, 3, H, W) float32.
+    """
+    values = batch.float()
+    mean, std = values.new_tensor(spec.mean), values.new_tensor(spec.std)
+    return ((values / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
 
 
 def resized_shape(height: int, width: int, spec: ImageInput) -> tuple[int, int]:
@@ -52,9 +75,7 @@ def resized_shape(height: int, width: int, spec: ImageInput) -> tuple[int, int]:
         return height, width
     if spec.resize == "squash":
         return spec.size, spec.size
-    if height <= width:
-        return spec.size, int(spec.size * width / height)
-    return int(spec.size * height / width), spec.size
+    return shorter_side(height, width, spec.size)
 
 
 def _resized_as_float(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,21 @@ from bentoml.exceptions import NotFound as TagNotFound
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from geobento.cards import ServedModel
+from geobento.cards import ServedModel, TextInput
 from geobento.errors import ModelStoreError
 from models.base import Config, Model, Tensors
 from models.catalog import family
 from models.execute import LoadedModel
 from models.networks.building import blank
+from models.precision import Precision, compare
+from models.precision import choose as choose_precision
+from models.texts import Tokenizer
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
+TOKENIZER = "tokenizer.json"
 LABEL = "geobento"
+PRECISIONS: tuple[Precision, Precision] = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -34,12 +40,15 @@ class StoredModel:
     Attributes:
         tag: ``name:version``; the version is a digest of weights and configuration.
         path: Its folder.
+        created: When it was saved.
         metadata: model, variant, weights (``seeded``, ``imported`` or ``dummy``), source,
-            revision, sha256, config_sha256, licence, preprocessing (digest).
+            revision, sha256, config_sha256, tokenizer_sha256 (empty: none),
+            bfloat16 (what it costs), licence, preprocessing (digest).
     """
 
     tag: str
     path: Path
+    created: datetime
     metadata: Mapping[str, Any]
 
     @cached_property
@@ -56,7 +65,14 @@ class StoredModel:
 
     def model(self) -> Model:
         """The model without its weights: enough to describe it and to prepare inputs."""
-        return family(self.metadata["model"])(self.config)
+        has_tokenizer = bool(self.metadata.get("tokenizer_sha256"))
+        opener = self._tokenizer if has_tokenizer else None
+        return family(self.metadata["model"])(self.config, opener)
+
+    def _tokenizer(self, spec: TextInput) -> Tokenizer:
+        file = self.path / TOKENIZER
+        self._verify(file, "tokenizer_sha256")
+        return Tokenizer(file.read_bytes(), spec)
 
     def served(self) -> ServedModel:
         """What the service tells about it."""
@@ -67,11 +83,23 @@ class StoredModel:
             dim=model.dim,
             weights=self.metadata["weights"],
             sha256=self.metadata["sha256"],
+            created=self.created,
             preprocessing=self.metadata["preprocessing"],
+            modalities=list(model.modalities()),
             card=model.card,
         )
 
-    def load(self, device: str = "cpu") -> LoadedModel:
+    @property
+    def evidence(self) -> dict[str, float] | None:
+        """What bfloat16 costs this model, see `models.precision.compare`."""
+        found: dict[str, float] | None = self.metadata.get("bfloat16") or None
+        return found
+
+    def precision(self, wanted: str, device: str) -> Precision:
+        """The number format to compute in; `wanted` as in the setting of that name."""
+        return choose_precision(wanted, self.model().card, self.evidence, device)
+
+    def load(self, device: str = "cpu", precision: Precision = "float32") -> LoadedModel:
         """The model with its weights.
 
         Raises:
@@ -91,7 +119,7 @@ class StoredModel:
             network.load_state_dict(load_file(file), strict=True)
         except (RuntimeError, SafetensorError) as error:
             raise ModelStoreError(f"the weights of {self.tag} do not fit: {error}") from error
-        return LoadedModel(model, network, device)
+        return LoadedModel(model, network, device, precision)
 
     def _verify(self, file: Path, digest: str) -> None:
         found = _sha256(file)
@@ -111,6 +139,7 @@ def save(
     weights: str,
     source: str,
     revision: str | None,
+    tokenizer: bytes | None = None,
 ) -> StoredModel:
     """Put a model into the store, whole or not at all; saving the same twice is one entry.
 
@@ -122,6 +151,7 @@ def save(
         weights: ``seeded``, ``imported`` or ``dummy``.
         source: Where the weights came from.
         revision: Version of the source, if it has one.
+        tokenizer: Its ``tokenizer.json``, for a model that reads texts.
     """
     expected = blank(cls(config)).state_dict()
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -131,14 +161,19 @@ def save(
         raise ModelStoreError(f"the weights do not fit the network of {cls.card.id}: {wrong[:6]}")
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     record = orjson.dumps(config, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
-    version = _version(contiguous, record, variant, weights, cls.card.preprocessing_digest())
+    version = _version(
+        contiguous, record, tokenizer or b"", variant, weights, cls.card.preprocessing_digest()
+    )
     tag = f"{cls.card.id}:{version}"
     if (present := _stored(tag)) is not None:
         return present
+    evidence = _evidence(cls, config, contiguous, with_texts=tokenizer is not None)
     with bentoml.models.create(tag, labels={LABEL: cls.card.id}) as created:
         folder = Path(created.path)
         save_file(contiguous, folder / WEIGHTS)
         (folder / CONFIG).write_bytes(record)
+        if tokenizer is not None:
+            (folder / TOKENIZER).write_bytes(tokenizer)
         created.info.metadata.update(
             model=cls.card.id,
             variant=variant,
@@ -147,12 +182,33 @@ def save(
             revision=revision or "",
             sha256=_sha256(folder / WEIGHTS),
             config_sha256=_sha256(folder / CONFIG),
+            tokenizer_sha256="" if tokenizer is None else _sha256(folder / TOKENIZER),
+            bfloat16=evidence,
             licence=cls.card.weights.licence,
             preprocessing=cls.card.preprocessing_digest(),
         )
     stored = _stored(tag)
     assert stored is not None
     return stored
+
+
+def _evidence(
+    cls: type[Model], config: Config, tensors: Tensors, *, with_texts: bool
+) -> dict[str, Any]:
+    """What bfloat16 costs these weights; empty where the card rules it out."""
+    if "bfloat16" not in cls.card.precisions:
+        return {}
+    loaded = []
+    for precision in PRECISIONS:
+        model = cls(config, _no_tokenizer if with_texts else None)
+        network = model.network()
+        network.load_state_dict(tensors, strict=True)
+        loaded.append(LoadedModel(model, network, precision=precision))
+    return dict(compare(*loaded))
+
+
+def _no_tokenizer(spec: TextInput) -> Tokenizer:
+    raise AssertionError("invented texts need no tokenizer")
 
 
 def stored_models() -> list[StoredModel]:
@@ -212,11 +268,14 @@ def _stored(tag: str) -> StoredModel | None:
 
 def opened(entry: bentoml.Model) -> StoredModel:
     """An entry of the BentoML model store as one of ours."""
-    return StoredModel(str(entry.tag), Path(entry.path), dict(entry.info.metadata))
+    return StoredModel(
+        str(entry.tag), Path(entry.path), entry.info.creation_time, dict(entry.info.metadata)
+    )
 
 
-def _version(tensors: Tensors, record: bytes, *parts: str) -> str:
+def _version(tensors: Tensors, record: bytes, tokenizer: bytes, *parts: str) -> str:
     digest = hashlib.sha256(record)
+    digest.update(tokenizer)
     for part in parts:
         digest.update(part.encode())
     for name in sorted(tensors):

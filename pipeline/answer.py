@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geobento.cards import ServedModel
-from geobento.embedding import Embedding, EmbeddingMeta, GridMeta, ImageryMeta, SceneMeta
+from geobento.embedding import (
+    Embedding,
+    EmbeddingMeta,
+    GridMeta,
+    ImageryMeta,
+    SceneMeta,
+    TextMeta,
+)
 from geobento.errors import GeoBentoError, ModelError, from_body
 from geobento.sample import PixelGrid, Sample
 from imagery.source import ImageQuery
@@ -32,6 +39,7 @@ class Context:
         query: What was fetched; None for a picture.
         sample: The imagery without its pixels; None for a picture.
         config: Options of the model that the request set.
+        text: How a text was read; None for other inputs.
     """
 
     served: ServedModel
@@ -42,6 +50,7 @@ class Context:
     query: ImageQuery | None = None
     sample: Sample | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
+    text: TextMeta | None = None
 
 
 def embedding(result: EncodeResult, context: Context) -> Embedding | GeoBentoError:
@@ -50,15 +59,43 @@ def embedding(result: EncodeResult, context: Context) -> Embedding | GeoBentoErr
         return from_body({"error": result.error["error"]})
     data = np.asarray(result.data, dtype=np.float32)
     if context.normalize:
-        length = float(np.linalg.norm(data))
-        if length == 0:
+        unit = _unit(data)
+        if unit is None:
             return ModelError(
                 "the vector of this input is zero and cannot be scaled to unit length; "
                 "ask with normalize: false",
                 field="normalize",
             )
-        data = data / np.float32(length)
+        data = unit
     return Embedding(data, _meta(data, result.margin, context))
+
+
+def probabilities(
+    picture: NDArray[np.float32], classes: NDArray[np.float32], logit_scale: float
+) -> NDArray[np.float32] | GeoBentoError:
+    """The softmax of the scaled cosines between a picture and every class.
+
+    Args:
+        picture: Vector (D,).
+        classes: Vectors (K, D) of unit length.
+        logit_scale: Factor on the cosines.
+
+    Returns:
+        (K,) with sum 1.
+    """
+    unit = _unit(picture)
+    if unit is None:
+        return ModelError("the vector of this picture is zero and fits no class")
+    logits = logit_scale * (classes @ unit).astype(np.float64)
+    shares = np.exp(logits - logits.max())
+    scaled: NDArray[np.float32] = (shares / shares.sum()).astype(np.float32)
+    return scaled
+
+
+def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """A vector or grid scaled to unit length; None where it is zero."""
+    length = float(np.linalg.norm(vector))
+    return None if length == 0 else vector / np.float32(length)
 
 
 def _meta(data: NDArray[np.float32], margin: float, context: Context) -> EmbeddingMeta:
@@ -80,6 +117,7 @@ def _meta(data: NDArray[np.float32], margin: float, context: Context) -> Embeddi
         config=dict(context.config),
         grid=cells,
         imagery=_imagery(context),
+        text=context.text,
     )
 
 

@@ -1,69 +1,46 @@
 """A request's way through the house, in two halves around the forward pass.
 
-The first half (resolve, fetch or decode, prepare) turns a request into a job; an encoder, here
-or in another process, works on the job's items; the second half makes the answers. Both
-halves block and belong into a thread where an event loop runs.
+The first half (resolve, fetch or decode, prepare) is here and turns a request into a job; an
+encoder, in this process or in another, works on the job's items; the second half, in the job,
+makes the answers. Both halves block and belong into a thread where an event loop runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
-from geobento.embedding import Embedding
+from geobento.embedding import TextMeta
 from geobento.errors import GeoBentoError, ModelError, PayloadTooLarge
-from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
+from geobento.requests import (
+    GeoEmbeddingRequest,
+    ImageEmbeddingRequest,
+    TextEmbeddingRequest,
+    ZeroShotRequest,
+)
 from geobento.sample import Sample
 from geobento.settings import Settings
-from models.execute import EncodeItem, EncodeResult
+from models.execute import EncodeItem
 from pipeline import answer, pictures
 from pipeline.fetch import FetchLayer
+from pipeline.jobs import EmbeddingJob, Entry, ZeroShotJob
+from pipeline.picture_urls import PictureFetcher
 from pipeline.registry import OpenModel, Registry
-from pipeline.resolve import GeoPlan, Limits, check_image_request, plan_geo
-
-
-@dataclass(frozen=True)
-class Job:
-    """A request between its two halves.
-
-    Attributes:
-        model: Id of the model.
-        dim: Length of its vectors.
-        entries: One per picture or place, in order: what to encode and how to answer, or the
-            error that is its answer.
-    """
-
-    model: str
-    dim: int
-    entries: Sequence[tuple[EncodeItem, answer.Context] | GeoBentoError]
-
-    @property
-    def items(self) -> list[EncodeItem]:
-        """What the encoder gets."""
-        return [entry[0] for entry in self.entries if not isinstance(entry, GeoBentoError)]
-
-    def answers(self, results: Sequence[EncodeResult]) -> list[Embedding | GeoBentoError]:
-        """One answer per entry, from the encoder's results in the order of `items`.
-
-        Raises:
-            GeoBentoError: The request had a single item, and it failed.
-        """
-        remaining = iter(results)
-        answers = [
-            entry
-            if isinstance(entry, GeoBentoError)
-            else answer.embedding(next(remaining), entry[1])
-            for entry in self.entries
-        ]
-        if len(answers) == 1 and isinstance(answers[0], GeoBentoError):
-            raise answers[0]
-        return answers
+from pipeline.resolve import (
+    GeoPlan,
+    Limits,
+    check_image_request,
+    check_text_request,
+    plan_geo,
+)
 
 
 class Engine:
-    """The two halves, for a set of models.
+    """The first half, for a set of models.
 
     Args:
         registry: What is served.
@@ -78,7 +55,7 @@ class Engine:
         self._settings = settings
         self.fetch = fetch or FetchLayer.configured(settings)
 
-    def image_job(self, request: ImageEmbeddingRequest) -> Job:
+    def image_job(self, request: ImageEmbeddingRequest) -> EmbeddingJob:
         """First half for pictures: check, decode, prepare.
 
         Raises:
@@ -86,14 +63,42 @@ class Engine:
         """
         opened = self.registry.find(request.model)
         check_image_request(opened.served.card, request)
-        opened.model.image_input(request.config.get("preprocessing"))
-        self._check_count(len(request.images), "images")
-        entries = [
-            self._image_entry(opened, request, position) for position in range(len(request.images))
-        ]
-        return Job(opened.served.card.id, opened.served.dim, entries)
+        entries = self._image_entries(opened, request, request.normalize)
+        return EmbeddingJob(opened.served.card.id, entries)
 
-    def geo_job(self, request: GeoEmbeddingRequest) -> Job:
+    def text_job(self, request: TextEmbeddingRequest) -> EmbeddingJob:
+        """First half for texts: check, tokenize.
+
+        Raises:
+            GeoBentoError: The request as a whole cannot be answered.
+        """
+        opened = self.registry.find(request.model)
+        check_text_request(opened.served.card, request)
+        entries = self._text_entries(opened, request.texts, "texts", request.normalize)
+        return EmbeddingJob(opened.served.card.id, entries)
+
+    def zero_shot_job(self, request: ZeroShotRequest) -> ZeroShotJob:
+        """First half for pictures with classes: check, decode, tokenize, prepare.
+
+        Raises:
+            GeoBentoError: The request as a whole cannot be answered.
+        """
+        opened = self.registry.find(request.model)
+        check_image_request(opened.served.card, request)
+        check_text_request(opened.served.card, request)
+        classes = self._text_entries(opened, request.prompts, "classes", True)
+        for entry in classes:
+            if isinstance(entry, GeoBentoError):
+                raise entry
+        return ZeroShotJob(
+            opened.served.card.id,
+            self._image_entries(opened, request, True),
+            classes,
+            opened.model.logit_scale,
+            request.template,
+        )
+
+    def geo_job(self, request: GeoEmbeddingRequest) -> EmbeddingJob:
         """First half for places: resolve, fetch, prepare.
 
         Raises:
@@ -117,7 +122,18 @@ class Engine:
             sample if isinstance(sample, GeoBentoError) else _geo_entry(opened, plan, sample)
             for plan, sample in zip(plans, samples, strict=True)
         ]
-        return Job(opened.served.card.id, opened.served.dim, entries)
+        return EmbeddingJob(opened.served.card.id, entries)
+
+    def warm_up(self) -> None:
+        """Open every tokenizer, so that a damaged one stops the start and no request waits.
+
+        Raises:
+            ModelStoreError: A tokenizer is not what was saved.
+        """
+        for served in self.registry.served():
+            model = self.registry.find(served.card.id).model
+            if model.card.text is not None and model.card.text.modality in served.modalities:
+                model.prepare_text("warm")
 
     def _check_count(self, count: int, field: str) -> None:
         if count > self._settings.max_items:
@@ -127,19 +143,85 @@ class Engine:
                 detail={"items": count, "limit": self._settings.max_items},
             )
 
+    def _image_entries(
+        self,
+        opened: OpenModel,
+        request: ImageEmbeddingRequest | ZeroShotRequest,
+        normalize: bool | None,
+    ) -> list[Entry]:
+        opened.model.image_input(request.config.get("preprocessing"))
+        self._check_count(len(request.images), "images")
+        return [
+            self._image_entry(opened, request, payload, position, normalize)
+            for position, payload in enumerate(self._fetched(request.images))
+        ]
+
+    def _fetched(self, images: Sequence[str | bytes]) -> list[str | bytes | GeoBentoError]:
+        """The pictures as they came, those given by URL as what is found there."""
+        fetcher = self._fetcher
+        if fetcher is None or not any(map(pictures.is_url, images)):
+            return list(images)
+        return list(self._downloads.map(lambda image: _downloaded(fetcher, image), images))
+
+    @cached_property
+    def _fetcher(self) -> PictureFetcher | None:
+        if not self._settings.url_images:
+            return None
+        return PictureFetcher(
+            max_bytes=int(self._settings.max_body_mb * 2**20),
+            timeout_s=self._settings.url_timeout_s,
+        )
+
+    @cached_property
+    def _downloads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._settings.fetch_threads, "picture-urls")
+
+    def _text_entries(
+        self, opened: OpenModel, texts: Sequence[str], field: str, normalize: bool | None
+    ) -> list[Entry]:
+        spec = opened.model.card.text
+        assert spec is not None
+        opened.model.tokenizer  # noqa: B018 - raises where there is none, for the request as a whole
+        self._check_count(len(texts), field)
+        entries: list[Entry] = []
+        for position, text in enumerate(texts):
+            try:
+                tokens = opened.model.prepare_text(text)
+            except GeoBentoError as error:
+                error.field = f"{field}.{position}"
+                entries.append(error)
+                continue
+            context = answer.Context(
+                opened.served,
+                spec.modality,
+                "authors",
+                spec.normalize if normalize is None else normalize,
+                opened.precision,
+                text=TextMeta(tokens=tokens.count, truncated=tokens.truncated),
+            )
+            entries.append((EncodeItem(inputs=tokens.inputs(spec), pooling="authors"), context))
+        return entries
+
     def _image_entry(
-        self, opened: OpenModel, request: ImageEmbeddingRequest, position: int
-    ) -> tuple[EncodeItem, answer.Context] | GeoBentoError:
+        self,
+        opened: OpenModel,
+        request: ImageEmbeddingRequest | ZeroShotRequest,
+        payload: str | bytes | GeoBentoError,
+        position: int,
+        normalize: bool | None,
+    ) -> Entry:
         preprocessing = request.config.get("preprocessing")
+        spec = opened.model.image_input(preprocessing)
         try:
-            data = pictures.payload_bytes(request.images[position])
-            picture = pictures.decode(data, self._settings.max_image_megapixels)
+            if isinstance(payload, GeoBentoError):
+                raise payload
+            data = pictures.payload_bytes(payload)
+            picture = pictures.decode(data, self._settings.max_image_megapixels, spec)
             inputs = opened.model.prepare_picture(picture, preprocessing)
         except GeoBentoError as error:
             error.field = f"images.{position}"
             return error
-        spec = opened.model.image_input(preprocessing)
-        normalize = spec.normalize if request.normalize is None else request.normalize
+        normalize = spec.normalize if normalize is None else normalize
         context = answer.Context(
             opened.served,
             spec.modality,
@@ -148,12 +230,18 @@ class Engine:
             opened.precision,
             config=request.config,
         )
-        return EncodeItem(inputs=inputs, pooling=spec.pooling), context
+        item = EncodeItem(inputs=inputs, pooling=spec.pooling, preprocessing=preprocessing)
+        return item, context
 
 
-def _geo_entry(
-    opened: OpenModel, plan: GeoPlan, sample: Sample
-) -> tuple[EncodeItem, answer.Context] | GeoBentoError:
+def _downloaded(fetcher: PictureFetcher, image: str | bytes) -> str | bytes | GeoBentoError:
+    try:
+        return fetcher.fetch(image) if isinstance(image, str) and pictures.is_url(image) else image
+    except GeoBentoError as error:
+        return error
+
+
+def _geo_entry(opened: OpenModel, plan: GeoPlan, sample: Sample) -> Entry:
     try:
         inputs = opened.model.prepare(sample)
     except GeoBentoError as error:

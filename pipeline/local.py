@@ -5,13 +5,20 @@ from __future__ import annotations
 from threading import Lock
 
 from geobento.cards import ServedModel
-from geobento.embedding import Embedding
+from geobento.embedding import Classification, Embedding
 from geobento.errors import GeoBentoError
-from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
+from geobento.requests import (
+    GeoEmbeddingRequest,
+    ImageEmbeddingRequest,
+    TextEmbeddingRequest,
+    ZeroShotRequest,
+)
 from geobento.settings import Settings
 from models import devices, store
 from models.execute import EncodeItem, EncodeResult, LoadedModel
+from models.precision import Precision
 from pipeline.engine import Engine
+from pipeline.jobs import Answer, Job
 from pipeline.registry import OpenModel, Registry
 
 
@@ -28,8 +35,10 @@ class LocalEngine:
         self._loaded: dict[str, LoadedModel] = {}
         self._lock = Lock()
         self._device = devices.choose(settings.device)
+        self._wanted_precision = settings.precision
         registry = Registry(
-            OpenModel(entry.model(), entry.served(), self._device) for entry in chosen
+            OpenModel(entry.model(), entry.served(), self._device, self._precision(entry))
+            for entry in chosen
         )
         self._engine = Engine(registry, settings)
 
@@ -37,18 +46,37 @@ class LocalEngine:
         """What can be asked for."""
         return self._engine.registry.served()
 
+    def describe_model(self, name: str) -> ServedModel:
+        """One of them, by id or alias."""
+        return self._engine.registry.find(name).served
+
     def image_embedding(self, request: ImageEmbeddingRequest) -> list[Embedding | GeoBentoError]:
         """One answer per picture, in order."""
-        job = self._engine.image_job(request)
-        return job.answers(self._encode(job.model, job.items))
+        return self._answers(self._engine.image_job(request))
+
+    def text_embedding(self, request: TextEmbeddingRequest) -> list[Embedding | GeoBentoError]:
+        """One answer per text, in order."""
+        return self._answers(self._engine.text_job(request))
+
+    def zero_shot_classification(
+        self, request: ZeroShotRequest
+    ) -> list[Classification | GeoBentoError]:
+        """One answer per picture, in order."""
+        return self._answers(self._engine.zero_shot_job(request))
 
     def geo_embedding(self, request: GeoEmbeddingRequest) -> list[Embedding | GeoBentoError]:
         """One answer per place, in order."""
-        job = self._engine.geo_job(request)
+        return self._answers(self._engine.geo_job(request))
+
+    def _precision(self, entry: store.StoredModel) -> Precision:
+        return entry.precision(self._wanted_precision, self._device)
+
+    def _answers(self, job: Job[Answer]) -> list[Answer | GeoBentoError]:
         return job.answers(self._encode(job.model, job.items))
 
     def _encode(self, model_id: str, items: list[EncodeItem]) -> list[EncodeResult]:
         with self._lock:
             if model_id not in self._loaded:
-                self._loaded[model_id] = self._stored[model_id].load(self._device)
+                entry = self._stored[model_id]
+                self._loaded[model_id] = entry.load(self._device, self._precision(entry))
             return self._loaded[model_id].run(items)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from geobento.cards import ServedModel
+from geobento.errors import ModelNotFound
 from models import catalog
 from models.base import Model
 
@@ -43,9 +44,20 @@ class Registry:
         """A served model by id or alias, whatever its case.
 
         Raises:
-            ModelNotFound: It is not served; the message lists what is.
+            ModelNotFound: It is not served; the message says how to import it, or what is served.
         """
         opened = self._names.get(name.strip().lower())
-        if opened is None:
-            raise catalog.unknown(name, [served.card.id for served in self.served()])
-        return opened
+        if opened is not None:
+            return opened
+        served = [served.card.id for served in self.served()]
+        missing = catalog.unknown(name, served)
+        try:
+            model_id = catalog.family(name).card.id
+        except ModelNotFound:
+            raise missing from None
+        raise ModelNotFound(
+            f"{model_id} is not served here; run: geobento models import {model_id} (and name it "
+            f"in GEOBENTO_MODELS where that is set); available: {', '.join(served) or 'none'}",
+            field="model",
+            detail=missing.detail,
+        )

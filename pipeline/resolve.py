@@ -9,7 +9,12 @@ from typing import Any
 
 from geobento.cards import ModelCard
 from geobento.errors import InvalidRequest, ModelError, PayloadTooLarge
-from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
+from geobento.requests import (
+    GeoEmbeddingRequest,
+    ImageEmbeddingRequest,
+    TextEmbeddingRequest,
+    ZeroShotRequest,
+)
 from geobento.sample import PixelGrid
 from geobento.specs import BBox, OutputGrid, PointBuffer, SensorSpec, ground_size_m
 from imagery import collections, grid
@@ -49,7 +54,7 @@ class Limits:
     max_place_pixels: int
 
 
-def check_image_request(card: ModelCard, request: ImageEmbeddingRequest) -> None:
+def check_image_request(card: ModelCard, request: ImageEmbeddingRequest | ZeroShotRequest) -> None:
     """Check what can be checked before a picture is decoded.
 
     Raises:
@@ -59,6 +64,17 @@ def check_image_request(card: ModelCard, request: ImageEmbeddingRequest) -> None
         raise ModelError(
             f"{card.id} reads satellite imagery only; use /geo_embedding", field="model"
         )
+    check_config(card, request.config, "config")
+
+
+def check_text_request(card: ModelCard, request: TextEmbeddingRequest | ZeroShotRequest) -> None:
+    """Check what can be checked before a text is read.
+
+    Raises:
+        ModelError: The model reads no texts, or a key of `config` is not its own.
+    """
+    if card.text is None:
+        raise ModelError(f"{card.id} reads no texts", field="model")
     check_config(card, request.config, "config")
 
 

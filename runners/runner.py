@@ -8,7 +8,9 @@ from typing import Any
 import bentoml
 from bentoml.models import BentoModel
 
+from models import devices
 from models.execute import EncodeItem, EncodeResult
+from models.precision import Precision
 from models.store import StoredModel, opened
 
 logger = logging.getLogger("geobento.runner")
@@ -23,7 +25,9 @@ def runner_name(model_id: str) -> str:
     return f"runner_{model_id}"
 
 
-def make_runner(stored: StoredModel, *, device: str, timeout_s: float) -> bentoml.Service[Any]:
+def make_runner(
+    stored: StoredModel, *, device: str, precision: Precision, workers: int, timeout_s: float
+) -> bentoml.Service[Any]:
     """The runner service of a stored model.
 
     It says ready only after it has checked the weights' digest and answered a warm-up forward
@@ -32,6 +36,8 @@ def make_runner(stored: StoredModel, *, device: str, timeout_s: float) -> bentom
     Args:
         stored: The model.
         device: Where its forward passes run.
+        precision: Number format of them.
+        workers: Processes, each with its own copy of the weights and its share of the cores.
         timeout_s: Longest time that an item may wait and be worked on.
     """
 
@@ -41,7 +47,8 @@ def make_runner(stored: StoredModel, *, device: str, timeout_s: float) -> bentom
         weights = BentoModel(stored.tag)
 
         def __init__(self) -> None:
-            self._loaded = opened(self.weights).load(device)
+            devices.share_cores(workers)
+            self._loaded = opened(self.weights).load(device, precision)
             self._loaded.warm_up()
             logger.info("%s is warm", stored.tag)
 
@@ -56,7 +63,7 @@ def make_runner(stored: StoredModel, *, device: str, timeout_s: float) -> bentom
 
     service = bentoml.service(
         name=runner_name(stored.metadata["model"]),
-        workers=1,
+        workers=workers,
         traffic={"timeout": timeout_s},
         runner_connection={"max_requests": NEVER, "max_age": float(NEVER)},
         logging={"access": {"enabled": False}},

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    import httpx
+
     from models.store import StoredModel
 
 for name in [name for name in os.environ if name.startswith(("GEOBENTO_", "BENTOML_"))]:
@@ -19,6 +22,8 @@ _HOME = tempfile.TemporaryDirectory(prefix="geobento-tests-")
 # Read by bentoml when it is first imported, so it has to stand before any test module.
 os.environ["BENTOML_HOME"] = str(Path(_HOME.name) / "bentoml")
 os.environ["BENTOML_DO_NOT_TRACK"] = "1"
+# The same numbers on every machine; tests of bfloat16 ask for it.
+os.environ["GEOBENTO_PRECISION"] = "float32"
 os.environ["GEOBENTO_HOME"] = str(Path(_HOME.name) / "geobento")
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,3 +50,20 @@ def demo_archive(home: Path) -> Path:
     from imagery.demo import ensure_demo_archive
 
     return ensure_demo_archive(home / "geobento" / "demo-archive")
+
+
+@pytest.fixture(scope="session")
+def small_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """The service with small models of the families that read pictures and texts."""
+    pytest.importorskip("transformers")
+    from models.clip_vit_large_patch14 import Clip
+    from models.dino_v2_vits14 import DinoV2
+    from models.importing import import_model
+    from tests.models import small
+    from tests.servers import serving
+
+    tags = [small.stored(cls).tag for cls in (Clip, DinoV2)]
+    tags.append(import_model("mosaiks").tag)
+    log = tmp_path_factory.mktemp("small-service") / "log"
+    with serving(log, GEOBENTO_MODELS=",".join(tags)) as started:
+        yield started

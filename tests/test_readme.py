@@ -15,7 +15,7 @@ README = (ROOT / "README.md").read_text()
 
 def test_generated_parts_are_up_to_date(mosaiks_stored: object, demo_archive: object) -> None:
     """Tables and answers are what `make readme` would write."""
-    command = [sys.executable, "docs/generate.py", "--check"]
+    command = [sys.executable, "-m", "docs.generate", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

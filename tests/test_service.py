@@ -21,7 +21,7 @@ from PIL import Image
 
 from geobento import PointBuffer, TemporalSpec, wire
 from geobento.embedding import Embedding
-from geobento.errors import GeoBentoError
+from geobento.errors import GeoBentoError, ModelNotFound, NoImagery
 from tests.conftest import ROOT, SHARED
 from tests.servers import serving
 
@@ -48,7 +48,12 @@ def client(
 ) -> Iterator[httpx.Client]:
     """The service with `mosaiks` and the demo archive."""
     log = tmp_path_factory.mktemp("service") / "log"
-    with serving(log, GEOBENTO_MAX_BODY_MB="4", GEOBENTO_MAX_PLACE_PIXELS="250000") as started:
+    with serving(
+        log,
+        GEOBENTO_MODELS="mosaiks",
+        GEOBENTO_MAX_BODY_MB="4",
+        GEOBENTO_MAX_PLACE_PIXELS="250000",
+    ) as started:
         yield started
 
 
@@ -334,6 +339,36 @@ def test_python_gets_the_same_answer_from_the_server_as_in_process(
         np.testing.assert_array_equal(local.data, remote.data)
         assert local.meta == remote.meta
     assert geobento.list_models()[0].card.id == "mosaiks"
+    assert geobento.describe_model("RCF") == geobento.list_models()[0]
+
+
+def test_python_collects_failures_where_asked(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A place without imagery is an error in its position, or raised, here and by HTTP."""
+    import geobento
+
+    far = PointBuffer(-150, 60, 300)
+    places = [PointBuffer(34.066, -3.401, 300), far]
+    temporal = TemporalSpec.range("2023-06-01", "2023-07-01")
+    for url in (None, str(client.base_url)):
+        if url is not None:
+            monkeypatch.setenv("GEOBENTO_URL", url)
+        found, failed = geobento.get_embeddings_batch(
+            "mosaiks", spatials=places, temporal=temporal, on_error="collect"
+        )
+        assert isinstance(found, Embedding)
+        assert isinstance(failed, NoImagery)
+        (alone,) = geobento.get_embeddings_batch(
+            "mosaiks", spatials=[far], temporal=temporal, on_error="collect"
+        )
+        assert isinstance(alone, NoImagery)
+        with pytest.raises(NoImagery):
+            geobento.get_embeddings_batch("mosaiks", spatials=places, temporal=temporal)
+        with pytest.raises(ModelNotFound):
+            geobento.get_embeddings_batch(
+                "nope", spatials=[far], temporal=temporal, on_error="collect"
+            )
 
 
 @pytest.mark.slow

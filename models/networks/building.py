@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-
-from geobento.errors import ModelStoreError
 
 if TYPE_CHECKING:
     from models.base import Model, Tensors
 
 SEED = 20_211
-
-
-def library(name: str) -> Any:
-    """A library that carries networks and is an extra.
-
-    Raises:
-        ModelStoreError: It is not installed.
-    """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise ModelStoreError(
-            f"{name} is not installed; run: make transformers, or pip install 'geobento[{name}]'"
-        ) from error
 
 
 def blank(model: Model) -> torch.nn.Module:

@@ -9,7 +9,7 @@ from openapi_spec_validator import validate
 from pydantic import BaseModel
 
 from edge.openapi import document
-from geobento.requests import EmbeddingResponse, ErrorBody
+from geobento.requests import EmbeddingResponse, ErrorBody, ZeroShotResponse
 
 DOCUMENT = document("what it is", "1.2.3")
 OPERATIONS = [operation for path in DOCUMENT["paths"].values() for operation in path.values()]
@@ -23,14 +23,14 @@ def test_it_is_valid() -> None:
 def test_operations_have_distinct_names() -> None:
     """They become the names of functions in generated clients."""
     names = [operation["operationId"] for operation in OPERATIONS]
-    assert len(set(names)) == len(names) == 7
+    assert len(set(names)) == len(names) == 9
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation["operationId"])
 def test_its_examples_are_of_their_type(operation: dict[str, Any]) -> None:
     """What the page shows is what the service answers."""
     types: dict[str, type[BaseModel]] = {
-        cls.__name__: cls for cls in (EmbeddingResponse, ErrorBody)
+        cls.__name__: cls for cls in (EmbeddingResponse, ZeroShotResponse, ErrorBody)
     }
     for status, answer in operation["responses"].items():
         for content in answer["content"].values():

@@ -17,8 +17,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from models import texts
+from models.clip_vit_large_patch14 import Clip
 from models.dino_v2_vits14 import DinoV2
 from tests.conftest import ROOT
+from tests.models import small
 
 pytest.importorskip("transformers")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -125,6 +128,39 @@ def test_a_model_comes_from_the_hub(tmp_path: Path) -> None:
             [part.split("/")[4] for part in gets], ["model.safetensors", "config.json"], strict=True
         )
     ]
+
+
+def test_a_tokenizer_comes_along(tmp_path: Path) -> None:
+    """A model that reads texts gets its vocabulary from its own repository, and works offline."""
+    small_clip = small.config(Clip)
+    file = tmp_path / "model.safetensors"
+    position_ids = {"text_model.embeddings.position_ids": torch.arange(77)[None]}
+    save_file(Clip.seeded(small_clip) | position_ids, file)
+    assert Clip.card.text is not None
+    files = {
+        "model.safetensors": file.read_bytes(),
+        "config.json": json.dumps(small_clip).encode(),
+        "tokenizer.json": texts.dummy_tokenizer(Clip.card.text),
+    }
+    with hub(files) as (listening, endpoint):
+        done = run(tmp_path, endpoint, "import", "clip_vit_l_14")
+    assert done.returncode == 0, done.stderr
+    fetched = {asked.rpartition("/")[2] for asked in listening.asked if asked.startswith("GET")}
+    assert fetched >= files.keys()
+    code = (
+        "from models.store import find; "
+        "print(find('clip_vit_l_14').model().prepare_text('ein Hafen').count)"
+    )
+    offline = {**os.environ, "BENTOML_HOME": str(tmp_path / "bentoml"), "HF_HUB_OFFLINE": "1"}
+    used = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=offline,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert used.stdout.strip() == str(len("ein Hafen") + 2)
 
 
 def test_what_the_hub_refuses_is_explained(tmp_path: Path) -> None:

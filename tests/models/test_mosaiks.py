@@ -76,9 +76,14 @@ def image(height: int, width: int, channels: int = 3) -> NDArray[np.float32]:
     return np.random.default_rng(height * width).random((channels, height, width), np.float32)
 
 
+def network_input(pixels: NDArray[np.float32], modality: str = "rgb") -> dict[str, Any]:
+    """Prepared inputs that the network sees as these numbers (C, H, W)."""
+    return {modality: pixels.transpose(1, 2, 0) * 255 if modality == "rgb" else pixels}
+
+
 def encode(model: LoadedModel, pixels: NDArray[np.float32], modality: str = "rgb") -> Encoded:
     """The tokens of one image."""
-    return model.encode([{modality: pixels}])
+    return model.encode([network_input(pixels, modality)])
 
 
 @pytest.mark.parametrize(("record", "sign"), [(ROLF, -1), (TORCHGEO, 1)])
@@ -150,8 +155,8 @@ def test_a_vector_does_not_depend_on_its_batch() -> None:
     """To the last bit: one place gives one vector whatever it shares a batch with."""
     model = default()
     pixels = image(32, 32)
-    alone = model.encode([{"rgb": pixels}]).tokens[0]
-    among = model.encode([{"rgb": image(32, 32) * 0.5}, {"rgb": pixels}, {"rgb": pixels}]).tokens
+    alone = encode(model, pixels).tokens[0]
+    among = model.encode([network_input(x) for x in (image(32, 32) * 0.5, pixels, pixels)]).tokens
     assert torch.equal(among[1], alone)
     assert torch.equal(among[2], alone)
 
@@ -172,7 +177,7 @@ def test_the_seeded_filters() -> None:
 
 def test_brightness_alone_changes_nothing() -> None:
     """A constant image has no texture: zero-mean filters answer with zeros."""
-    tokens = default().encode([{"rgb": np.full((3, 40, 40), 0.7, np.float32)}]).tokens
+    tokens = encode(default(), np.full((3, 40, 40), 0.7, np.float32)).tokens
     assert tokens.abs().max() < 1e-6
 
 
@@ -188,18 +193,21 @@ def test_averages_cover_every_pixel_once(length: int, cell: int) -> None:
 
 def test_preparation() -> None:
     """Pictures over 255; digital numbers over 10000, clipped to 0..1."""
-    model = default().model
+    served = default()
+    model = served.model
     picture = Image.new("RGB", (9, 5), (51, 51, 51))
-    prepared = model.prepare_picture(picture)["rgb"]
-    assert prepared.shape == (3, 256, 256)
-    np.testing.assert_allclose(prepared, 0.2, rtol=1e-6)
+    prepared = model.prepare_picture(picture)
+    assert prepared["rgb"].dtype == np.uint8
+    read = served.network_input([prepared])["rgb"]
+    assert read.shape == (1, 3, 256, 256)
+    np.testing.assert_allclose(read, 0.2, rtol=1e-6)
     as_it_is = loaded(filters(0), ROLF).model.prepare_picture(picture)["rgb"]
-    assert as_it_is.shape == (3, 5, 9)
+    assert as_it_is.shape == (5, 9, 3)
     numbers = np.full((12, 4, 4), 2500.0, np.float32)
     numbers[3], numbers[4] = 12_000, -5
-    prepared = model.prepare(Sample(numbers, S2_BANDS, "s2"))["s2"]
-    assert prepared.dtype == np.float32
-    np.testing.assert_allclose(prepared[:5, 0, 0], [0.25, 0.25, 0.25, 1.0, 0.0])
+    scaled = model.prepare(Sample(numbers, S2_BANDS, "s2"))["s2"]
+    assert scaled.dtype == np.float32
+    np.testing.assert_allclose(scaled[:5, 0, 0], [0.25, 0.25, 0.25, 1.0, 0.0])
 
 
 def test_samples_that_do_not_fit() -> None:

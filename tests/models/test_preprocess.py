@@ -11,7 +11,15 @@ from PIL import Image
 
 from geobento.cards import ImageInput
 from geobento.errors import InvalidImage
-from models.preprocess import picture, resized_shape
+from models import preprocess
+from models.preprocess import resized_shape
+
+
+def picture(image: Image.Image, how: ImageInput) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """A picture through both parts."""
+    batch = torch.from_numpy(np.stack([preprocess.pixels(image, how)]))
+    found: np.ndarray[Any, np.dtype[np.float32]] = preprocess.standardised(batch, how)[0].numpy()
+    return found
 
 
 def noise(height: int, width: int) -> Image.Image:

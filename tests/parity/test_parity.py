@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +56,13 @@ class Case:
         return LoadedModel(model, network)
 
     def prepared(self, model: Model, preprocessing: str | None = None) -> Inputs:
-        """The case's raw input, prepared as that of a request would be."""
+        """The case's raw input, prepared as that of a request would be.
+
+        A model whose cases hold more than one image has a module of its name in
+        `tests.parity.reading`, with `prepared(model, arrays, record)`.
+        """
+        if (own := reading_of(self.record["model"])) is not None:
+            return own.prepared(model, self.inputs, self.record)  # type: ignore[no-any-return]
         if "rgb_u8" in self.inputs:
             return model.prepare_picture(Image.fromarray(self.inputs["rgb_u8"]), preprocessing)
         image = self.inputs["image"]
@@ -70,6 +78,12 @@ class Case:
         return model.prepare(Sample(image, spec.sensor.bands, name))
 
 
+def reading_of(model_id: str) -> Any:
+    """How the cases of a model are read, where not as all others."""
+    name = f"tests.parity.reading.{model_id}"
+    return import_module(name) if find_spec(name) is not None else None
+
+
 @pytest.mark.skipif(not CASES, reason=f"no parity cases in {DIRECTORY.name}")
 @pytest.mark.parametrize("folder", CASES, ids=lambda folder: folder.name)
 def test_case(folder: Path) -> None:
@@ -83,7 +97,10 @@ def test_case(folder: Path) -> None:
     if image is not None and image.normalize:
         vector = vector / np.linalg.norm(vector)
     stages = {
-        "network_input": (next(iter(inputs.values())), INPUT_TOLERANCE),
+        "network_input": (
+            next(iter(loaded.network_input([inputs]).values()))[0].numpy(),
+            INPUT_TOLERANCE,
+        ),
         "tokens": (encoded.tokens[0].numpy(), OUTPUT_TOLERANCE),
         "grid": (pooling.grid(encoded)[0].numpy(), OUTPUT_TOLERANCE),
         "pooled": (pooling.pooled(encoded, "mean")[0].numpy(), OUTPUT_TOLERANCE),
@@ -91,6 +108,9 @@ def test_case(folder: Path) -> None:
         "image_features": (pooling.pooled(encoded, "authors")[0].numpy(), OUTPUT_TOLERANCE),
         "embedding": (vector, OUTPUT_TOLERANCE),
     }
+    if (own := reading_of(loaded.model.card.id)) is not None and hasattr(own, "stages"):
+        # Stages that only this model has, or that its authors name otherwise.
+        stages |= own.stages(loaded, inputs, encoded)
     checked = [stage for stage in stages if stage in case.expected]
     assert "embedding" in checked or "pooled" in checked, "the case states no result"
     for stage in checked:
@@ -98,6 +118,37 @@ def test_case(folder: Path) -> None:
         np.testing.assert_allclose(
             ours, case.expected[stage], rtol=0, atol=tolerance, err_msg=stage
         )
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [folder for folder in CASES if "text_ids" in np.load(folder / "input.npz")],
+    ids=lambda folder: folder.name,
+)
+def test_texts_of_a_case(folder: Path) -> None:
+    """The authors' token ids give the authors' text features, one by one and filled up further."""
+    case = Case(folder)
+    loaded = case.loaded()
+    text = loaded.model.card.text
+    assert text is not None
+    for position, ids in enumerate(case.inputs["text_ids"]):
+        expected = {
+            stage: case.expected[stage][position] for stage in ("text_features", "text_embedding")
+        }
+        for length in (len(ids), text.max_tokens):
+            filled = np.full(length, text.pad, np.int64)
+            filled[: len(ids)] = ids
+            encoded = loaded.encode([{text.modality: filled}])
+            features = pooling.pooled(encoded, "authors")[0].numpy()
+            np.testing.assert_allclose(
+                features, expected["text_features"], rtol=0, atol=OUTPUT_TOLERANCE
+            )
+            np.testing.assert_allclose(
+                features / np.linalg.norm(features),
+                expected["text_embedding"],
+                rtol=0,
+                atol=OUTPUT_TOLERANCE,
+            )
 
 
 @pytest.mark.parametrize("flavour", ["hub", "transformers"])
@@ -108,7 +159,7 @@ def test_dino_as_vitrivr_prepares_pictures(flavour: str) -> None:
         pytest.skip(f"no case {folder.name}")
     case = Case(folder)
     loaded = case.loaded()
-    encoded = loaded.encode([case.prepared(loaded.model, "vitrivr")])
+    encoded = loaded.encode([case.prepared(loaded.model, "vitrivr")], "vitrivr")
     vector = pooling.pooled(encoded, "authors")[0].numpy()
     expected = case.expected["reference_server_embedding"]
     np.testing.assert_allclose(vector, expected, rtol=0, atol=OUTPUT_TOLERANCE)

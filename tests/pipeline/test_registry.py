@@ -33,7 +33,14 @@ def test_what_is_not_served_is_not_found(
     """The error lists what this process serves, not what the catalog knows."""
     registry = Registry(opened(mosaiks_stored, name) for name in names)
     with pytest.raises(ModelNotFound) as caught:
-        registry.find("mosaiks")
+        registry.find("mosaik")
     assert caught.value.detail == {"available": sorted(names)}
     assert caught.value.message.endswith(f"available: {', '.join(sorted(names)) or 'none'}")
     assert caught.value.field == "model"
+
+
+def test_what_could_be_served_says_how(mosaiks_stored: StoredModel) -> None:
+    """A model of the catalog that is not imported is named with the command that does it."""
+    registry = Registry([opened(mosaiks_stored, "b")])
+    with pytest.raises(ModelNotFound, match="run: geobento models import dino_v2_vits14"):
+        registry.find("DINOv2-small")

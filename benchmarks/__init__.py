@@ -1,0 +1,1 @@
+"""Measurements. Every figure is a ratio within one run, or stands beside what it compares with."""

@@ -1,0 +1,100 @@
+"""The service as a subprocess, with what it costs in processor time and memory."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import psutil
+
+ROOT = Path(__file__).resolve().parent.parent
+START_S = 300
+
+
+class Served:
+    """A server that is up.
+
+    Args:
+        port: Where it listens.
+        process: Its first process.
+    """
+
+    def __init__(self, port: int, process: psutil.Process) -> None:
+        self.port = port
+        self._process = process
+
+    def cpu_s(self) -> float:
+        """Processor time that all its processes have used so far, seconds."""
+        return sum(p.cpu_times().user + p.cpu_times().system for p in self._processes())
+
+    def memory_mib(self) -> int:
+        """Memory of all its processes, what they share counted once."""
+        return sum(p.memory_full_info().pss for p in self._processes()) >> 20
+
+    def _processes(self) -> list[psutil.Process]:
+        return [self._process, *self._process.children(recursive=True)]
+
+
+@contextmanager
+def serving(
+    command: list[str], port: int, ready: str, log: Path, **environment: str
+) -> Iterator[Served]:
+    """Start a server, wait until it is ready, stop it with everything that it started."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        _wait(f"http://127.0.0.1:{port}{ready}", process, log)
+        yield Served(port, psutil.Process(process.pid))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@contextmanager
+def geobento(log: Path, **environment: str) -> Iterator[Served]:
+    """Our service, with settings."""
+    port = free_port()
+    command = [sys.executable, "-m", "bentoml", "serve", "--port", str(port)]
+    with serving(command, port, "/readyz", log, **environment) as served:
+        yield served
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urlopen(url, timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except (URLError, OSError):
+            pass
+        time.sleep(0.2)
+    raise RuntimeError(f"the server did not become ready:\n{log.read_text()[-3000:]}")

@@ -1,0 +1,1 @@
+"""Other servers' HTTP APIs over the same pipeline."""

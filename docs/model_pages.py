@@ -1,0 +1,149 @@
+"""One page per model, from its card."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from geobento.cards import ImageInput, Modality, ModelCard, TextInput
+
+HEADER = "<!-- Written by `make readme` from the model's card; changes belong there. -->"
+
+
+def page(card: ModelCard) -> str:
+    """The page of a model, Markdown."""
+    sections = [
+        HEADER,
+        f"# {card.title}",
+        f"`{card.id}`" + (f", also {_code(card.aliases)}" if card.aliases else ""),
+        card.summary,
+        f"{card.paper}. Weights: {card.licence} ({card.weights.source}).",
+        _variants(card),
+        _import(card),
+        *([_pictures(card, card.image)] if card.image is not None else []),
+        *([_texts(card, card.text)] if card.text is not None else []),
+        *([_imagery(card)] if card.modalities else []),
+        _answers(card),
+        *([_options(card)] if card.config_schema.get("properties") else []),
+        *([_notes(card)] if card.notes else []),
+    ]
+    return re.sub(r"\n{3,}", "\n\n", "\n\n".join(sections)) + "\n"
+
+
+def _variants(card: ModelCard) -> str:
+    rows = ["| variant | dim | parameters | on the hub | |", "|---|---|---|---|---|"]
+    for name, variant in card.variants.items():
+        default = " (default)" if name == card.default_variant else ""
+        size = f"{variant.parameters / 1e6:.1f} M" if variant.parameters else ""
+        hub = f"`{variant.repository}`" if variant.repository else ""
+        rows.append(f"| `{name}`{default} | {variant.dim} | {size} | {hub} | {variant.title} |")
+    return "\n".join(rows)
+
+
+def _import(card: ModelCard) -> str:
+    variant = card.variants[card.default_variant]
+    lines = [f"geobento models import {card.id}"]
+    if variant.repository:
+        files = f"--checkpoint {variant.files[0]}"
+        if len(variant.files) > 1:
+            files += f" --config {variant.files[1]}"
+        if card.text is not None:
+            files += " --tokenizer tokenizer.json"
+        lines.append(f"geobento models import {card.id} {files}")
+    lines.append(f"geobento models import {card.id} --weights dummy   # random numbers, for tests")
+    return _block("console", "\n".join(f"$ {line}" for line in lines))
+
+
+def _pictures(card: ModelCard, image: ImageInput) -> str:
+    request = {"model": card.id, "images": ["data:image/jpeg;base64,..."]}
+    ways = [f"- default: {_steps(image)}"]
+    ways += [
+        f'- `config: {{"preprocessing": "{name}"}}`: {_steps(other)}'
+        for name, other in card.image_alternatives.items()
+    ]
+    unit = "have unit length" if image.normalize else "are not scaled to unit length"
+    return "\n\n".join(
+        [
+            "## Pictures",
+            f"`POST /image_embedding`{_block('json', json.dumps(request))}",
+            "How a picture is brought to the network:",
+            "\n".join(ways),
+            f"Vectors {unit} unless `normalize` says otherwise.",
+        ]
+    )
+
+
+def _steps(image: ImageInput) -> str:
+    steps = []
+    if image.resize == "squash":
+        steps.append(f"resized to {image.size} x {image.size}, aspect ratio not kept")
+    elif image.resize == "shorter_side":
+        steps.append(f"shorter side resized to {image.size}")
+    if image.resize != "none":
+        rounding = "rounded to 8 bits" if image.resize_in == "uint8" else "in floating point"
+        steps[-1] += f" ({image.interpolation}, antialiased, {rounding})"
+    if image.crop is not None:
+        steps.append(f"centre {image.crop} x {image.crop} cut out")
+    steps.append("divided by 255")
+    if image.mean != (0, 0, 0) or image.std != (1, 1, 1):
+        steps.append(f"mean {_numbers(image.mean)} subtracted, divided by {_numbers(image.std)}")
+    return "; ".join(steps)
+
+
+def _texts(card: ModelCard, text: TextInput) -> str:
+    request = {"model": card.id, "texts": ["fields seen from above"]}
+    return "\n\n".join(
+        [
+            "## Texts",
+            f"`POST /text_embedding`{_block('json', json.dumps(request))}",
+            f"Encoding is mended, HTML entities are resolved, white space is joined; then the "
+            f"model's own vocabulary (`tokenizer.json` of `{text.tokenizer_repository}`) makes at "
+            f"most {text.max_tokens} tokens. What goes beyond is cut off, and `meta.text` says so. "
+            f"Vectors lie in the space of the pictures'; `POST /zero_shot_classification` "
+            f"compares both.",
+        ]
+    )
+
+
+def _imagery(card: ModelCard) -> str:
+    return "\n\n".join(
+        ["## Places", *(_modality(name, spec, card) for name, spec in card.modalities.items())]
+    )
+
+
+def _modality(name: str, spec: Modality, card: ModelCard) -> str:
+    sensor = spec.sensor
+    default = " (default)" if name == card.default_modality else ""
+    size = f"{spec.size} x {spec.size} pixels" if spec.size else f"from {spec.min_pixels} pixels"
+    frames = f", {spec.frames} composites in time" if spec.frames > 1 else ""
+    return (
+        f"`{name}`{default}: `{sensor.collection}`, bands {_code(sensor.bands)} in {spec.units} at "
+        f"{sensor.scale_m:g} m, {sensor.composite} of scenes with at most {sensor.cloudy_pct}% "
+        f"cloud; {size}{frames}."
+    )
+
+
+def _answers(card: ModelCard) -> str:
+    return f"## Answers\n\n{', '.join(card.outputs)}; the vector: {card.pooling}."
+
+
+def _options(card: ModelCard) -> str:
+    schema = json.dumps(card.config_schema["properties"], indent=1)
+    return f"## Options\n\nKeys of `config` and `model_config`:\n\n{_block('json', schema)}"
+
+
+def _notes(card: ModelCard) -> str:
+    return "## Where others differ\n\n" + "\n".join(f"- {note}" for note in card.notes)
+
+
+def _code(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    distinct = values[:1] if len(set(values)) == 1 else values
+    return ", ".join(f"{value:g}" for value in distinct)
+
+
+def _block(language: str, content: str) -> str:
+    return f"\n\n```{language}\n{content}\n```"

@@ -1,0 +1,147 @@
+"""A request between its two halves: what the encoder gets, and what becomes of its results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+
+from geobento.embedding import Classification, ClassificationMeta, Embedding
+from geobento.errors import GeoBentoError
+from models.execute import EncodeItem, EncodeResult
+from pipeline import answer
+
+Answer = TypeVar("Answer")
+Entry: TypeAlias = "tuple[EncodeItem, answer.Context] | GeoBentoError"
+"""What to encode and how to answer, or the error that is the answer."""
+
+
+class Job(Protocol, Generic[Answer]):
+    """A request after its first half."""
+
+    @property
+    def model(self) -> str:
+        """Id of the model."""
+
+    @property
+    def items(self) -> list[EncodeItem]:
+        """What the encoder gets."""
+
+    def answers(self, results: Sequence[EncodeResult]) -> list[Answer | GeoBentoError]:
+        """One answer per input of the request, from the encoder's results in order of `items`.
+
+        Raises:
+            GeoBentoError: The request had a single input, and it failed.
+        """
+
+
+@dataclass(frozen=True)
+class EmbeddingJob:
+    """Pictures, texts or places, each to become one embedding.
+
+    Attributes:
+        model: Id of the model.
+        entries: One per picture, text or place, in order.
+    """
+
+    model: str
+    entries: Sequence[Entry]
+
+    @property
+    def items(self) -> list[EncodeItem]:
+        """What the encoder gets."""
+        return _items(self.entries)
+
+    def answers(self, results: Sequence[EncodeResult]) -> list[Embedding | GeoBentoError]:
+        """One embedding or error per entry."""
+        return _raised_if_alone(_embeddings(self.entries, results))
+
+
+@dataclass(frozen=True)
+class ZeroShotJob:
+    """Pictures to be compared with classes.
+
+    Attributes:
+        model: Id of the model.
+        pictures: One entry per picture, in order.
+        classes: One entry per class, in order.
+        logit_scale: Factor on the cosines.
+        template: Sentence that the classes were put into.
+    """
+
+    model: str
+    pictures: Sequence[Entry]
+    classes: Sequence[Entry]
+    logit_scale: float
+    template: str
+
+    @property
+    def items(self) -> list[EncodeItem]:
+        """What the encoder gets: pictures, then classes."""
+        return _items([*self.pictures, *self.classes])
+
+    def answers(self, results: Sequence[EncodeResult]) -> list[Classification | GeoBentoError]:
+        """One classification or error per picture.
+
+        Raises:
+            GeoBentoError: A class failed, or the only picture did.
+        """
+        embeddings = _embeddings([*self.pictures, *self.classes], results)
+        pictures, classes = embeddings[: len(self.pictures)], embeddings[len(self.pictures) :]
+        vectors = []
+        for position, name in enumerate(classes):
+            if isinstance(name, GeoBentoError):
+                name.field = f"classes.{position}"
+                raise name
+            vectors.append(name.data)
+        stacked = np.stack(vectors)
+        return _raised_if_alone(
+            [
+                picture if isinstance(picture, GeoBentoError) else self._compared(picture, stacked)
+                for picture in pictures
+            ]
+        )
+
+    def _compared(
+        self, picture: Embedding, classes: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+    ) -> Classification | GeoBentoError:
+        shares = answer.probabilities(picture.data, classes, self.logit_scale)
+        if isinstance(shares, GeoBentoError):
+            return shares
+        how = picture.meta
+        return Classification(
+            shares,
+            ClassificationMeta(
+                model=how.model,
+                tag=how.tag,
+                variant=how.variant,
+                weights=how.weights,
+                logit_scale=self.logit_scale,
+                template=self.template,
+                precision=how.precision,
+                preprocessing=how.preprocessing,
+                config=how.config,
+            ),
+        )
+
+
+def _items(entries: Sequence[Entry]) -> list[EncodeItem]:
+    return [entry[0] for entry in entries if not isinstance(entry, GeoBentoError)]
+
+
+def _embeddings(
+    entries: Sequence[Entry], results: Sequence[EncodeResult]
+) -> list[Embedding | GeoBentoError]:
+    remaining = iter(results)
+    return [
+        entry if isinstance(entry, GeoBentoError) else answer.embedding(next(remaining), entry[1])
+        for entry in entries
+    ]
+
+
+def _raised_if_alone(answers: list[Answer | GeoBentoError]) -> list[Answer | GeoBentoError]:
+    if len(answers) == 1 and isinstance(answers[0], GeoBentoError):
+        raise answers[0]
+    return answers

@@ -1,0 +1,112 @@
+"""Requests answered in an event loop: halves in threads, forwards at the encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from geobento.embedding import Classification, Embedding
+from geobento.errors import GeoBentoError
+from geobento.requests import (
+    GeoEmbeddingRequest,
+    ImageEmbeddingRequest,
+    TextEmbeddingRequest,
+    ZeroShotRequest,
+)
+from models.execute import EncodeItem, EncodeResult
+from pipeline import pictures
+from pipeline.engine import Engine
+from pipeline.jobs import Answer, Job
+from pipeline.registry import Registry
+
+Request = TypeVar("Request")
+
+DECODING_THREADS = 4
+
+
+class Encoder(Protocol):
+    """Where the forward passes of one model run."""
+
+    async def encode(self, items: Sequence[EncodeItem]) -> list[EncodeResult]:
+        """One result per item, in order."""
+
+
+class Serving:
+    """Answers requests of any number of callers at a time.
+
+    Args:
+        engine: The first half.
+        encoders: By model id.
+        fetching_threads: Requests that may wait for imagery or for pictures by URL at a time.
+    """
+
+    def __init__(
+        self, engine: Engine, encoders: Mapping[str, Encoder], fetching_threads: int
+    ) -> None:
+        self.engine = engine
+        self._encoders = encoders
+        self._decoding = anyio.CapacityLimiter(DECODING_THREADS)
+        self._fetching = anyio.CapacityLimiter(fetching_threads)
+
+    @property
+    def registry(self) -> Registry:
+        """What is served."""
+        return self.engine.registry
+
+    async def image_embedding(
+        self, request: ImageEmbeddingRequest
+    ) -> list[Embedding | GeoBentoError]:
+        """One answer per picture, in order.
+
+        Raises:
+            GeoBentoError: The request as a whole, or its only picture, failed.
+        """
+        return await self._answers(self.engine.image_job, request, self._limiter(request.images))
+
+    async def text_embedding(
+        self, request: TextEmbeddingRequest
+    ) -> list[Embedding | GeoBentoError]:
+        """One answer per text, in order.
+
+        Raises:
+            GeoBentoError: The request as a whole, or its only text, failed.
+        """
+        return await self._answers(self.engine.text_job, request, self._decoding)
+
+    async def zero_shot_classification(
+        self, request: ZeroShotRequest
+    ) -> list[Classification | GeoBentoError]:
+        """One answer per picture, in order.
+
+        Raises:
+            GeoBentoError: The request as a whole, or its only picture, failed.
+        """
+        limiter = self._limiter(request.images)
+        return await self._answers(self.engine.zero_shot_job, request, limiter)
+
+    async def geo_embedding(self, request: GeoEmbeddingRequest) -> list[Embedding | GeoBentoError]:
+        """One answer per place, in order.
+
+        Raises:
+            GeoBentoError: The request as a whole, or its only place, failed.
+        """
+        return await self._answers(self.engine.geo_job, request, self._fetching)
+
+    def _limiter(self, images: Sequence[str | bytes]) -> anyio.CapacityLimiter:
+        return self._fetching if any(map(pictures.is_url, images)) else self._decoding
+
+    async def _answers(
+        self,
+        first_half: Callable[[Request], Job[Answer]],
+        request: Request,
+        limiter: anyio.CapacityLimiter,
+    ) -> list[Answer | GeoBentoError]:
+        # Abandoned when the deadline passes; its place in the limiter stays taken till it ends.
+        job = await anyio.to_thread.run_sync(
+            first_half, request, limiter=limiter, abandon_on_cancel=True
+        )
+        results = await self._encoders[job.model].encode(job.items)
+        return await anyio.to_thread.run_sync(job.answers, results)

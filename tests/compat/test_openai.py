@@ -1,0 +1,157 @@
+"""OpenAI's API, driven by OpenAI's own client against the live service."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from geobento import wire
+from tests.conftest import ROOT
+
+openai = pytest.importorskip("openai")
+
+MODEL = "clip_vit_large_patch14"
+PICTURE = (
+    "data:image/jpeg;base64,"
+    + base64.b64encode((ROOT / "tests" / "data" / "field.jpg").read_bytes()).decode()
+)
+
+
+@pytest.fixture(scope="module")
+def client(small_service: httpx.Client) -> Iterator[Any]:
+    """OpenAI's client."""
+    url = f"{small_service.base_url}/v1".replace("//v1", "/v1")
+    with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as made:
+        yield made
+
+
+def vectors(answer: Any) -> np.ndarray[Any, Any]:
+    """The vectors of an answer, whose order is checked."""
+    assert [datum.index for datum in answer.data] == list(range(len(answer.data)))
+    return np.array([datum.embedding for datum in answer.data], np.float32)
+
+
+def test_texts(client: Any, small_service: httpx.Client) -> None:
+    """The vectors are those of `/text_embedding`, in both encodings; tokens are counted."""
+    texts = ["a field", "a harbour"]
+    own = wire.decode_answer(
+        small_service.post("/text_embedding", json={"model": MODEL, "texts": texts}).content
+    )
+    expected = np.stack([entry.data for entry in own])  # type: ignore[union-attr]
+    for encoding in ("float", "base64"):
+        answer = client.embeddings.create(model=MODEL, input=texts, encoding_format=encoding)
+        found = answer.data
+        if encoding == "base64" and isinstance(found[0].embedding, str):
+            decoded = [np.frombuffer(base64.b64decode(d.embedding), "<f4") for d in found]
+            np.testing.assert_allclose(np.stack(decoded), expected, atol=1e-6)
+        else:
+            np.testing.assert_allclose(vectors(answer), expected, atol=1e-6)
+    assert answer.model == MODEL
+    assert answer.usage.prompt_tokens == answer.usage.total_tokens == 9 + 11
+    single = client.embeddings.create(model="clip_vit_l_14", input=texts[0])
+    np.testing.assert_allclose(vectors(single)[0], expected[0], atol=1e-6)
+
+
+def test_pictures_in_all_forms(client: Any, small_service: httpx.Client) -> None:
+    """Every form that clients send gives the vector of `/image_embedding`, between texts."""
+    own = small_service.post("/image_embedding", json={"model": MODEL, "images": [PICTURE]})
+    (expected,) = wire.decode_answer(own.content)
+    bare = PICTURE.partition(",")[2]
+    forms: list[Any] = [
+        PICTURE,
+        {"image": PICTURE},
+        {"image": bare},
+        {"type": "image_url", "image_url": {"url": PICTURE}},
+        {"image_url": PICTURE},
+        {"content": [{"type": "image_url", "image_url": {"url": PICTURE}}]},
+    ]
+    found = vectors(client.embeddings.create(model=MODEL, input=["a", *forms, {"text": "a"}]))
+    np.testing.assert_allclose(found[0], found[-1], atol=1e-6)
+    for vector in found[1:-1]:
+        np.testing.assert_allclose(vector, expected.data, atol=1e-6)  # type: ignore[union-attr]
+    as_infinity = client.embeddings.create(
+        model=MODEL, input=[bare], extra_body={"modality": "image"}
+    )
+    np.testing.assert_allclose(vectors(as_infinity)[0], found[1], atol=1e-6)
+
+
+def test_a_model_of_pictures_alone(client: Any) -> None:
+    """It embeds pictures, and says what it does not read."""
+    assert vectors(client.embeddings.create(model="mosaiks", input=[PICTURE])).shape == (1, 1024)
+    with pytest.raises(openai.BadRequestError, match="mosaiks reads no texts"):
+        client.embeddings.create(model="mosaiks", input=["a"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "param", "code", "says"),
+    [
+        ({"input": []}, "BadRequestError", "input", "invalid_request", "nothing to embed"),
+        ({"input": ""}, "BadRequestError", "input", "invalid_request", "nothing to embed"),
+        ({"input": ["a", ""]}, "BadRequestError", "input.1", "invalid_request", "is empty"),
+        ({"input": [[1, 2]]}, "BadRequestError", "input.0", "invalid_request", "token ids"),
+        ({"input": [3]}, "BadRequestError", "input.0", "invalid_request", "token ids"),
+        ({"input": [{}]}, "BadRequestError", "input.0", "invalid_request", "exactly one value"),
+        ({"input": [{"x": 1}]}, "BadRequestError", "input.0", "invalid_request", "accepted: a te"),
+        (
+            {"input": ["a", {"image": "%"}]},
+            "BadRequestError",
+            "input.1",
+            "invalid_image",
+            "base64",
+        ),
+        (
+            {"input": [{"content": [{"text": "a"}, {"text": "b"}]}]},
+            "BadRequestError",
+            "input.0.content",
+            "invalid_request",
+            "2 parts",
+        ),
+        ({"dimensions": 7}, "BadRequestError", "dimensions", "model_error", "length 24 and no"),
+        ({"model": "gpt"}, "NotFoundError", "model", "model_not_found", "available: clip"),
+    ],
+)
+def test_what_is_refused(
+    client: Any, fields: dict[str, Any], error: str, param: str, code: str, says: str
+) -> None:
+    """Errors arrive as the client's own exceptions, with parameter and code."""
+    with pytest.raises(getattr(openai, error), match=says) as caught:
+        client.embeddings.create(**{"model": MODEL, "input": "a", **fields})
+    assert caught.value.param == param
+    assert caught.value.code == code
+    assert caught.value.type == "invalid_request_error"
+
+
+def test_its_own_length_can_be_asked_for(client: Any) -> None:
+    """`dimensions` is accepted where nothing has to be cut."""
+    assert vectors(client.embeddings.create(model=MODEL, input="a", dimensions=24)).shape == (1, 24)
+
+
+def test_models(client: Any) -> None:
+    """They are listed, and found by alias."""
+    listed = {model.id for model in client.models.list()}
+    assert listed == {MODEL, "dino_v2_vits14", "mosaiks"}
+    found = client.models.retrieve("clip-vit-large-patch14")
+    assert (found.id, found.object) == (MODEL, "model")
+    assert found.created > 1_600_000_000
+    with pytest.raises(openai.NotFoundError, match="there is no model 'gpt'"):
+        client.models.retrieve("gpt")
+
+
+def test_errors_of_other_layers(client: Any, small_service: httpx.Client) -> None:
+    """Unknown routes, wrong methods and bodies have OpenAI's shape, too."""
+    with pytest.raises(openai.NotFoundError) as caught:
+        client.get("/chat/completions", cast_to=object)
+    assert caught.value.code == "not_found"
+    for answer, status, code in (
+        (small_service.get("/v1/embeddings"), 405, "method_not_allowed"),
+        (small_service.post("/v1/embeddings", content=b"{"), 400, "invalid_request"),
+        (small_service.post("/v1/embeddings", data={"a": "b"}), 415, "unsupported_media_type"),
+    ):
+        assert answer.status_code == status
+        assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+        assert answer.json()["error"]["code"] == code

@@ -1,0 +1,54 @@
+"""Small models of the real families, with random weights, in the model store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models import store, texts
+from models.base import Model
+from models.clip_vit_large_patch14 import Clip
+from models.dino_v2_vits14 import DinoV2
+from models.open_clip_vit_b32 import OpenClipXlmRoberta
+
+SIZES: dict[type[Model], dict[str, Any]] = {
+    Clip: {
+        "projection_dim": 24,
+        "text_config": {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+        | {"intermediate_size": 32, "projection_dim": 24},
+        "vision_config": {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+        | {"intermediate_size": 48, "projection_dim": 24},
+    },
+    DinoV2: {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2},
+    OpenClipXlmRoberta: {
+        "embed_dim": 20,
+        "vision": {"width": 32, "layers": 2, "head_width": 16},
+        "text": {"vocab_size": 300, "hidden_size": 16, "num_hidden_layers": 2}
+        | {"num_attention_heads": 2, "intermediate_size": 32},
+    },
+}
+
+
+def config(cls: type[Model]) -> dict[str, Any]:
+    """The released architecture with small sizes, where there are some."""
+    sizes = SIZES.get(cls, {})
+    released = cls.default_config(cls.card.default_variant)
+    return {
+        name: value | sizes.get(name, {}) if isinstance(value, dict) else sizes.get(name, value)
+        for name, value in released.items()
+    }
+
+
+def stored(cls: type[Model], *, with_tokenizer: bool = True) -> store.StoredModel:
+    """A small model of a family in the model store, its tokenizer one of bytes."""
+    small = config(cls)
+    spec = cls.card.text if with_tokenizer else None
+    return store.save(
+        cls,
+        small,
+        cls.seeded(small),
+        variant=cls.card.default_variant,
+        weights="dummy",
+        source="seeded",
+        revision=None,
+        tokenizer=None if spec is None else texts.dummy_tokenizer(spec),
+    )
