@@ -79,7 +79,7 @@ def _further(
     collection: str, bands: tuple[str, ...], units: str, statistics: Statistics, scale_m: float
 ) -> Modality:
     sensor = SensorSpec(collection, bands, scale_m=scale_m, cloudy_pct=None)
-    return Modality(sensor=sensor, units=units, statistics=statistics)
+    return Modality(sensor=sensor, units=f"{units}; only beside s2 or s1", statistics=statistics)
 
 
 CARD = ModelCard(
