@@ -79,7 +79,7 @@ def _further(
     collection: str, bands: tuple[str, ...], units: str, statistics: Statistics, scale_m: float
 ) -> Modality:
     sensor = SensorSpec(collection, bands, scale_m=scale_m, cloudy_pct=None)
-    return Modality(sensor=sensor, units=f"{units}; only beside s2 or s1", statistics=statistics)
+    return Modality(sensor=sensor, units=f"{units} (only beside s2 or s1)", statistics=statistics)
 
 
 CARD = ModelCard(
@@ -203,8 +203,9 @@ CARD = ModelCard(
         "The authors mosaic the least cloudy pixels of every 30 days; here it is the median of "
         "the scenes of the window that are clear enough.",
         "The authors' code reads square images only; here h and w may differ.",
-        "Radar is given in decibels to the network, made here from linear power; pixels without "
-        "power are at -50 dB.",
+        "The network was trained on decibels of sigma nought (Earth Engine's GRD); here they are "
+        "made from linear power, which STAC catalogs have as terrain-corrected gamma nought. "
+        "Pixels without power are at -50 dB.",
     ),
     weights=WeightsSource(
         source="nasaharvest/galileo",
