@@ -31,6 +31,7 @@ class Collection:
         harmonised: Digital numbers are brought to the scale without the offset of later
             processing baselines.
         positive: Only values above 0 are data (power; scenes have borders of 0).
+        usual: Between these lie the values of ordinary scenes; None: nothing is known.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Collection:
     static: bool = False
     harmonised: bool = False
     positive: bool = False
+    usual: tuple[float, float] | None = None
 
 
 def _sentinel_2(names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
@@ -80,6 +82,7 @@ COLLECTIONS = {
             cloud_property="eo:cloud_cover",
             mask_assets=("scl", "SCL"),
             harmonised=True,
+            usual=(-1000, 20_000),
         ),
         Collection(
             id="COPERNICUS/S2_HARMONIZED",
@@ -90,6 +93,7 @@ COLLECTIONS = {
             lattice_m=10,
             cloud_property="eo:cloud_cover",
             harmonised=True,
+            usual=(-1000, 20_000),
         ),
         Collection(
             id="COPERNICUS/S1_GRD_FLOAT",
@@ -99,6 +103,7 @@ COLLECTIONS = {
             nodata=-32768,
             resampling="bilinear",
             positive=True,
+            usual=(0, 100),
         ),
         Collection(
             id="COPERNICUS/DEM/GLO30",
@@ -107,6 +112,7 @@ COLLECTIONS = {
             units="metres above the geoid",
             resampling="bilinear",
             static=True,
+            usual=(-500, 9000),
         ),
     )
 }

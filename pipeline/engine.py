@@ -26,6 +26,7 @@ from geobento.sample import Sample
 from geobento.settings import Settings
 from models.execute import EncodeItem
 from pipeline import answer, pictures
+from pipeline.check import check
 from pipeline.fetch import FetchLayer
 from pipeline.jobs import EmbeddingJob, Entry, ZeroShotJob
 from pipeline.picture_urls import PictureFetcher
@@ -46,11 +47,18 @@ class Engine:
         registry: What is served.
         settings: Limits and sources.
         fetch: Where imagery comes from; None: as the settings say.
+        may_save: Whether pictures of pixels may be written to folders that requests name.
     """
 
     def __init__(
-        self, registry: Registry, settings: Settings, fetch: FetchLayer | None = None
+        self,
+        registry: Registry,
+        settings: Settings,
+        fetch: FetchLayer | None = None,
+        *,
+        may_save: bool = False,
     ) -> None:
+        self._may_save = may_save
         self.registry = registry
         self._settings = settings
         self.fetch = fetch or FetchLayer.configured(settings)
@@ -112,7 +120,7 @@ class Engine:
                 f"accepted: 'auto' or {opened.device!r}",
                 field="device",
             )
-        limits = Limits(self._settings.max_place_pixels)
+        limits = Limits(self._settings.max_place_pixels, self._may_save)
         plans = plan_geo(
             opened.served.card, request, served=opened.model.modalities(), limits=limits
         )
@@ -245,6 +253,7 @@ def _downloaded(fetcher: PictureFetcher, image: str | bytes) -> str | bytes | Ge
 def _geo_entry(opened: OpenModel, plan: GeoPlan, sample: Sample) -> Entry:
     tiles = [sample] if plan.tiling is None else plan.tiling.samples(sample)
     try:
+        warnings = check(sample, plan.query)
         items = [
             EncodeItem(inputs=opened.model.prepare(tile), pooling=plan.encoding) for tile in tiles
         ]
@@ -260,5 +269,6 @@ def _geo_entry(opened: OpenModel, plan: GeoPlan, sample: Sample) -> Entry:
         replace(sample, pixels=np.empty(0)),
         tiling=plan.tiling,
         area=plan.area,
+        warnings=warnings,
     )
     return items, context
