@@ -42,7 +42,10 @@ def payload_bytes(payload: str | bytes) -> bytes:
         if not comma or not head.lower().endswith(";base64"):
             raise InvalidImage("a data URL needs the form data:image/jpeg;base64,...")
     elif is_url(payload):
-        raise InvalidImage("pictures are not fetched from URLs; send base64, a data URL or a file")
+        raise InvalidImage(
+            "pictures are not fetched from URLs here (GEOBENTO_URL_IMAGES is off); send base64, a "
+            "data URL or a file"
+        )
     try:
         return base64.b64decode(text, validate=True)
     except ValueError:
