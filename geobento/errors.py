@@ -224,6 +224,8 @@ def from_body(body: Any, status: int = 500, retry_after: float | None = None) ->
 
 def by_status(status: int) -> type[GeoBentoError]:
     """The error class that stands for an HTTP status which another layer chose."""
-    general_last = sorted(_all(GeoBentoError)[1:], key=lambda cls: -len(cls.__mro__))
+    # Errors that other rooms have for themselves stand for nothing outside them.
+    ours = [cls for cls in _all(GeoBentoError)[1:] if cls.__module__ == __name__]
+    general_last = sorted(ours, key=lambda cls: -len(cls.__mro__))
     exact = {cls.status: cls for cls in general_last}
     return exact.get(status, InvalidRequest if 400 <= status < 500 else InternalError)

@@ -40,7 +40,7 @@ def problems(sample: Sample, collection: Collection) -> list[str]:
     if collection.usual is not None:
         found += _unusual(sample.bands, data, collection.usual, collection.units)
     peak = float(np.nanmax(data, initial=0))
-    if collection.harmonised and 0 < peak < LEAST_PEAK:
+    if collection.scaling and 0 < peak < LEAST_PEAK:
         found.append(
             f"no value is above {peak:g}: these are not {collection.units} but scaled already"
         )

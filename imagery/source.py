@@ -42,5 +42,6 @@ class Source(Protocol):
         Raises:
             NoImageryError: The source has no usable pixel for the query.
             ModelError: The source lacks the collection or a band of it.
+            PayloadTooLarge: The source cannot give so many pixels of so many scenes.
             SourceError: The source failed; the message names it.
         """

@@ -10,7 +10,8 @@ import pytest
 from geobento import errors
 from geobento.errors import GeoBentoError, from_body
 
-ALL = errors._all(GeoBentoError)[1:]
+# Other rooms have errors of their own, which stay there.
+ALL = [cls for cls in errors._all(GeoBentoError)[1:] if cls.__module__ == errors.__name__]
 
 
 def test_the_drawing_is_the_tree() -> None:
