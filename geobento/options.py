@@ -69,7 +69,7 @@ def _fits(schema: Mapping[str, Any], value: Any) -> bool:
 
 def _accepted(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
-        return ", ".join(map(repr, schema["enum"]))
+        return ", ".join(map(str, schema["enum"]))
     kinds = " or ".join(_kinds(schema)) or "a number"
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None and high is not None:
