@@ -9,6 +9,7 @@ from models.base import Model
 from models.clip_vit_large_patch14 import Clip
 from models.dino_v2_vits14 import DinoV2
 from models.open_clip_vit_b32 import OpenClipXlmRoberta
+from models.remoteclip import RemoteClip
 
 SIZES: dict[type[Model], dict[str, Any]] = {
     Clip: {
@@ -24,6 +25,11 @@ SIZES: dict[type[Model], dict[str, Any]] = {
         "vision": {"width": 32, "layers": 2, "head_width": 16},
         "text": {"vocab_size": 300, "hidden_size": 16, "num_hidden_layers": 2}
         | {"num_attention_heads": 2, "intermediate_size": 32},
+    },
+    RemoteClip: {
+        "embed_dim": 20,
+        "vision": {"width": 32, "layers": 2, "head_width": 16},
+        "text": {"width": 16, "heads": 2, "layers": 2},
     },
 }
 
