@@ -92,9 +92,9 @@ CARD = ModelCard(
     modalities={
         "rgb": true_colour.modality(size=224),
         "s2_10b": Modality(
-            sensor=SensorSpec("COPERNICUS/S2_SR_HARMONIZED", S2_BANDS),
-            units="digital numbers, reflectance x 10000; scaled values are cut to whole numbers, "
-            "divided by 255, then resized (bicubic, antialiased)",
+            sensor=SensorSpec("COPERNICUS/S2_HARMONIZED", S2_BANDS),
+            units="digital numbers, top-of-atmosphere reflectance x 10000; scaled values are cut "
+            "to whole numbers, divided by 255, then resized (bicubic, antialiased)",
             statistics=Statistics(
                 offset=tuple(m - 2 * s for m, s in zip(S2_MEAN, S2_STD, strict=True)),
                 scale=tuple(255 / (4 * s) for s in S2_STD),
@@ -120,9 +120,8 @@ CARD = ModelCard(
         "Norms add 1e-6 to the variance as in training; rs-embed's picture network adds 1e-5.",
         "Places are resized to exactly the input size, so that the grid covers them; pictures "
         "are resized and cropped as the authors do for evaluation, which rs-embed leaves out.",
-        "s2_10b was trained on top-of-atmosphere reflectance. The default sensor is surface "
-        'reflectance, as in rs-embed; "sensor" with COPERNICUS/S2_HARMONIZED is nearer to what '
-        "it was trained on.",
+        "s2_10b reads top-of-atmosphere reflectance, as it was trained on; rs-embed gives it "
+        'surface reflectance, as does "sensor" with COPERNICUS/S2_SR_HARMONIZED.',
     ),
     weights=WeightsSource(source="techmn/satmae_pp", licence="not verified"),
 )
