@@ -246,6 +246,14 @@ class SatMaePp(Model):
                 f"the checkpoint is of the network for {held}; the variant {variant!r} is the one "
                 f"for {wanted}"
             )
+        has_decoder, has_scales = (
+            any(name.startswith(part) for name in checkpoint) for part in ("decoder_", "proj_up_")
+        )
+        if has_decoder and not has_scales:
+            raise CheckpointError(
+                "the checkpoint is of a masked autoencoder of one scale, such as SatMAE; SatMAE++ "
+                "has proj_up_* beside decoder_*"
+            )
         config = _config(record.get("arch", record), variant)
         encoder = {
             name: tensor

@@ -103,6 +103,18 @@ def test_the_other_network() -> None:
         SatMaePp.convert(authors_file("rgb_vit_large"), {"arch": sizes("rgb_vit_large")}, "s2_10b")
 
 
+def test_an_encoder_of_the_same_shape() -> None:
+    """SatMAE's file has the same encoder; what it lacks beside the decoder gives it away."""
+    tensors, record = authors_file("rgb_vit_large"), {"arch": sizes("rgb_vit_large")}
+    satmae = {
+        name: tensor
+        for name, tensor in tensors.items()
+        if not name.startswith(("proj_up", "up_block"))
+    }
+    with pytest.raises(CheckpointError, match="such as SatMAE;"):
+        SatMaePp.convert(satmae, record, "rgb_vit_large")
+
+
 def test_order_of_channels() -> None:
     """The README's order sees a picture as the code's order sees it with red and blue swapped."""
     readme, code = (SatMaePp(sizes(name)) for name in ("bgr_vit_large", "rgb_vit_large"))
