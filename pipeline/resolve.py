@@ -131,14 +131,17 @@ def plan_geo(
         pooling = None if isinstance(request.output, OutputGrid) else request.output.pooling
         tiles = _tiling(card, modality, request, pixel_grid, limits)
         area = place if isinstance(place, Polygon | MultiPolygon) and pooling else None
-        if area is not None and "grid" not in card.outputs:
+        has_grid = "grid" in card.outputs
+        of_cells = has_grid and (pooling != "authors" or card.feature == "mean")
+        if area is not None and not of_cells:
             raise ModelError(
-                f"{card.id} gives one vector for all that it sees and cannot leave out what lies "
-                "outside of a polygon; accepted: PointBuffer, BBox",
+                f"the vector of {card.id} is of all that it sees and cannot leave out what lies "
+                "outside of a polygon; accepted: PointBuffer, BBox"
+                + (", or output.pooling 'mean' or 'max'" if has_grid else ""),
                 field=field,
             )
         # One vector of all cells that count is the same however the place was cut.
-        pooled_later = (tiles or area) and "grid" in card.outputs
+        pooled_later = (tiles or area) and of_cells
         encoding = None if pooled_later else pooling
         plans.append(GeoPlan(query, request.backend, pooling, tiles, area, encoding))
     return plans

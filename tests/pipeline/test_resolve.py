@@ -42,7 +42,7 @@ def test_the_plan_holds_all_that_determines_the_pixels() -> None:
         "2023-01-01",
         "2024-01-01",
     )
-    assert (made.query.modality, made.backend, made.pooling) == ("s2", "auto", "mean")
+    assert (made.query.modality, made.backend, made.pooling) == ("s2", "auto", "authors")
     assert plan(output=OutputSpec.grid())[0].pooling is None
     assert plan(output=OutputSpec.pooled("max"))[0].pooling == "max"
 
