@@ -116,10 +116,10 @@ def _modality(name: str, spec: Modality, card: ModelCard) -> str:
     default = " (default)" if name == card.default_modality else ""
     size = f"{spec.size} x {spec.size} pixels" if spec.size else f"from {spec.min_pixels} pixels"
     frames = f", {spec.frames} composites in time" if spec.frames > 1 else ""
+    clear = "" if sensor.cloudy_pct is None else f" with at most {sensor.cloudy_pct}% cloud"
     return (
         f"`{name}`{default}: `{sensor.collection}`, bands {_code(sensor.bands)} in {spec.units} at "
-        f"{sensor.scale_m:g} m, {sensor.composite} of scenes with at most {sensor.cloudy_pct}% "
-        f"cloud; {size}{frames}."
+        f"{sensor.scale_m:g} m, {sensor.composite} of scenes{clear}; {size}{frames}."
     )
 
 

@@ -7,10 +7,11 @@ makes the answers. Both halves block and belong into a thread where an event loo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -127,7 +128,9 @@ class Engine:
         self.fetch.source(request.backend)
         samples = self.fetch.fetch_all([(plan.backend, plan.query) for plan in plans])
         entries = [
-            sample if isinstance(sample, GeoBentoError) else _geo_entry(opened, plan, sample)
+            sample
+            if isinstance(sample, GeoBentoError)
+            else _geo_entry(opened, plan, sample, request.config)
             for plan, sample in zip(plans, samples, strict=True)
         ]
         return EmbeddingJob(opened.served.card.id, entries)
@@ -250,13 +253,14 @@ def _downloaded(fetcher: PictureFetcher, image: str | bytes) -> str | bytes | Ge
         return error
 
 
-def _geo_entry(opened: OpenModel, plan: GeoPlan, sample: Sample) -> Entry:
+def _geo_entry(
+    opened: OpenModel, plan: GeoPlan, sample: Sample, config: Mapping[str, Any]
+) -> Entry:
     tiles = [sample] if plan.tiling is None else plan.tiling.samples(sample)
+    model = opened.model.with_options(config)
     try:
         warnings = check(sample, plan.query)
-        items = [
-            EncodeItem(inputs=opened.model.prepare(tile), pooling=plan.encoding) for tile in tiles
-        ]
+        items = [EncodeItem(inputs=model.prepare(tile), pooling=plan.encoding) for tile in tiles]
     except GeoBentoError as error:
         return error
     context = answer.Context(
@@ -267,6 +271,7 @@ def _geo_entry(opened: OpenModel, plan: GeoPlan, sample: Sample) -> Entry:
         opened.precision,
         plan.query,
         replace(sample, pixels=np.empty(0)),
+        config=config,
         tiling=plan.tiling,
         area=plan.area,
         warnings=warnings,
