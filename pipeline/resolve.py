@@ -26,13 +26,8 @@ from models.pooling import Pooling
 from pipeline import tiling
 from pipeline.tiling import Tiling
 
-_PLANNED = {
-    "orbit": None,
-    "use_float_linear": True,
-    "s1_require_iw": True,
-    "s1_relax_iw_on_empty": True,
-}
-"""Fields of SensorSpec that have their place but take only this value as yet."""
+_RADAR = {"orbit": None, "s1_require_iw": True, "s1_relax_iw_on_empty": True}
+"""Fields of SensorSpec that take another value only for Sentinel-1."""
 
 OVERLAP = 4
 """The tiles of a place have at most this many times the pixels that a place may have."""
@@ -189,10 +184,18 @@ def _sensor(card: ModelCard, modality: str, request: GeoEmbeddingRequest) -> Sen
     if request.fetch is not None:
         given = {f.name: getattr(request.fetch, f.name) for f in fields(request.fetch)}
         sensor = replace(sensor, **{k: v for k, v in given.items() if v is not None})
-    for name, only in _PLANNED.items():
-        if getattr(sensor, name) != only:
+    if not sensor.use_float_linear:
+        raise ModelError(
+            "decibels are those of the collection COPERNICUS/S1_GRD, as its name says; "
+            "accepted: true",
+            field="sensor.use_float_linear",
+        )
+    radar = collections.get(sensor.collection).gee.radar
+    for name, only in _RADAR.items():
+        if not radar and getattr(sensor, name) != only:
             raise ModelError(
-                f"sensor.{name} is not supported yet; accepted: {only!r}", field=f"sensor.{name}"
+                f"sensor.{name} is for Sentinel-1; {sensor.collection} accepts {only!r} alone",
+                field=f"sensor.{name}",
             )
     if sensor.bands != default.bands:
         raise ModelError(
