@@ -229,7 +229,7 @@ def test_the_grid_of_a_polygon_is_that_of_its_box(run: Run) -> None:
 def test_models_that_cannot_leave_anything_out(run: Run) -> None:
     """A model with one vector for all that it sees is refused before anything is fetched."""
     vectors = Averages.card.model_copy(update={"outputs": ("pooled",)})
-    with pytest.raises(ModelError, match="accepted: PointBuffer, BBox$") as caught:
+    with pytest.raises(ModelError, match=r"accepted: PointBuffer, BBox$") as caught:
         run(Polygon((TRIANGLE,)), vectors)
     assert caught.value.field == "spatial"
 
@@ -237,7 +237,7 @@ def test_models_that_cannot_leave_anything_out(run: Run) -> None:
 def test_the_authors_own_feature_stays_in_its_space(run: Run) -> None:
     """What is not a mean of cells is averaged over tiles, and never made of part of a place."""
     own = Averages.card.model_copy(update={"feature": "own"})
-    with pytest.raises(ModelError, match="or output.pooling 'mean' or 'max'"):
+    with pytest.raises(ModelError, match=r"or output\.pooling 'mean' or 'max'"):
         run(Polygon((TRIANGLE,)), own)
     assert run(Polygon((TRIANGLE,)), own, output=OutputSpec.pooled("mean")).data.shape == (12,)
     # Tiles at 0 and 16 pixels own 24 each: the mean of 160 and 320 metres.
