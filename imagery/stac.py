@@ -89,10 +89,11 @@ class StacSource:
         seen = np.asarray(valid.any(axis=(1, 2, 3)))
         if not seen.any():
             raise self._nothing(query, search)
-        used_items = [scene.item for scene, used in zip(plan, seen, strict=True) if used]
+        used = [scene for scene, shows in zip(plan, seen, strict=True) if shows]
+        used_items = [scene.item for scene in used]
         looks, has_data = fuse(stack[seen], valid[seen], _passes(used_items))
         pixels, whole = composite(looks, has_data, query.sensor.composite, query.sensor.fill_value)
-        scenes = [_scene(item, collection) for item in used_items]
+        scenes = [_scene(scene, collection) for scene in used]
         return Sample(
             pixels,
             query.sensor.bands,
@@ -336,6 +337,7 @@ def _preferred(items: Sequence[pystac.Item], collection: Collection) -> list[pys
     return [items[position] for position in sorted(chosen)]
 
 
-def _scene(item: pystac.Item, collection: Collection) -> Scene:
+def _scene(scene: SceneRead, collection: Collection) -> Scene:
+    item = scene.item
     stated = item.properties.get(collection.cloud_property) if collection.cloud_property else None
-    return Scene(item.id, item_time(item), collections.number(stated))
+    return Scene(item.id, item_time(item), collections.number(stated), any(scene.offsets))

@@ -7,6 +7,7 @@ makes the answers. Both halves block and belong into a thread where an event loo
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -126,11 +127,13 @@ class Engine:
             opened.served.card, request, served=opened.model.modalities(), limits=limits
         )
         self.fetch.source(request.backend)
+        start = time.perf_counter()
         samples = self.fetch.fetch_all([(plan.backend, plan.query) for plan in plans])
+        fetch_ms = (time.perf_counter() - start) * 1000
         entries = [
             sample
             if isinstance(sample, GeoBentoError)
-            else _geo_entry(opened, plan, sample, request.config)
+            else _geo_entry(opened, plan, sample, request.config, fetch_ms)
             for plan, sample in zip(plans, samples, strict=True)
         ]
         return EmbeddingJob(opened.served.card.id, entries)
@@ -224,6 +227,7 @@ class Engine:
     ) -> Entry:
         preprocessing = request.config.get("preprocessing")
         spec = opened.model.image_input(preprocessing)
+        start = time.perf_counter()
         try:
             if isinstance(payload, GeoBentoError):
                 raise payload
@@ -241,6 +245,7 @@ class Engine:
             normalize,
             opened.precision,
             config=request.config,
+            timing_ms={"prepare": (time.perf_counter() - start) * 1000},
         )
         item = EncodeItem(inputs=inputs, pooling=spec.pooling, preprocessing=preprocessing)
         return [item], context
@@ -254,8 +259,9 @@ def _downloaded(fetcher: PictureFetcher, image: str | bytes) -> str | bytes | Ge
 
 
 def _geo_entry(
-    opened: OpenModel, plan: GeoPlan, sample: Sample, config: Mapping[str, Any]
+    opened: OpenModel, plan: GeoPlan, sample: Sample, config: Mapping[str, Any], fetch_ms: float
 ) -> Entry:
+    start = time.perf_counter()
     tiles = [sample] if plan.tiling is None else plan.tiling.samples(sample)
     model = opened.model.with_options(config)
     try:
@@ -275,5 +281,6 @@ def _geo_entry(
         tiling=plan.tiling,
         area=plan.area,
         warnings=warnings,
+        timing_ms={"fetch": fetch_ms, "prepare": (time.perf_counter() - start) * 1000},
     )
     return items, context

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from threading import Lock
 
 from geobento.cards import ServedModel
@@ -72,7 +73,9 @@ class LocalEngine:
         return entry.precision(self._wanted_precision, self._device)
 
     def _answers(self, job: Job[Answer]) -> list[Answer | GeoBentoError]:
-        return job.answers(self._encode(job.model, job.items))
+        start = time.perf_counter()
+        results = self._encode(job.model, job.items)
+        return job.answers(results, (time.perf_counter() - start) * 1000)
 
     def _encode(self, model_id: str, items: list[EncodeItem]) -> list[EncodeResult]:
         with self._lock:

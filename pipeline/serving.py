@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
@@ -108,5 +109,7 @@ class Serving:
         job = await anyio.to_thread.run_sync(
             first_half, request, limiter=limiter, abandon_on_cancel=True
         )
+        start = time.perf_counter()
         results = await self._encoders[job.model].encode(job.items)
-        return await anyio.to_thread.run_sync(job.answers, results)
+        encode_ms = (time.perf_counter() - start) * 1000
+        return await anyio.to_thread.run_sync(job.answers, results, encode_ms)

@@ -61,7 +61,7 @@ def test_vectors_and_grids(
         assert vector.data.shape == (stored.model().dim,)
         assert grid.data.shape[1:] == (cells, cells)
         assert vector.meta.variant == variant
-        cell, place = grid.meta.grid, grid.meta.imagery.grid if grid.meta.imagery else None
+        cell, place = grid.meta.grid, grid.meta.pixels
         assert cell is not None
         assert place is not None
         assert cell.transform[0] * cells == pytest.approx(place.transform[0] * place.width)
