@@ -245,19 +245,19 @@ class Model(ABC):
         return tuple(sorted(named))
 
 
-def scaled(
-    sample: Sample, card: ModelCard, *, min_pixels: int = 1, clip: bool = True
-) -> NDArray[np.float32]:
-    """Raw pixels of satellite imagery scaled by the statistics of their modality.
+def fitting(sample: Sample, card: ModelCard, *, min_pixels: int = 1) -> NDArray[Any]:
+    """Raw pixels of satellite imagery that a model can read.
 
     Args:
-        sample: (C, H, W) raw values whose bands are those of the card's modality.
-        card: The record with the statistics.
+        sample: (..., H, W) raw values whose bands are those of the card's modality.
+        card: The record.
         min_pixels: Smallest height and width that these weights need, if more than the card says.
-        clip: Whether the statistics' bounds are applied.
+
+    Returns:
+        The sample's pixels as they are.
 
     Raises:
-        ModelError: The bands are not those that the statistics belong to, or too few pixels.
+        ModelError: The bands are others than the modality's, or too few pixels.
     """
     spec = card.modalities[sample.modality]
     if sample.bands != spec.sensor.bands:
@@ -274,8 +274,26 @@ def scaled(
             f"got {height} x {width}; take a larger place or a smaller scale_m",
             field="spatial",
         )
-    stats = spec.statistics
+    return sample.pixels
+
+
+def scaled(
+    sample: Sample, card: ModelCard, *, min_pixels: int = 1, clip: bool = True
+) -> NDArray[np.float32]:
+    """Raw pixels of satellite imagery scaled by the statistics of their modality.
+
+    Args:
+        sample: (C, H, W) raw values whose bands are those of the card's modality.
+        card: The record with the statistics.
+        min_pixels: Smallest height and width that these weights need, if more than the card says.
+        clip: Whether the statistics' bounds are applied.
+
+    Raises:
+        ModelError: The bands are not those that the statistics belong to, or too few pixels.
+    """
+    pixels = fitting(sample, card, min_pixels=min_pixels).astype(np.float32)
+    stats = card.modalities[sample.modality].statistics
     offset = np.asarray(stats.offset, np.float32)[:, None, None]
     scale = np.asarray(stats.scale, np.float32)[:, None, None]
-    values = (sample.pixels.astype(np.float32) - offset) * scale
+    values = (pixels - offset) * scale
     return values if stats.clip is None or not clip else np.clip(values, *stats.clip)
