@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +69,7 @@ class Model(ABC):
         self, config: Config, tokenizer: Callable[[TextInput], Tokenizer] | None = None
     ) -> None:
         self.config = config
+        self.options: Mapping[str, Any] = {}
         self._open_tokenizer = tokenizer
 
     @property
@@ -80,8 +82,16 @@ class Model(ABC):
         """Tokens that the network knows; 0 for a model that reads no texts."""
         return 0
 
+    def with_options(self, options: Mapping[str, Any]) -> Self:
+        """The same model, to prepare inputs with the options of a request (`config_schema`)."""
+        changed = copy(self)
+        changed.options = options
+        return changed
+
     def prepare(self, sample: Sample) -> Inputs:
         """Bring one sample to what the network reads, exactly as the authors do; pure.
+
+        What `options` change has to show in the inputs, and in their batch key.
 
         Returns:
             Arrays by input name, without a batch axis.

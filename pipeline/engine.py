@@ -7,11 +7,11 @@ makes the answers. Both halves block and belong into a thread where an event loo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -122,7 +122,9 @@ class Engine:
         self.fetch.source(request.backend)
         samples = self.fetch.fetch_all([(plan.backend, plan.query) for plan in plans])
         entries = [
-            sample if isinstance(sample, GeoBentoError) else _geo_entry(opened, plan, sample)
+            sample
+            if isinstance(sample, GeoBentoError)
+            else _geo_entry(opened, plan, sample, request.config)
             for plan, sample in zip(plans, samples, strict=True)
         ]
         return EmbeddingJob(opened.served.card.id, entries)
@@ -246,9 +248,11 @@ def _downloaded(fetcher: PictureFetcher, image: str | bytes) -> str | bytes | Ge
         return error
 
 
-def _geo_entry(opened: OpenModel, plan: GeoPlan, sample: Sample) -> Entry:
+def _geo_entry(
+    opened: OpenModel, plan: GeoPlan, sample: Sample, config: Mapping[str, Any]
+) -> Entry:
     try:
-        inputs = opened.model.prepare(sample)
+        inputs = opened.model.with_options(config).prepare(sample)
     except GeoBentoError as error:
         return error
     context = answer.Context(
@@ -259,5 +263,6 @@ def _geo_entry(opened: OpenModel, plan: GeoPlan, sample: Sample) -> Entry:
         opened.precision,
         plan.query,
         replace(sample, pixels=np.empty(0)),
+        config,
     )
     return EncodeItem(inputs=inputs, pooling=plan.pooling), context
