@@ -37,6 +37,8 @@ def pooled(encoded: Encoded, pooling: Pooling) -> torch.Tensor:
 
 def grid(encoded: Encoded) -> torch.Tensor:
     """Grids (B, D, h, w), first row north."""
+    if encoded.map is not None:
+        return encoded.map.float()
     tokens = grid_tokens(encoded).float()
     height, width = encoded.grid_shape
     return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, height, width)

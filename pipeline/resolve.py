@@ -19,6 +19,7 @@ from geobento.sample import PixelGrid
 from geobento.specs import BBox, OutputGrid, PointBuffer, SensorSpec, ground_size_m
 from imagery import collections, grid
 from imagery.source import ImageQuery
+from models import bands
 from models.pooling import Pooling
 
 _PLANNED = {
@@ -162,12 +163,7 @@ def _sensor(card: ModelCard, modality: str, request: GeoEmbeddingRequest) -> Sen
             raise ModelError(
                 f"sensor.{name} is not supported yet; accepted: {only!r}", field=f"sensor.{name}"
             )
-    if sensor.bands != default.bands:
-        raise ModelError(
-            f"{card.id} reads the bands {', '.join(default.bands)}, in this order; "
-            f"got {', '.join(sensor.bands)}",
-            field="sensor.bands",
-        )
+    bands.check(card, modality, sensor.bands, request.config)
     return sensor
 
 
