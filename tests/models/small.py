@@ -8,6 +8,7 @@ from models import store, texts
 from models.base import Model
 from models.clip_vit_large_patch14 import Clip
 from models.dino_v2_vits14 import DinoV2
+from models.dofa import Dofa
 from models.open_clip_vit_b32 import OpenClipXlmRoberta
 
 SIZES: dict[type[Model], dict[str, Any]] = {
@@ -19,6 +20,7 @@ SIZES: dict[type[Model], dict[str, Any]] = {
         | {"intermediate_size": 48, "projection_dim": 24},
     },
     DinoV2: {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2},
+    Dofa: {"embed_dim": 16, "depth": 1, "num_heads": 2, "img_size": 32},
     OpenClipXlmRoberta: {
         "embed_dim": 20,
         "vision": {"width": 32, "layers": 2, "head_width": 16},
