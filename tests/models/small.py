@@ -10,6 +10,7 @@ from models.clip_vit_large_patch14 import Clip
 from models.dino_v2_vits14 import DinoV2
 from models.dofa import Dofa
 from models.open_clip_vit_b32 import OpenClipXlmRoberta
+from models.thor import Thor
 
 SIZES: dict[type[Model], dict[str, Any]] = {
     Clip: {
@@ -27,6 +28,7 @@ SIZES: dict[type[Model], dict[str, Any]] = {
         "text": {"vocab_size": 300, "hidden_size": 16, "num_hidden_layers": 2}
         | {"num_attention_heads": 2, "intermediate_size": 32},
     },
+    Thor: {"embed_dim": 16, "depth": 1, "num_heads": 2, "band_embed_dim": 4},
 }
 
 
