@@ -56,7 +56,7 @@ CARD = ModelCard(
         "first layer is generated from the wavelengths of the bands, so one network reads any "
         "set of bands, in any number."
     ),
-    licence="CC-BY-4.0",
+    licence="CC-BY-4.0 (as third parties say)",
     variants={
         "base": Variant(
             dim=768,
@@ -154,10 +154,11 @@ CARD = ModelCard(
         "Sentinel-1 was trained on amplitudes of uncalibrated scenes cut off at 255. They are made "
         f"up here as {AMPLITUDE:g} times the square root of power, which holds for wide swath "
         "scenes to about a tenth.",
-        "The authors give the larger Sentinel-1 mean to VH; it fits VV better. Both bands have the "
+        "The authors' code names the Sentinel-1 statistics VH, VV, and so it is here; on real "
+        "scenes they fit better the other way round (VH comes out near -1.5). Both bands have the "
         "same wavelength (the authors put 5.405, the frequency in GHz), and so the same kernels.",
     ),
-    weights=WeightsSource(source="zhu-xlab/DOFA", licence="CC-BY-4.0"),
+    weights=WeightsSource(source="zhu-xlab/DOFA", licence="CC-BY-4.0 (as third parties say)"),
     config_schema={
         "type": "object",
         "properties": {

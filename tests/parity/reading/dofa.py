@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geobento.sample import Sample
-from models.base import Inputs, Model
+from models.base import Encoded, Inputs, Model
+from models.execute import LoadedModel
 
 
 def prepared(model: Model, arrays: Mapping[str, NDArray[Any]], record: Any) -> Inputs:
@@ -28,3 +29,10 @@ def prepared_s1(model: Model, arrays: Mapping[str, NDArray[Any]]) -> Inputs:
     spec = model.card.modalities["s1"]
     power = (arrays["s1_u8"].astype(np.float64) / spec.statistics.scale[0]) ** 2
     return model.prepare(Sample(power, spec.sensor.bands, "s1"))
+
+
+def stages(
+    loaded: LoadedModel, inputs: Inputs, encoded: Encoded
+) -> dict[str, tuple[NDArray[Any], float]]:
+    """The class token."""
+    return {"cls": (encoded.tokens[0, 0].numpy(), 1e-4)}
