@@ -8,10 +8,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 export BENTOML_DO_NOT_TRACK := 1
 
-.PHONY: serve models test test-all lint bento readme bench clean help
+.PHONY: serve gee models test test-all lint bento readme bench clean help
 
 help:
-	@echo "make serve | models | test | test-all | lint | bento | readme | bench | clean"
+	@echo "make serve | gee | models | test | test-all | lint | bento | readme | bench | clean"
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
@@ -24,12 +24,16 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.developing: $(VENV)/.installed requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[models,redis]' -r requirements-dev.txt -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[gee,models,redis]' -r requirements-dev.txt -c constraints.txt
 	@touch $@
 
 # Networks, tokenizers and the hub client for every model but mosaiks.
 models: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[models]' -c constraints.txt
+
+# The client of Google Earth Engine.
+gee: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[gee]' -c constraints.txt
 
 serve: $(VENV)/.installed
 	@$(BIN)/geobento models import mosaiks

@@ -16,7 +16,8 @@ from pydantic import ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
-from compat import openai
+from compat import openai, vitrivr
+from compat.worker import Jobs
 from edge import answers, body, guard, openapi, routes
 from geobento import __version__, settings, wire
 from geobento.cards import ServedModel
@@ -113,6 +114,8 @@ class GeoBento:
 
     serving: ClassVar[Serving]
     """What answers in this process, for the routes that are mounted beside the endpoints."""
+    jobs: ClassVar[Jobs]
+    """What works on the jobs of vitrivr's API."""
 
     def __init__(self) -> None:
         runners = {
@@ -123,6 +126,17 @@ class GeoBento:
         }
         self.runners = runners
         GeoBento.serving = Serving(Engine(REGISTRY, SETTINGS), runners, 4 * SETTINGS.fetch_threads)
+        GeoBento.jobs = vitrivr.jobs(lambda: GeoBento.serving, SETTINGS, self.__is_ready__)
+
+    @bentoml.on_startup
+    async def start_jobs(self) -> None:
+        """Go on with the jobs that were accepted before."""
+        await self.jobs.start()
+
+    @bentoml.on_shutdown
+    async def stop_jobs(self) -> None:
+        """Leave the jobs that are not done for the next start."""
+        await self.jobs.stop()
 
     @bentoml.on_startup
     def open_source(self) -> None:
@@ -197,6 +211,7 @@ for entry in STORED:
         entry,
         device=DEVICE,
         precision=entry.precision(SETTINGS.precision, DEVICE),
+        workers=SETTINGS.runner_workers,
         timeout_s=SETTINGS.request_timeout_s + BEHIND_S,
     )
     setattr(GeoBento, runner_name(entry.metadata["model"]), bentoml.depends(runner))
@@ -211,14 +226,22 @@ svc.add_asgi_middleware(
     guard.Guard,
     max_body_mb=SETTINGS.max_body_mb,
     max_in_flight=SETTINGS.max_requests_in_flight,
-    shapes={"v1": openai.SHAPE},
+    shapes={"v1": openai.SHAPE, "api": vitrivr.SHAPE},
 )
 svc.mount_asgi_app(
     routes.app(
         models=REGISTRY.served,
         find=lambda name: REGISTRY.find(name).served,
         document=lambda: openapi.document(ABOUT, __version__),
-        others=openai.routes(lambda: GeoBento.serving, SETTINGS.request_timeout_s),
+        others=[
+            *openai.routes(lambda: GeoBento.serving, SETTINGS.request_timeout_s),
+            *vitrivr.routes(
+                lambda: GeoBento.serving,
+                lambda: GeoBento.jobs,
+                SETTINGS.request_timeout_s,
+                SETTINGS.max_items,
+            ),
+        ],
     ),
     path="/",
     name="geobento",

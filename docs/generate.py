@@ -49,6 +49,8 @@ def settings_table() -> str:
         default = field.default
         if name == "home":
             default = "~/.geobento"
+        if isinstance(default, bool):
+            default = "on" if default else "off"
         shown = f"`{default}`" if default not in (None, ()) else ""
         text = " ".join((field.description or "").split())
         rows.append(f"| `GEOBENTO_{name.upper()}` | {shown} | {text} |")

@@ -15,9 +15,10 @@ from geobento.errors import (
     InternalError,
     InvalidRequest,
     ModelNotFound,
-    NoImagery,
+    NoImageryError,
     Overloaded,
     PayloadTooLarge,
+    QuotaError,
     SourceError,
     UnsupportedMediaType,
 )
@@ -203,7 +204,7 @@ def _geo_operation() -> dict[str, Any]:
         "Places into vectors",
         GeoEmbeddingRequest,
         _content("One entry per place, in order", EmbeddingResponse, _answer("mosaiks", "s2")),
-        (*_BOTH, NoImagery, SourceError),
+        (*_BOTH, NoImageryError, QuotaError, SourceError),
     )
 
 

@@ -16,13 +16,22 @@ from geobento.api import (
 )
 from geobento.cards import ModelCard, ServedModel
 from geobento.embedding import Classification, ClassificationMeta, Embedding, EmbeddingMeta
-from geobento.errors import GeoBentoError
+from geobento.errors import (
+    GeoBentoError,
+    ModelError,
+    NoImageryError,
+    QuotaError,
+    SourceError,
+    SpecError,
+)
 from geobento.specs import (
     BBox,
     FetchSpec,
     InputPrepSpec,
+    MultiPolygon,
     OutputSpec,
     PointBuffer,
+    Polygon,
     SensorSpec,
     TemporalSpec,
 )
@@ -38,10 +47,17 @@ __all__ = [
     "GeoBentoError",
     "InputPrepSpec",
     "ModelCard",
+    "ModelError",
+    "MultiPolygon",
+    "NoImageryError",
     "OutputSpec",
     "PointBuffer",
+    "Polygon",
+    "QuotaError",
     "SensorSpec",
     "ServedModel",
+    "SourceError",
+    "SpecError",
     "TemporalSpec",
     "__version__",
     "classify_images",

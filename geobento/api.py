@@ -21,14 +21,13 @@ from geobento.requests import (
 )
 from geobento.specs import (
     Backend,
-    BBox,
     Device,
     FetchSpec,
     InputPrepSpec,
     OutputGrid,
     OutputPooled,
     OutputSpec,
-    PointBuffer,
+    Place,
     SensorSpec,
     TemporalRange,
     TemporalYear,
@@ -68,7 +67,7 @@ class EmbeddingEngine(Protocol):
 def get_embedding(
     model: str,
     *,
-    spatial: PointBuffer | BBox,
+    spatial: Place | dict[str, Any],
     temporal: TemporalRange | TemporalYear | None = None,
     sensor: SensorSpec | None = None,
     fetch: FetchSpec | None = None,
@@ -84,7 +83,7 @@ def get_embedding(
 
     Args:
         model: Id or alias; see `list_models`.
-        spatial: The place.
+        spatial: The place; also a GeoJSON polygon, multipolygon or feature as a dictionary.
         temporal: The time window, half-open.
         sensor: Replaces the model's default sensor.
         fetch: Changes single settings of the default sensor.
@@ -124,7 +123,7 @@ def get_embedding(
 def get_embeddings_batch(
     model: str,
     *,
-    spatials: Sequence[PointBuffer | BBox],
+    spatials: Sequence[Place | dict[str, Any]],
     temporal: TemporalRange | TemporalYear | None = None,
     sensor: SensorSpec | None = None,
     fetch: FetchSpec | None = None,
@@ -141,14 +140,18 @@ def get_embeddings_batch(
 
 @overload
 def get_embeddings_batch(
-    model: str, *, spatials: Sequence[PointBuffer | BBox], on_error: Literal["collect"], **how: Any
+    model: str,
+    *,
+    spatials: Sequence[Place | dict[str, Any]],
+    on_error: Literal["collect"],
+    **how: Any,
 ) -> list[Embedding | GeoBentoError]: ...
 
 
 def get_embeddings_batch(
     model: str,
     *,
-    spatials: Sequence[PointBuffer | BBox],
+    spatials: Sequence[Place | dict[str, Any]],
     temporal: TemporalRange | TemporalYear | None = None,
     sensor: SensorSpec | None = None,
     fetch: FetchSpec | None = None,

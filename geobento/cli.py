@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from geobento import api
 from geobento.embedding import Embedding
 from geobento.errors import GeoBentoError, ModelStoreError, SettingsError
 from geobento.specs import FetchSpec, OutputSpec, PointBuffer, TemporalSpec
-from geobento.validation import invalid_request
 from geobento.version import __version__
 
 ELSEWHERE = {
@@ -106,11 +104,9 @@ def embed(
     out: Path | None,
 ) -> None:
     """Embed places (--point may be repeated) in a time window."""
-    places = _checked(
-        lambda: [PointBuffer(lon=lon, lat=lat, buffer_m=buffer_m) for lon, lat in points]
-    )
-    temporal = _checked(lambda: TemporalSpec.range(start, end))
-    fetch = _checked(lambda: FetchSpec(scale_m=scale_m, cloudy_pct=cloudy_pct))
+    places = [PointBuffer(lon=lon, lat=lat, buffer_m=buffer_m) for lon, lat in points]
+    temporal = TemporalSpec.range(start, end)
+    fetch = FetchSpec(scale_m=scale_m, cloudy_pct=cloudy_pct)
     embeddings = []
     with _progress() as progress:
         for place in progress.track(places, description="places"):
@@ -178,15 +174,6 @@ def classify(files: tuple[Path, ...], classes: tuple[str, ...], template: str, m
             "meta": found.meta.model_dump(mode="json"),
         }
         click.echo(orjson.dumps(line))
-
-
-def _checked(make: Callable[[], Any]) -> Any:
-    from pydantic import ValidationError
-
-    try:
-        return make()
-    except ValidationError as error:
-        raise invalid_request(error) from None
 
 
 def _progress() -> Progress:

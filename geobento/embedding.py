@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from geobento.specs import SensorSpec
+
+if TYPE_CHECKING:
+    import xarray
 
 
 class _Meta(BaseModel):
@@ -63,6 +67,17 @@ class ImageryMeta(_Meta):
     """The pixels that were fetched."""
 
 
+class TilesMeta(_Meta):
+    """The tiles in which the model read a place."""
+
+    size: int
+    """Side of a tile, pixels."""
+    rows: list[int]
+    """First pixel row of every row of tiles."""
+    columns: list[int]
+    """First pixel column of every column of tiles."""
+
+
 class TextMeta(_Meta):
     """How a text was read."""
 
@@ -97,6 +112,8 @@ class EmbeddingMeta(_Meta):
     """Options of the model that the request set."""
     grid: GridMeta | None = None
     """Where the cells of a grid of vectors lie; null for a vector."""
+    tiles: TilesMeta | None = None
+    """The tiles in which the model read the place; null: it read all at once."""
     imagery: ImageryMeta | None = None
     """The imagery; null for a picture."""
     text: TextMeta | None = None
@@ -140,6 +157,26 @@ class Embedding:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self.data, dtype=dtype)
+
+    def to_xarray(self) -> xarray.DataArray:
+        """A grid with dimensions (band, y, x), coordinates of the cells' centres, and the CRS.
+
+        Raises:
+            SpecError: The embedding is a vector.
+        """
+        from geobento.rasters import to_xarray
+
+        return to_xarray(self)
+
+    def to_geotiff(self, path: str | Path) -> None:
+        """Write a grid as a GeoTIFF, one band for every component of the vectors.
+
+        Raises:
+            SpecError: The embedding is a vector.
+        """
+        from geobento.rasters import to_geotiff
+
+        to_geotiff(self, path)
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,25 @@
     GeoBentoError
     ├── InvalidRequest         400  a value is missing, misspelt or out of range
     │   ├── InvalidImage       400  bytes that are not a picture this service reads
+    │   ├── SpecError          400  a place, window, sensor or output that cannot be
     │   └── ModelError         400  the model does not offer what was asked of it
+    │       └── ModelNotFound  404  no such model is served
     ├── NotFound               404  no such route
-    │   └── ModelNotFound      404  no such model is served
     ├── MethodNotAllowed       405  the route exists, the verb does not
     ├── PayloadTooLarge        413  the body, or a picture in it, is over a limit
     ├── UnsupportedMediaType   415  the body is in a format that the route does not read
-    ├── NoImagery              422  the source holds no usable pixel for place and window
     ├── InternalError          500  a defect of the service; the log has the cause
     ├── SourceError            502  an imagery source failed or answered nonsense
+    │   ├── NoImageryError     422  the source holds no usable pixel for place and window
+    │   └── QuotaError         429  the source's quota is used up; try again later
     ├── Overloaded             503  accepted work is at its bound; try again later
     └── DeadlineExceeded       504  the work took longer than the service allows
 
     ModelStoreError            the model store lacks a model, or what it holds is damaged
     SettingsError              a GEOBENTO_* variable is not usable; raised at start
+
+Who asks for places catches three: ``SpecError`` (what was asked is not a place, a window ...),
+``ModelError`` (the model does not do that) and ``SourceError`` (no imagery for it).
 
 Every ``GeoBentoError`` can be answered to a client as it stands: ``message`` says what was
 wrong and what is accepted, and never holds a path or a secret of the server.
@@ -92,10 +97,23 @@ class InvalidImage(InvalidRequest):
     type = "invalid_image"
 
 
+class SpecError(InvalidRequest):
+    """A place, time window, sensor, output or input preparation that cannot be."""
+
+    type = "spec_error"
+
+
 class ModelError(InvalidRequest):
-    """The model exists but does not offer what the request asks of it."""
+    """The model does not offer what the request asks of it."""
 
     type = "model_error"
+
+
+class ModelNotFound(ModelError):
+    """No model of that id or alias is served."""
+
+    type = "model_not_found"
+    status = 404
 
 
 class NotFound(GeoBentoError):
@@ -103,12 +121,6 @@ class NotFound(GeoBentoError):
 
     type = "not_found"
     status = 404
-
-
-class ModelNotFound(NotFound):
-    """No model of that id or alias is served."""
-
-    type = "model_not_found"
 
 
 class MethodNotAllowed(GeoBentoError):
@@ -132,13 +144,6 @@ class UnsupportedMediaType(GeoBentoError):
     status = 415
 
 
-class NoImagery(GeoBentoError):
-    """The source has no usable pixel for this place and time window."""
-
-    type = "no_imagery"
-    status = 422
-
-
 class InternalError(GeoBentoError):
     """A defect of the service. The message is fixed; the log has the cause."""
 
@@ -151,6 +156,20 @@ class SourceError(GeoBentoError):
 
     type = "source_error"
     status = 502
+
+
+class NoImageryError(SourceError):
+    """The source has no usable pixel for this place and time window."""
+
+    type = "no_imagery"
+    status = 422
+
+
+class QuotaError(SourceError):
+    """The quota that the source grants is used up; `retry_after` says for how long."""
+
+    type = "quota_error"
+    status = 429
 
 
 class Overloaded(GeoBentoError):
@@ -205,5 +224,8 @@ def from_body(body: Any, status: int = 500, retry_after: float | None = None) ->
 
 def by_status(status: int) -> type[GeoBentoError]:
     """The error class that stands for an HTTP status which another layer chose."""
-    exact = {c.status: c for c in reversed(_all(GeoBentoError)[1:])}
+    # Errors that other rooms have for themselves stand for nothing outside them.
+    ours = [cls for cls in _all(GeoBentoError)[1:] if cls.__module__ == __name__]
+    general_last = sorted(ours, key=lambda cls: -len(cls.__mro__))
+    exact = {cls.status: cls for cls in general_last}
     return exact.get(status, InvalidRequest if 400 <= status < 500 else InternalError)

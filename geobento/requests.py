@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 
@@ -15,6 +15,7 @@ from geobento.specs import (
     InputPrepSpec,
     Output,
     OutputPooled,
+    Place,
     SensorSpec,
     Spatial,
     Temporal,
@@ -189,9 +190,10 @@ class GeoEmbeddingRequest(_Request):
         return self
 
     @property
-    def places(self) -> list[Spatial]:
+    def places(self) -> list[Place]:
         """The places asked for, one or several."""
-        return [self.spatial] if self.spatial is not None else list(self.spatials or [])
+        given = [self.spatial] if self.spatial is not None else list(self.spatials or [])
+        return cast("list[Place]", given)
 
 
 class ErrorDetail(_Request):

@@ -12,6 +12,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from geobento.errors import SettingsError
 from geobento.specs import Device
 
+_PROJECT = r"^([a-z0-9][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$"
+"""Id of a Google Cloud project; it also names a folder."""
+
 
 class Settings(BaseSettings):
     """What a deployer can set. Every field is the variable ``GEOBENTO_<NAME>``."""
@@ -36,8 +39,21 @@ class Settings(BaseSettings):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of forward passes. `auto`: bfloat16 where the processor multiplies in it and
     the model's vectors were found to turn by no more than a cosine of 0.999."""
+    runner_workers: Annotated[int, Field(gt=0)] = 1
+    """Processes per model. On a CPU one per core keeps all cores at work whatever else runs, and
+    takes the memory of one copy of the weights each; a GPU wants one."""
     stac: str | None = None
-    """`catalog.json` of a static STAC catalog to fetch imagery from. Empty: the demo archive."""
+    """`catalog.json` of a static STAC catalog to fetch imagery from. Empty: no such source."""
+    ee_project: Annotated[str, Field(pattern=_PROJECT)] | None = None
+    """Cloud project that Earth Engine charges. Empty: no such source."""
+    ee_key_file: Path | None = None
+    """JSON key of a service account for Earth Engine. Empty: the default credentials."""
+    ee_url: str | None = None
+    """Base URL of Earth Engine. Empty: its high-volume endpoint. Plain http gets no credentials."""
+    ee_max_in_flight: Annotated[int, Field(gt=0)] = 32
+    """Most requests to Earth Engine at a time, of all processes that share `GEOBENTO_HOME`."""
+    ee_max_per_second: Annotated[float, Field(gt=0)] = 80
+    """Most requests to Earth Engine per second, of the same."""
     max_body_mb: Annotated[float, Field(gt=0)] = 64
     """Largest request body, mebibytes."""
     max_items: Annotated[int, Field(gt=0)] = 256
@@ -71,10 +87,19 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
-    @field_validator("stac", "url", "job_store", mode="after")
+    @field_validator(
+        "stac", "url", "job_store", "ee_project", "ee_key_file", "ee_url", mode="before"
+    )
     @classmethod
-    def _empty_is_unset(cls, value: str | None) -> str | None:
-        return value or None
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("ee_url", mode="after")
+    @classmethod
+    def _is_http(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("accepted: a URL that begins with http:// or https://")
+        return value
 
     @property
     def demo_archive(self) -> Path:

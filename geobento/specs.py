@@ -1,79 +1,26 @@
 """Where, when, from what and in which form: the parameters of ``get_embedding``.
 
-All are frozen, take their arguments by position (``PointBuffer(121.5, 31.2, 2048)``), and go
-to JSON and back with a tag (``type`` for places, ``mode`` for the rest).
+All are frozen, take their arguments by position (``PointBuffer(121.5, 31.2, 2048)``), go to JSON
+and back with a tag (``type`` for places, ``mode`` for the rest), and raise a SpecError where
+their values do not fit.
 """
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     PlainSerializer,
-    TypeAdapter,
     WithJsonSchema,
 )
-from pydantic.dataclasses import dataclass
 
-_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
-
-
-# -- where -------------------------------------------------------------------------------------
-
-Longitude = Annotated[float, Field(ge=-180, le=180)]
-Latitude = Annotated[float, Field(ge=-90, le=90)]
-
-
-@dataclass(frozen=True, config=_STRICT)
-class BBox:
-    """A rectangle in longitude and latitude, edges along meridians and parallels."""
-
-    minlon: Longitude
-    """Western edge, degrees."""
-    minlat: Latitude
-    """Southern edge, degrees."""
-    maxlon: Longitude
-    """Eastern edge, degrees; greater than `minlon`."""
-    maxlat: Latitude
-    """Northern edge, degrees; greater than `minlat`."""
-    crs: Literal["EPSG:4326"] = "EPSG:4326"
-    """Reference system of the four numbers."""
-    type: Literal["BBox"] = "BBox"
-
-    def __post_init__(self) -> None:
-        if not self.minlon < self.maxlon:
-            raise ValueError(
-                f"minlon ({self.minlon}) must be less than maxlon ({self.maxlon}); "
-                "a box across the antimeridian has to be asked as two boxes"
-            )
-        if not self.minlat < self.maxlat:
-            raise ValueError(f"minlat ({self.minlat}) must be less than maxlat ({self.maxlat})")
-
-
-@dataclass(frozen=True, config=_STRICT)
-class PointBuffer:
-    """A square around a point: `buffer_m` ground metres to the north, south, east and west."""
-
-    lon: Longitude
-    """Longitude of the centre, degrees."""
-    lat: Latitude
-    """Latitude of the centre, degrees."""
-    buffer_m: Annotated[float, Field(gt=0, le=500_000)]
-    """Half the side of the square, in metres on the ground."""
-    crs: Literal["EPSG:4326"] = "EPSG:4326"
-    """Reference system of `lon` and `lat`."""
-    type: Literal["PointBuffer"] = "PointBuffer"
-
-
-Spatial: TypeAlias = Annotated[PointBuffer | BBox, Discriminator("type")]
-
+from geobento.places import BBox, MultiPolygon, Place, PointBuffer, Polygon, Spatial
+from geobento.validation import spec
 
 # -- when --------------------------------------------------------------------------------------
 
@@ -111,7 +58,7 @@ Instant = Annotated[
 ]
 
 
-@dataclass(frozen=True, config=_STRICT)
+@spec
 class TemporalRange:
     """A half-open window: imagery with `start <= time < end`."""
 
@@ -134,7 +81,7 @@ class TemporalRange:
         return self.start, self.end
 
 
-@dataclass(frozen=True, config=_STRICT)
+@spec
 class TemporalYear:
     """A calendar year, from its 1 January to the next, UTC."""
 
@@ -172,7 +119,7 @@ ScaleM = Annotated[float, Field(gt=0, le=10_000)]
 CloudyPct = Annotated[float, Field(ge=0, le=100)]
 
 
-@dataclass(frozen=True, config=_STRICT)
+@spec
 class SensorSpec:
     """Which pixels to fetch. Replaces the model's default sensor as a whole."""
 
@@ -208,7 +155,7 @@ class SensorSpec:
     """With `check_input`: folder for a picture of the pixels; never over HTTP."""
 
 
-@dataclass(frozen=True, config=_STRICT)
+@spec
 class FetchSpec:
     """Changes to the model's default sensor; what is null stays as the model has it."""
 
@@ -225,7 +172,7 @@ class FetchSpec:
 # -- in which form -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, config=_STRICT)
+@spec
 class OutputPooled:
     """One vector `(D,)` for the whole place."""
 
@@ -234,7 +181,7 @@ class OutputPooled:
     mode: Literal["pooled"] = "pooled"
 
 
-@dataclass(frozen=True, config=_STRICT)
+@spec
 class OutputGrid:
     """A grid of vectors `(D, H, W)` with its CRS and transform in the metadata."""
 
@@ -263,7 +210,7 @@ class OutputSpec:
 PrepMode = Literal["resize", "tile", "auto"]
 
 
-@dataclass(frozen=True, config=_STRICT)
+@spec
 class InputPrepSpec:
     """How a place larger than the model's input is brought to it."""
 
@@ -288,18 +235,6 @@ InputPrep: TypeAlias = Annotated[InputPrepSpec | PrepMode, AfterValidator(_prep)
 Backend = Literal["auto", "gee", "stac", "demo"]
 Device = Literal["auto", "cpu", "cuda"]
 
-SpatialAdapter: TypeAdapter[PointBuffer | BBox] = TypeAdapter(Spatial)
-
-
-def ground_size_m(spatial: PointBuffer | BBox) -> tuple[float, float]:
-    """Approximate width and height of a place on the ground, metres (spherical Earth)."""
-    if isinstance(spatial, PointBuffer):
-        return 2 * spatial.buffer_m, 2 * spatial.buffer_m
-    metres = 111_320.0
-    middle = math.radians((spatial.minlat + spatial.maxlat) / 2)
-    width = (spatial.maxlon - spatial.minlon) * metres * math.cos(middle)
-    return width, (spatial.maxlat - spatial.minlat) * metres
-
 
 __all__ = [
     "BBox",
@@ -309,17 +244,18 @@ __all__ = [
     "FetchSpec",
     "InputPrep",
     "InputPrepSpec",
+    "MultiPolygon",
     "Output",
     "OutputGrid",
     "OutputPooled",
     "OutputSpec",
+    "Place",
     "PointBuffer",
+    "Polygon",
     "SensorSpec",
     "Spatial",
-    "SpatialAdapter",
     "Temporal",
     "TemporalRange",
     "TemporalSpec",
     "TemporalYear",
-    "ground_size_m",
 ]

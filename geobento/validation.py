@@ -2,32 +2,83 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+import inspect
+from functools import wraps
+from typing import Any, TypeVar, dataclass_transform
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
 
-from geobento.errors import InvalidRequest
+from geobento.errors import InvalidRequest, SpecError
 
 Record = TypeVar("Record", bound=BaseModel)
+Spec = TypeVar("Spec")
+
+_SPECS = frozenset({"spatial", "spatials", "temporal", "sensor", "fetch", "output", "input_prep"})
+"""Parameters of requests whose values are specs."""
 
 _TAGS = frozenset(
-    {"PointBuffer", "BBox", "range", "year", "pooled", "grid", "InputPrepSpec", "str", "bytes"}
-)
+    {
+        "PointBuffer", "BBox", "Polygon", "MultiPolygon", "Feature", "range", "year", "pooled",
+        "grid", "InputPrepSpec", "str", "bytes",
+    }
+)  # fmt: skip
 """Parts of pydantic's location that name a member of a union and not a field."""
 
 _YEAR_FIELD = ("temporal", "year", "year")
 
 
-def invalid_request(error: ValidationError) -> InvalidRequest:
-    """The first problem as message and field, all of them as detail."""
+@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
+def spec(cls: type[Spec]) -> type[Spec]:
+    """A frozen dataclass with checked fields that goes to JSON and back.
+
+    Making one with values that do not fit raises a SpecError.
+    """
+    config = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+    made: Any = dataclass(frozen=True, config=config)(cls)
+    make = made.__init__
+    signature = inspect.signature(made)
+
+    @wraps(make)
+    def checked(self: Spec, *args: Any, **kwargs: Any) -> None:
+        # By name, so that a problem has the name of its field.
+        given = signature.bind(*args, **kwargs).arguments
+        try:
+            make(self, **given)
+        except ValidationError as error:
+            raise invalid_request(error, SpecError) from None
+
+    made.__init__ = checked
+    checked_type: type[Spec] = made
+    return checked_type
+
+
+def problem_in(field: str, message: str) -> ValueError:
+    """What a spec's ``__post_init__`` raises where one of its fields is at fault."""
+    return PydanticCustomError("problem_in", "{message}", {"message": message, "field": field})
+
+
+def invalid_request(
+    error: ValidationError, kind: type[InvalidRequest] | None = None
+) -> InvalidRequest:
+    """The first problem as message and field, all of them as detail.
+
+    Args:
+        error: What pydantic found in a request or a spec.
+        kind: Class of the error; None: SpecError where a spec of a request is at fault.
+    """
     problems = [
-        {"field": _path(problem["loc"]), "message": _message(problem)}
+        {"field": _path(problem), "message": _message(problem)}
         for problem in error.errors(include_url=False, include_context=True)
     ]
     first = problems[0]
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     where = f"{first['field']}: " if first["field"] else ""
-    return InvalidRequest(
+    if kind is None:
+        root = str(first["field"]).partition(".")[0]
+        kind = SpecError if root in _SPECS else InvalidRequest
+    return kind(
         f"{where}{first['message']}{more}",
         field=first["field"],
         detail=problems if len(problems) > 1 else None,
@@ -58,7 +109,10 @@ def validated_json(cls: type[Record], body: bytes) -> Record:
         raise invalid_request(error) from None
 
 
-def _path(loc: tuple[int | str, ...]) -> str | None:
+def _path(problem: Any) -> str | None:
+    loc = problem["loc"]
+    if problem["type"] == "problem_in":
+        loc = (*loc, problem["ctx"]["field"])
     if loc == _YEAR_FIELD:
         return "temporal.year"
     # The first part is a field, whatever its name; below it, members of unions are left out.

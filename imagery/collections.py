@@ -4,12 +4,51 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from geobento.errors import ModelError
+from imagery.composite import MASKED_CLASSES
 
 Resampling = Literal["nearest", "bilinear"]
+
+
+@dataclass(frozen=True)
+class QualityMask:
+    """A band that says which pixels show no ground.
+
+    Attributes:
+        band: Its name.
+        classes: Values of pixels to leave out.
+        bits: Or the bits any of which leaves a pixel out, counted from the lowest.
+    """
+
+    band: str
+    classes: tuple[int, ...] = ()
+    bits: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class EarthEngineEntry:
+    """What Earth Engine alone has about a collection.
+
+    Attributes:
+        cloud_property: Cloud percentage of a scene, if it has one.
+        platform_property: Name of the satellite, where several feed the collection.
+        tile_property: Name of a scene's tile, where an acquisition may be there twice.
+        processing_properties: Greatest, in this order, for the newest of them.
+        mask: Where pixels show no ground.
+        radar: Scenes differ in mode, polarisation and pass direction.
+        notice: What every answer has to say about this imagery.
+    """
+
+    cloud_property: str | None = None
+    platform_property: str | None = None
+    tile_property: str | None = None
+    processing_properties: tuple[str, ...] = ()
+    mask: QualityMask | None = None
+    radar: bool = False
+    notice: str | None = None
 
 
 @dataclass(frozen=True)
@@ -18,7 +57,7 @@ class Collection:
 
     Attributes:
         id: Earth Engine id, the name in requests.
-        stac: Collection ids in STAC catalogs, preferred first.
+        stac: Collection ids in STAC catalogs, preferred first; none: STAC is not read for it.
         bands: Keys under which STAC catalogs hold each band, tried in order, by the name that
             requests use.
         units: Units of the raw values.
@@ -31,6 +70,9 @@ class Collection:
         harmonised: Digital numbers are brought to the scale without the offset of later
             processing baselines.
         positive: Only values above 0 are data (power; scenes have borders of 0).
+        scaling: Factor and offset of bands whose raw values are not in physical units:
+            ``raw * factor + offset``.
+        gee: What Earth Engine has about it.
     """
 
     id: str
@@ -45,6 +87,8 @@ class Collection:
     static: bool = False
     harmonised: bool = False
     positive: bool = False
+    scaling: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    gee: EarthEngineEntry = EarthEngineEntry()
 
 
 def _sentinel_2(names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
@@ -67,6 +111,59 @@ _S2_L2A = {
     "B12": "swir22",
 }
 
+_S2_GEE = EarthEngineEntry(
+    cloud_property="CLOUDY_PIXEL_PERCENTAGE",
+    platform_property="SPACECRAFT_NAME",
+    tile_property="MGRS_TILE",
+    processing_properties=("PROCESSING_BASELINE", "GENERATION_TIME"),
+)
+_S1_GEE = EarthEngineEntry(
+    platform_property="platform_number",
+    radar=True,
+    notice=(
+        "radar backscatter is sigma nought of ground range products, not the terrain-corrected "
+        "gamma nought that STAC catalogs hold"
+    ),
+)
+_HLS_MASK = QualityMask("Fmask", bits=(1, 2, 3))
+_LANDSAT_GEE = EarthEngineEntry(
+    cloud_property="CLOUD_COVER", mask=QualityMask("QA_PIXEL", bits=(0, 1, 2, 3, 4))
+)
+_LANDSAT_REFLECTANCE = tuple(f"SR_B{number}" for number in range(1, 8))
+_POLARISATIONS = ("VV", "VH", "HH", "HV")
+_MODIS_REFLECTANCE = tuple(f"sur_refl_b0{number}" for number in range(1, 8))
+
+
+def _gee_only(*bands: str) -> dict[str, tuple[str, ...]]:
+    return dict.fromkeys(bands, ())
+
+
+def _hls(collection_id: str, bands: tuple[str, ...]) -> Collection:
+    return Collection(
+        id=collection_id,
+        stac=(),
+        bands=_gee_only(*bands),
+        units="surface reflectance",
+        lattice_m=30,
+        gee=EarthEngineEntry(cloud_property="CLOUD_COVERAGE", mask=_HLS_MASK),
+    )
+
+
+def _landsat(collection_id: str) -> Collection:
+    """Corners lie at odd multiples of 15 m: no lattice that grids are snapped to."""
+    return Collection(
+        id=collection_id,
+        stac=(),
+        bands=_gee_only(*_LANDSAT_REFLECTANCE, "ST_B10"),
+        units="digital numbers of surface reflectance; ST_B10: of surface temperature, kelvin",
+        scaling={
+            **dict.fromkeys(_LANDSAT_REFLECTANCE, (2.75e-5, -0.2)),
+            "ST_B10": (0.00341802, 149.0),
+        },
+        gee=_LANDSAT_GEE,
+    )
+
+
 COLLECTIONS = {
     collection.id: collection
     for collection in (
@@ -80,6 +177,8 @@ COLLECTIONS = {
             cloud_property="eo:cloud_cover",
             mask_assets=("scl", "SCL"),
             harmonised=True,
+            scaling=dict.fromkeys(_S2_L2A, (1e-4, 0.0)),
+            gee=replace(_S2_GEE, mask=QualityMask("SCL", classes=MASKED_CLASSES)),
         ),
         Collection(
             id="COPERNICUS/S2_HARMONIZED",
@@ -90,15 +189,46 @@ COLLECTIONS = {
             lattice_m=10,
             cloud_property="eo:cloud_cover",
             harmonised=True,
+            scaling=dict.fromkeys((*_S2_L2A, "B10"), (1e-4, 0.0)),
+            gee=_S2_GEE,
         ),
         Collection(
             id="COPERNICUS/S1_GRD_FLOAT",
             stac=("sentinel-1-rtc",),
-            bands={name: (name.lower(), name) for name in ("VV", "VH", "HH", "HV")},
-            units="linear power, gamma nought",
+            bands={name: (name.lower(), name) for name in _POLARISATIONS},
+            units="linear power; STAC: gamma nought, Earth Engine: sigma nought",
             nodata=-32768,
             resampling="bilinear",
             positive=True,
+            gee=_S1_GEE,
+        ),
+        Collection(
+            id="COPERNICUS/S1_GRD",
+            stac=(),
+            bands=_gee_only(*_POLARISATIONS),
+            units="decibels, sigma nought",
+            resampling="bilinear",
+            gee=_S1_GEE,
+        ),
+        _hls(
+            "NASA/HLS/HLSS30/v002",
+            tuple(f"B{name}" for name in (*range(1, 9), "8A", *range(9, 13))),
+        ),
+        _hls("NASA/HLS/HLSL30/v002", tuple(f"B{name}" for name in (*range(1, 8), *range(9, 12)))),
+        _landsat("LANDSAT/LC08/C02/T1_L2"),
+        _landsat("LANDSAT/LC09/C02/T1_L2"),
+        Collection(
+            id="MODIS/061/MOD09GA",
+            stac=(),
+            bands=_gee_only(*_MODIS_REFLECTANCE),
+            units="digital numbers, surface reflectance x 10000",
+            scaling=dict.fromkeys(_MODIS_REFLECTANCE, (1e-4, 0.0)),
+        ),
+        Collection(
+            id="USDA/NAIP/DOQQ",
+            stac=(),
+            bands=_gee_only("R", "G", "B", "N"),
+            units="8-bit brightness",
         ),
         Collection(
             id="COPERNICUS/DEM/GLO30",
@@ -126,6 +256,22 @@ def get(collection_id: str) -> Collection:
             f"{', '.join(sorted(COLLECTIONS))}",
             field="sensor.collection",
         ) from None
+
+
+def get_in_stac(collection_id: str) -> Collection:
+    """A collection that STAC catalogs are read for, by its Earth Engine id.
+
+    Raises:
+        ModelError: There is no such entry; the message says which source has it, if one does.
+    """
+    collection = get(collection_id)
+    if not collection.stac:
+        raise ModelError(
+            f"the collection {collection_id!r} is not read from STAC catalogs; Earth Engine has "
+            "it (backend 'gee')",
+            field="sensor.collection",
+        )
+    return collection
 
 
 def offset(item: Mapping[str, Any], asset: Mapping[str, Any], stac_collection: str) -> int:

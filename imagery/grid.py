@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
-from pyproj import CRS, Transformer
+import numpy as np
+import shapely
 
-from geobento.errors import InvalidRequest
+from geobento.errors import SpecError
+from geobento.places import Area, Place, PointBuffer
 from geobento.sample import PixelGrid
-from geobento.specs import BBox, PointBuffer
+from imagery.outline import WGS84, carried, lonlat, outline, transformer
 
 SOUTHERN_LIMIT, NORTHERN_LIMIT = -80.0, 84.0
 """Latitudes between which UTM is defined."""
-WIDEST_BOX_DEG = 6.0
-"""A wider box would lie in several UTM zones."""
-SEARCH_POINTS, COVER_POINTS = 21, 1001
-"""Points per edge when an outline is carried to another CRS, where edges become curves: enough
-to search by, and enough to cover the widest box to 2 mm."""
+WIDEST_DEG = 6.0
+"""A wider place would lie in several UTM zones."""
+SEARCH_POINTS = 21
+"""Points per edge of the outline in degrees that catalogs are searched by."""
 
 
 def utm_crs(lon: float, lat: float) -> str:
     """The UTM zone of a point, as ``EPSG:326zz`` (north) or ``EPSG:327zz`` (south).
 
     Raises:
-        InvalidRequest: UTM is not defined at this latitude.
+        SpecError: UTM is not defined at this latitude.
     """
     if not SOUTHERN_LIMIT <= lat <= NORTHERN_LIMIT:
-        raise InvalidRequest(
+        raise SpecError(
             f"latitude {lat:g} is outside the range of UTM; accepted: "
             f"{SOUTHERN_LIMIT:g} to {NORTHERN_LIMIT:g}",
             field="spatial",
@@ -36,9 +36,7 @@ def utm_crs(lon: float, lat: float) -> str:
     return f"EPSG:{(32700 if lat < 0 else 32600) + zone}"
 
 
-def for_place(
-    place: PointBuffer | BBox, scale_m: float, lattice_m: float | None = None
-) -> PixelGrid:
+def for_place(place: Place, scale_m: float, lattice_m: float | None = None) -> PixelGrid:
     """The pixel grid of a place in its local UTM zone.
 
     Args:
@@ -50,10 +48,11 @@ def for_place(
 
     Returns:
         A point with a buffer: the square of ``round(2 * buffer / scale)`` pixels a side whose
-        centre is nearest to the point. A box: the smallest grid that covers it.
+        centre is nearest to the point. A box or polygon: the smallest grid that covers it.
 
     Raises:
-        InvalidRequest: The place lies outside UTM, or is too wide for one zone.
+        SpecError: The place lies outside UTM, is too wide for one zone, crosses itself, or its
+            reference system is not known.
     """
     if isinstance(place, PointBuffer):
         return _square(place, scale_m, lattice_m)
@@ -66,14 +65,14 @@ def lonlat_bounds(grid: PixelGrid) -> tuple[float, float, float, float]:
     West is greater than east where the grid crosses the antimeridian, as in GeoJSON.
     """
     left, bottom, right, top = grid.bounds
-    return _transformer(grid.crs, "EPSG:4326").transform_bounds(
+    return transformer(grid.crs, WGS84).transform_bounds(
         left, bottom, right, top, densify_pts=SEARCH_POINTS
     )
 
 
 def _square(place: PointBuffer, scale_m: float, lattice_m: float | None) -> PixelGrid:
-    crs = utm_crs(place.lon, place.lat)
-    x, y = _transformer("EPSG:4326", crs).transform(place.lon, place.lat)
+    crs = utm_crs(*lonlat(place.crs, place.lon, place.lat))
+    x, y = transformer(place.crs, crs).transform(place.lon, place.lat)
     count = max(1, round(2 * place.buffer_m / scale_m))
     step = _step(scale_m, lattice_m)
     left, top = x - count * scale_m / 2, y + count * scale_m / 2
@@ -82,26 +81,34 @@ def _square(place: PointBuffer, scale_m: float, lattice_m: float | None) -> Pixe
     return PixelGrid(crs, (scale_m, 0.0, left, 0.0, -scale_m, top), count, count)
 
 
-def _cover(place: BBox, scale_m: float, lattice_m: float | None) -> PixelGrid:
-    if place.maxlon - place.minlon > WIDEST_BOX_DEG:
-        raise InvalidRequest(
-            f"the box is {place.maxlon - place.minlon:g} degrees wide; accepted: up to "
-            f"{WIDEST_BOX_DEG:g}, the width of a UTM zone",
-            field="spatial",
-        )
-    middle = (place.minlon + place.maxlon) / 2, (place.minlat + place.maxlat) / 2
-    for latitude in (place.minlat, place.maxlat):
-        utm_crs(middle[0], latitude)
-    crs = utm_crs(*middle)
-    left, bottom, right, top = _transformer("EPSG:4326", crs).transform_bounds(
-        place.minlon, place.minlat, place.maxlon, place.maxlat, densify_pts=COVER_POINTS
-    )
+def _cover(place: Area, scale_m: float, lattice_m: float | None) -> PixelGrid:
+    shape = outline(place)
+    crs = _zone(shape, place.crs)
+    left, bottom, right, top = carried(shape, place.crs, crs).bounds
     step = _step(scale_m, lattice_m)
     if step is not None:
         left, top = math.floor(left / step) * step, math.ceil(top / step) * step
     width = max(1, math.ceil((right - left) / scale_m - 1e-9))
     height = max(1, math.ceil((top - bottom) / scale_m - 1e-9))
     return PixelGrid(crs, (scale_m, 0.0, left, 0.0, -scale_m, top), height, width)
+
+
+def _zone(shape: shapely.Geometry, source: str) -> str:
+    """The UTM zone of the middle of an area."""
+    points = shapely.get_coordinates(carried(shape, source, WGS84))
+    left, bottom, right, top = shape.bounds
+    middle, latitude = transformer(source, WGS84).transform((left + right) / 2, (bottom + top) / 2)
+    east = (points[:, 0] - middle + 180) % 360 - 180
+    if (width := float(np.ptp(east))) > WIDEST_DEG + 1e-9:
+        raise SpecError(
+            f"the place is {width:g} degrees wide; accepted: up to {WIDEST_DEG:g}, the width of "
+            "a UTM zone. Across the antimeridian, a box has minlon greater than maxlon, and a "
+            "polygon is cut in two",
+            field="spatial",
+        )
+    for edge in (points[:, 1].min(), points[:, 1].max()):
+        utm_crs(middle, float(edge))
+    return utm_crs(middle, latitude)
 
 
 def _step(scale_m: float, lattice_m: float | None) -> float | None:
@@ -113,8 +120,3 @@ def _step(scale_m: float, lattice_m: float | None) -> float | None:
         return None
     nests = math.isclose(scale_m / lattice_m, round(scale_m / lattice_m), abs_tol=1e-9)
     return scale_m if nests or scale_m < lattice_m else lattice_m
-
-
-@lru_cache(maxsize=256)
-def _transformer(source: str, target: str) -> Transformer:
-    return Transformer.from_crs(CRS(source), CRS(target), always_xy=True)

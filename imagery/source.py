@@ -40,7 +40,8 @@ class Source(Protocol):
         """Fetch one composite of shape (C, H, W) in the collection's raw units.
 
         Raises:
-            NoImagery: The source has no usable pixel for the query.
+            NoImageryError: The source has no usable pixel for the query.
             ModelError: The source lacks the collection or a band of it.
+            PayloadTooLarge: The source cannot give so many pixels of so many scenes.
             SourceError: The source failed; the message names it.
         """

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pystac
 from numpy.typing import NDArray
 
-from geobento.errors import GeoBentoError, ModelError, NoImagery, SourceError
+from geobento.errors import GeoBentoError, ModelError, NoImageryError, SourceError
 from geobento.sample import PixelGrid, Provenance, Sample, Scene
 from imagery import collections
 from imagery.collections import Collection, Resampling
 from imagery.composite import clear, composite, fuse
 from imagery.grid import lonlat_bounds
+from imagery.scenes import passes
 from imagery.source import ImageQuery
 from imagery.static_catalog import Search, StaticCatalog, item_time, local_file, matches, tile
 
@@ -26,10 +26,6 @@ GDAL_OPTIONS = {
     "GDAL_NUM_THREADS": "1",
     "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".tif,.tiff,.TIF",
 }
-PASS_LENGTH = timedelta(minutes=30)
-"""Scenes of one satellite within this time are of one pass; an orbit takes about 100 minutes, so
-the next pass over a place is never this close. (A day is too long: near the poles passes follow
-each other orbit by orbit, and radar sees a place morning and evening.)"""
 
 
 @dataclass(frozen=True)
@@ -79,7 +75,7 @@ class StacSource:
 
     def fetch(self, query: ImageQuery) -> Sample:
         """One composite of shape (C, H, W), see `imagery.source.Source`."""
-        collection = collections.get(query.sensor.collection)
+        collection = collections.get_in_stac(query.sensor.collection)
         search = search_for(query, collection)
         found = self._catalog.search(search)
         if not found:
@@ -90,7 +86,7 @@ class StacSource:
         if not seen.any():
             raise self._nothing(query, search)
         used_items = [scene.item for scene, used in zip(plan, seen, strict=True) if used]
-        looks, has_data = fuse(stack[seen], valid[seen], passes(used_items))
+        looks, has_data = fuse(stack[seen], valid[seen], _passes(used_items))
         pixels, whole = composite(looks, has_data, query.sensor.composite, query.sensor.fill_value)
         scenes = [_scene(item, collection) for item in used_items]
         return Sample(
@@ -107,7 +103,7 @@ class StacSource:
     def _name(self) -> str:
         return self._catalog.name if self._given_name is None else self._given_name
 
-    def _nothing(self, query: ImageQuery, search: Search) -> NoImagery:
+    def _nothing(self, query: ImageQuery, search: Search) -> NoImageryError:
         """The error for an empty result, with what the catalog does hold at this place."""
         anywhen = Search(search.collections, search.bounds)
         times = [item_time(item) for item in self._catalog.items if matches(item, anywhen)]
@@ -127,7 +123,7 @@ class StacSource:
             if search.max_cloud is not None
             else ""
         )
-        return NoImagery(
+        return NoImageryError(
             f"the source {self._name!r} has no usable pixel of "
             f"{query.sensor.collection} for {window}{clouds}; {reason}",
             detail={
@@ -181,25 +177,6 @@ def plan_reads(
     return plan
 
 
-def passes(items: Sequence[pystac.Item]) -> list[list[int]]:
-    """Positions of the items that belong to each pass of a satellite, oldest first. Pure.
-
-    Args:
-        items: Oldest first.
-    """
-    found: list[list[int]] = []
-    open_passes: dict[Any, list[int]] = {}
-    for position, item in enumerate(items):
-        platform = item.properties.get("platform")
-        current = open_passes.get(platform)
-        if current and item_time(item) - item_time(items[current[0]]) <= PASS_LENGTH:
-            current.append(position)
-        else:
-            open_passes[platform] = [position]
-            found.append(open_passes[platform])
-    return found
-
-
 def read(
     plan: Sequence[SceneRead], grid: PixelGrid, collection: Collection, catalog: StaticCatalog
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -245,6 +222,10 @@ def read(
         shifted = np.maximum(values + offsets, 0)
         values = np.where(valid & (values > 0), shifted, values)
     return values, valid
+
+
+def _passes(items: Sequence[pystac.Item]) -> list[list[int]]:
+    return passes([(item.properties.get("platform"), item_time(item)) for item in items])
 
 
 def _alike(plan: Sequence[SceneRead]) -> list[list[int]]:
@@ -335,7 +316,7 @@ def _complete(
 def _preferred(items: Sequence[pystac.Item], collection: Collection) -> list[pystac.Item]:
     """Of each tile of each pass, the items of the most preferred form alone."""
     chosen: list[int] = []
-    for positions in passes(items):
+    for positions in _passes(items):
         best: dict[Any, int] = {}
         ranks = {p: collection.stac.index(items[p].collection_id or "") for p in positions}
         for position in positions:

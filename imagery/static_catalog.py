@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,6 +16,7 @@ import pystac
 
 from geobento.errors import SourceError
 from imagery.collections import number
+from imagery.scenes import newest
 
 Bounds = tuple[float, float, float, float]
 """(west, south, east, north), degrees; west is greater than east across the antimeridian."""
@@ -92,7 +93,8 @@ class StaticCatalog:
         Raises:
             SourceError: The catalog is missing or damaged.
         """
-        return newest_processing(item for item in self.items if matches(item, search))
+        matching = (item for item in self.items if matches(item, search))
+        return newest(matching, _acquisition, _processing)
 
     @cached_property
     def _contents(self) -> tuple[str, list[pystac.Item]]:
@@ -149,16 +151,6 @@ def tile(item: pystac.Item) -> Any:
         if name in item.properties:
             return item.properties[name]
     return tuple(round(edge, 4) for edge in item.bbox or ())
-
-
-def newest_processing(items: Iterable[pystac.Item]) -> list[pystac.Item]:
-    """One item per acquisition and tile, in the order given: the one processed last. Pure."""
-    chosen: dict[Any, pystac.Item] = {}
-    for item in items:
-        key = _acquisition(item)
-        if key not in chosen or _processing(item) > _processing(chosen[key]):
-            chosen[key] = item
-    return list(chosen.values())
 
 
 def local_file(href: str, root: Path) -> Path:

@@ -15,6 +15,7 @@ FAMILIES = {
     "clip_vit_large_patch14": "models.clip_vit_large_patch14:Clip",
     "dino_v2_vits14": "models.dino_v2_vits14:DinoV2",
     "open_clip_vit_b32": "models.open_clip_vit_b32:OpenClipXlmRoberta",
+    "galileo": "models.galileo:Galileo",
 }
 """Model id -> where its class is. Nothing is imported until it is asked for."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from geobento.errors import SettingsError
@@ -22,3 +24,15 @@ def choose(wanted: Device) -> str:
     # Otherwise convolutions would silently run in TF32, with a hundredth of float32's precision.
     torch.backends.cudnn.allow_tf32 = False
     return "cuda"
+
+
+def share_cores(processes: int) -> None:
+    """Let torch use this process's share of the cores, at least one."""
+    torch.set_num_threads(max(1, cores() // processes))
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,17 @@ from geobento.embedding import (
     ImageryMeta,
     SceneMeta,
     TextMeta,
+    TilesMeta,
 )
 from geobento.errors import GeoBentoError, ModelError, from_body
+from geobento.places import Area
 from geobento.sample import PixelGrid, Sample
+from imagery import coverage
 from imagery.source import ImageQuery
 from models.execute import EncodeResult
 from models.pooling import Pooling
+from pipeline import stitch
+from pipeline.tiling import Tiling
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,8 @@ class Context:
         sample: The imagery without its pixels; None for a picture.
         config: Options of the model that the request set.
         text: How a text was read; None for other inputs.
+        tiling: How a place was cut; None: the model got it whole.
+        area: Where vectors of a place count when they become one; None: everywhere.
     """
 
     served: ServedModel
@@ -51,13 +58,20 @@ class Context:
     sample: Sample | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     text: TextMeta | None = None
+    tiling: Tiling | None = None
+    area: Area | None = None
 
 
-def embedding(result: EncodeResult, context: Context) -> Embedding | GeoBentoError:
-    """The answer for one item."""
-    if result.error is not None:
-        return from_body({"error": result.error["error"]})
-    data = np.asarray(result.data, dtype=np.float32)
+def embedding(results: Sequence[EncodeResult], context: Context) -> Embedding | GeoBentoError:
+    """The answer for one picture, text or place, from the results of its items."""
+    for result in results:
+        if result.error is not None:
+            return from_body({"error": result.error["error"]})
+    arrays = [np.asarray(result.data, dtype=np.float32) for result in results]
+    try:
+        data, cells = _assembled(arrays, results[0].margin, context)
+    except GeoBentoError as error:
+        return error
     if context.normalize:
         unit = _unit(data)
         if unit is None:
@@ -67,7 +81,33 @@ def embedding(result: EncodeResult, context: Context) -> Embedding | GeoBentoErr
                 field="normalize",
             )
         data = unit
-    return Embedding(data, _meta(data, result.margin, context))
+    return Embedding(data, _meta(cells, context))
+
+
+def _assembled(
+    arrays: list[NDArray[np.float32]], margin: float, context: Context
+) -> tuple[NDArray[np.float32], PixelGrid | None]:
+    """One vector, or one grid and where its cells lie."""
+    query, tiles, pooling = context.query, context.tiling, context.pooling
+    if query is None or arrays[0].ndim == 1:
+        if tiles is None or pooling is None:
+            return arrays[0], None
+        return stitch.pooled(arrays, tiles, _kind(pooling)), None
+    height, width = arrays[0].shape[-2:]
+    if tiles is None:
+        data, cells = arrays[0], query.grid.cells(height, width, margin)
+    else:
+        data = stitch.grid(arrays, tiles, margin)
+        cells = stitch.cells(query.grid, tiles, height, width, margin)
+    if pooling is None:
+        return data, cells
+    weights = None if context.area is None else coverage.weights(context.area, cells)
+    return stitch.over_cells(data, _kind(pooling), weights), None
+
+
+def _kind(pooling: Pooling) -> Literal["mean", "max"]:
+    """The mean stands in for what authors do with a whole input."""
+    return "max" if pooling == "max" else "mean"
 
 
 def probabilities(
@@ -98,12 +138,8 @@ def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32] | None:
     return None if length == 0 else vector / np.float32(length)
 
 
-def _meta(data: NDArray[np.float32], margin: float, context: Context) -> EmbeddingMeta:
-    served = context.served
-    cells = None
-    if context.pooling is None and context.query is not None:
-        height, width = data.shape[-2:]
-        cells = grid_meta(context.query.grid.cells(height, width, margin))
+def _meta(cells: PixelGrid | None, context: Context) -> EmbeddingMeta:
+    served, tiles = context.served, context.tiling
     return EmbeddingMeta(
         model=served.card.id,
         tag=served.tag,
@@ -115,7 +151,10 @@ def _meta(data: NDArray[np.float32], margin: float, context: Context) -> Embeddi
         precision=context.precision,
         preprocessing=served.preprocessing,
         config=dict(context.config),
-        grid=cells,
+        grid=None if cells is None else grid_meta(cells),
+        tiles=None
+        if tiles is None
+        else TilesMeta(size=tiles.size, rows=list(tiles.rows), columns=list(tiles.columns)),
         imagery=_imagery(context),
         text=context.text,
     )

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from models.execute import EncodeItem
 from pipeline import answer, pictures
 from pipeline.fetch import FetchLayer
 from pipeline.jobs import EmbeddingJob, Entry, ZeroShotJob
+from pipeline.picture_urls import PictureFetcher
 from pipeline.registry import OpenModel, Registry
 from pipeline.resolve import (
     GeoPlan,
@@ -37,9 +38,6 @@ from pipeline.resolve import (
     check_text_request,
     plan_geo,
 )
-
-if TYPE_CHECKING:
-    from pipeline.picture_urls import PictureFetcher
 
 
 class Engine:
@@ -117,7 +115,7 @@ class Engine:
             )
         limits = Limits(self._settings.max_place_pixels)
         plans = plan_geo(
-            opened.served.card, request, modalities=opened.model.modalities(), limits=limits
+            opened.served.card, request, served=opened.model.modalities(), limits=limits
         )
         self.fetch.source(request.backend)
         samples = self.fetch.fetch_all([(plan.backend, plan.query) for plan in plans])
@@ -172,8 +170,6 @@ class Engine:
     def _fetcher(self) -> PictureFetcher | None:
         if not self._settings.url_images:
             return None
-        from pipeline.picture_urls import PictureFetcher
-
         return PictureFetcher(
             max_bytes=int(self._settings.max_body_mb * 2**20),
             timeout_s=self._settings.url_timeout_s,
@@ -206,7 +202,8 @@ class Engine:
                 opened.precision,
                 text=TextMeta(tokens=tokens.count, truncated=tokens.truncated),
             )
-            entries.append((EncodeItem(inputs=tokens.inputs(spec), pooling="authors"), context))
+            item = EncodeItem(inputs=tokens.inputs(spec), pooling="authors")
+            entries.append(([item], context))
         return entries
 
     def _image_entry(
@@ -223,7 +220,7 @@ class Engine:
             if isinstance(payload, GeoBentoError):
                 raise payload
             data = pictures.payload_bytes(payload)
-            picture = pictures.decode(data, self._settings.max_image_megapixels)
+            picture = pictures.decode(data, self._settings.max_image_megapixels, spec)
             inputs = opened.model.prepare_picture(picture, preprocessing)
         except GeoBentoError as error:
             error.field = f"images.{position}"
@@ -238,7 +235,7 @@ class Engine:
             config=request.config,
         )
         item = EncodeItem(inputs=inputs, pooling=spec.pooling, preprocessing=preprocessing)
-        return item, context
+        return [item], context
 
 
 def _downloaded(fetcher: PictureFetcher, image: str | bytes) -> str | bytes | GeoBentoError:
@@ -251,8 +248,10 @@ def _downloaded(fetcher: PictureFetcher, image: str | bytes) -> str | bytes | Ge
 def _geo_entry(
     opened: OpenModel, plan: GeoPlan, sample: Sample, config: Mapping[str, Any]
 ) -> Entry:
+    tiles = [sample] if plan.tiling is None else plan.tiling.samples(sample)
+    model = opened.model.with_options(config)
     try:
-        inputs = opened.model.with_options(config).prepare(sample)
+        items = [EncodeItem(inputs=model.prepare(tile), pooling=plan.encoding) for tile in tiles]
     except GeoBentoError as error:
         return error
     context = answer.Context(
@@ -263,6 +262,8 @@ def _geo_entry(
         opened.precision,
         plan.query,
         replace(sample, pixels=np.empty(0)),
-        config,
+        config=config,
+        tiling=plan.tiling,
+        area=plan.area,
     )
-    return EncodeItem(inputs=inputs, pooling=plan.pooling), context
+    return items, context

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -17,6 +18,9 @@ logger = logging.getLogger("geobento.fetch")
 
 Opener = Callable[[], Source]
 
+SOURCE_SHARE = 0.9
+"""Part of a request's time that a source may take, so that its own error is what is answered."""
+
 
 class FetchLayer:
     """Sources by their backend word, opened when first needed.
@@ -30,12 +34,15 @@ class FetchLayer:
         self._openers = dict(openers)
         self._threads = threads
         self._sources: dict[str, Source] = {}
-        self._lock = Lock()
+        self._locks = {name: Lock() for name in openers}
+        self._failures: dict[str, tuple[float, SourceError]] = {}
 
     @classmethod
     def configured(cls, settings: Settings) -> FetchLayer:
         """The sources that the settings name; the demo archive is always there."""
         openers: dict[str, Opener] = {}
+        if settings.ee_project is not None:
+            openers["gee"] = lambda: _open_earth_engine(settings)
         if settings.stac is not None:
             openers["stac"] = lambda: _open_stac(settings)
         openers["demo"] = lambda: _open_demo(settings)
@@ -48,7 +55,7 @@ class FetchLayer:
         return list(self._pool.map(lambda pair: self._fetch(*pair), queries))
 
     def source(self, backend: str) -> Source:
-        """The source of a backend word; ``auto`` is the preferred one.
+        """The source of a backend word; ``auto`` is the preferred one, even if it is down.
 
         Raises:
             InvalidRequest: No such source is configured.
@@ -61,10 +68,22 @@ class FetchLayer:
                 f"accepted: {', '.join(['auto', *self._openers])}",
                 field="backend",
             )
-        with self._lock:
+        asked = time.monotonic()
+        with self._locks[name]:
             if name not in self._sources:
-                self._sources[name] = self._openers[name]()
+                self._sources[name] = self._open(name, asked)
             return self._sources[name]
+
+    def _open(self, name: str, asked: float) -> Source:
+        """Open a source, unless that failed while this request waited for its turn to."""
+        failed, error = self._failures.get(name, (0.0, None))
+        if error is not None and failed > asked:
+            raise error
+        try:
+            return self._openers[name]()
+        except SourceError as error:
+            self._failures[name] = time.monotonic(), error
+            raise
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
@@ -78,6 +97,33 @@ class FetchLayer:
         except Exception:
             logger.exception("fetching %s failed", query.sensor.collection)
             return SourceError(f"the source {backend!r} failed; the service log has more")
+
+
+def _open_earth_engine(settings: Settings) -> Source:
+    try:
+        from imagery.earth_engine import EarthEngineSource
+        from imagery.ee_client import EarthEngineClient
+    except ModuleNotFoundError as error:
+        raise SourceError(
+            "Earth Engine needs its client library; run `make gee` or `pip install 'geobento[gee]'`"
+        ) from error
+    from imagery.limits import ProjectLimiter
+
+    assert settings.ee_project is not None
+    timeout_s = SOURCE_SHARE * settings.request_timeout_s
+    limiter = ProjectLimiter(
+        settings.home / "earth-engine" / settings.ee_project,
+        settings.ee_max_in_flight,
+        settings.ee_max_per_second,
+    )
+    client = EarthEngineClient(
+        settings.ee_project,
+        url=settings.ee_url,
+        key_file=settings.ee_key_file,
+        limiter=limiter,
+        timeout_s=timeout_s,
+    )
+    return EarthEngineSource(client, timeout_s=timeout_s)
 
 
 def _open_stac(settings: Settings) -> Source:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -14,8 +15,9 @@ from models.execute import EncodeItem, EncodeResult
 from pipeline import answer
 
 Answer = TypeVar("Answer")
-Entry: TypeAlias = "tuple[EncodeItem, answer.Context] | GeoBentoError"
-"""What to encode and how to answer, or the error that is the answer."""
+Entry: TypeAlias = "tuple[Sequence[EncodeItem], answer.Context] | GeoBentoError"
+"""What to encode (several items for a place in tiles) and how to answer, or the error that is the
+answer."""
 
 
 class Job(Protocol, Generic[Answer]):
@@ -128,7 +130,7 @@ class ZeroShotJob:
 
 
 def _items(entries: Sequence[Entry]) -> list[EncodeItem]:
-    return [entry[0] for entry in entries if not isinstance(entry, GeoBentoError)]
+    return [item for entry in entries if not isinstance(entry, GeoBentoError) for item in entry[0]]
 
 
 def _embeddings(
@@ -136,7 +138,9 @@ def _embeddings(
 ) -> list[Embedding | GeoBentoError]:
     remaining = iter(results)
     return [
-        entry if isinstance(entry, GeoBentoError) else answer.embedding(next(remaining), entry[1])
+        entry
+        if isinstance(entry, GeoBentoError)
+        else answer.embedding(list(islice(remaining, len(entry[0]))), entry[1])
         for entry in entries
     ]
 

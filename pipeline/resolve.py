@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import cast
 
+from geobento import modalities
 from geobento.cards import ModelCard
-from geobento.errors import InvalidRequest, ModelError, PayloadTooLarge
+from geobento.errors import ModelError, PayloadTooLarge, SpecError
+from geobento.options import check_options
+from geobento.places import Area, MultiPolygon, Polygon
 from geobento.requests import (
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
@@ -16,11 +18,14 @@ from geobento.requests import (
     ZeroShotRequest,
 )
 from geobento.sample import PixelGrid
-from geobento.specs import BBox, OutputGrid, PointBuffer, SensorSpec, ground_size_m
+from geobento.specs import InputPrepSpec, OutputGrid, Place, SensorSpec
 from imagery import collections, grid
+from imagery.collections import Collection
 from imagery.source import ImageQuery
 from models import bands
 from models.pooling import Pooling
+from pipeline import tiling
+from pipeline.tiling import Tiling
 
 _PLANNED = {
     "orbit": None,
@@ -32,6 +37,12 @@ _PLANNED = {
 }
 """Fields of SensorSpec that have their place but take only this value as yet."""
 
+OVERLAP = 4
+"""The tiles of a place have at most this many times the pixels that a place may have."""
+
+ANY_TIME = datetime(1972, 1, 1, tzinfo=UTC), datetime(2201, 1, 1, tzinfo=UTC)
+"""Window of a request without one for imagery that is the same at all times."""
+
 
 @dataclass(frozen=True)
 class GeoPlan:
@@ -41,11 +52,17 @@ class GeoPlan:
         query: What to fetch.
         backend: ``gee``, ``stac``, ``demo`` or ``auto``.
         pooling: How to make one vector; None: the grid.
+        tiling: How the place is cut; None: the model gets it whole.
+        area: Where vectors count when they become one; None: everywhere.
+        encoding: What the model is asked for, of every tile; None: the grid.
     """
 
     query: ImageQuery
     backend: str
     pooling: Pooling | None
+    tiling: Tiling | None = None
+    area: Area | None = None
+    encoding: Pooling | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +82,7 @@ def check_image_request(card: ModelCard, request: ImageEmbeddingRequest | ZeroSh
         raise ModelError(
             f"{card.id} reads satellite imagery only; use /geo_embedding", field="model"
         )
-    check_config(card, request.config, "config")
+    check_options(card, request.config, "config")
 
 
 def check_text_request(card: ModelCard, request: TextEmbeddingRequest | ZeroShotRequest) -> None:
@@ -76,75 +93,82 @@ def check_text_request(card: ModelCard, request: TextEmbeddingRequest | ZeroShot
     """
     if card.text is None:
         raise ModelError(f"{card.id} reads no texts", field="model")
-    check_config(card, request.config, "config")
+    check_options(card, request.config, "config")
 
 
 def plan_geo(
-    card: ModelCard, request: GeoEmbeddingRequest, *, modalities: tuple[str, ...], limits: Limits
+    card: ModelCard, request: GeoEmbeddingRequest, *, served: tuple[str, ...], limits: Limits
 ) -> list[GeoPlan]:
     """One plan for each place of the request.
 
     Args:
         card: The model's card.
         request: The request.
-        modalities: Inputs that the served weights read.
+        served: Inputs that the served weights read.
         limits: Bounds of the service.
 
     Raises:
         ModelError: The model does not offer what is asked.
-        InvalidRequest: A place cannot be put on a pixel grid.
+        SpecError: A place cannot be put on a pixel grid.
         PayloadTooLarge: A place has more pixels than allowed.
     """
-    modality = _modality(card, request, modalities)
+    modality = _modality(card, request, served)
     sensor = _sensor(card, modality, request)
-    check_config(card, request.config, "model_config")
+    check_options(card, request.config, "model_config")
     _check_form(card, request)
-    start, end = _window(card, request)
     collection = collections.get(sensor.collection)
+    start, end = _window(card, collection, request)
     plans = []
     for position, place in enumerate(request.places):
         field = "spatial" if request.spatial is not None else f"spatials.{position}"
-        _check_size(place, sensor, limits, field)
         pixel_grid = _grid(place, sensor.scale_m, collection.lattice_m, field)
         _check_pixels(card, modality, pixel_grid.shape, limits, field)
         query = ImageQuery(sensor, pixel_grid, start, end, modality)
         pooling = None if isinstance(request.output, OutputGrid) else request.output.pooling
-        plans.append(GeoPlan(query, request.backend, pooling))
+        tiles = _tiling(card, modality, request, pixel_grid, limits)
+        area = place if isinstance(place, Polygon | MultiPolygon) and pooling else None
+        if area is not None and "grid" not in card.outputs:
+            raise ModelError(
+                f"{card.id} gives one vector for all that it sees and cannot leave out what lies "
+                "outside of a polygon; accepted: PointBuffer, BBox",
+                field=field,
+            )
+        # One vector of all cells that count is the same however the place was cut.
+        pooled_later = (tiles or area) and "grid" in card.outputs
+        encoding = None if pooled_later else pooling
+        plans.append(GeoPlan(query, request.backend, pooling, tiles, area, encoding))
     return plans
-
-
-def check_config(card: ModelCard, config: Mapping[str, Any], field: str) -> None:
-    """Check the keys of a request's model options against the card.
-
-    Raises:
-        ModelError: A key is not one of the card's.
-    """
-    known = card.config_schema.get("properties", {})
-    if unknown := sorted(set(config) - set(known)):
-        accepted = ", ".join(sorted(known)) or "none"
-        raise ModelError(
-            f"{card.id} has no option {unknown[0]!r}; accepted: {accepted}",
-            field=f"{field}.{unknown[0]}",
-        )
 
 
 def _modality(card: ModelCard, request: GeoEmbeddingRequest, served: tuple[str, ...]) -> str:
     offered = [name for name in card.modalities if name in served]
     if not offered:
         raise ModelError(f"{card.id} reads pictures only; use /image_embedding", field="model")
-    of_sensor = request.sensor.modality if request.sensor is not None else None
-    wanted = request.modality or of_sensor or card.default_modality or offered[0]
-    if wanted not in offered:
-        raise ModelError(
-            f"{card.id} does not read modality {wanted!r}; accepted: {', '.join(offered)}",
-            field="modality",
+    named = {
+        field: _offered(card, name, offered, field)
+        for field, name in (
+            ("modality", request.modality),
+            ("sensor.modality", request.sensor.modality if request.sensor is not None else None),
         )
-    if request.modality and of_sensor and request.modality != of_sensor:
+        if name is not None
+    }
+    if len(set(named.values())) > 1:
         raise ModelError(
-            f"modality is {request.modality!r} but sensor.modality is {of_sensor!r}",
+            f"modality is {request.modality!r} but sensor.modality says otherwise; "
+            "give one of the two",
             field="sensor.modality",
         )
-    return wanted
+    return next(iter(named.values()), card.default_modality or offered[0])
+
+
+def _offered(card: ModelCard, name: str, offered: list[str], field: str) -> str:
+    found = modalities.find(name, offered)
+    if found is None:
+        raise ModelError(
+            f"{card.id} does not read modality {name!r}; accepted: {', '.join(offered)}",
+            field=field,
+        )
+    return found
 
 
 def _sensor(card: ModelCard, modality: str, request: GeoEmbeddingRequest) -> SensorSpec:
@@ -174,16 +198,36 @@ def _check_form(card: ModelCard, request: GeoEmbeddingRequest) -> None:
             f"accepted: {', '.join(card.outputs)}",
             field="output.mode",
         )
-    if request.input_prep.mode == "tile":  # type: ignore[union-attr]
-        raise ModelError(
-            f"{card.id} reads a place of any size whole; input_prep 'tile' is not supported yet, "
-            "accepted: 'resize' or 'auto'",
+
+
+def _tiling(
+    card: ModelCard,
+    modality: str,
+    request: GeoEmbeddingRequest,
+    pixel_grid: PixelGrid,
+    limits: Limits,
+) -> Tiling | None:
+    prep = cast("InputPrepSpec", request.input_prep)
+    size = card.modalities[modality].size
+    tiles = tiling.decide(prep, pixel_grid.shape, size, card.id)
+    if tiles is not None and (pixels := len(tiles) * tiles.size**2) > OVERLAP * (
+        limit := limits.max_place_pixels
+    ):
+        raise PayloadTooLarge(
+            f"the tiles of the place have {pixels:,} pixels together; accepted: up to "
+            f"{OVERLAP * limit:,}. Take a larger tile_stride or a smaller place",
             field="input_prep",
+            detail={"pixels": pixels, "limit": OVERLAP * limit},
         )
+    return tiles
 
 
-def _window(card: ModelCard, request: GeoEmbeddingRequest) -> tuple[datetime, datetime]:
+def _window(
+    card: ModelCard, collection: Collection, request: GeoEmbeddingRequest
+) -> tuple[datetime, datetime]:
     temporal = request.temporal or card.default_temporal
+    if temporal is None and collection.static:
+        return ANY_TIME
     if temporal is None:
         raise ModelError(
             f"{card.id} needs a time window: "
@@ -194,22 +238,12 @@ def _window(card: ModelCard, request: GeoEmbeddingRequest) -> tuple[datetime, da
     return temporal.window
 
 
-def _grid(
-    place: PointBuffer | BBox, scale_m: float, lattice_m: float | None, field: str
-) -> PixelGrid:
+def _grid(place: Place, scale_m: float, lattice_m: float | None, field: str) -> PixelGrid:
     try:
         return grid.for_place(place, scale_m, lattice_m)
-    except InvalidRequest as error:
-        error.field = field
+    except SpecError as error:
+        error.field = field + (error.field or "").removeprefix("spatial")
         raise
-
-
-def _check_size(place: PointBuffer | BBox, sensor: SensorSpec, limits: Limits, field: str) -> None:
-    width, height = ground_size_m(place)
-    pixels = (width / sensor.scale_m) * (height / sensor.scale_m)
-    # A box is a little larger on the projected grid; the exact count is checked there.
-    if pixels > 2 * limits.max_place_pixels:
-        raise _too_large(round(pixels), limits, field)
 
 
 def _check_pixels(
@@ -217,7 +251,12 @@ def _check_pixels(
 ) -> None:
     height, width = shape
     if height * width > limits.max_place_pixels:
-        raise _too_large(height * width, limits, field)
+        raise PayloadTooLarge(
+            f"the place has {height * width:,} pixels; accepted: up to "
+            f"{limits.max_place_pixels:,}. Take a smaller place or a larger scale_m",
+            field=field,
+            detail={"pixels": height * width, "limit": limits.max_place_pixels},
+        )
     least = card.modalities[modality].min_pixels
     if min(shape) < least:
         raise ModelError(
@@ -225,12 +264,3 @@ def _check_pixels(
             f"{least} x {least}; take a larger place or a smaller scale_m",
             field=field,
         )
-
-
-def _too_large(pixels: int, limits: Limits, field: str) -> PayloadTooLarge:
-    return PayloadTooLarge(
-        f"the place has about {pixels:,} pixels; accepted: up to {limits.max_place_pixels:,}. "
-        "Take a smaller place or a larger scale_m",
-        field=field,
-        detail={"pixels": pixels, "limit": limits.max_place_pixels},
-    )

@@ -8,6 +8,7 @@ from typing import Any
 import bentoml
 from bentoml.models import BentoModel
 
+from models import devices
 from models.execute import EncodeItem, EncodeResult
 from models.precision import Precision
 from models.store import StoredModel, opened
@@ -25,7 +26,7 @@ def runner_name(model_id: str) -> str:
 
 
 def make_runner(
-    stored: StoredModel, *, device: str, precision: Precision, timeout_s: float
+    stored: StoredModel, *, device: str, precision: Precision, workers: int, timeout_s: float
 ) -> bentoml.Service[Any]:
     """The runner service of a stored model.
 
@@ -36,6 +37,7 @@ def make_runner(
         stored: The model.
         device: Where its forward passes run.
         precision: Number format of them.
+        workers: Processes, each with its own copy of the weights and its share of the cores.
         timeout_s: Longest time that an item may wait and be worked on.
     """
 
@@ -45,6 +47,7 @@ def make_runner(
         weights = BentoModel(stored.tag)
 
         def __init__(self) -> None:
+            devices.share_cores(workers)
             self._loaded = opened(self.weights).load(device, precision)
             self._loaded.warm_up()
             logger.info("%s is warm", stored.tag)
@@ -60,7 +63,7 @@ def make_runner(
 
     service = bentoml.service(
         name=runner_name(stored.metadata["model"]),
-        workers=1,
+        workers=workers,
         traffic={"timeout": timeout_s},
         runner_connection={"max_requests": NEVER, "max_age": float(NEVER)},
         logging={"access": {"enabled": False}},

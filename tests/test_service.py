@@ -21,7 +21,7 @@ from PIL import Image
 
 from geobento import PointBuffer, TemporalSpec, wire
 from geobento.embedding import Embedding
-from geobento.errors import GeoBentoError, ModelNotFound, NoImagery
+from geobento.errors import GeoBentoError, ModelNotFound, NoImageryError
 from tests.conftest import ROOT, SHARED
 from tests.servers import serving
 
@@ -246,25 +246,25 @@ def test_several_places_are_answered_in_order(client: httpx.Client) -> None:
     ("fields", "status", "kind", "field"),
     [
         ({"model": "nope"}, 404, "model_not_found", "model"),
-        ({"spatial": {**PLACE, "buffer_m": 0}}, 400, "invalid_request", "spatial.buffer_m"),
-        ({"spatial": {**PLACE, "lat": 95}}, 400, "invalid_request", "spatial.lat"),
-        ({"spatial": {**PLACE, "type": "Circle"}}, 400, "invalid_request", "spatial"),
+        ({"spatial": {**PLACE, "buffer_m": 0}}, 400, "spec_error", "spatial.buffer_m"),
+        ({"spatial": {**PLACE, "lat": 95}}, 400, "spec_error", "spatial.lat"),
+        ({"spatial": {**PLACE, "type": "Circle"}}, 400, "spec_error", "spatial"),
         ({"spatial": {**PLACE, "buffer_m": 100_000}}, 413, "payload_too_large", "spatial"),
         ({"spatial": {**PLACE, "buffer_m": 6}}, 400, "model_error", "spatial"),
-        ({"spatial": {**PLACE, "lat": 89}}, 400, "invalid_request", "spatial"),
+        ({"spatial": {**PLACE, "lat": 89}}, 400, "spec_error", "spatial"),
         ({"spatial": None}, 400, "invalid_request", None),
-        ({"spatials": []}, 400, "invalid_request", "spatials"),
-        ({"temporal": {**JUNE, "end": "2023-05-01"}}, 400, "invalid_request", "temporal"),
-        ({"temporal": {**JUNE, "start": "June"}}, 400, "invalid_request", "temporal.start"),
+        ({"spatials": []}, 400, "spec_error", "spatials"),
+        ({"temporal": {**JUNE, "end": "2023-05-01"}}, 400, "spec_error", "temporal"),
+        ({"temporal": {**JUNE, "start": "June"}}, 400, "spec_error", "temporal.start"),
         ({"temporal": None}, 400, "model_error", "temporal"),
         ({"temporal": {"mode": "year", "year": 1999}}, 422, "no_imagery", None),
         ({"modality": "s1"}, 400, "model_error", "modality"),
         ({"backend": "gee"}, 400, "invalid_request", "backend"),
         ({"device": "cuda"}, 400, "model_error", "device"),
         ({"model_config": {"variant": "x"}}, 400, "model_error", "model_config.variant"),
-        ({"input_prep": "tile"}, 400, "model_error", "input_prep"),
-        ({"fetch": {"composite": "mean"}}, 400, "invalid_request", "fetch.composite"),
-        ({"output": {"mode": "cube"}}, 400, "invalid_request", "output"),
+        ({"input_prep": "tile"}, 400, "model_error", "input_prep.tile_size"),
+        ({"fetch": {"composite": "mean"}}, 400, "spec_error", "fetch.composite"),
+        ({"output": {"mode": "cube"}}, 400, "spec_error", "output"),
         ({"colour": "red"}, 400, "invalid_request", "colour"),
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
@@ -358,12 +358,12 @@ def test_python_collects_failures_where_asked(
             "mosaiks", spatials=places, temporal=temporal, on_error="collect"
         )
         assert isinstance(found, Embedding)
-        assert isinstance(failed, NoImagery)
+        assert isinstance(failed, NoImageryError)
         (alone,) = geobento.get_embeddings_batch(
             "mosaiks", spatials=[far], temporal=temporal, on_error="collect"
         )
-        assert isinstance(alone, NoImagery)
-        with pytest.raises(NoImagery):
+        assert isinstance(alone, NoImageryError)
+        with pytest.raises(NoImageryError):
             geobento.get_embeddings_batch("mosaiks", spatials=places, temporal=temporal)
         with pytest.raises(ModelNotFound):
             geobento.get_embeddings_batch(

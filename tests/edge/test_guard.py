@@ -16,7 +16,7 @@ from starlette.routing import Route
 from edge import body
 from edge.answers import answered, problem
 from edge.guard import Guard
-from geobento.errors import GeoBentoError, NoImagery
+from geobento.errors import GeoBentoError, NoImageryError
 from geobento.requests import ImageEmbeddingRequest
 
 LIMIT = 1000
@@ -39,7 +39,7 @@ async def teapot(_: Request) -> Response:
 
 
 async def ours(_: Request) -> Response:
-    return problem(NoImagery("nothing there", detail={"n": 1}, retry_after=3))
+    return problem(NoImageryError("nothing there", detail={"n": 1}, retry_after=3))
 
 
 async def stream(_: Request) -> Response:
@@ -177,7 +177,7 @@ async def _work(outcome: object) -> bytes:
 
 @pytest.mark.parametrize(
     ("outcome", "status"),
-    [(b"", 200), (NoImagery("none"), 422), (ValueError("/secret"), 500), (None, 504)],
+    [(b"", 200), (NoImageryError("none"), 422), (ValueError("/secret"), 500), (None, 504)],
 )
 def test_every_outcome_has_an_answer(outcome: object, status: int) -> None:
     """A result, an error of ours, a defect, and work that takes too long."""
@@ -270,7 +270,7 @@ def test_other_scopes_pass() -> None:
 @pytest.mark.parametrize("ours", [True, False])
 def test_an_error_in_pieces(ours: bool) -> None:
     """An error body that is streamed is looked at as a whole."""
-    whole = problem(NoImagery("nothing there")).body if ours else b'{"detail": "no"}'
+    whole = problem(NoImageryError("nothing there")).body if ours else b'{"detail": "no"}'
 
     async def pieces(_: Request) -> Response:
         async def chunks() -> AsyncIterator[bytes]:

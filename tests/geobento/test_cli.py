@@ -137,7 +137,7 @@ def test_points_that_are_none(point: str) -> None:
 @pytest.mark.parametrize(("point", "field"), [("0,95", "lat"), ("nan,0", "lon")])
 def test_points_that_are_nowhere(point: str, field: str) -> None:
     """Two numbers that are no place: the message says which of them is wrong."""
-    assert f"Error: {field}: input should be" in failed("embed", "mosaiks", "--point", point, *JUNE)
+    assert f"Error: {field}: " in failed("embed", "mosaiks", "--point", point, *JUNE)
 
 
 def test_the_version_is_that_of_the_package() -> None:

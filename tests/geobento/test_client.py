@@ -17,7 +17,7 @@ from geobento import wire
 from geobento.cards import ModelList
 from geobento.client import HttpEngine
 from geobento.embedding import Embedding
-from geobento.errors import GeoBentoError, InternalError, NoImagery, Overloaded, SourceError
+from geobento.errors import GeoBentoError, InternalError, NoImageryError, Overloaded, SourceError
 from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
 from geobento.specs import PointBuffer
 from models.store import StoredModel
@@ -100,7 +100,7 @@ def test_pictures_go_as_files() -> None:
 @pytest.mark.parametrize(
     ("status", "body", "cls"),
     [
-        (422, orjson.dumps(NoImagery("nothing", field="spatial").body()), NoImagery),
+        (422, orjson.dumps(NoImageryError("nothing", field="spatial").body()), NoImageryError),
         (502, b"<html>Bad gateway</html>", SourceError),
         (500, b"", InternalError),
     ],

@@ -10,7 +10,8 @@ import pytest
 from geobento import errors
 from geobento.errors import GeoBentoError, from_body
 
-ALL = errors._all(GeoBentoError)[1:]
+# Other rooms have errors of their own, which stay there.
+ALL = [cls for cls in errors._all(GeoBentoError)[1:] if cls.__module__ == errors.__name__]
 
 
 def test_the_drawing_is_the_tree() -> None:
@@ -79,7 +80,8 @@ def test_errors_of_the_deployer_are_not_answered(cls: type[Exception]) -> None:
         (405, errors.MethodNotAllowed),
         (413, errors.PayloadTooLarge),
         (415, errors.UnsupportedMediaType),
-        (422, errors.NoImagery),
+        (422, errors.NoImageryError),
+        (429, errors.QuotaError),
         (500, errors.InternalError),
         (502, errors.SourceError),
         (503, errors.Overloaded),
@@ -103,3 +105,22 @@ def test_a_pickle_keeps_the_time_to_wait() -> None:
 def test_a_body_whose_type_is_no_text() -> None:
     """Whatever another server answers becomes one of ours."""
     assert type(from_body({"error": {"type": ["x"], "message": "m"}}, 502)) is errors.SourceError
+
+
+@pytest.mark.parametrize(
+    ("error", "caught"),
+    [
+        (errors.SpecError, errors.SpecError),
+        (errors.ModelError, errors.ModelError),
+        (errors.ModelNotFound, errors.ModelError),
+        (errors.SourceError, errors.SourceError),
+        (errors.NoImageryError, errors.SourceError),
+        (errors.QuotaError, errors.SourceError),
+    ],
+)
+def test_the_three_that_places_are_caught_by(
+    error: type[GeoBentoError], caught: type[GeoBentoError]
+) -> None:
+    """Whose fault it is: of what was asked, of the model, or of the source; never two of them."""
+    three = (errors.SpecError, errors.ModelError, errors.SourceError)
+    assert [cls for cls in three if issubclass(error, cls)] == [caught]

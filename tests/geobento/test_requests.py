@@ -67,7 +67,7 @@ def test_the_field_at_fault_is_named(fields: dict[str, Any], field: str) -> None
 
 def test_several_problems_are_all_listed() -> None:
     """The first is the message, all are the detail."""
-    found = problem(spatial={**PLACE, "lat": 95, "lon": 200}, encoding="hex")
+    found = problem(spatial={**PLACE, "lat": "x", "lon": "y"}, encoding="hex")
     assert "(and 2 more)" in found.message
     assert {entry["field"] for entry in found.detail} == {"spatial.lat", "spatial.lon", "encoding"}
 

@@ -13,18 +13,26 @@ from geobento.errors import SettingsError
 def test_values_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists are separated by commas; an empty text is no value."""
     monkeypatch.setenv("GEOBENTO_MODELS", " mosaiks , rcf,")
-    monkeypatch.setenv("GEOBENTO_STAC", "")
+    for name in ("STAC", "EE_PROJECT", "EE_URL", "EE_KEY_FILE"):
+        monkeypatch.setenv(f"GEOBENTO_{name}", "")
     monkeypatch.setenv("GEOBENTO_HOME", "/data")
     monkeypatch.setenv("GEOBENTO_MAX_BODY_MB", "1.5")
     found = settings.load()
     assert found.models == ("mosaiks", "rcf")
-    assert found.stac is None
+    assert [found.stac, found.ee_project, found.ee_url, found.ee_key_file] == [None] * 4
     assert found.demo_archive == Path("/data/demo-archive")
     assert found.max_body_mb == 1.5
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("MAX_ITEMS", "many"), ("MAX_BODY_MB", "0"), ("FETCH_THREADS", "-1")]
+    ("name", "value"),
+    [
+        ("MAX_ITEMS", "many"),
+        ("MAX_BODY_MB", "0"),
+        ("FETCH_THREADS", "-1"),
+        ("EE_PROJECT", "../else"),
+        ("EE_URL", "ftp://host"),
+    ],
 )
 def test_an_unusable_value_names_its_variable(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str

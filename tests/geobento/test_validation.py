@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from geobento.errors import InvalidRequest
+from geobento.errors import InvalidRequest, SpecError
 from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
 from geobento.validation import validated, validated_json
 
@@ -31,8 +31,13 @@ def problem(cls: Any = GeoEmbeddingRequest, **fields: Any) -> InvalidRequest:
 @pytest.mark.parametrize(
     ("fields", "field", "says"),
     [
-        ({"spatial": {**BOX, "maxlat": 91}}, "spatial.maxlat", "less than or equal to 90"),
-        ({"spatial": {**BOX, "maxlon": 0}}, "spatial", "must be less than maxlon"),
+        (
+            {"spatial": {**BOX, "maxlat": 91}},
+            "spatial.maxlat",
+            "91 is not a latitude; accepted: -90 to 90",
+        ),
+        ({"spatial": {**BOX, "maxlon": 1}}, "spatial", "must be less than maxlon"),
+        ({"spatial": {**BOX, "crs": ""}}, "spatial.crs", "at least 1 character"),
         ({"spatial": {**PLACE, "lon": float("nan")}}, "spatial.lon", "finite"),
         ({"spatial": {"type": "Circle"}}, "spatial", "'Circle' is not known; accepted: 'Point"),
         ({"temporal": {"mode": "year", "year": 1900}}, "temporal.year", "1972"),
@@ -53,6 +58,25 @@ def test_one_problem(fields: dict[str, Any], field: str, says: str) -> None:
     assert says in found.message
     assert found.message.startswith(f"{field}: ")
     assert "Value error" not in found.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        ({"spatial": {**PLACE, "lat": 95}}, SpecError),
+        ({"spatial": None, "spatials": []}, SpecError),
+        ({"temporal": {"mode": "year"}}, SpecError),
+        ({"sensor": {}}, SpecError),
+        ({"fetch": {"scale_m": -1}}, SpecError),
+        ({"output": {"mode": "cube"}}, SpecError),
+        ({"input_prep": "crop"}, SpecError),
+        ({"backend": "cloud"}, InvalidRequest),
+        ({"colour": "red"}, InvalidRequest),
+    ],
+)
+def test_what_is_a_problem_of_a_spec(fields: dict[str, Any], kind: type[InvalidRequest]) -> None:
+    """The values of specs fail as specs do; other parameters as parameters."""
+    assert type(problem(**fields)) is kind
 
 
 def test_a_single_problem_has_no_list() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from geobento import wire
 from geobento.embedding import Embedding, EmbeddingMeta
-from geobento.errors import NoImagery
+from geobento.errors import NoImageryError
 
 META = EmbeddingMeta(
     model="m", tag="m:1", variant="v", weights="dummy", modality="s2", pooling="mean",
@@ -44,11 +44,11 @@ def test_base64_is_little_endian_row_by_row() -> None:
 def test_errors_keep_their_place() -> None:
     """An entry is an embedding or an error, in the order of the request."""
     vector = Embedding(np.zeros(2, np.float32), META)
-    error = NoImagery("nothing there", field="spatials.1")
+    error = NoImageryError("nothing there", field="spatials.1")
     body = wire.encode_answer("m", 2, [vector, error, vector], "float")
     first, failed, last = wire.decode_answer(body)
     assert isinstance(first, Embedding)
-    assert isinstance(failed, NoImagery)
+    assert isinstance(failed, NoImageryError)
     assert failed.field == "spatials.1"
     assert isinstance(last, Embedding)
 

@@ -62,3 +62,29 @@ def test_an_unknown_collection_is_named_with_the_known() -> None:
     with pytest.raises(ModelError, match="COPERNICUS/S2_SR_HARMONIZED") as caught:
         collections.get("COPERNICUS/S9")
     assert caught.value.field == "sensor.collection"
+
+
+def test_a_collection_that_stac_lacks_names_who_has_it() -> None:
+    """Landsat is in the table, but only Earth Engine is asked for it."""
+    with pytest.raises(ModelError, match="Earth Engine"):
+        collections.get_in_stac("LANDSAT/LC08/C02/T1_L2")
+    assert collections.get_in_stac("COPERNICUS/S2_HARMONIZED").stac
+
+
+@pytest.mark.parametrize("collection", collections.COLLECTIONS.values(), ids=lambda c: c.id)
+def test_every_entry_is_consistent(collection: collections.Collection) -> None:
+    """Scalings are of bands that there are; masks hide something; STAC bands have keys."""
+    assert set(collection.scaling) <= set(collection.bands)
+    assert all(bool(keys) == bool(collection.stac) for keys in collection.bands.values())
+    mask = collection.gee.mask
+    assert mask is None or bool(mask.classes) != bool(mask.bits)
+    assert bool(collection.gee.tile_property) == bool(collection.gee.processing_properties)
+
+
+def test_raw_values_become_physical() -> None:
+    """Factor and offset of reflectance and of temperature differ."""
+    scaling = collections.get("LANDSAT/LC09/C02/T1_L2").scaling
+    factor, offset = scaling["SR_B4"]
+    assert 20_000 * factor + offset == pytest.approx(0.35)
+    factor, offset = scaling["ST_B10"]
+    assert 44_000 * factor + offset == pytest.approx(299.39, abs=0.01)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Geod, Transformer
 
-from geobento.errors import InvalidRequest
-from geobento.specs import BBox, PointBuffer
+from geobento.errors import SpecError
+from geobento.places import BBox, MultiPolygon, Place, PointBuffer, Polygon
 from imagery import grid
 
 longitudes = st.floats(-179.9, 179.9)
@@ -56,11 +56,12 @@ def test_metres_are_ground_metres(lon: float, lat: float) -> None:
     assert distance == pytest.approx(2000, rel=0.002)
 
 
-@given(st.floats(-179, 170), st.floats(-79, 78), st.floats(0.001, 5.9), st.floats(0.001, 0.5))
+@given(st.floats(-180, 180), st.floats(-79, 78), st.floats(0.001, 5.9), st.floats(0.001, 0.5))
 @settings(max_examples=40, deadline=None)
 def test_a_box_is_covered(lon: float, lat: float, width: float, height: float) -> None:
     """Every point of a box's outline lies in the grid: edges are curves in UTM."""
-    box = BBox(lon, lat, lon + width, lat + height)
+    beyond = 360 if lon + width > 180 else 0
+    box = BBox(lon, lat, lon + width - beyond, lat + height)
     made = grid.for_place(box, 10, 10)
     forth = Transformer.from_crs(4326, made.crs, always_xy=True)
     left, bottom, right, top = made.bounds
@@ -113,11 +114,22 @@ def test_zones(lon: float, lat: float, crs: str) -> None:
 
 @pytest.mark.parametrize(
     "place",
-    [PointBuffer(0, 85, 100), PointBuffer(0, -81, 100), BBox(0, 80, 1, 85), BBox(0, 0, 7, 1)],
+    [
+        PointBuffer(0, 85, 100),
+        PointBuffer(0, -81, 100),
+        PointBuffer(0, 0, 100, "EPSG:3413"),
+        BBox(0, 80, 1, 85),
+        BBox(0, 0, 7, 1),
+        BBox(179, 0, -174, 1),
+        BBox(-180, -90, 180, 90),
+        BBox(-200_000, -200_000, 200_000, 200_000, "EPSG:3413"),
+        Polygon((((0, 80), (1, 80), (1, 84.5), (0, 80)),)),
+        Polygon((((179, 0), (-179, 0), (-179, 1), (179, 0)),)),
+    ],
 )
-def test_places_outside_utm_are_refused(place: PointBuffer | BBox) -> None:
+def test_places_outside_utm_are_refused(place: Place) -> None:
     """Near the poles, and wider than a zone: an error that says what is accepted."""
-    with pytest.raises(InvalidRequest, match="accepted") as caught:
+    with pytest.raises(SpecError, match="accepted") as caught:
         grid.for_place(place, 10, 10)
     assert caught.value.field == "spatial"
 
@@ -137,3 +149,64 @@ def test_bounds_across_the_antimeridian(lon: float) -> None:
     west, _, east, _ = grid.lonlat_bounds(grid.for_place(PointBuffer(lon, 0.5, 1000), 10, 10))
     assert 179.9 < west <= 180
     assert -180 <= east < -179.9
+
+
+@given(longitudes, latitudes, st.floats(50, 3000), st.sampled_from([3857, 4258, 2154, 3413]))
+@settings(max_examples=40, deadline=None)
+def test_a_square_in_another_reference_system(
+    lon: float, lat: float, buffer_m: float, code: int
+) -> None:
+    """The same point is the same square, to a pixel, in whatever numbers it was given."""
+    x, y = Transformer.from_crs(4326, code, always_xy=True).transform(lon, lat)
+    if not np.isfinite([x, y]).all() or (code == 2154 and not (-5 < lon < 10 and 41 < lat < 51)):
+        return
+    place = PointBuffer(x, y, buffer_m, f"EPSG:{code}")
+    here, there = grid.for_place(PointBuffer(lon, lat, buffer_m), 10, 10), grid.for_place(place, 10)
+    if here.crs == there.crs:  # the point may lie on the border of two zones
+        assert there.transform[2] == pytest.approx(here.transform[2], abs=6)
+        assert there.transform[5] == pytest.approx(here.transform[5], abs=6)
+
+
+@given(longitudes, latitudes, st.floats(500, 20_000), st.floats(-0.45, 0.45))
+@settings(max_examples=30, deadline=None)
+def test_a_box_on_the_grid_of_its_zone_is_itself(
+    lon: float, lat: float, side: float, off: float
+) -> None:
+    """A box in the reference system of its own zone is covered by just its pixels."""
+    crs = grid.utm_crs(lon, lat)
+    x, y = Transformer.from_crs(4326, crs, always_xy=True).transform(lon, lat)
+    left, bottom = round(x, -1), round(y, -1)
+    width = round(side, -1)
+    made = grid.for_place(BBox(left - width, bottom - 500, left + width, bottom + 500, crs), 10, 10)
+    if made.crs == crs:
+        assert made.bounds == (left - width, bottom - 500, left + width, bottom + 500)
+
+
+def test_north_is_up_across_the_antimeridian() -> None:
+    """A box from 179.9 to -179.9 degrees is 0.2 degrees wide, and all of it is covered."""
+    made = grid.for_place(BBox(179.9, -17.1, -179.9, -16.9), 100)
+    west, south, east, north = grid.lonlat_bounds(made)
+    assert made.crs == "EPSG:32701"
+    assert (west, south, east, north) == pytest.approx((179.9, -17.1, -179.9, -16.9), abs=0.01)
+    assert west <= 179.9
+    assert east >= -179.9
+    assert made.height == pytest.approx(222, abs=5)
+
+
+def test_a_polygon_cut_at_the_antimeridian() -> None:
+    """Both parts make one place, as GeoJSON asks for."""
+    west = (((179.9, -17), (180, -17), (180, -16.9), (179.9, -17)),)
+    east = (((-180, -17), (-179.9, -17), (-180, -16.9), (-180, -17)),)
+    made = grid.for_place(MultiPolygon((west, east)), 100)
+    assert made.width == pytest.approx(213, abs=5)
+
+
+def test_a_polygon_is_covered_by_its_bounding_box() -> None:
+    """Not more is fetched than the polygon reaches to."""
+    x, y = 500_000, 5_000_000
+    back = Transformer.from_crs("EPSG:32632", 4326, always_xy=True)
+    corners = [(x, y), (x + 500, y + 1000), (x - 700, y + 300), (x, y)]
+    made = grid.for_place(Polygon((tuple(back.transform(*corner) for corner in corners),)), 10)
+    assert made.bounds == pytest.approx((x - 700, y, x + 500, y + 1000), abs=20)
+    assert made.bounds[0] <= x - 699.9
+    assert made.bounds[2] >= x + 499.9

@@ -14,7 +14,7 @@ from rasterio.enums import Resampling
 from rasterio.windows import from_bounds
 
 from geobento import PointBuffer, SensorSpec, TemporalSpec
-from geobento.errors import ModelError, NoImagery, SourceError
+from geobento.errors import ModelError, NoImageryError, SourceError
 from geobento.sample import PixelGrid, Sample
 from imagery import demo, grid
 from imagery.source import ImageQuery
@@ -144,15 +144,15 @@ def test_no_imagery_says_what_there_is(tmp_path: Path) -> None:
     """Another window, too cloudy, nothing but gaps: 422 with the dates of what exists."""
     builder = CatalogBuilder(tmp_path)
     builder.add(S2, "2022-03-10T08:00:00Z", bands(8))
-    with pytest.raises(NoImagery, match=r"1 scenes from 2022-03-10") as caught:
+    with pytest.raises(NoImageryError, match=r"1 scenes from 2022-03-10") as caught:
         fetch(builder)
     assert caught.value.detail["first"].startswith("2022-03-10")
     assert caught.value.detail["nearest"].startswith("2022-03-10")
     builder.add(S2, "2023-06-10T08:00:00Z", bands(0, 0))
-    with pytest.raises(NoImagery):
+    with pytest.raises(NoImageryError):
         fetch(builder)
     elsewhere = grid.for_place(PointBuffer(0, 0, 100), 10, 10)
-    with pytest.raises(NoImagery, match="none of this place"):
+    with pytest.raises(NoImageryError, match="none of this place"):
         fetch(builder, query(elsewhere))
 
 
@@ -185,7 +185,7 @@ def test_the_classification_is_found_under_both_names(tmp_path: Path) -> None:
     builder = CatalogBuilder(tmp_path)
     hidden = {"B04": constant(10), "B08": constant(20), "SCL": constant(9, "uint8")}
     builder.add(S2, "2023-06-10T08:00:00Z", hidden)
-    with pytest.raises(NoImagery):
+    with pytest.raises(NoImageryError):
         fetch(builder)
 
 

@@ -9,6 +9,7 @@ from models.base import Model
 from models.clip_vit_large_patch14 import Clip
 from models.dino_v2_vits14 import DinoV2
 from models.dofa import Dofa
+from models.galileo import Galileo
 from models.open_clip_vit_b32 import OpenClipXlmRoberta
 from models.thor import Thor
 
@@ -22,6 +23,7 @@ SIZES: dict[type[Model], dict[str, Any]] = {
     },
     DinoV2: {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2},
     Dofa: {"embed_dim": 16, "depth": 1, "num_heads": 2, "img_size": 32},
+    Galileo: {"embedding_size": 32, "depth": 1, "num_heads": 2},
     OpenClipXlmRoberta: {
         "embed_dim": 20,
         "vision": {"width": 32, "layers": 2, "head_width": 16},

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Thread
 
 import numpy as np
 import pytest
 
 from geobento.embedding import Embedding
-from geobento.errors import GeoBentoError, InvalidRequest, NoImagery, PayloadTooLarge, SourceError
+from geobento.errors import (
+    GeoBentoError,
+    InvalidImage,
+    InvalidRequest,
+    NoImageryError,
+    PayloadTooLarge,
+    SourceError,
+)
 from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
 from geobento.sample import Provenance, Sample
 from geobento.settings import Settings
@@ -20,6 +29,7 @@ from imagery.source import ImageQuery
 from models.store import StoredModel
 from pipeline.engine import Engine
 from pipeline.fetch import FetchLayer
+from pipeline.picture_urls import PictureFetcher
 from pipeline.registry import OpenModel, Registry
 from tests.conftest import ROOT
 
@@ -86,14 +96,14 @@ def test_a_failing_place_fails_alone(run: Run) -> None:
 
     def answer(query: ImageQuery) -> Sample:
         if query.grid.crs == "EPSG:32632":
-            raise NoImagery("nothing there")
+            raise NoImageryError("nothing there")
         if query.grid.crs == "EPSG:32633":
             raise ZeroDivisionError("secret")
         return noise(query)
 
     first, nothing, broken, last = run(3, 9, 15, 21, answer=answer)
     assert isinstance(first, Embedding)
-    assert isinstance(nothing, NoImagery)
+    assert isinstance(nothing, NoImageryError)
     assert isinstance(broken, SourceError)
     assert "secret" not in broken.message
     assert isinstance(last, Embedding)
@@ -103,9 +113,9 @@ def test_a_single_failing_place_is_the_answer(run: Run) -> None:
     """With one item there is nothing else to say."""
 
     def answer(query: ImageQuery) -> Sample:
-        raise NoImagery("nothing there")
+        raise NoImageryError("nothing there")
 
-    with pytest.raises(NoImagery):
+    with pytest.raises(NoImageryError):
         run(3, answer=answer)
 
 
@@ -170,3 +180,33 @@ def test_a_source_that_is_down_may_come_back(tmp_path: Path, demo_archive: Path)
             layer.source("auto")
     catalog.parent.symlink_to(demo_archive.parent)
     assert layer.source("auto").backend == "stac"
+
+
+def test_pictures_by_url(mosaiks_stored: StoredModel, tmp_path: Path) -> None:
+    """Where it is on, URLs are fetched side by side and their failures stay with them."""
+    (tmp_path / "field.jpg").write_bytes(FIELD)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    registry = Registry([OpenModel(mosaiks_stored.model(), mosaiks_stored.served(), "cpu")])
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        images = [f"{url}/field.jpg", f"{url}/none.jpg", FIELD, "http://192.168.0.1/a.jpg"]
+        request = ImageEmbeddingRequest(model="mosaiks", images=images)
+        local = PictureFetcher(10**7, 5, allowed=lambda address: address.is_loopback)
+        engine = Engine(registry, Settings(url_images=True))
+        engine._fetcher = local
+        found, missing, sent, private = engine.image_job(request).entries
+        strict = Engine(registry, Settings(url_images=True)).image_job(request).entries
+        off = Engine(registry, Settings()).image_job(request).entries
+        server.shutdown()
+    assert isinstance(found, tuple)
+    assert isinstance(sent, tuple)
+    np.testing.assert_array_equal(found[0][0].inputs["rgb"], sent[0][0].inputs["rgb"])
+    assert isinstance(missing, InvalidImage)
+    assert missing.field == "images.1"
+    assert isinstance(private, InvalidImage)
+    assert isinstance(strict[0], InvalidImage)
+    assert "public internet" in strict[0].message
+    assert isinstance(off[0], InvalidImage)
+    assert "GEOBENTO_URL_IMAGES" in off[0].message
+    assert isinstance(off[2], tuple)

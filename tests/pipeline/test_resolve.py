@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from geobento.cards import ModelCard
-from geobento.errors import InvalidRequest, ModelError, PayloadTooLarge
+from geobento.errors import ModelError, PayloadTooLarge, SpecError
 from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
 from geobento.specs import (
     BBox,
@@ -29,7 +29,7 @@ def plan(card: ModelCard = CARD, limit: int = 100_000, **fields: Any) -> list[Ge
     """The plans of a request, valid unless `fields` say otherwise."""
     fields = {"spatial": PLACE, "temporal": TemporalSpec.year(2023), **fields}
     request = GeoEmbeddingRequest.model_validate({"model": "m", **fields})
-    return plan_geo(card, request, modalities=("rgb", "s2"), limits=Limits(limit))
+    return plan_geo(card, request, served=("rgb", "s2"), limits=Limits(limit))
 
 
 def test_the_plan_holds_all_that_determines_the_pixels() -> None:
@@ -76,10 +76,11 @@ def test_every_place_has_its_plan() -> None:
         ({"sensor": replace(SENSOR, orbit="ASCENDING")}, "sensor.orbit", "not supported yet"),
         ({"sensor": replace(SENSOR, check_save_dir="/tmp")}, "sensor.check_save_dir", "not supp"),
         ({"sensor": replace(SENSOR, collection="X")}, "sensor.collection", "accepted"),
-        ({"sensor": replace(SENSOR, modality="s1")}, "modality", "accepted: s2"),
+        ({"sensor": replace(SENSOR, modality="s1")}, "sensor.modality", "accepted: s2"),
+        ({"modality": "sentinel-1"}, "modality", "'sentinel-1'; accepted: s2"),
         ({"modality": "rgb"}, "modality", "accepted: s2"),
         ({"model_config": {"a": 1}}, "model_config.a", "accepted: none"),
-        ({"input_prep": "tile"}, "input_prep", "accepted"),
+        ({"input_prep": "tile"}, "input_prep.tile_size", "reads a place of any size whole"),
         ({"temporal": None}, "temporal", "time window"),
         ({"spatial": PointBuffer(0, 0, 9)}, "spatial", "at least 3 x 3"),
     ],
@@ -104,9 +105,12 @@ def test_places_that_are_too_large() -> None:
 
 def test_places_outside_utm_name_their_place() -> None:
     """The grid knows no request; the plan says which of several places it was."""
-    with pytest.raises(InvalidRequest) as caught:
+    with pytest.raises(SpecError) as caught:
         plan(spatial=None, spatials=[PLACE, PointBuffer(0, 88, 100)])
     assert caught.value.field == "spatials.1"
+    with pytest.raises(SpecError, match="'EPSG:1' is not known") as caught:
+        plan(spatial=None, spatials=[PLACE, PointBuffer(0, 8, 100, "EPSG:1")])
+    assert caught.value.field == "spatials.1.crs"
 
 
 def test_models_that_do_not_take_part() -> None:
@@ -126,3 +130,30 @@ def test_outputs_that_a_model_does_not_offer() -> None:
     vectors_only = CARD.model_copy(update={"outputs": ("pooled",)})
     with pytest.raises(ModelError, match="accepted: pooled"):
         plan(card=vectors_only, output=OutputSpec.grid())
+
+
+@pytest.mark.parametrize("name", ["s2", "S2", "sentinel-2", "Sentinel2", "sentinel_2_l2a"])
+def test_names_of_a_modality(name: str) -> None:
+    """The sample carries the card's own name, whichever name the request used."""
+    assert plan(modality=name)[0].query.modality == "s2"
+    assert plan(sensor=replace(SENSOR, modality=name))[0].query.modality == "s2"
+
+
+def test_two_names_for_two_modalities() -> None:
+    """Where the sensor and the request disagree, neither is preferred."""
+    two = CARD.model_copy(update={"modalities": {**CARD.modalities, "rgb": CARD.modalities["s2"]}})
+    assert plan(two, modality="S2", sensor=replace(SENSOR, modality="sentinel-2"))
+    with pytest.raises(ModelError, match="one of the two") as caught:
+        plan(two, modality="rgb", sensor=replace(SENSOR, modality="s2"))
+    assert caught.value.field == "sensor.modality"
+
+
+def test_without_a_window() -> None:
+    """The card's default is taken; what is the same at all times needs none."""
+    with_default = CARD.model_copy(update={"default_temporal": TemporalSpec.year(2019)})
+    assert plan(with_default, temporal=None)[0].query.start.year == 2019
+    dem = SensorSpec("COPERNICUS/DEM/GLO30", ("DEM",), 30)
+    elevation = CARD.modalities["s2"].model_copy(update={"sensor": dem})
+    static = CARD.model_copy(update={"modalities": {"s2": elevation}})
+    (made,) = plan(static, temporal=None)
+    assert made.query.start < made.query.end

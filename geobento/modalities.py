@@ -1,0 +1,36 @@
+"""Names of modalities that mean the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+SYNONYMS = (
+    ("s1", "sentinel-1", "s1-grd", "sentinel-1-grd", "s1-rtc", "sentinel-1-rtc"),
+    ("s2", "sentinel-2", "s2-l2a", "sentinel-2-l2a", "s2-sr", "sentinel-2-sr"),
+    ("s2_l1c", "sentinel-2-l1c", "s2-toa", "sentinel-2-toa"),
+    ("dem", "elevation", "copernicus-dem", "cop-dem"),
+)
+"""Each line one kind of imagery, the usual name first."""
+
+
+def _plain(name: str) -> str:
+    """Without regard to case, dashes, underscores and blanks."""
+    return "".join(filter(str.isalnum, name)).lower()
+
+
+_USUAL = {_plain(name): names[0] for names in SYNONYMS for name in names}
+
+
+def find(name: str, offered: Iterable[str]) -> str | None:
+    """Which of a model's modalities a request means; None: none of them.
+
+    A name of the model itself comes before what the name means elsewhere.
+    """
+    candidates = list(offered)
+    for meaning in (lambda text: text, _plain, lambda text: _USUAL.get(_plain(text))):
+        wanted = meaning(name)
+        if wanted is not None:
+            for candidate in candidates:
+                if meaning(candidate) == wanted:
+                    return candidate
+    return None

@@ -1,0 +1,403 @@
+"""Imagery from Google Earth Engine: look for scenes, plan, compute on the wanted pixels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import ee
+import numpy as np
+from numpy.typing import NDArray
+
+from geobento.errors import GeoBentoError, ModelError, NoImageryError, PayloadTooLarge, SourceError
+from geobento.sample import PixelGrid, Provenance, Sample, Scene
+from geobento.specs import Composite, SensorSpec
+from imagery import collections
+from imagery.collections import Collection
+from imagery.ee_client import EarthEngineClient, TooMuch
+from imagery.retry import Transient
+from imagery.scenes import newest, passes
+from imagery.source import ImageQuery
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NO_DATA = -1e30
+"""Stands for pixels without data, which the transfer format has no sign for."""
+MOST_BYTES, MOST_SIDE = 48 * 2**20, 32_768
+"""What one request may ask for: bytes before compression, and pixels a side."""
+PIXEL_BYTES = 5
+"""A float32, and the byte of its mask, which counts."""
+LEAST_SIDE = 32
+"""Grids are not split below this; what is too much then is the number of scenes."""
+MODE, POLARISATIONS, DIRECTION = (
+    "instrumentMode",
+    "transmitterReceiverPolarisation",
+    "orbitProperties_pass",
+)
+"""Properties of Sentinel-1 scenes."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A scene of a collection, as Earth Engine describes it."""
+
+    asset: str
+    time: datetime
+    properties: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The scenes of one composite.
+
+    Attributes:
+        passes: Of each pass of a satellite, oldest first, its scenes; of these the first with
+            data at a pixel shows.
+    """
+
+    passes: tuple[tuple[Found, ...], ...]
+
+
+class EarthEngineSource:
+    """A source over Earth Engine. Two requests per place: which scenes, and their pixels.
+
+    Args:
+        client: How it is asked.
+        timeout_s: Longest time for one fetch.
+    """
+
+    def __init__(self, client: EarthEngineClient, *, timeout_s: float) -> None:
+        self._client = client
+        self._timeout_s = timeout_s
+
+    @property
+    def backend(self) -> str:
+        """The word of the public ``backend`` parameter."""
+        return "gee"
+
+    def fetch(self, query: ImageQuery) -> Sample:
+        """One composite of shape (C, H, W), see `imagery.source.Source`."""
+        deadline = time.monotonic() + self._timeout_s
+        sensor, collection = query.sensor, collections.get(query.sensor.collection)
+        _check_bands(sensor.bands, collection)
+        try:
+            search = partial(find, query, collection)
+            found = self._client.call(search, deadline)
+            frame = plan(found, sensor, collection)
+            if not frame.passes:
+                raise _nothing(query, found, "none is within the limits that were asked for")
+            (values,) = self._read([frame], query, collection, deadline)
+        except TooMuch as error:
+            raise SourceError(
+                "Earth Engine cannot search so much at once; take a shorter window"
+            ) from error
+        has_data = values != np.float32(NO_DATA)
+        if not has_data.any():
+            raise _nothing(query, found, "none has a usable pixel here")
+        scenes = sorted(
+            (scene for looks in frame.passes for scene in looks),
+            key=lambda scene: (scene.time, scene.asset),
+        )
+        return Sample(
+            np.where(has_data, values, np.float32(sensor.fill_value)),
+            sensor.bands,
+            query.modality,
+            valid=np.asarray(has_data.all(axis=0)),
+            grid=query.grid,
+            times=tuple(scene.time for scene in scenes),
+            provenance=Provenance(
+                self.backend,
+                "earth-engine",
+                tuple(Scene(s.asset, s.time, _cloud(s, collection)) for s in scenes),
+                collection.gee.notice,
+            ),
+        )
+
+    def _read(
+        self,
+        frames: Sequence[Frame],
+        query: ImageQuery,
+        collection: Collection,
+        deadline: float,
+    ) -> NDArray[np.float32]:
+        """(T, C, H, W) of frames, all in one request where it is not too large for one."""
+        sensor = query.sensor
+        image = stack(frames, sensor.bands, collection, sensor.composite)
+        names = [name for t in range(len(frames)) for name in band_names(t, sensor.bands)]
+        looks = sum(len(frame.passes) for frame in frames)
+        values = self._pixels(image, names, query.grid, looks, deadline)
+        return values.reshape(len(frames), len(sensor.bands), *query.grid.shape)
+
+    def _pixels(
+        self,
+        image: ee.Image,
+        names: Sequence[str],
+        grid: PixelGrid,
+        looks: int,
+        deadline: float,
+    ) -> NDArray[np.float32]:
+        """(bands, H, W) of an image, in as many requests as it takes."""
+        if fits(grid, len(names)):
+            try:
+                compute = partial(_compute, image, names, grid)
+                return self._client.call(compute, deadline)
+            except TooMuch as error:
+                if max(grid.shape) <= LEAST_SIDE:
+                    raise _too_large(grid, len(names), looks, error) from error
+        first, second, axis = halves(grid)
+        parts = [self._pixels(image, names, part, looks, deadline) for part in (first, second)]
+        return np.concatenate(parts, axis=axis + 1)
+
+
+def find(query: ImageQuery, collection: Collection) -> list[Found]:
+    """Ask which scenes lie in the window and meet the grid, oldest first."""
+    names = ["system:index", "system:time_start", *_described(collection)]
+    scenes = ee.ImageCollection(collection.id).filterBounds(
+        ee.Geometry.Rectangle(list(query.grid.bounds), query.grid.crs, False)
+    )
+    if not collection.static:
+        scenes = scenes.filterDate(_milliseconds(query.start), _milliseconds(query.end))
+    # All but the first may be absent; other ways to ask leave out scenes that lack a property.
+    listing = scenes.reduceColumns(ee.Reducer.toList(len(names), len(names) - 1), names)
+    rows = ee.data.computeValue(listing)["list"]
+    return sorted(
+        (_found(dict(zip(names, row, strict=True)), collection) for row in rows),
+        key=lambda scene: (scene.time, scene.asset),
+    )
+
+
+def plan(found: Sequence[Found], sensor: SensorSpec, collection: Collection) -> Frame:
+    """Which scenes to use, and which of them are one pass. Pure.
+
+    Args:
+        found: Scenes in the window, oldest first.
+        sensor: Cloud limit, bands, and what it asks of radar scenes.
+        collection: Their collection.
+
+    Raises:
+        ModelError: No radar scene has all bands.
+    """
+    entry = collection.gee
+    clear = [
+        scene
+        for scene in found
+        if sensor.cloudy_pct is None or (_cloud(scene, collection) or 0.0) <= sensor.cloudy_pct
+    ]
+    if entry.radar:
+        clear = radar(clear, sensor)
+    if entry.tile_property is not None:
+        clear = newest(
+            clear,
+            lambda scene: (_platform(scene, collection), _tile(scene, collection), scene.time),
+            lambda scene: [str(scene.properties[name]) for name in entry.processing_properties],
+        )
+    if collection.static:
+        return Frame((tuple(clear),) if clear else ())
+    groups = passes([(_platform(scene, collection), scene.time) for scene in clear])
+    return Frame(tuple(tuple(clear[position] for position in group) for group in groups))
+
+
+def radar(scenes: Sequence[Found], sensor: SensorSpec) -> list[Found]:
+    """Of Sentinel-1 scenes those that the sensor asks for. Pure.
+
+    Raises:
+        ModelError: None has all bands.
+    """
+    whole = [
+        scene
+        for scene in scenes
+        if set(sensor.bands) <= set(scene.properties.get(POLARISATIONS) or ())
+    ]
+    if scenes and not whole:
+        raise ModelError(
+            f"no scene of this window has {' and '.join(sensor.bands)}", field="sensor.bands"
+        )
+    if sensor.orbit is not None:
+        whole = [s for s in whole if s.properties.get(DIRECTION) == sensor.orbit]
+    wide = [s for s in whole if s.properties.get(MODE) == "IW"]
+    if not sensor.s1_require_iw or (not wide and sensor.s1_relax_iw_on_empty):
+        return whole
+    return wide
+
+
+def stack(
+    frames: Sequence[Frame], bands: Sequence[str], collection: Collection, method: Composite
+) -> ee.Image:
+    """One image with the bands of all frames, named by `band_names`, `NO_DATA` in the gaps."""
+    images = [
+        composite(frame, bands, collection, method).rename(band_names(number, bands))
+        for number, frame in enumerate(frames)
+    ]
+    image: ee.Image = ee.Image.cat(images).unmask(NO_DATA, False).toFloat()
+    return image
+
+
+def band_names(frame: int, bands: Sequence[str]) -> list[str]:
+    """What the bands of a frame are called in a stack. Pure."""
+    return [f"t{frame}_{band}" for band in bands]
+
+
+def composite(
+    frame: Frame, bands: Sequence[str], collection: Collection, method: Composite
+) -> ee.Image:
+    """The scenes of a frame as one image, by the rules of `imagery.composite`."""
+    looks = [
+        _mosaic([look(scene.asset, bands, collection) for scene in reversed(scenes)])
+        for scenes in frame.passes
+    ]
+    if method == "median" and len(looks) > 1:
+        image: ee.Image = ee.ImageCollection(looks).median()
+        return image
+    return _mosaic(looks)
+
+
+def look(asset: str, bands: Sequence[str], collection: Collection) -> ee.Image:
+    """The usable pixels of one scene, on whatever lattice they are asked for."""
+    scene = ee.Image(asset)
+    values: ee.Image = scene.select(list(bands))
+    if collection.resampling != "nearest":
+        values = values.resample(collection.resampling)
+    if collection.positive:
+        values = values.updateMask(values.gt(0))
+    mask = collection.gee.mask
+    if mask is not None:
+        flags = scene.select([mask.band])
+        if mask.bits:
+            shows = flags.bitwiseAnd(sum(1 << bit for bit in mask.bits)).eq(0)
+        else:
+            shows = flags.remap(list(mask.classes), [0] * len(mask.classes), 1)
+        values = values.updateMask(shows)
+    return values
+
+
+def fits(grid: PixelGrid, bands: int) -> bool:
+    """Whether the pixels of a grid may be asked for in one request. Pure."""
+    height, width = grid.shape
+    return height * width * bands * PIXEL_BYTES <= MOST_BYTES and max(height, width) <= MOST_SIDE
+
+
+def halves(grid: PixelGrid) -> tuple[PixelGrid, PixelGrid, int]:
+    """A grid cut across its longer side: both parts, and which of (rows, columns) was cut. Pure."""
+    a, b, left, d, e, top = grid.transform
+    if grid.height >= grid.width:
+        rows = grid.height // 2
+        lower = replace(
+            grid, transform=(a, b, left, d, e, top + e * rows), height=grid.height - rows
+        )
+        return replace(grid, height=rows), lower, 0
+    columns = grid.width // 2
+    right = replace(
+        grid, transform=(a, b, left + a * columns, d, e, top), width=grid.width - columns
+    )
+    return replace(grid, width=columns), right, 1
+
+
+def _compute(image: ee.Image, names: Sequence[str], grid: PixelGrid) -> NDArray[np.float32]:
+    a, b, left, d, e, top = grid.transform
+    pixels = ee.data.computePixels(
+        {
+            "expression": image,
+            "fileFormat": "NUMPY_NDARRAY",
+            "grid": {
+                "dimensions": {"width": grid.width, "height": grid.height},
+                "crsCode": grid.crs,
+                "affineTransform": {
+                    "scaleX": a,
+                    "shearX": b,
+                    "translateX": left,
+                    "shearY": d,
+                    "scaleY": e,
+                    "translateY": top,
+                },
+            },
+        }
+    )
+    if pixels.shape != grid.shape or set(pixels.dtype.names or ()) != set(names):
+        raise Transient(SourceError("Earth Engine answered with other pixels than were asked for"))
+    return np.stack([pixels[name] for name in names]).astype(np.float32)
+
+
+def _mosaic(images: Sequence[ee.Image]) -> ee.Image:
+    """The last image that has data at a pixel."""
+    return images[0] if len(images) == 1 else ee.ImageCollection(list(images)).mosaic()
+
+
+def _described(collection: Collection) -> list[str]:
+    """Properties of scenes that the plan needs."""
+    entry = collection.gee
+    single = (entry.cloud_property, entry.platform_property, entry.tile_property)
+    named = [name for name in single if name is not None]
+    of_radar = (MODE, POLARISATIONS, DIRECTION) if entry.radar else ()
+    return [*named, *entry.processing_properties, *of_radar]
+
+
+def _found(properties: Mapping[str, Any], collection: Collection) -> Found:
+    started = properties["system:time_start"]
+    when = (
+        datetime.min.replace(tzinfo=UTC)
+        if started is None
+        else EPOCH + timedelta(milliseconds=started)
+    )
+    return Found(f"{collection.id}/{properties['system:index']}", when, properties)
+
+
+def _cloud(scene: Found, collection: Collection) -> float | None:
+    name = collection.gee.cloud_property
+    return collections.number(scene.properties.get(name)) if name is not None else None
+
+
+def _platform(scene: Found, collection: Collection) -> Any:
+    return scene.properties.get(collection.gee.platform_property or "")
+
+
+def _tile(scene: Found, collection: Collection) -> Any:
+    return scene.properties.get(collection.gee.tile_property or "")
+
+
+def _milliseconds(instant: datetime) -> int:
+    """Since 1970, rounded up: times of scenes are whole milliseconds."""
+    return -((EPOCH - instant) // timedelta(milliseconds=1))
+
+
+def _check_bands(bands: Sequence[str], collection: Collection) -> None:
+    for band in bands:
+        if band not in collection.bands:
+            raise ModelError(
+                f"{collection.id} has no band {band!r}; accepted: {', '.join(collection.bands)}",
+                field="sensor.bands",
+            )
+
+
+def _nothing(query: ImageQuery, found: Sequence[Found], why: str) -> NoImageryError:
+    """The error for an empty result, with what Earth Engine does hold."""
+    sensor = query.sensor
+    collection = collections.get(sensor.collection)
+    stated = [cloud for s in found if (cloud := _cloud(s, collection)) is not None]
+    clouds = (
+        f" with at most {sensor.cloudy_pct:g} % cloud"
+        if collection.gee.cloud_property and sensor.cloudy_pct is not None
+        else ""
+    )
+    reason = f"of {len(found)} scenes, {why}" if found else "it has no scene there"
+    return NoImageryError(
+        f"Earth Engine has no usable pixel of {sensor.collection} for {query.start.date()} to "
+        f"{query.end.date()}{clouds}; {reason}",
+        detail={
+            "collection": sensor.collection,
+            "source": "earth-engine",
+            "scenes_in_window": len(found),
+            "least_cloud_pct": min(stated, default=None),
+        },
+    )
+
+
+def _too_large(grid: PixelGrid, bands: int, looks: int, error: TooMuch) -> GeoBentoError:
+    height, width = grid.shape
+    return PayloadTooLarge(
+        f"Earth Engine cannot compute {bands} bands of {looks} passes even for {height} x {width} "
+        f"pixels ({str(error)[:100]}); take a shorter window",
+        detail={"bands": bands, "passes": looks, "height": height, "width": width},
+    )

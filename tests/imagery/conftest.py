@@ -1,0 +1,75 @@
+"""One stand-in for Earth Engine for all tests: the client's state belongs to the process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from imagery.earth_engine import EarthEngineSource
+from imagery.ee_client import EarthEngineClient
+from imagery.limits import ProjectLimiter
+from tests.imagery.ee_server import Standin, earth_engine
+
+PROJECT = "some-project"
+OpenSource = Callable[..., EarthEngineSource]
+
+
+@pytest.fixture(scope="session")
+def served() -> Iterator[Standin]:
+    """The server of all tests."""
+    with earth_engine([]) as standin:
+        yield standin
+
+
+@pytest.fixture(scope="session")
+def client(served: Standin, tmp_path_factory: pytest.TempPathFactory) -> EarthEngineClient:
+    """The client of most tests."""
+    return open_client(served, tmp_path_factory.mktemp("limits"))
+
+
+@pytest.fixture
+def standin(served: Standin) -> Standin:
+    """The server without scenes and faults, and with nothing asked yet."""
+    while served.in_flight:  # a request that an earlier test gave up
+        time.sleep(0.02)
+    served.scenes, served.faults, served.asked = [], [], []
+    served.fault = lambda: None
+    served.most_pixels = None
+    served.most_in_flight = 0
+    return served
+
+
+@pytest.fixture
+def source(standin: Standin, client: EarthEngineClient) -> EarthEngineSource:
+    """A source that asks the server."""
+    return EarthEngineSource(client, timeout_s=20)
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long is waited between attempts, instead of waiting."""
+    waited: list[float] = []
+    sleep = time.sleep
+
+    def recorded(seconds: float) -> None:
+        waited.append(seconds)
+        sleep(0)
+
+    monkeypatch.setattr("imagery.retry.sleep", recorded)
+    return waited
+
+
+def open_client(
+    standin: Standin, folder: Path, in_flight: int = 4, timeout_s: float = 20
+) -> EarthEngineClient:
+    """A client for a server, with its own limits."""
+    return EarthEngineClient(
+        PROJECT,
+        url=standin.url,
+        key_file=None,
+        limiter=ProjectLimiter(folder, in_flight, 1e6),
+        timeout_s=timeout_s,
+    )

@@ -1,0 +1,115 @@
+"""Places through Galileo: options of a request, and what its trained weights tell apart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from geobento.embedding import Embedding
+from geobento.errors import GeoBentoError, ModelError
+from geobento.requests import GeoEmbeddingRequest
+from geobento.settings import Settings
+from models.galileo import S2_BANDS, Galileo
+from models.importing import import_model
+from pipeline.local import LocalEngine
+from tests.conftest import SHARED
+from tests.models import small
+
+ARCHIVE = SHARED / "archive" / "catalog.json"
+WEIGHTS = SHARED / "weights" / "galileo_nano" / "encoder.pt"
+
+
+@pytest.fixture(scope="module")
+def engine(demo_archive: Path) -> LocalEngine:
+    """A small Galileo over the demo archive, which lies where the settings look for it."""
+    return LocalEngine(Settings(models=(small.stored(Galileo).tag,)))
+
+
+def ask(engine: LocalEngine, **request: Any) -> Embedding | GeoBentoError:
+    """One place of the demo archive, in June."""
+    asked = {
+        "model": "galileo",
+        "spatial": {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 240},
+        "temporal": {"mode": "range", "start": "2023-06-01", "end": "2023-07-01"},
+    }
+    return engine.geo_embedding(GeoEmbeddingRequest.model_validate(asked | request))[0]
+
+
+L2A = {"collection": "COPERNICUS/S2_SR_HARMONIZED", "bands": list(S2_BANDS)}
+
+
+@pytest.mark.parametrize("images", [{"sensor": L2A}, {"modality": "s1"}])
+@pytest.mark.parametrize(("options", "cell"), [({}, 40.0), ({"patch_size": 8}, 80.0)])
+def test_vectors_and_grids(
+    engine: LocalEngine, images: dict[str, Any], options: dict[str, Any], cell: float
+) -> None:
+    """The patch decides the cells of the grid; the answer says which options it was made with."""
+    pooled = ask(engine, **images, model_config=options)
+    grid = ask(engine, **images, model_config=options, output={"mode": "grid"})
+    assert isinstance(pooled, Embedding)
+    assert isinstance(grid, Embedding)
+    side = round(480 / cell)
+    assert pooled.data.shape == (32,)
+    assert grid.data.shape == (32, side, side)
+    np.testing.assert_allclose(grid.data.mean(axis=(1, 2)), pooled.data, atol=1e-5)
+    assert grid.meta.grid is not None
+    assert grid.meta.grid.transform[0] == cell
+    assert grid.meta.config == options
+
+
+def test_options_that_do_not_fit(engine: LocalEngine) -> None:
+    """They are refused, not left aside."""
+    with pytest.raises(ModelError) as caught:
+        ask(engine, sensor=L2A, model_config={"patch_size": 9})
+    assert caught.value.field == "model_config.patch_size"
+
+
+def windows() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Overlapping windows of the real places: their names and requests."""
+    for file in sorted(ARCHIVE.parent.glob("sentinel-2-l1c/*/*.json")):
+        item = json.loads(file.read_text())
+        west, south, east, north = item["bbox"]
+        day = datetime.fromisoformat(item["properties"]["datetime"])
+        for offset in (0.0, 0.0015):
+            spatial = {
+                "type": "PointBuffer",
+                "lon": (west + east) / 2 + offset,
+                "lat": (south + north) / 2 + offset,
+                "buffer_m": 320,
+            }
+            temporal = {
+                "mode": "range",
+                "start": day.isoformat(),
+                "end": (day + timedelta(seconds=1)).isoformat(),
+            }
+            clouds = {"cloudy_pct": 100}
+            yield (
+                item["id"],
+                {"model": "galileo", "spatial": spatial, "temporal": temporal, "fetch": clouds},
+            )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (ARCHIVE.is_file() and WEIGHTS.is_file()), reason="no archive or weights")
+def test_trained_weights_know_places_again() -> None:
+    """Windows that overlap are nearer to each other than to any of another place."""
+    stored = import_model("galileo", checkpoint=WEIGHTS, config=WEIGHTS.with_name("config.json"))
+    assert stored.metadata["variant"] == "nano"
+    engine = LocalEngine(Settings(models=(stored.tag,), stac=str(ARCHIVE)))
+    names, vectors = [], []
+    for name, request in windows():
+        answer = engine.geo_embedding(GeoEmbeddingRequest.model_validate(request))[0]
+        assert isinstance(answer, Embedding)
+        names.append(name)
+        vectors.append(answer.data / np.linalg.norm(answer.data))
+    cosines: NDArray[Any] = np.stack(vectors) @ np.stack(vectors).T
+    same = np.asarray(names)[:, None] == np.asarray(names)
+    assert len(names) == 10
+    assert cosines[same].min() > cosines[~same].max()
