@@ -164,7 +164,7 @@ CARD = ModelCard(
         "properties": {
             WAVELENGTHS: {
                 "type": "array",
-                "items": {"type": "number", "exclusiveMinimum": 0, "maximum": 1000},
+                "items": {"type": "number", "minimum": 0.01, "maximum": 1000},
                 "description": "Places: micrometres of each band of `sensor.bands`, for bands "
                 "that the card does not know; with `mean` and `std`.",
             },
@@ -175,7 +175,7 @@ CARD = ModelCard(
             },
             "std": {
                 "type": "array",
-                "items": {"type": "number", "exclusiveMinimum": 0},
+                "items": {"type": "number", "minimum": 1e-12},
                 "description": "Each of these bands is divided by it afterwards.",
             },
         },
@@ -207,7 +207,7 @@ class Dofa(Model):
         """The model with the description of bands that the card does not know, if there is one.
 
         Raises:
-            ModelError: The description is not whole, or its values are none.
+            ModelError: The description is not whole.
         """
         given = [name for name in DESCRIPTION if name in options]
         if given and len(given) < len(DESCRIPTION):
@@ -217,8 +217,6 @@ class Dofa(Model):
                 f"without {missing}",
                 field=f"model_config.{missing}",
             )
-        for name in given:
-            _numbers(name, options[name])
         return super().with_options(options)
 
     def prepare(self, sample: Sample) -> Inputs:
@@ -245,15 +243,16 @@ class Dofa(Model):
     def _described(self, sample: Sample) -> tuple[NDArray[np.float32], list[float]]:
         """Pixels standardised, and wavelengths, as the request says."""
         pixels = fitting(sample, self.card, options=self.options).astype(np.float32)
-        read = {name: _numbers(name, self.options[name]) for name in DESCRIPTION}
-        for name, values in read.items():
-            if len(values) != len(sample.bands):
+        for name in DESCRIPTION:
+            if (count := len(self.options[name])) != len(sample.bands):
                 raise ModelError(
-                    f"{name} has {len(values)} values, the sensor {len(sample.bands)} bands",
+                    f"{name} has {count} values, the sensor {len(sample.bands)} bands",
                     field=f"model_config.{name}",
                 )
-        mean, std = (np.array(read[name], np.float32)[:, None, None] for name in ("mean", "std"))
-        return (pixels - mean) / std, read[WAVELENGTHS]
+        mean, std = (
+            np.array(self.options[name], np.float32)[:, None, None] for name in ("mean", "std")
+        )
+        return (pixels - mean) / std, list(self.options[WAVELENGTHS])
 
     def image_input(self, preprocessing: str | None = None) -> ImageInput:
         """Pictures as the card says, at the size of these weights."""
@@ -310,19 +309,3 @@ class Dofa(Model):
         named.setdefault("fc_norm.bias", torch.zeros(config["embed_dim"]))
         require_fit(named, blank(cls(config)).state_dict(), f"checkpoint of DOFA {variant}")
         return config, named
-
-
-def _numbers(name: str, values: Any) -> list[float]:
-    """An option that is a list of finite numbers; all but the mean are above 0."""
-    fits = isinstance(values, list | tuple) and values and all(map(_is_number, values))
-    if not fits or (name != "mean" and min(values) <= 0):
-        above = "" if name == "mean" else " above 0"
-        raise ModelError(
-            f"{name} is a list of numbers{above}, one per band; got {values!r}",
-            field=f"model_config.{name}",
-        )
-    return [float(value) for value in values]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,6 @@ S1 = {
 OWN_PIXEL_M = {band: row[2] for band, row in (S2 | S1).items()}
 CLAMP = (-5.0, 5.0)
 PATCH_SIZE = 8
-PATCH_SIZES = (4, 32)
 MOST_PATCHES = 36
 """Patches of the finest bands along a side at most; the authors' examples have as many."""
 
@@ -129,8 +128,8 @@ CARD = ModelCard(
         "properties": {
             "patch_size": {
                 "type": "integer",
-                "minimum": PATCH_SIZES[0],
-                "maximum": PATCH_SIZES[1],
+                "minimum": 4,
+                "maximum": 32,
                 "default": PATCH_SIZE,
                 "description": "Places: side of a patch in pixels of its band; the grid has as "
                 "many cells as the place has patches.",
@@ -179,21 +178,6 @@ class Thor(Model):
         """Width of the network."""
         return int(self.config["embed_dim"])
 
-    def with_options(self, options: Mapping[str, Any]) -> Self:
-        """The model with patches of another size.
-
-        Raises:
-            ModelError: The size is none that the network was trained with.
-        """
-        patch = options.get("patch_size", PATCH_SIZE)
-        least, most = PATCH_SIZES
-        if not isinstance(patch, int) or not least <= patch <= most:
-            raise ModelError(
-                f"patch_size is a whole number from {least} to {most}, got {patch!r}",
-                field="model_config.patch_size",
-            )
-        return super().with_options(options)
-
     def prepare(self, sample: Sample) -> Inputs:
         """Z-scores at the resolution of the sample, whole patches high and wide.
 
@@ -211,7 +195,7 @@ class Thor(Model):
         height, width = sample.pixels.shape[-2:]
         if any(values.shape[-2:] != (height, width) for values in scores.values()):
             raise ModelError("all modalities of a place need the same pixel grid", field="spatial")
-        patch = self.options.get("patch_size", PATCH_SIZE)
+        patch = int(self.options.get("patch_size", PATCH_SIZE))
         pixel_m = _pixel_m(sample)
         bands = [band for one in samples for band in one.bands]
         steps = [max(1, round(OWN_PIXEL_M[band] / pixel_m)) for band in bands]

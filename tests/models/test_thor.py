@@ -13,6 +13,7 @@ from torch.nn import functional
 pytest.importorskip("transformers")
 
 from geobento.errors import ModelError
+from geobento.options import check_options
 from geobento.sample import PixelGrid, Sample
 from models import pooling
 from models.checkpoints import CheckpointError
@@ -127,11 +128,11 @@ def test_coarse_pixels() -> None:
     assert inputs["pixel_mm"] == 20_000
 
 
-@pytest.mark.parametrize("patch", [3, 33, 8.0, "8", None])
+@pytest.mark.parametrize("patch", [3, 33, 8.5, "8", None])
 def test_patch_sizes_out_of_range(patch: object) -> None:
     """The network was trained with 4 to 32 pixels."""
     with pytest.raises(ModelError, match="from 4 to 32") as caught:
-        Thor(CONFIG).with_options({"patch_size": patch})
+        check_options(Thor.card, {"patch_size": patch}, "model_config")
     assert caught.value.field == "model_config.patch_size"
 
 
