@@ -12,7 +12,7 @@ from geobento import settings
 from geobento.cards import ServedModel
 from geobento.client import HttpEngine
 from geobento.embedding import Classification, Embedding
-from geobento.errors import GeoBentoError, InvalidRequest, ModelNotFound
+from geobento.errors import GeoBentoError, InvalidRequest
 from geobento.requests import (
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
@@ -210,7 +210,7 @@ def get_embeddings_batch(
     try:
         return engine().geo_embedding(request)
     except GeoBentoError as error:
-        if len(spatials) != 1 or isinstance(error, InvalidRequest | ModelNotFound):
+        if len(spatials) != 1 or isinstance(error, InvalidRequest):
             raise
         alone: list[Embedding | GeoBentoError] = [error]
         return alone

@@ -63,6 +63,8 @@ class ImageryMeta(_Meta):
     """What the composite was made from, oldest first."""
     valid_fraction: float
     """Share of pixels for which any scene had data, 0 to 1; the rest hold the fill value."""
+    warnings: list[str] = []
+    """What is odd about the pixels, where the request asked to check them."""
     grid: GridMeta
     """The pixels that were fetched."""
 

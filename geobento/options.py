@@ -74,7 +74,7 @@ def _fits(schema: Mapping[str, Any], value: Any) -> bool:
 
 def _accepted(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
-        return ", ".join(map(repr, schema["enum"]))
+        return ", ".join(map(str, schema["enum"]))
     if "items" in schema:
         return f"array, each item {_accepted(schema['items'])}"
     kinds = " or ".join(_kinds(schema)) or "a number"

@@ -70,6 +70,7 @@ class Collection:
         harmonised: Digital numbers are brought to the scale without the offset of later
             processing baselines.
         positive: Only values above 0 are data (power; scenes have borders of 0).
+        usual: Between these lie the values of ordinary scenes; None: nothing is known.
         scaling: Factor and offset of bands whose raw values are not in physical units:
             ``raw * factor + offset``.
         gee: What Earth Engine has about it.
@@ -87,6 +88,7 @@ class Collection:
     static: bool = False
     harmonised: bool = False
     positive: bool = False
+    usual: tuple[float, float] | None = None
     scaling: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     gee: EarthEngineEntry = EarthEngineEntry()
 
@@ -177,6 +179,7 @@ COLLECTIONS = {
             cloud_property="eo:cloud_cover",
             mask_assets=("scl", "SCL"),
             harmonised=True,
+            usual=(-1000, 20_000),
             scaling=dict.fromkeys(_S2_L2A, (1e-4, 0.0)),
             gee=replace(_S2_GEE, mask=QualityMask("SCL", classes=MASKED_CLASSES)),
         ),
@@ -189,6 +192,7 @@ COLLECTIONS = {
             lattice_m=10,
             cloud_property="eo:cloud_cover",
             harmonised=True,
+            usual=(-1000, 20_000),
             scaling=dict.fromkeys((*_S2_L2A, "B10"), (1e-4, 0.0)),
             gee=_S2_GEE,
         ),
@@ -200,6 +204,7 @@ COLLECTIONS = {
             nodata=-32768,
             resampling="bilinear",
             positive=True,
+            usual=(0, 100),
             gee=_S1_GEE,
         ),
         Collection(
@@ -208,6 +213,7 @@ COLLECTIONS = {
             bands=_gee_only(*_POLARISATIONS),
             units="decibels, sigma nought",
             resampling="bilinear",
+            usual=(-60, 40),
             gee=_S1_GEE,
         ),
         _hls(
@@ -237,6 +243,7 @@ COLLECTIONS = {
             units="metres above the geoid",
             resampling="bilinear",
             static=True,
+            usual=(-500, 9000),
         ),
     )
 }

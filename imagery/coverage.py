@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -10,6 +12,9 @@ from geobento.errors import SpecError
 from geobento.places import Area
 from geobento.sample import PixelGrid
 from imagery.outline import carried, outline
+
+WHOLE = 1 - 1e-12
+"""A block of cells of which this share lies inside is inside, but for rounding."""
 
 
 def weights(place: Area, grid: PixelGrid) -> NDArray[np.float32]:
@@ -41,11 +46,38 @@ def shares(place: Area, grid: PixelGrid) -> NDArray[np.float64]:
     """
     shape = carried(outline(place), place.crs, grid.crs)
     a, _, left, _, e, top = grid.transform
-    x, y = left + a * np.arange(grid.width), top + e * np.arange(grid.height)
-    cells = shapely.box(x[None, :], y[:, None] + e, x[None, :] + a, y[:, None])
-    shapely.prepare(shape)
-    inside = shapely.contains_properly(shape, cells).astype(np.float64)
-    cut = shapely.intersects(shape, cells) & (inside == 0)
-    inside[cut] = shapely.area(shapely.intersection(shape, cells[cut])) / abs(a * e)
-    clipped: NDArray[np.float64] = np.clip(inside, 0.0, 1.0)
-    return clipped
+    x, y = left + a * np.arange(grid.width + 1), top + e * np.arange(grid.height + 1)
+    inside = np.zeros(grid.shape)
+    _fill(inside, shape, x, y)
+    return inside
+
+
+def _fill(
+    inside: NDArray[np.float64],
+    shape: shapely.Geometry,
+    x: NDArray[np.floating[Any]],
+    y: NDArray[np.floating[Any]],
+) -> None:
+    """Set the shares of a block of cells, in halves where a polygon's edge runs through it.
+
+    Args:
+        inside: (height, width) zeros.
+        shape: The polygon.
+        x: (width + 1,) edges of the columns.
+        y: (height + 1,) edges of the rows, decreasing.
+    """
+    part = shapely.intersection(shape, shapely.box(x[0], y[-1], x[-1], y[0]))
+    share = part.area / ((x[-1] - x[0]) * (y[0] - y[-1]))
+    height, width = inside.shape
+    if share == 0:
+        return
+    if share >= WHOLE or inside.size == 1:
+        inside[:] = min(share, 1.0)
+    elif height >= width:
+        middle = height // 2
+        _fill(inside[:middle], part, x, y[: middle + 1])
+        _fill(inside[middle:], part, x, y[middle:])
+    else:
+        middle = width // 2
+        _fill(inside[:, :middle], part, x[: middle + 1], y)
+        _fill(inside[:, middle:], part, x[middle:], y)

@@ -47,6 +47,7 @@ class Context:
         text: How a text was read; None for other inputs.
         tiling: How a place was cut; None: the model got it whole.
         area: Where vectors of a place count when they become one; None: everywhere.
+        warnings: What is odd about the imagery.
     """
 
     served: ServedModel
@@ -60,6 +61,7 @@ class Context:
     text: TextMeta | None = None
     tiling: Tiling | None = None
     area: Area | None = None
+    warnings: Sequence[str] = ()
 
 
 def embedding(results: Sequence[EncodeResult], context: Context) -> Embedding | GeoBentoError:
@@ -177,6 +179,7 @@ def _imagery(context: Context) -> ImageryMeta | None:
             for scene in origin.scenes
         ],
         valid_fraction=1.0 if sample.valid is None else round(float(sample.valid.mean()), 6),
+        warnings=list(context.warnings),
         grid=grid_meta(query.grid),
     )
 

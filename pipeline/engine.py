@@ -27,6 +27,7 @@ from geobento.sample import Sample
 from geobento.settings import Settings
 from models.execute import EncodeItem
 from pipeline import answer, pictures
+from pipeline.check import check
 from pipeline.fetch import FetchLayer
 from pipeline.jobs import EmbeddingJob, Entry, ZeroShotJob
 from pipeline.picture_urls import PictureFetcher
@@ -47,11 +48,18 @@ class Engine:
         registry: What is served.
         settings: Limits and sources.
         fetch: Where imagery comes from; None: as the settings say.
+        may_save: Whether pictures of pixels may be written to folders that requests name.
     """
 
     def __init__(
-        self, registry: Registry, settings: Settings, fetch: FetchLayer | None = None
+        self,
+        registry: Registry,
+        settings: Settings,
+        fetch: FetchLayer | None = None,
+        *,
+        may_save: bool = False,
     ) -> None:
+        self._may_save = may_save
         self.registry = registry
         self._settings = settings
         self.fetch = fetch or FetchLayer.configured(settings)
@@ -113,7 +121,7 @@ class Engine:
                 f"accepted: 'auto' or {opened.device!r}",
                 field="device",
             )
-        limits = Limits(self._settings.max_place_pixels)
+        limits = Limits(self._settings.max_place_pixels, self._may_save)
         plans = plan_geo(
             opened.served.card, request, served=opened.model.modalities(), limits=limits
         )
@@ -251,6 +259,7 @@ def _geo_entry(
     tiles = [sample] if plan.tiling is None else plan.tiling.samples(sample)
     model = opened.model.with_options(config)
     try:
+        warnings = check(sample, plan.query)
         items = [EncodeItem(inputs=model.prepare(tile), pooling=plan.encoding) for tile in tiles]
     except GeoBentoError as error:
         return error
@@ -265,5 +274,6 @@ def _geo_entry(
         config=config,
         tiling=plan.tiling,
         area=plan.area,
+        warnings=warnings,
     )
     return items, context

@@ -40,7 +40,7 @@ class LocalEngine:
             OpenModel(entry.model(), entry.served(), self._device, self._precision(entry))
             for entry in chosen
         )
-        self._engine = Engine(registry, settings)
+        self._engine = Engine(registry, settings, may_save=True)
 
     def list_models(self) -> list[ServedModel]:
         """What can be asked for."""

@@ -32,8 +32,6 @@ _PLANNED = {
     "use_float_linear": True,
     "s1_require_iw": True,
     "s1_relax_iw_on_empty": True,
-    "check_input": False,
-    "check_save_dir": None,
 }
 """Fields of SensorSpec that have their place but take only this value as yet."""
 
@@ -67,9 +65,15 @@ class GeoPlan:
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds that the service sets."""
+    """Bounds that the service sets.
+
+    Attributes:
+        max_place_pixels: Most pixels of a place.
+        may_save: Whether pictures may be written to folders that requests name.
+    """
 
     max_place_pixels: int
+    may_save: bool = False
 
 
 def check_image_request(card: ModelCard, request: ImageEmbeddingRequest | ZeroShotRequest) -> None:
@@ -114,6 +118,7 @@ def plan_geo(
     """
     modality = _modality(card, request, served)
     sensor = _sensor(card, modality, request)
+    _check_saving(sensor, limits)
     check_options(card, request.config, "model_config")
     _check_form(card, request)
     collection = collections.get(sensor.collection)
@@ -189,6 +194,19 @@ def _sensor(card: ModelCard, modality: str, request: GeoEmbeddingRequest) -> Sen
             )
     bands.check(card, modality, sensor.bands, request.config)
     return sensor
+
+
+def _check_saving(sensor: SensorSpec, limits: Limits) -> None:
+    if sensor.check_save_dir is None:
+        return
+    if not limits.may_save:
+        raise SpecError(
+            "a server writes no pictures into folders; accepted: null. It works in Python, without "
+            "GEOBENTO_URL",
+            field="sensor.check_save_dir",
+        )
+    if not sensor.check_input:
+        raise SpecError("check_save_dir needs check_input: true", field="sensor.check_save_dir")
 
 
 def _check_form(card: ModelCard, request: GeoEmbeddingRequest) -> None:

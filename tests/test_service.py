@@ -18,14 +18,34 @@ import numpy as np
 import pytest
 from openapi_spec_validator import validate
 from PIL import Image
+from pydantic import TypeAdapter
+from pyproj import Transformer
 
 from geobento import PointBuffer, TemporalSpec, wire
 from geobento.embedding import Embedding
 from geobento.errors import GeoBentoError, ModelNotFound, NoImageryError
+from geobento.places import Area, Spatial
+from geobento.sample import PixelGrid
+from imagery import coverage
+from models.mosaiks import S2_BANDS
 from tests.conftest import ROOT, SHARED
 from tests.servers import serving
 
 PLACE = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 1000}
+FIELD = {
+    "type": "Feature",
+    "properties": {"crop": "maize"},
+    "geometry": {
+        "type": "Polygon",
+        "coordinates": [[[34.06, -3.41], [34.07, -3.41], [34.06, -3.395], [34.06, -3.41]]],
+    },
+}
+SAVING = {
+    "collection": "COPERNICUS/S2_SR_HARMONIZED",
+    "bands": list(S2_BANDS),
+    "check_input": True,
+    "check_save_dir": "/tmp",
+}
 JUNE = {"mode": "range", "start": "2023-06-01", "end": "2023-07-01"}
 
 
@@ -242,6 +262,34 @@ def test_several_places_are_answered_in_order(client: httpx.Client) -> None:
     np.testing.assert_array_equal(first.data, last.data)  # type: ignore[union-attr]
 
 
+def test_a_polygon_gives_the_mean_of_the_grid_inside(client: httpx.Client) -> None:
+    """A vector counts what lies in the polygon, also where the place is cut into tiles."""
+    prep = {"mode": "tile", "tile_size": 64, "tile_stride": 48}
+    (whole,) = vectors(geo(client, spatial=FIELD, encoding="base64"))
+    (tiled,) = vectors(geo(client, spatial=FIELD, encoding="base64", input_prep=prep))
+    (everything,) = vectors(geo(client, spatial=FIELD, output={"mode": "grid"}, encoding="base64"))
+    assert isinstance(whole, Embedding)
+    assert isinstance(tiled, Embedding)
+    assert isinstance(everything, Embedding)
+    assert everything.meta.grid is not None
+    place: Area = TypeAdapter(Spatial).validate_python(FIELD)  # type: ignore[assignment]
+    grid = PixelGrid(**everything.meta.grid.model_dump())
+    expected = everything.data.reshape(1024, -1) @ coverage.weights(place, grid)
+    np.testing.assert_allclose(whole.data, expected, atol=1e-5)
+    assert np.abs(whole.data - everything.data.mean(axis=(1, 2))).max() > 1e-3
+    assert tiled.meta.tiles is not None
+    cosine = whole.data @ tiled.data / np.linalg.norm(whole.data) / np.linalg.norm(tiled.data)
+    assert cosine > 0.999
+
+
+def test_a_place_in_another_reference_system(client: httpx.Client) -> None:
+    """The same square, asked for in web Mercator, is the same pixels."""
+    x, y = Transformer.from_crs(4326, 3857, always_xy=True).transform(34.066, -3.401)
+    other = {**PLACE, "lon": x, "lat": y, "crs": "EPSG:3857"}
+    here, there = vectors(geo(client, spatial=None, spatials=[PLACE, other]))
+    np.testing.assert_array_equal(here.data, there.data)  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     ("fields", "status", "kind", "field"),
     [
@@ -252,6 +300,8 @@ def test_several_places_are_answered_in_order(client: httpx.Client) -> None:
         ({"spatial": {**PLACE, "buffer_m": 100_000}}, 413, "payload_too_large", "spatial"),
         ({"spatial": {**PLACE, "buffer_m": 6}}, 400, "model_error", "spatial"),
         ({"spatial": {**PLACE, "lat": 89}}, 400, "spec_error", "spatial"),
+        ({"spatial": {**PLACE, "crs": "EPSG:1"}}, 400, "spec_error", "spatial.crs"),
+        ({"spatial": {**FIELD, "geometry": None}}, 400, "spec_error", "spatial.geometry"),
         ({"spatial": None}, 400, "invalid_request", None),
         ({"spatials": []}, 400, "spec_error", "spatials"),
         ({"temporal": {**JUNE, "end": "2023-05-01"}}, 400, "spec_error", "temporal"),
@@ -263,6 +313,7 @@ def test_several_places_are_answered_in_order(client: httpx.Client) -> None:
         ({"device": "cuda"}, 400, "model_error", "device"),
         ({"model_config": {"variant": "x"}}, 400, "model_error", "model_config.variant"),
         ({"input_prep": "tile"}, 400, "model_error", "input_prep.tile_size"),
+        ({"sensor": SAVING}, 400, "spec_error", "sensor.check_save_dir"),
         ({"fetch": {"composite": "mean"}}, 400, "spec_error", "fetch.composite"),
         ({"output": {"mode": "cube"}}, 400, "spec_error", "output"),
         ({"colour": "red"}, 400, "invalid_request", "colour"),

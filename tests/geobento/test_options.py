@@ -34,8 +34,8 @@ SOME = CARD.model_copy(update={"config_schema": SCHEMA})
     ("options", "field", "says"),
     [
         ({"size": 3}, "size", "has no option 'size'; accepted: bounds, level, most, name, norm"),
-        ({"variant": "huge"}, "variant", "'huge' for 'variant'; accepted: 'base', 'large'"),
-        ({"variant": ["base"]}, "variant", "accepted: 'base', 'large'"),
+        ({"variant": "huge"}, "variant", "'huge' for 'variant'; accepted: base, large"),
+        ({"variant": ["base"]}, "variant", "accepted: base, large"),
         ({"patch": 9}, "patch", "9 for 'patch'; accepted: integer from 1 to 8"),
         ({"patch": 2.5}, "patch", "accepted: integer from 1 to 8"),
         ({"patch": True}, "patch", "accepted: integer from 1 to 8"),

@@ -210,3 +210,26 @@ def test_a_polygon_is_covered_by_its_bounding_box() -> None:
     assert made.bounds == pytest.approx((x - 700, y, x + 500, y + 1000), abs=20)
     assert made.bounds[0] <= x - 699.9
     assert made.bounds[2] >= x + 499.9
+
+
+@given(
+    st.integers(-30, 30),
+    st.floats(-0.02, 0.02),
+    st.floats(-80, 84),
+    st.floats(100, 4000),
+    st.sampled_from([10.0, 20.0]),
+)
+@settings(max_examples=60, deadline=None)
+def test_squares_on_the_border_of_zones(
+    border: int, off: float, lat: float, buffer_m: float, scale: float
+) -> None:
+    """From -80 to 84 degrees, over the border too, the centre stays within half a pixel."""
+    lon = min(max(6 * border + off, -180), 180)
+    made = grid.for_place(PointBuffer(lon, lat, buffer_m), scale, 10)
+    x, y = Transformer.from_crs(4326, made.crs, always_xy=True).transform(lon, lat)
+    left, bottom, right, top = made.bounds
+    assert abs((left + right) / 2 - x) <= scale / 2 + 1e-6
+    assert abs((bottom + top) / 2 - y) <= scale / 2 + 1e-6
+    west, south, east, north = grid.lonlat_bounds(made)
+    assert south < lat < north
+    assert (east - west) % 360 < 1

@@ -74,7 +74,6 @@ def test_every_place_has_its_plan() -> None:
         ({"sensor": SENSOR, "fetch": FetchSpec(scale_m=20)}, "fetch", "one of the two"),
         ({"sensor": replace(SENSOR, bands=("B4",))}, "sensor.bands", "in this order"),
         ({"sensor": replace(SENSOR, orbit="ASCENDING")}, "sensor.orbit", "not supported yet"),
-        ({"sensor": replace(SENSOR, check_save_dir="/tmp")}, "sensor.check_save_dir", "not supp"),
         ({"sensor": replace(SENSOR, collection="X")}, "sensor.collection", "accepted"),
         ({"sensor": replace(SENSOR, modality="s1")}, "sensor.modality", "accepted: s2"),
         ({"modality": "sentinel-1"}, "modality", "'sentinel-1'; accepted: s2"),
@@ -157,3 +156,19 @@ def test_without_a_window() -> None:
     static = CARD.model_copy(update={"modalities": {"s2": elevation}})
     (made,) = plan(static, temporal=None)
     assert made.query.start < made.query.end
+
+
+def test_folders_for_pictures() -> None:
+    """Only where the caller's own process writes them, and only with the check they belong to."""
+    saving = replace(SENSOR, check_input=True, check_save_dir="/tmp")
+    for sensor, may_save, says in (
+        (saving, False, "a server writes no pictures"),
+        (replace(saving, check_input=False), True, "needs check_input"),
+    ):
+        request = GeoEmbeddingRequest(
+            model="m", spatial=PLACE, temporal=TemporalSpec.year(2023), sensor=sensor
+        )
+        with pytest.raises(SpecError, match=says) as caught:
+            plan_geo(CARD, request, served=("s2",), limits=Limits(100_000, may_save))
+        assert caught.value.field == "sensor.check_save_dir"
+    assert plan(sensor=replace(SENSOR, check_input=True))
