@@ -30,6 +30,8 @@ class Variant(_Record):
     """Length D of its vectors."""
     title: str
     """What sets it apart, in one line."""
+    aliases: tuple[str, ...] = ()
+    """Those of the model's aliases that stand for this variant and not for every one."""
     parameters: int = 0
     """Learned parameters."""
     repository: str | None = None
@@ -181,6 +183,9 @@ class ModelCard(_Record):
     """Time window of a request that names none; absent: a window is required."""
     pooling: str
     """How the vector for a whole place comes about, and what space it is in."""
+    feature: Literal["mean", "own"] = "own"
+    """What that vector is: the `mean` of the grid, which can be taken over part of a place, too; or
+    the authors' `own`, of the input as a whole."""
     outputs: tuple[Literal["pooled", "grid"], ...] = ("pooled", "grid")
     """Answers on offer."""
     weights: WeightsSource
@@ -193,6 +198,21 @@ class ModelCard(_Record):
     """Number formats that the model may compute in."""
     max_batch_size: int = 16
     """Items in one forward at most."""
+
+    def variants_of(self, name: str) -> tuple[str, ...]:
+        """The variants that a name of this model stands for, its default first if it is one.
+
+        Args:
+            name: The id or an alias, lower case.
+        """
+        named = [key for key, variant in self.variants.items() if name in variant.aliases]
+        return tuple(
+            sorted(named or self.variants, key=lambda variant: variant != self.default_variant)
+        )
+
+    def name_to_import(self, name: str) -> str:
+        """The id, or the name itself where it stands for some variants only."""
+        return self.id if len(self.variants_of(name)) == len(self.variants) else name
 
     def preprocessing_digest(self) -> str:
         """Hex digest of everything that decides what the network sees.

@@ -20,7 +20,7 @@ from imagery import collections
 from imagery.collections import Collection
 from imagery.ee_client import EarthEngineClient, TooMuch
 from imagery.retry import Transient
-from imagery.scenes import newest, passes
+from imagery.scenes import newest, passes, radar_looks
 from imagery.source import ImageQuery
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -215,12 +215,9 @@ def radar(scenes: Sequence[Found], sensor: SensorSpec) -> list[Found]:
         raise ModelError(
             f"no scene of this window has {' and '.join(sensor.bands)}", field="sensor.bands"
         )
-    if sensor.orbit is not None:
-        whole = [s for s in whole if s.properties.get(DIRECTION) == sensor.orbit]
-    wide = [s for s in whole if s.properties.get(MODE) == "IW"]
-    if not sensor.s1_require_iw or (not wide and sensor.s1_relax_iw_on_empty):
-        return whole
-    return wide
+    return radar_looks(
+        whole, sensor, lambda scene: (scene.properties.get(MODE), scene.properties.get(DIRECTION))
+    )
 
 
 def stack(

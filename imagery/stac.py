@@ -17,7 +17,7 @@ from imagery import collections
 from imagery.collections import Collection, Resampling
 from imagery.composite import clear, composite, fuse
 from imagery.grid import lonlat_bounds
-from imagery.scenes import passes
+from imagery.scenes import passes, radar_looks
 from imagery.source import ImageQuery
 from imagery.static_catalog import Search, StaticCatalog, item_time, local_file, matches, tile
 
@@ -81,6 +81,10 @@ class StacSource:
         if not found:
             raise self._nothing(query, search)
         plan = plan_reads(found, query.sensor.bands, collection)
+        if collection.gee.radar:
+            plan = radar_looks(plan, query.sensor, _look)
+            if not plan:
+                raise self._nothing(query, search)
         stack, valid = read(plan, query.grid, collection, self._catalog)
         seen = np.asarray(valid.any(axis=(1, 2, 3)))
         if not seen.any():
@@ -135,6 +139,12 @@ class StacSource:
                 "nearest": nearest.isoformat() if nearest else None,
             },
         )
+
+
+def _look(scene: SceneRead) -> tuple[Any, str]:
+    """Mode and pass direction of a radar scene."""
+    properties = scene.item.properties
+    return properties.get("sar:instrument_mode"), str(properties.get("sat:orbit_state")).upper()
 
 
 def search_for(query: ImageQuery, collection: Collection) -> Search:

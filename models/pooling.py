@@ -13,7 +13,9 @@ Pooling = Literal["authors", "mean", "max"]
 
 
 def grid_tokens(encoded: Encoded) -> torch.Tensor:
-    """Grid tokens (B, h * w, D), without those before them."""
+    """The grid's vectors (B, h * w, D)."""
+    if encoded.map is not None:
+        return encoded.map.flatten(2).transpose(1, 2)
     return encoded.tokens[:, encoded.prefix :]
 
 
@@ -37,8 +39,6 @@ def pooled(encoded: Encoded, pooling: Pooling) -> torch.Tensor:
 
 def grid(encoded: Encoded) -> torch.Tensor:
     """Grids (B, D, h, w), first row north."""
-    if encoded.map is not None:
-        return encoded.map.float()
     tokens = grid_tokens(encoded).float()
     height, width = encoded.grid_shape
     return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, height, width)

@@ -106,9 +106,9 @@ CARD = ModelCard(
     },
     default_modality="s2",
     pooling=(
-        "mean of the tokens of all groups of bands after the last block, not normed; the grid is "
-        "the mean over the groups, brought to the finest (bilinear). The authors have no vector of "
-        "their own"
+        "mean of the tokens of all groups of bands after the last block, not normed (the authors "
+        "have no vector of their own); the grid is the mean over the groups, brought to the finest "
+        "(bilinear), and mean and max are of its cells"
     ),
     notes=(
         "Places are brought to a whole number of patches of the coarsest band (bilinear), and to "
@@ -223,14 +223,15 @@ class Thor(Model):
         return Network(**self.config)
 
     def encode(self, network: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> Encoded:
-        """Tokens of all groups, and their mean at the resolution of the finest."""
+        """Tokens of all groups, their mean, and their map at the resolution of the finest."""
         from models.networks.thor import merged
 
         image, parts = self.channels(batch)
         patch = int(batch[PATCH][0])
         tokens, shapes = network(image, parts, patch, batch[PIXEL] / 1000)
         grid = merged(tokens, shapes).mean(dim=1)
-        return Encoded(tokens, (grid.shape[2], grid.shape[3]), map=grid)
+        shape = grid.shape[2], grid.shape[3]
+        return Encoded(tokens, shape, vector=tokens.mean(dim=1), map=grid)
 
     @staticmethod
     def channels(batch: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, list[Part]]:

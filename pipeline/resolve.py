@@ -27,13 +27,8 @@ from models.pooling import Pooling
 from pipeline import tiling
 from pipeline.tiling import Tiling
 
-_PLANNED = {
-    "orbit": None,
-    "use_float_linear": True,
-    "s1_require_iw": True,
-    "s1_relax_iw_on_empty": True,
-}
-"""Fields of SensorSpec that have their place but take only this value as yet."""
+_RADAR = {"orbit": None, "s1_require_iw": True, "s1_relax_iw_on_empty": True}
+"""Fields of SensorSpec that take another value only for Sentinel-1."""
 
 OVERLAP = 4
 """The tiles of a place have at most this many times the pixels that a place may have."""
@@ -132,14 +127,17 @@ def plan_geo(
         pooling = None if isinstance(request.output, OutputGrid) else request.output.pooling
         tiles = _tiling(card, modality, request, pixel_grid, limits)
         area = place if isinstance(place, Polygon | MultiPolygon) and pooling else None
-        if area is not None and "grid" not in card.outputs:
+        has_grid = "grid" in card.outputs
+        of_cells = has_grid and (pooling != "authors" or card.feature == "mean")
+        if area is not None and not of_cells:
             raise ModelError(
-                f"{card.id} gives one vector for all that it sees and cannot leave out what lies "
-                "outside of a polygon; accepted: PointBuffer, BBox",
+                f"the vector of {card.id} is of all that it sees and cannot leave out what lies "
+                "outside of a polygon; accepted: PointBuffer, BBox"
+                + (", or output.pooling 'mean' or 'max'" if has_grid else ""),
                 field=field,
             )
         # One vector of all cells that count is the same however the place was cut.
-        pooled_later = (tiles or area) and "grid" in card.outputs
+        pooled_later = (tiles or area) and of_cells
         encoding = None if pooled_later else pooling
         plans.append(GeoPlan(query, request.backend, pooling, tiles, area, encoding))
     return plans
@@ -187,10 +185,18 @@ def _sensor(card: ModelCard, modality: str, request: GeoEmbeddingRequest) -> Sen
     if request.fetch is not None:
         given = {f.name: getattr(request.fetch, f.name) for f in fields(request.fetch)}
         sensor = replace(sensor, **{k: v for k, v in given.items() if v is not None})
-    for name, only in _PLANNED.items():
-        if getattr(sensor, name) != only:
+    if not sensor.use_float_linear:
+        raise ModelError(
+            "decibels are those of the collection COPERNICUS/S1_GRD, as its name says; "
+            "accepted: true",
+            field="sensor.use_float_linear",
+        )
+    radar = collections.get(sensor.collection).gee.radar
+    for name, only in _RADAR.items():
+        if not radar and getattr(sensor, name) != only:
             raise ModelError(
-                f"sensor.{name} is not supported yet; accepted: {only!r}", field=f"sensor.{name}"
+                f"sensor.{name} is for Sentinel-1; {sensor.collection} accepts {only!r} alone",
+                field=f"sensor.{name}",
             )
     bands.check(card, modality, sensor.bands, request.config)
     return sensor

@@ -390,3 +390,32 @@ def test_real_pixels_equal_a_plain_read() -> None:
         with rasterio.open(folder / f"{name}.tif") as file:
             window = from_bounds(*asked.grid.bounds, transform=file.transform)
             np.testing.assert_array_equal(ours, file.read(1, window=window))
+
+
+def test_radar_by_direction_and_mode(tmp_path: Path) -> None:
+    """Only the pass direction that is asked for, and wide swaths before other modes."""
+    builder = CatalogBuilder(tmp_path)
+    for day, mode, direction in (
+        (10, "IW", "ascending"),
+        (11, "SM", "ascending"),
+        (12, "SM", "descending"),
+    ):
+        builder.add(
+            "sentinel-1-rtc",
+            f"2023-06-{day}T08:00:00Z",
+            {"vv": np.full(GRID.shape, day, np.float32)},
+            nodata=None,
+            sar__instrument_mode=mode,
+            sat__orbit_state=direction,
+        )
+
+    def days(**sensor: Any) -> list[int]:
+        asked = query(collection="COPERNICUS/S1_GRD_FLOAT", bands=("VV",), **sensor)
+        return [time.day for time in fetch(builder, asked).times]
+
+    assert days() == [10]
+    assert days(s1_require_iw=False) == [10, 11, 12]
+    assert days(orbit="ASCENDING", s1_require_iw=False) == [10, 11]
+    assert days(orbit="DESCENDING") == [12]
+    with pytest.raises(NoImageryError):
+        days(orbit="DESCENDING", s1_relax_iw_on_empty=False)

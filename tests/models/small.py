@@ -11,6 +11,8 @@ from models.dino_v2_vits14 import DinoV2
 from models.dofa import Dofa
 from models.galileo import Galileo
 from models.open_clip_vit_b32 import OpenClipXlmRoberta
+from models.remoteclip import RemoteClip
+from models.satmaepp import SatMaePp
 from models.thor import Thor
 
 SIZES: dict[type[Model], dict[str, Any]] = {
@@ -31,28 +33,36 @@ SIZES: dict[type[Model], dict[str, Any]] = {
         | {"num_attention_heads": 2, "intermediate_size": 32},
     },
     Thor: {"embed_dim": 16, "depth": 1, "num_heads": 2, "band_embed_dim": 4},
+    RemoteClip: {
+        "embed_dim": 20,
+        "vision": {"width": 32, "layers": 2, "head_width": 16},
+        "text": {"width": 16, "heads": 2, "layers": 2},
+    },
+    SatMaePp: {"embed_dim": 24, "channel_embed": 8, "depth": 2, "num_heads": 2},
 }
 
 
-def config(cls: type[Model]) -> dict[str, Any]:
-    """The released architecture with small sizes, where there are some."""
+def config(cls: type[Model], variant: str | None = None) -> dict[str, Any]:
+    """The released architecture of a variant with small sizes, where there are some."""
     sizes = SIZES.get(cls, {})
-    released = cls.default_config(cls.card.default_variant)
+    released = cls.default_config(variant or cls.card.default_variant)
     return {
         name: value | sizes.get(name, {}) if isinstance(value, dict) else sizes.get(name, value)
         for name, value in released.items()
     }
 
 
-def stored(cls: type[Model], *, with_tokenizer: bool = True) -> store.StoredModel:
+def stored(
+    cls: type[Model], *, variant: str | None = None, with_tokenizer: bool = True
+) -> store.StoredModel:
     """A small model of a family in the model store, its tokenizer one of bytes."""
-    small = config(cls)
+    small = config(cls, variant)
     spec = cls.card.text if with_tokenizer else None
     return store.save(
         cls,
         small,
         cls.seeded(small),
-        variant=cls.card.default_variant,
+        variant=variant or cls.card.default_variant,
         weights="dummy",
         source="seeded",
         revision=None,

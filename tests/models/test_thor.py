@@ -186,15 +186,18 @@ def test_distances_between_groups() -> None:
 
 
 def test_the_grid_is_the_mean_of_the_groups() -> None:
-    """Every group is brought to the finest; the vector is the mean of all tokens."""
+    """Every group is brought to the finest and counts alike; in the vector, every token does."""
     model = loaded()
     encoded = model.encode([model.model.prepare(sample(shape=(64, 32)))])
     assert encoded.tokens.shape == (1, 8 * 4 + 4 * 2, 16)
     assert pooling.grid(encoded).shape == (1, 16, 8, 4)
     assert encoded.grid_shape == (8, 4)
     torch.testing.assert_close(
-        pooling.grid(encoded).mean(dim=(2, 3)),
+        pooling.pooled(encoded, "mean"),
         (encoded.tokens[:, :32].mean(dim=1) + encoded.tokens[:, 32:].mean(dim=1)) / 2,
+    )
+    torch.testing.assert_close(
+        pooling.pooled(encoded, "mean"), pooling.grid(encoded).mean(dim=(2, 3))
     )
     torch.testing.assert_close(pooling.pooled(encoded, "authors"), encoded.tokens.mean(dim=1))
 

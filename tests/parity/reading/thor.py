@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from geobento.sample import Sample
+from models import pooling
 from models.base import Encoded, Inputs, Model
 from models.execute import LoadedModel
 from models.networks import thor as networks
@@ -45,6 +46,7 @@ def stages(
         normed = network.norm(tokens)[0].numpy()
         concatenated = networks.merged(tokens, shapes).flatten(1, 2)[0].numpy()
     made = {
+        "pooled_mean": pooling.pooled(encoded, "authors")[0].numpy(),
         "tokens_norm": normed,
         "pooled_mean_norm": normed.mean(axis=0),
         "grid_concat": concatenated,
