@@ -19,6 +19,10 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+_unless_empty = Field(exclude_if=lambda value: not value)
+"""Keeps a field that few models have out of the records, and digests, of all others."""
+
+
 class Variant(_Record):
     """One size or flavour of a model."""
 
@@ -88,7 +92,7 @@ class TextInput(_Record):
 
 
 class Statistics(_Record):
-    """Fixed scaling of raw values, per band: `clip((x - offset) * scale)`."""
+    """Fixed scaling of raw values, per band: `(clip((x - offset) * scale) - mean) / std`."""
 
     offset: tuple[float, ...]
     """Subtracted first, raw units; one value per band."""
@@ -96,6 +100,10 @@ class Statistics(_Record):
     """Multiplied second; one value per band."""
     clip: tuple[float, float] | None = None
     """Bounds of the scaled values."""
+    mean: Annotated[tuple[float, ...], _unless_empty] = ()
+    """Subtracted from the clipped values; one value per band, or none: 0."""
+    std: Annotated[tuple[float, ...], _unless_empty] = ()
+    """Divided by at last; one value per band, or none: 1."""
 
 
 class Modality(_Record):
@@ -106,13 +114,27 @@ class Modality(_Record):
     units: str
     """Units of the raw pixels."""
     statistics: Statistics
-    """How raw pixels are scaled."""
+    """How raw pixels are scaled; one value for each of `choice`, if there is one, else for each
+    band of the sensor."""
+    choice: Annotated[tuple[str, ...], _unless_empty] = ()
+    """Bands of which a sensor may name any, in any order; empty: only the sensor's, in its
+    order."""
+    described_by: Annotated[str | None, _unless_empty] = None
+    """Option of the model that describes bands which the card does not; with it a sensor may name
+    any."""
+    wavelengths_um: Annotated[dict[str, float], _unless_empty] = {}
+    """Where a band lies in the spectrum, micrometres, for models that read it."""
     size: int | None = None
     """Input side in pixels; null: any size, the place is taken as it is."""
     min_pixels: int = 1
     """Smallest height and width accepted, pixels."""
     frames: int = 1
     """Composites in time."""
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """The bands that the statistics belong to."""
+        return self.choice or self.sensor.bands
 
 
 class WeightsSource(_Record):

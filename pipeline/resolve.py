@@ -22,6 +22,7 @@ from geobento.specs import InputPrepSpec, OutputGrid, Place, SensorSpec
 from imagery import collections, grid
 from imagery.collections import Collection
 from imagery.source import ImageQuery
+from models import bands
 from models.pooling import Pooling
 from pipeline import tiling
 from pipeline.tiling import Tiling
@@ -197,12 +198,7 @@ def _sensor(card: ModelCard, modality: str, request: GeoEmbeddingRequest) -> Sen
                 f"sensor.{name} is for Sentinel-1; {sensor.collection} accepts {only!r} alone",
                 field=f"sensor.{name}",
             )
-    if sensor.bands != default.bands:
-        raise ModelError(
-            f"{card.id} reads the bands {', '.join(default.bands)}, in this order; "
-            f"got {', '.join(sensor.bands)}",
-            field="sensor.bands",
-        )
+    bands.check(card, modality, sensor.bands, request.config)
     return sensor
 
 

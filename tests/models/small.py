@@ -8,10 +8,12 @@ from models import store, texts
 from models.base import Model
 from models.clip_vit_large_patch14 import Clip
 from models.dino_v2_vits14 import DinoV2
+from models.dofa import Dofa
 from models.galileo import Galileo
 from models.open_clip_vit_b32 import OpenClipXlmRoberta
 from models.remoteclip import RemoteClip
 from models.satmaepp import SatMaePp
+from models.thor import Thor
 
 SIZES: dict[type[Model], dict[str, Any]] = {
     Clip: {
@@ -22,6 +24,7 @@ SIZES: dict[type[Model], dict[str, Any]] = {
         | {"intermediate_size": 48, "projection_dim": 24},
     },
     DinoV2: {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2},
+    Dofa: {"embed_dim": 16, "depth": 1, "num_heads": 2, "img_size": 32},
     Galileo: {"embedding_size": 32, "depth": 1, "num_heads": 2},
     OpenClipXlmRoberta: {
         "embed_dim": 20,
@@ -29,6 +32,7 @@ SIZES: dict[type[Model], dict[str, Any]] = {
         "text": {"vocab_size": 300, "hidden_size": 16, "num_hidden_layers": 2}
         | {"num_attention_heads": 2, "intermediate_size": 32},
     },
+    Thor: {"embed_dim": 16, "depth": 1, "num_heads": 2, "band_embed_dim": 4},
     RemoteClip: {
         "embed_dim": 20,
         "vision": {"width": 32, "layers": 2, "head_width": 16},
