@@ -53,8 +53,8 @@ def test_pooled_and_grid(model: str, fields: dict[str, Any], cells: int) -> None
     assert pooled.data.shape == (small.config(cls)["embed_dim"],)
     assert grid.data.shape == (*pooled.data.shape, cells, cells)
     assert grid.meta.grid is not None
-    assert pooled.meta.imagery is not None
-    place = pooled.meta.imagery.grid
+    assert pooled.meta.pixels is not None
+    place = pooled.meta.pixels
     np.testing.assert_allclose(
         grid.meta.grid.transform[0] * cells, place.transform[0] * place.width
     )
