@@ -22,7 +22,7 @@ from geobento.embedding import (
 )
 from geobento.errors import GeoBentoError, ModelError, from_body
 from geobento.places import Area
-from geobento.sample import PixelGrid, Sample
+from geobento.sample import PixelGrid, Provenance, Sample, Scene
 from imagery import coverage
 from imagery.source import ImageQuery
 from models.execute import EncodeResult
@@ -154,9 +154,7 @@ def _meta(cells: PixelGrid | None, context: Context) -> EmbeddingMeta:
         preprocessing=served.preprocessing,
         config=dict(context.config),
         grid=None if cells is None else grid_meta(cells),
-        tiles=None
-        if tiles is None
-        else TilesMeta(size=tiles.size, rows=list(tiles.rows), columns=list(tiles.columns)),
+        tiles=None if tiles is None else tiles_meta(tiles),
         imagery=_imagery(context),
         text=context.text,
     )
@@ -166,20 +164,23 @@ def _imagery(context: Context) -> ImageryMeta | None:
     query, sample = context.query, context.sample
     if query is None or sample is None or sample.provenance is None:
         return None
-    origin = sample.provenance
+    return imagery_meta(query, sample, sample.provenance, context.warnings)
+
+
+def imagery_meta(
+    query: ImageQuery, sample: Sample, origin: Provenance, warnings: Sequence[str]
+) -> ImageryMeta:
+    """What was fetched, as it stands in an answer."""
     return ImageryMeta(
         backend=origin.backend,
         source=origin.source,
         notice=origin.notice,
         sensor=query.sensor,
-        start=_text(query.start),
-        end=_text(query.end),
-        scenes=[
-            SceneMeta(id=scene.id, time=_text(scene.time), cloud_pct=scene.cloud_pct)
-            for scene in origin.scenes
-        ],
+        start=instant(query.start),
+        end=instant(query.end),
+        scenes=scene_metas(origin.scenes),
         valid_fraction=1.0 if sample.valid is None else round(float(sample.valid.mean()), 6),
-        warnings=list(context.warnings),
+        warnings=list(warnings),
         grid=grid_meta(query.grid),
     )
 
@@ -189,5 +190,19 @@ def grid_meta(grid: PixelGrid) -> GridMeta:
     return GridMeta(crs=grid.crs, transform=grid.transform, height=grid.height, width=grid.width)
 
 
-def _text(time: datetime) -> str:
+def tiles_meta(tiles: Tiling) -> TilesMeta:
+    """Tiles as they stand in an answer."""
+    return TilesMeta(size=tiles.size, rows=list(tiles.rows), columns=list(tiles.columns))
+
+
+def scene_metas(scenes: Sequence[Scene]) -> list[SceneMeta]:
+    """Scenes as they stand in an answer."""
+    return [
+        SceneMeta(id=scene.id, time=instant(scene.time), cloud_pct=scene.cloud_pct)
+        for scene in scenes
+    ]
+
+
+def instant(time: datetime) -> str:
+    """A time in UTC as it stands in an answer."""
     return time.isoformat().replace("+00:00", "Z")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from threading import Lock
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from geobento.errors import GeoBentoError, InvalidRequest, SourceError
 from geobento.sample import Sample
@@ -18,6 +18,7 @@ from imagery.source import ImageQuery, Source, Survey
 logger = logging.getLogger("geobento.fetch")
 
 Opener = Callable[[], Source]
+Asked: TypeAlias = tuple[str, ImageQuery] | GeoBentoError
 Found = TypeVar("Found")
 
 SOURCE_SHARE = 0.9
@@ -50,11 +51,14 @@ class FetchLayer:
         openers["demo"] = lambda: _open_demo(settings)
         return cls(openers, settings.fetch_threads)
 
-    def fetch_all(self, queries: Sequence[tuple[str, ImageQuery]]) -> list[Sample | GeoBentoError]:
-        """Samples or errors, in the order of the (backend, query) pairs."""
+    def fetch_all(self, queries: Sequence[Asked]) -> list[Sample | GeoBentoError]:
+        """Samples or errors, in the order of the (backend, query) pairs.
+
+        An error in place of a pair is its own answer.
+        """
         return self._each(queries, lambda source, query: source.fetch(query))
 
-    def survey_all(self, queries: Sequence[tuple[str, ImageQuery]]) -> list[Survey | GeoBentoError]:
+    def survey_all(self, queries: Sequence[Asked]) -> list[Survey | GeoBentoError]:
         """What `fetch_all` would fetch, or errors, in the same order."""
         return self._each(queries, lambda source, query: source.survey(query))
 
@@ -94,15 +98,18 @@ class FetchLayer:
         return ThreadPoolExecutor(self._threads, thread_name_prefix="fetch")
 
     def _each(
-        self, queries: Sequence[tuple[str, ImageQuery]], ask: Callable[[Source, ImageQuery], Found]
+        self, queries: Sequence[Asked], ask: Callable[[Source, ImageQuery], Found]
     ) -> list[Found | GeoBentoError]:
         if len(queries) == 1:
-            return [self._asked(*queries[0], ask)]
-        return list(self._pool.map(lambda pair: self._asked(*pair, ask), queries))
+            return [self._one(queries[0], ask)]
+        return list(self._pool.map(lambda asked: self._one(asked, ask), queries))
 
-    def _asked(
-        self, backend: str, query: ImageQuery, ask: Callable[[Source, ImageQuery], Found]
+    def _one(
+        self, asked: Asked, ask: Callable[[Source, ImageQuery], Found]
     ) -> Found | GeoBentoError:
+        if isinstance(asked, GeoBentoError):
+            return asked
+        backend, query = asked
         try:
             return ask(self.source(backend), query)
         except GeoBentoError as error:

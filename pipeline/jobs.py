@@ -58,7 +58,7 @@ class EmbeddingJob:
 
     def answers(self, results: Sequence[EncodeResult]) -> list[Embedding | GeoBentoError]:
         """One embedding or error per entry."""
-        return _raised_if_alone(_embeddings(self.entries, results))
+        return raised_if_alone(_embeddings(self.entries, results))
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class ZeroShotJob:
                 raise name
             vectors.append(name.data)
         stacked = np.stack(vectors)
-        return _raised_if_alone(
+        return raised_if_alone(
             [
                 picture if isinstance(picture, GeoBentoError) else self._compared(picture, stacked)
                 for picture in pictures
@@ -145,7 +145,12 @@ def _embeddings(
     ]
 
 
-def _raised_if_alone(answers: list[Answer | GeoBentoError]) -> list[Answer | GeoBentoError]:
+def raised_if_alone(answers: list[Answer | GeoBentoError]) -> list[Answer | GeoBentoError]:
+    """The answers of a request, unless there is a single one and it is an error.
+
+    Raises:
+        GeoBentoError: That error.
+    """
     if len(answers) == 1 and isinstance(answers[0], GeoBentoError):
         raise answers[0]
     return answers
