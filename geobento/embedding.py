@@ -76,10 +76,8 @@ class TextMeta(_Meta):
     """Whether the text had more, which were cut off."""
 
 
-class EmbeddingMeta(_Meta):
-    """How an embedding came about. The names are the same for pictures, texts and places; what does
-    not apply is null.
-    """
+class ComputedMeta(_Meta):
+    """What was computed, and by what."""
 
     model: str
     """Id of the model."""
@@ -120,6 +118,10 @@ class EmbeddingMeta(_Meta):
     text: TextMeta | None = None
     """How a text was read."""
 
+
+class ImageryMeta(_Meta):
+    """What was fetched; null where nothing was."""
+
     backend: str | None = None
     """Which kind of source answered: `gee`, `stac` or `demo`."""
     source: str | None = None
@@ -147,6 +149,12 @@ class EmbeddingMeta(_Meta):
     """Corners of the pixels in longitude and latitude, a closed ring."""
     pixels: GridMeta | None = None
     """The pixels that were fetched."""
+
+
+class EmbeddingMeta(ImageryMeta, ComputedMeta):
+    """How an embedding came about. The names are the same for pictures, texts and places; what does
+    not apply is null.
+    """
 
     timing_ms: dict[str, float] = {}
     """How long the steps took: `fetch`, `prepare`, `encode` (with the wait for a batch)."""

@@ -22,7 +22,7 @@ from geobento.embedding import (
 )
 from geobento.errors import GeoBentoError, ModelError, from_body
 from geobento.places import Area
-from geobento.sample import PixelGrid, Sample
+from geobento.sample import PixelGrid, Sample, Scene
 from imagery import coverage
 from imagery.grid import lonlat_corners
 from imagery.source import ImageQuery
@@ -173,9 +173,7 @@ def _meta(
         modality=context.modality,
         image_size=_image_size(context),
         input_prep=None if context.query is None else "resize" if tiles is None else "tile",
-        tiles=None
-        if tiles is None
-        else TilesMeta(size=tiles.size, rows=list(tiles.rows), columns=list(tiles.columns)),
+        tiles=None if tiles is None else tiles_meta(tiles),
         text=context.text,
         timing_ms={name: round(ms, 1) for name, ms in {**context.timing_ms, **timing_ms}.items()},
         **_imagery(cells, context),
@@ -208,21 +206,32 @@ def _imagery(cells: PixelGrid | None, context: Context) -> dict[str, Any]:
     query, sample = context.query, context.sample
     if query is None or sample is None or sample.provenance is None:
         return {}
+    return imagery_fields(query, sample, context.warnings, query.grid if cells is None else cells)
+
+
+def imagery_fields(
+    query: ImageQuery, sample: Sample, warnings: Sequence[str], lies: PixelGrid
+) -> dict[str, Any]:
+    """The fields of `ImageryMeta`.
+
+    Args:
+        query: What was fetched.
+        sample: What came, with its provenance.
+        warnings: What is odd about it.
+        lies: Where the data of the answer lie.
+    """
     origin = sample.provenance
-    lies = query.grid if cells is None else cells
+    assert origin is not None
     return {
         "backend": origin.backend,
         "source": origin.source,
         "notice": origin.notice,
         "sensor": query.sensor,
-        "temporal": WindowMeta(start=_text(query.start), end=_text(query.end)),
-        "scenes": [
-            SceneMeta(id=scene.id, time=_text(scene.time), cloud_pct=scene.cloud_pct)
-            for scene in origin.scenes
-        ],
+        "temporal": window(query.start, query.end),
+        "scenes": scene_metas(origin.scenes),
         "offset_applied": any(scene.offset_applied for scene in origin.scenes),
         "valid_fraction": 1.0 if sample.valid is None else round(float(sample.valid.mean()), 6),
-        "warnings": list(context.warnings),
+        "warnings": list(warnings),
         "crs": lies.crs,
         "transform": lies.transform,
         "footprint": lonlat_corners(query.grid),
@@ -235,5 +244,24 @@ def grid_meta(grid: PixelGrid) -> GridMeta:
     return GridMeta(crs=grid.crs, transform=grid.transform, height=grid.height, width=grid.width)
 
 
-def _text(time: datetime) -> str:
+def tiles_meta(tiles: Tiling) -> TilesMeta:
+    """Tiles as they stand in an answer."""
+    return TilesMeta(size=tiles.size, rows=list(tiles.rows), columns=list(tiles.columns))
+
+
+def scene_metas(scenes: Sequence[Scene]) -> list[SceneMeta]:
+    """Scenes as they stand in an answer."""
+    return [
+        SceneMeta(id=scene.id, time=instant(scene.time), cloud_pct=scene.cloud_pct)
+        for scene in scenes
+    ]
+
+
+def window(start: datetime, end: datetime) -> WindowMeta:
+    """A window of time as it stands in an answer."""
+    return WindowMeta(start=instant(start), end=instant(end))
+
+
+def instant(time: datetime) -> str:
+    """A time in UTC as it stands in an answer."""
     return time.isoformat().replace("+00:00", "Z")

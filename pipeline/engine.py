@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -21,11 +21,13 @@ from geobento.errors import GeoBentoError, ModelError, PayloadTooLarge
 from geobento.requests import (
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
+    InspectRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
 )
 from geobento.sample import Sample
 from geobento.settings import Settings
+from imagery.source import ImageQuery
 from models.execute import EncodeItem
 from pipeline import answer, pictures
 from pipeline.check import check
@@ -35,10 +37,13 @@ from pipeline.picture_urls import PictureFetcher
 from pipeline.registry import OpenModel, Registry
 from pipeline.resolve import (
     GeoPlan,
+    Imagery,
     Limits,
     check_image_request,
     check_text_request,
     plan_geo,
+    plan_patch,
+    wanted,
 )
 
 
@@ -60,7 +65,7 @@ class Engine:
         *,
         may_save: bool = False,
     ) -> None:
-        self._may_save = may_save
+        self._limits = Limits(settings.max_place_pixels, may_save)
         self.registry = registry
         self._settings = settings
         self.fetch = fetch or FetchLayer.configured(settings)
@@ -114,6 +119,28 @@ class Engine:
         Raises:
             GeoBentoError: The request as a whole cannot be answered.
         """
+        opened, _, plans = self.resolve(request)
+        start = time.perf_counter()
+        samples = self.fetch.fetch_all(wanted(plans))
+        fetch_ms = (time.perf_counter() - start) * 1000
+        entries = [
+            sample
+            if isinstance(sample, GeoBentoError)
+            else _geo_entry(opened, cast("GeoPlan", plan), sample, request.config, fetch_ms)
+            for plan, sample in zip(plans, samples, strict=True)
+        ]
+        return EmbeddingJob(opened.served.card.id, entries)
+
+    def resolve(
+        self, request: GeoEmbeddingRequest
+    ) -> tuple[OpenModel, Imagery, list[GeoPlan | GeoBentoError]]:
+        """The model, what is fetched of every place, and the plan or error of each.
+
+        Its source is open, if any place needs it.
+
+        Raises:
+            GeoBentoError: The request as a whole cannot be answered.
+        """
         opened = self.registry.find(request.model)
         self._check_count(len(request.places), "spatials")
         if request.device not in ("auto", opened.device):
@@ -122,21 +149,24 @@ class Engine:
                 f"accepted: 'auto' or {opened.device!r}",
                 field="device",
             )
-        limits = Limits(self._settings.max_place_pixels, self._may_save)
-        plans = plan_geo(
-            opened.served.card, request, served=opened.model.modalities(), limits=limits
+        imagery, plans = plan_geo(
+            opened.served.card, request, served=opened.model.modalities(), limits=self._limits
         )
-        self.fetch.source(request.backend)
-        start = time.perf_counter()
-        samples = self.fetch.fetch_all([(plan.backend, plan.query) for plan in plans])
-        fetch_ms = (time.perf_counter() - start) * 1000
-        entries = [
-            sample
-            if isinstance(sample, GeoBentoError)
-            else _geo_entry(opened, plan, sample, request.config, fetch_ms)
-            for plan, sample in zip(plans, samples, strict=True)
-        ]
-        return EmbeddingJob(opened.served.card.id, entries)
+        if any(isinstance(plan, GeoPlan) for plan in plans):
+            self.fetch.source(request.backend)
+        return opened, imagery, plans
+
+    def patch(self, request: InspectRequest) -> ImageQuery:
+        """The fetch of an inspection.
+
+        Raises:
+            GeoBentoError: The request cannot be answered.
+        """
+        if request.model is None:
+            return plan_patch(None, request, served=(), limits=self._limits)
+        opened = self.registry.find(request.model)
+        served = opened.model.modalities()
+        return plan_patch(opened.served.card, request, served=served, limits=self._limits)
 
     def warm_up(self) -> None:
         """Open every tokenizer, so that a damaged one stops the start and no request waits.

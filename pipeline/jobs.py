@@ -66,7 +66,7 @@ class EmbeddingJob:
         self, results: Sequence[EncodeResult], encode_ms: float = 0
     ) -> list[Embedding | GeoBentoError]:
         """One embedding or error per entry."""
-        return _raised_if_alone(_embeddings(self.entries, results, encode_ms))
+        return raised_if_alone(_embeddings(self.entries, results, encode_ms))
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class ZeroShotJob:
                 raise name
             vectors.append(name.data)
         stacked = np.stack(vectors)
-        return _raised_if_alone(
+        return raised_if_alone(
             [
                 picture if isinstance(picture, GeoBentoError) else self._compared(picture, stacked)
                 for picture in pictures
@@ -156,7 +156,12 @@ def _embeddings(
     ]
 
 
-def _raised_if_alone(answers: list[Answer | GeoBentoError]) -> list[Answer | GeoBentoError]:
+def raised_if_alone(answers: list[Answer | GeoBentoError]) -> list[Answer | GeoBentoError]:
+    """The answers of a request, unless there is a single one and it is an error.
+
+    Raises:
+        GeoBentoError: That error.
+    """
     if len(answers) == 1 and isinstance(answers[0], GeoBentoError):
         raise answers[0]
     return answers

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import cast
 
 from geobento import modalities
 from geobento.cards import ModelCard
-from geobento.errors import ModelError, PayloadTooLarge, SpecError
+from geobento.errors import GeoBentoError, ModelError, PayloadTooLarge, SpecError
 from geobento.options import check_options
 from geobento.places import Area, MultiPolygon, Polygon
 from geobento.requests import (
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
+    InspectRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
 )
 from geobento.sample import PixelGrid
 from geobento.specs import InputPrepSpec, OutputGrid, Place, SensorSpec
 from imagery import collections, grid
-from imagery.collections import Collection
 from imagery.source import ImageQuery
 from models import bands
 from models.pooling import Pooling
@@ -95,10 +96,42 @@ def check_text_request(card: ModelCard, request: TextEmbeddingRequest | ZeroShot
     check_options(card, request.config, "config")
 
 
+@dataclass(frozen=True)
+class Imagery:
+    """What is fetched of every place of a request.
+
+    Attributes:
+        sensor: Collection, bands, scale, cloud filter, composite.
+        modality: Which of the model's modalities that is.
+        start: First instant inside the window, UTC.
+        end: First instant outside the window, UTC.
+    """
+
+    sensor: SensorSpec
+    modality: str
+    start: datetime
+    end: datetime
+
+    def query(self, place: Place, limits: Limits, field: str) -> ImageQuery:
+        """The fetch of one place.
+
+        Raises:
+            SpecError: The place cannot be put on a pixel grid.
+            PayloadTooLarge: It has more pixels than allowed.
+        """
+        lattice_m = collections.get(self.sensor.collection).lattice_m
+        pixel_grid = _grid(place, self.sensor.scale_m, lattice_m, field)
+        _check_size(pixel_grid.shape, limits, field)
+        return ImageQuery(self.sensor, pixel_grid, self.start, self.end, self.modality)
+
+
 def plan_geo(
     card: ModelCard, request: GeoEmbeddingRequest, *, served: tuple[str, ...], limits: Limits
-) -> list[GeoPlan]:
-    """One plan for each place of the request.
+) -> tuple[Imagery, list[GeoPlan | GeoBentoError]]:
+    """What is fetched of every place, and for each a plan or the error that it has.
+
+    Errors of a place are a ModelError where the model does not do it, a SpecError where it cannot
+    be put on a pixel grid or cut into tiles, and PayloadTooLarge where it has too many pixels.
 
     Args:
         card: The model's card.
@@ -108,42 +141,97 @@ def plan_geo(
 
     Raises:
         ModelError: The model does not offer what is asked.
-        SpecError: A place cannot be put on a pixel grid.
-        PayloadTooLarge: A place has more pixels than allowed.
+        SpecError: A folder is asked for where none may be.
     """
-    modality = _modality(card, request, served)
-    sensor = _sensor(card, modality, request)
-    _check_saving(sensor, limits)
+    imagery = _imagery(card, request, served)
+    bands.check(card, imagery.modality, imagery.sensor.bands, request.config)
+    _check_saving(imagery.sensor, limits)
     check_options(card, request.config, "model_config")
     _check_form(card, request)
-    collection = collections.get(sensor.collection)
-    start, end = _window(card, collection, request)
-    plans = []
+    plans: list[GeoPlan | GeoBentoError] = []
     for position, place in enumerate(request.places):
         field = "spatial" if request.spatial is not None else f"spatials.{position}"
-        pixel_grid = _grid(place, sensor.scale_m, collection.lattice_m, field)
-        _check_pixels(card, modality, pixel_grid.shape, limits, field)
-        query = ImageQuery(sensor, pixel_grid, start, end, modality)
-        pooling = None if isinstance(request.output, OutputGrid) else request.output.pooling
-        tiles = _tiling(card, modality, request, pixel_grid, limits)
-        area = place if isinstance(place, Polygon | MultiPolygon) and pooling else None
-        has_grid = "grid" in card.outputs
-        of_cells = has_grid and (pooling != "authors" or card.feature == "mean")
-        if area is not None and not of_cells:
-            raise ModelError(
-                f"the vector of {card.id} is of all that it sees and cannot leave out what lies "
-                "outside of a polygon; accepted: PointBuffer, BBox"
-                + (", or output.pooling 'mean' or 'max'" if has_grid else ""),
-                field=field,
-            )
-        # One vector of all cells that count is the same however the place was cut.
-        pooled_later = (tiles or area) and of_cells
-        encoding = None if pooled_later else pooling
-        plans.append(GeoPlan(query, request.backend, pooling, tiles, area, encoding))
-    return plans
+        try:
+            plans.append(_plan(card, request, place, imagery, limits, field))
+        except GeoBentoError as error:
+            plans.append(error)
+    return imagery, plans
 
 
-def _modality(card: ModelCard, request: GeoEmbeddingRequest, served: tuple[str, ...]) -> str:
+def wanted(
+    plans: Iterable[GeoPlan | GeoBentoError],
+) -> list[tuple[str, ImageQuery] | GeoBentoError]:
+    """What to fetch, as (backend, query); errors stay."""
+    return [
+        plan if isinstance(plan, GeoBentoError) else (plan.backend, plan.query) for plan in plans
+    ]
+
+
+def plan_patch(
+    card: ModelCard | None, request: InspectRequest, *, served: tuple[str, ...], limits: Limits
+) -> ImageQuery:
+    """The fetch of an inspection.
+
+    Args:
+        card: Card of the model that the request names; None: it names none.
+        request: The request.
+        served: Inputs that the served weights read.
+        limits: Bounds of the service.
+
+    Raises:
+        ModelError: The model has no such imagery, or the sensor cannot be.
+        SpecError: The place cannot be put on a pixel grid.
+        PayloadTooLarge: The place has more pixels than allowed.
+    """
+    if card is not None:
+        imagery = _imagery(card, request, served)
+    else:
+        sensor = cast("SensorSpec", request.sensor)
+        _check_sensor(sensor)
+        start, end = _window(None, sensor, request)
+        imagery = Imagery(sensor, sensor.modality or "", start, end)
+    return imagery.query(cast("Place", request.spatial), limits, "spatial")
+
+
+def _imagery(
+    card: ModelCard, request: GeoEmbeddingRequest | InspectRequest, served: tuple[str, ...]
+) -> Imagery:
+    modality = _modality(card, request, served)
+    sensor = _sensor(card, modality, request)
+    return Imagery(sensor, modality, *_window(card, sensor, request))
+
+
+def _plan(
+    card: ModelCard,
+    request: GeoEmbeddingRequest,
+    place: Place,
+    imagery: Imagery,
+    limits: Limits,
+    field: str,
+) -> GeoPlan:
+    query = imagery.query(place, limits, field)
+    _check_least(card, query, field)
+    pooling = None if isinstance(request.output, OutputGrid) else request.output.pooling
+    tiles = _tiling(card, query.modality, request, query.grid, limits)
+    area = place if isinstance(place, Polygon | MultiPolygon) and pooling else None
+    has_grid = "grid" in card.outputs
+    of_cells = has_grid and (pooling != "authors" or card.feature == "mean")
+    if area is not None and not of_cells:
+        raise ModelError(
+            f"the vector of {card.id} is of all that it sees and cannot leave out what lies "
+            "outside of a polygon; accepted: PointBuffer, BBox"
+            + (", or output.pooling 'mean' or 'max'" if has_grid else ""),
+            field=field,
+        )
+    # One vector of all cells that count is the same however the place was cut.
+    pooled_later = (tiles or area) and of_cells
+    encoding = None if pooled_later else pooling
+    return GeoPlan(query, request.backend, pooling, tiles, area, encoding)
+
+
+def _modality(
+    card: ModelCard, request: GeoEmbeddingRequest | InspectRequest, served: tuple[str, ...]
+) -> str:
     offered = [name for name in card.modalities if name in served]
     if not offered:
         raise ModelError(f"{card.id} reads pictures only; use /image_embedding", field="model")
@@ -174,7 +262,9 @@ def _offered(card: ModelCard, name: str, offered: list[str], field: str) -> str:
     return found
 
 
-def _sensor(card: ModelCard, modality: str, request: GeoEmbeddingRequest) -> SensorSpec:
+def _sensor(
+    card: ModelCard, modality: str, request: GeoEmbeddingRequest | InspectRequest
+) -> SensorSpec:
     if request.sensor is not None and request.fetch is not None:
         raise ModelError(
             "sensor replaces the model's sensor, fetch changes it: give one of the two",
@@ -185,6 +275,11 @@ def _sensor(card: ModelCard, modality: str, request: GeoEmbeddingRequest) -> Sen
     if request.fetch is not None:
         given = {f.name: getattr(request.fetch, f.name) for f in fields(request.fetch)}
         sensor = replace(sensor, **{k: v for k, v in given.items() if v is not None})
+    _check_sensor(sensor)
+    return sensor
+
+
+def _check_sensor(sensor: SensorSpec) -> None:
     if not sensor.use_float_linear:
         raise ModelError(
             "decibels are those of the collection COPERNICUS/S1_GRD, as its name says; "
@@ -198,8 +293,6 @@ def _sensor(card: ModelCard, modality: str, request: GeoEmbeddingRequest) -> Sen
                 f"sensor.{name} is for Sentinel-1; {sensor.collection} accepts {only!r} alone",
                 field=f"sensor.{name}",
             )
-    bands.check(card, modality, sensor.bands, request.config)
-    return sensor
 
 
 def _check_saving(sensor: SensorSpec, limits: Limits) -> None:
@@ -247,14 +340,15 @@ def _tiling(
 
 
 def _window(
-    card: ModelCard, collection: Collection, request: GeoEmbeddingRequest
+    card: ModelCard | None, sensor: SensorSpec, request: GeoEmbeddingRequest | InspectRequest
 ) -> tuple[datetime, datetime]:
-    temporal = request.temporal or card.default_temporal
-    if temporal is None and collection.static:
+    static = collections.get(sensor.collection).static
+    temporal = request.temporal or (card.default_temporal if card is not None else None)
+    if temporal is None and static:
         return ANY_TIME
     if temporal is None:
         raise ModelError(
-            f"{card.id} needs a time window: "
+            f"{sensor.collection if card is None else card.id} needs a time window: "
             '{"mode": "range", "start": "2023-06-01", "end": "2023-07-01"} or '
             '{"mode": "year", "year": 2023}',
             field="temporal",
@@ -270,9 +364,7 @@ def _grid(place: Place, scale_m: float, lattice_m: float | None, field: str) -> 
         raise
 
 
-def _check_pixels(
-    card: ModelCard, modality: str, shape: tuple[int, int], limits: Limits, field: str
-) -> None:
+def _check_size(shape: tuple[int, int], limits: Limits, field: str) -> None:
     height, width = shape
     if height * width > limits.max_place_pixels:
         raise PayloadTooLarge(
@@ -281,8 +373,12 @@ def _check_pixels(
             field=field,
             detail={"pixels": height * width, "limit": limits.max_place_pixels},
         )
-    least = card.modalities[modality].min_pixels
-    if min(shape) < least:
+
+
+def _check_least(card: ModelCard, query: ImageQuery, field: str) -> None:
+    height, width = query.grid.shape
+    least = card.modalities[query.modality].min_pixels
+    if min(height, width) < least:
         raise ModelError(
             f"the place has {height} x {width} pixels, {card.id} needs at least "
             f"{least} x {least}; take a larger place or a smaller scale_m",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from geobento.cards import ModelCard
-from geobento.errors import ModelError, PayloadTooLarge, SpecError
+from geobento.errors import GeoBentoError, ModelError, PayloadTooLarge, SpecError
 from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
 from geobento.specs import (
     BBox,
@@ -29,7 +29,11 @@ def plan(card: ModelCard = CARD, limit: int = 100_000, **fields: Any) -> list[Ge
     """The plans of a request, valid unless `fields` say otherwise."""
     fields = {"spatial": PLACE, "temporal": TemporalSpec.year(2023), **fields}
     request = GeoEmbeddingRequest.model_validate({"model": "m", **fields})
-    return plan_geo(card, request, served=("rgb", "s2"), limits=Limits(limit))
+    _, plans = plan_geo(card, request, served=("rgb", "s2"), limits=Limits(limit))
+    for made in plans:
+        if isinstance(made, GeoBentoError):
+            raise made
+    return cast("list[GeoPlan]", plans)
 
 
 def test_the_plan_holds_all_that_determines_the_pixels() -> None:

@@ -24,7 +24,7 @@ from geobento.specs import (
     Polygon,
     TemporalSpec,
 )
-from imagery.source import ImageQuery
+from imagery.source import ImageQuery, Survey
 from models.base import Config, Encoded, Inputs, Model, Tensors
 from models.execute import LoadedModel
 from models.mosaiks import CARD
@@ -97,6 +97,9 @@ class Landscape:
             grid=query.grid,
             provenance=Provenance("demo", "landscape"),
         )
+
+    def survey(self, query: ImageQuery) -> Survey:
+        raise NotImplementedError
 
 
 Run = Callable[..., Embedding]
