@@ -8,9 +8,11 @@ from threading import Lock
 from geobento.cards import ServedModel
 from geobento.embedding import Classification, Embedding
 from geobento.errors import GeoBentoError
+from geobento.look import EmbeddingPlan, Inspection
 from geobento.requests import (
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
+    InspectRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
 )
@@ -18,6 +20,7 @@ from geobento.settings import Settings
 from models import devices, store
 from models.execute import EncodeItem, EncodeResult, LoadedModel
 from models.precision import Precision
+from pipeline import look
 from pipeline.engine import Engine
 from pipeline.jobs import Answer, Job
 from pipeline.registry import OpenModel, Registry
@@ -68,6 +71,14 @@ class LocalEngine:
     def geo_embedding(self, request: GeoEmbeddingRequest) -> list[Embedding | GeoBentoError]:
         """One answer per place, in order."""
         return self._answers(self._engine.geo_job(request))
+
+    def plan_embedding(self, request: GeoEmbeddingRequest) -> EmbeddingPlan:
+        """What a request would do."""
+        return look.plan_embedding(self._engine, request)
+
+    def inspect_patch(self, request: InspectRequest) -> Inspection:
+        """What the pixels of a place are like."""
+        return look.inspect_patch(self._engine, request)
 
     def _precision(self, entry: store.StoredModel) -> Precision:
         return entry.precision(self._wanted_precision, self._device)
