@@ -56,8 +56,9 @@ ABOUT = """Pictures and places into vectors.
 
 `POST /image_embedding` takes pictures, `POST /geo_embedding` a place and a time window for which
 the service fetches satellite imagery; `POST /geo_embedding/plan` says what that request would do,
-`POST /inspect` what the pixels are like. `POST /text_embedding` and `POST /zero_shot_classification`
-are for models that read texts, too. `GET /models` says what is served."""
+`POST /inspect` what the pixels are like. `POST /text_embedding` and
+`POST /zero_shot_classification` are for models that read texts, too. `GET /models` says what is
+served."""
 
 # BentoML writes an OpenAPI document of its own when it builds, and fails on `examples`.
 WITHOUT_EXAMPLES = ConfigDict(json_schema_extra={})
@@ -239,13 +240,13 @@ svc.mount_asgi_app(
             routes.posted(
                 "/geo_embedding/plan",
                 GeoEmbeddingRequest,
-                lambda asked: GeoBento.serving.plan_embedding(asked),
+                lambda asked: GeoBento.serving.plan_embedding(asked),  # noqa: PLW0108 - set later
                 SETTINGS.request_timeout_s,
             ),
             routes.posted(
                 "/inspect",
                 InspectRequest,
-                lambda asked: GeoBento.serving.inspect_patch(asked),
+                lambda asked: GeoBento.serving.inspect_patch(asked),  # noqa: PLW0108 - set later
                 SETTINGS.request_timeout_s,
             ),
             *openai.routes(lambda: GeoBento.serving, SETTINGS.request_timeout_s),
