@@ -159,6 +159,8 @@ class Modality(_Record):
     """Where a band lies in the spectrum, micrometres, for models that read it."""
     size: int | None = None
     """Input side in pixels; null: any size, the place is taken as it is."""
+    tile: Annotated[int | None, _unless_empty] = None
+    """Side of a tile in pixels, for places that are cut into tiles; null: `size`."""
     min_pixels: int = 1
     """Smallest height and width accepted, pixels."""
     series: Annotated[Series | None, _unless_empty] = None

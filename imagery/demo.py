@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -34,9 +34,7 @@ DEMO_VERSION = "3"
 DEMO_NOTICE = (
     "synthetic imagery: the landscape is invented, there is nothing of this kind on the ground"
 )
-SIZE = 256
 SCALE_M = 10.0
-YEAR = 2023
 CLOUDY = (0.05, 0.45, 0.02, 0.6, 0.08, 0.0, 0.04, 0.35, 0.0, 0.7, 0.06, 0.5)
 """Shares of the twelve Sentinel-2 scenes of a place under clouds, about."""
 
@@ -58,17 +56,25 @@ class Place:
     landscape: Landscape
     sky: int = 0
     """Which of `CLOUDY` is January's."""
+    year: int = 2023
+    """When the satellites pass."""
+    months: Sequence[int] = range(1, 13)
+    """In which months."""
 
     def overpass(self, month: int, day: int, hour: float) -> datetime:
         """When a satellite passes that crosses the equator at an hour of local solar time."""
         utc = (hour - self.lon / 15) % 24
-        return datetime(YEAR, month, day, int(utc), int(utc % 1 * 60), tzinfo=UTC)
+        return datetime(self.year, month, day, int(utc), int(utc % 1 * 60), tzinfo=UTC)
 
 
 PLACES = (
-    Place("savanna", 34.066, -3.401, Landscape(7, SIZE, 3.5, 1180, 60), sky=9),
-    Place("midlatitude", 11.03, 48.01, Landscape(23, SIZE, 6.5, 560, 90)),
+    Place("savanna", 34.066, -3.401, Landscape(7, 256, 3.5, 1180, 60), sky=9),
+    Place("midlatitude", 11.03, 48.01, Landscape(23, 256, 6.5, 560, 90)),
+    Place("delta", 121.5, 31.2, Landscape(41, 416, 7.0, 3, 8), year=2022, months=(7,)),
+    Place("lowland", 120.5, 30.2, Landscape(59, 416, 7.5, 12, 40), year=2022, months=(7,)),
 )
+"""The first two for a year, the others, which examples written for other tools ask for, for one
+month."""
 
 Progress = Callable[[int, int], None]
 
@@ -166,8 +172,8 @@ def _write(root: Path, progress: Progress | None) -> None:
     catalog = pystac.Catalog(
         id="geobento-demo",
         description=(
-            f"Demo archive of GeoBento, {DEMO_NOTICE}. Two places, monthly Sentinel-2 L2A and "
-            f"L1C and Sentinel-1 RTC over {YEAR}, and elevation."
+            f"Demo archive of GeoBento, {DEMO_NOTICE}. Monthly Sentinel-2 L2A and L1C and "
+            "Sentinel-1 RTC of two places over 2023 and of two in July 2022, and their elevation."
         ),
         extra_fields={"geobento:demo_version": DEMO_VERSION, "geobento:synthetic": True},
     )
@@ -189,7 +195,7 @@ def _write(root: Path, progress: Progress | None) -> None:
 
 
 def _scenes(place: Place) -> Iterator[Callable[[Path], list[pystac.Item]]]:
-    for month in range(1, 13):
+    for month in place.months:
         yield partial(_sentinel_2, place, month)
         yield partial(_sentinel_1, place, month)
     yield partial(_elevation, place)
@@ -251,9 +257,10 @@ def pixel_grid(place: Place) -> PixelGrid:
     """The pixels of a place: centred on it, corners at multiples of 10 m."""
     crs = utm_crs(place.lon, place.lat)
     x, y = Transformer.from_crs(4326, crs, always_xy=True).transform(place.lon, place.lat)
-    half = SIZE * SCALE_M / 2
+    size = place.landscape.size
+    half = size * SCALE_M / 2
     left, top = round((x - half) / SCALE_M) * SCALE_M, round((y + half) / SCALE_M) * SCALE_M
-    return PixelGrid(crs, (SCALE_M, 0.0, left, 0.0, -SCALE_M, top), SIZE, SIZE)
+    return PixelGrid(crs, (SCALE_M, 0.0, left, 0.0, -SCALE_M, top), size, size)
 
 
 def _item(place: Place, collection: str, time: datetime) -> pystac.Item:
@@ -313,8 +320,8 @@ def _write_cog(file: Path, pixels: NDArray[Any], item: pystac.Item, nodata: floa
         file,
         "w",
         driver="COG",
-        width=SIZE,
-        height=SIZE,
+        width=layers.shape[2],
+        height=layers.shape[1],
         count=len(layers),
         dtype=layers.dtype.name,
         crs=item.properties["proj:code"],
@@ -343,6 +350,6 @@ def _collection(name: str) -> pystac.Collection:
         license="CC0-1.0",
         extent=pystac.Extent(
             pystac.SpatialExtent([[-180.0, -90.0, 180.0, 90.0]]),
-            pystac.TemporalExtent([[datetime(YEAR, 1, 1, tzinfo=UTC), None]]),
+            pystac.TemporalExtent([[datetime(2021, 1, 1, tzinfo=UTC), None]]),
         ),
     )

@@ -57,6 +57,8 @@ UNKNOWN_MONTH = 5
 """What the authors take where the month is not known, counted from 0: June."""
 RESOLUTION_M = 10.0
 """What the authors take where the size of a pixel is not known."""
+TILE = 32
+"""8 x 8 patches, pixels."""
 MAX_TOKENS = 16_384
 """Attention grows with the square of the tokens."""
 NO_POWER = 1e-5
@@ -135,6 +137,7 @@ CARD = ModelCard(
             units="digital numbers, top-of-atmosphere reflectance x 10000",
             statistics=_four_deviations(S2_MEAN, S2_STD),
             min_pixels=DEFAULT_PATCH,
+            tile=TILE,
             series=IN_TIME,
             further=True,
         ),
@@ -145,6 +148,7 @@ CARD = ModelCard(
                 (-11.728724389184965, -18.85558188024017), (4.887145774840316, 5.730270320384293)
             ),
             min_pixels=DEFAULT_PATCH,
+            tile=TILE,
             series=IN_TIME,
             further=True,
         ),
@@ -421,7 +425,7 @@ class Galileo(Model):
         if tokens > MAX_TOKENS:
             raise ModelError(
                 f"the place gives {tokens:,} tokens, {CARD.id} takes up to {MAX_TOKENS:,}; take a "
-                "smaller place, a larger scale_m, a larger patch_size or fewer frames",
+                "smaller place, a larger scale_m or patch_size, fewer frames or input_prep 'tile'",
                 field="spatial",
                 detail={"tokens": tokens, "limit": MAX_TOKENS},
             )

@@ -385,8 +385,8 @@ def _tiling(
     limits: Limits,
 ) -> Tiling | None:
     prep = cast("InputPrepSpec", request.input_prep)
-    size = card.modalities[modality].size
-    tiles = tiling.decide(prep, pixel_grid.shape, size, card.id)
+    spec = card.modalities[modality]
+    tiles = tiling.decide(prep, pixel_grid.shape, spec.tile or spec.size, card.id)
     if tiles is not None and (pixels := len(tiles) * tiles.size**2) > OVERLAP * (
         limit := limits.max_place_pixels
     ):
