@@ -50,6 +50,10 @@ LARGEST_PATCH_M = 200
 FRAMES = 8
 MOST_TOKENS = 4096
 """Patches times modalities; the authors advise 1024 patches at most."""
+PARTS_PER_CELL = {"aerial": 25, "s2": 1, "s1": 1}
+"""Sub-patches of a cell."""
+MOST_PARTS = 65_536
+"""Sub-patches of a place, of all modalities."""
 LARGEST_AERIAL_PATCH_M = 100
 """Larger patches have more than 2500 sub-patches; attention grows with their square."""
 SAME_GROUND_M = CELL_M / 2
@@ -136,7 +140,9 @@ CARD = ModelCard(
         "The units of Sentinel-1 in the training are not documented, and the published statistics "
         "fit neither decibels nor power well; here it is decibels and their difference.",
         "The authors' code reads square places only; here height and width may differ.",
-        "Pixels without data become the network's learned value for masked pixels.",
+        "Pixels of a series without data become the network's learned value for masked pixels.",
+        "The authors' aerial images have 0.2 m; no source here is known to have such. A sensor may "
+        "name others with the bands R, G, B and N, such as USDA/NAIP/DOQQ, which are coarser.",
         "Of the released weights, what reads other sensors is left out. Attention is the plain "
         "one, as in the authors' example; the switch `flash_attn` of their code computes "
         "something else.",
@@ -319,15 +325,20 @@ def _patches(sample: Sample, patch_m: int) -> tuple[int, int]:
 
 
 def _check_length(parts: Iterable[str], patch_m: int, patches: int) -> None:
-    """Check the number of patches, and of the sub-patches of one."""
+    """Check the number of patches and of sub-patches, of the place and of one patch."""
     names = list(parts)
-    if (tokens := patches * len(names)) > MOST_TOKENS:
-        raise ModelError(
-            f"the place gives {tokens:,} tokens, {CARD.id} takes up to {MOST_TOKENS:,}; take a "
-            "smaller place or a larger patch_size",
-            field="spatial",
-            detail={"tokens": tokens, "limit": MOST_TOKENS},
-        )
+    of_patch = (patch_m // CELL_M) ** 2 * sum(PARTS_PER_CELL[name] for name in names)
+    for what, count, limit, remedy in (
+        ("tokens", patches * len(names), MOST_TOKENS, " or a larger patch_size"),
+        ("sub-patches", patches * of_patch, MOST_PARTS, ""),
+    ):
+        if count > limit:
+            raise ModelError(
+                f"the place gives {count:,} {what}, {CARD.id} takes up to {limit:,}; take a "
+                f"smaller place{remedy}",
+                field="spatial",
+                detail={what: count, "limit": limit},
+            )
     largest = LARGEST_AERIAL_PATCH_M if "aerial" in names else LARGEST_PATCH_M
     if patch_m > largest:
         raise ModelError(

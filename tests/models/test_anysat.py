@@ -191,6 +191,7 @@ def beside(**extras: Sample) -> Sample:
         (s2(10, 3, 4), 20, "at least 4 x 4 pixels", "spatial"),
         (s2(10, 4, 4, grid=place(4, 4, 5.0)), 40, "20 x 20 m, a patch 40 m", "spatial"),
         (s2(10, 70, 70), 10, "4,900 tokens", "spatial"),
+        (s2(10, 260, 260), 100, "67,600 sub-patches", "spatial"),
         (aerial(120), 120, "with aerial images: up to 100", "model_config.patch_size"),
         (s2(10, 4, 4), 25, "multiples of 10 from 10 to 200", "model_config.patch_size"),
         (s2(10, 4, 4), 210, "multiples of 10", "model_config.patch_size"),
