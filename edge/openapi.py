@@ -27,6 +27,7 @@ from geobento.requests import (
     ErrorBody,
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
+    PixelEmbeddingRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
     ZeroShotResponse,
@@ -44,6 +45,7 @@ TAKEN: tuple[type[BaseModel], ...] = (
     TextEmbeddingRequest,
     ZeroShotRequest,
     GeoEmbeddingRequest,
+    PixelEmbeddingRequest,
 )
 
 REF = "#/components/schemas/{model}"
@@ -205,6 +207,10 @@ def _geo_operation() -> dict[str, Any]:
         GeoEmbeddingRequest,
         _content("One entry per place, in order", EmbeddingResponse, _answer("mosaiks", "s2")),
         (*_BOTH, NoImageryError, QuotaError, SourceError),
+        {
+            "bodies": {"multipart/form-data": {"schema": _ref(PixelEmbeddingRequest)}},
+            "parameters": [],
+        },
     )
 
 

@@ -161,6 +161,11 @@ class ModelCard(_Record):
     """How the vector for a whole place comes about, and what space it is in."""
     outputs: tuple[Literal["pooled", "grid"], ...] = ("pooled", "grid")
     """Answers on offer."""
+    needs: tuple[Literal["times", "pixel_size"], ...] = ()
+    """What the model is told besides pixels, and own data have to say: when they are from, how
+    large a pixel is on the ground."""
+    max_frames: int = 1
+    """Most images of a place over time that own data may have."""
     weights: WeightsSource
     """Where the weights come from."""
     notes: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ from geobento.errors import GeoBentoError, Overloaded, SourceError, by_status, f
 from geobento.requests import (
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
+    PixelEmbeddingRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
 )
@@ -75,6 +76,12 @@ class HttpEngine:
             "/zero_shot_classification", wire.decode_classifications, **_with_pictures(request)
         )
 
+    def pixel_embedding(self, request: PixelEmbeddingRequest) -> list[Embedding | GeoBentoError]:
+        """The answer for the pixels of the request."""
+        form = _form(_fields(request, exclude={"pixels"}))
+        files = [("pixels", ("pixels", request.pixels))]
+        return self._asked("/geo_embedding", wire.decode_answer, data=form, files=files)
+
     def geo_embedding(self, request: GeoEmbeddingRequest) -> list[Embedding | GeoBentoError]:
         """One answer per place, in order."""
         return self._asked("/geo_embedding", wire.decode_answer, json=_fields(request))
@@ -124,17 +131,24 @@ def _fields(request: BaseModel, exclude: set[str] | None = None) -> dict[str, An
     return {**fields, "encoding": "base64"} if "encoding" in fields else fields
 
 
+def _form(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields as they stand in a form: text as it is, everything else as JSON."""
+    return {
+        name: value
+        if isinstance(value, str) or name in TEXT_LISTS
+        else orjson.dumps(value).decode()
+        for name, value in fields.items()
+    }
+
+
 def _with_pictures(request: ImageEmbeddingRequest | ZeroShotRequest) -> dict[str, Any]:
     """What to send of a request with pictures: a form where all are bytes, JSON otherwise."""
     fields = _fields(request, exclude={"images"})
     if all(isinstance(image, bytes) for image in request.images):
-        form = {
-            name: value
-            if isinstance(value, str) or name in TEXT_LISTS
-            else orjson.dumps(value).decode()
-            for name, value in fields.items()
+        return {
+            "data": _form(fields),
+            "files": [("images", ("image", image)) for image in request.images],
         }
-        return {"data": form, "files": [("images", ("image", image)) for image in request.images]}
     images = [
         base64.b64encode(image).decode() if isinstance(image, bytes) else image
         for image in request.images

@@ -24,7 +24,7 @@ class GridMeta(_Meta):
     """Where the pixels of an array lie on the ground; rows run from north to south."""
 
     crs: str
-    """Authority code of the reference system, such as `EPSG:32736`."""
+    """Authority code of the reference system, such as `EPSG:32736`, or WKT where it has none."""
     transform: tuple[float, float, float, float, float, float]
     """(a, b, c, d, e, f): x = a col + b row + c, y = d col + e row + f; outer corners."""
     height: int
@@ -48,25 +48,26 @@ class ImageryMeta(_Meta):
     """Which imagery went into an embedding."""
 
     backend: str
-    """Which kind of source answered: `gee`, `stac` or `demo`."""
+    """Which kind of source answered: `gee`, `stac` or `demo`; `own`: the pixels came with the
+    request."""
     source: str
-    """The catalog or project that answered."""
+    """The catalog or project that answered; of own data the kind of file."""
     notice: str | None
     """What a reader must know about this imagery; null: nothing."""
-    sensor: SensorSpec
-    """Collection, bands, scale, cloud filter and composite that were used."""
-    start: str
-    """First instant inside the window, UTC."""
-    end: str
-    """First instant outside the window, UTC."""
+    sensor: SensorSpec | None
+    """Collection, bands, scale, cloud filter and composite that were used; null for own data."""
+    start: str | None
+    """First instant inside the window, UTC; null for own data."""
+    end: str | None
+    """First instant outside the window, UTC; null for own data."""
     scenes: list[SceneMeta]
-    """What the composite was made from, oldest first."""
+    """What the composite was made from, oldest first; of own data the times that were given."""
     valid_fraction: float
     """Share of pixels for which any scene had data, 0 to 1; the rest hold the fill value."""
     warnings: list[str] = []
-    """What is odd about the pixels, where the request asked to check them."""
-    grid: GridMeta
-    """The pixels that were fetched."""
+    """What is odd about the pixels, where the request asked to check them or brought them."""
+    grid: GridMeta | None
+    """The pixels that were fetched; null for own data that do not say where they lie."""
 
 
 class TilesMeta(_Meta):
@@ -113,7 +114,8 @@ class EmbeddingMeta(_Meta):
     config: dict[str, Any] = {}
     """Options of the model that the request set."""
     grid: GridMeta | None = None
-    """Where the cells of a grid of vectors lie; null for a vector."""
+    """Where the cells of a grid of vectors lie; null for a vector, and for own data that do not
+    say where they lie."""
     tiles: TilesMeta | None = None
     """The tiles in which the model read the place; null: it read all at once."""
     imagery: ImageryMeta | None = None

@@ -244,6 +244,7 @@ __all__ = [
     "FetchSpec",
     "InputPrep",
     "InputPrepSpec",
+    "Instant",
     "MultiPolygon",
     "Output",
     "OutputGrid",

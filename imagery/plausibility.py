@@ -37,8 +37,24 @@ def problems(sample: Sample, collection: Collection) -> list[str]:
             found.append(f"{band} has values that are not finite")
         elif values.size > 1 and np.ptp(values) == 0:
             found.append(f"{band} is {values[0]:g} everywhere")
+    return found + wrong_units(sample.bands, data, collection)
+
+
+def wrong_units(
+    bands: tuple[str, ...],
+    data: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
+    collection: Collection,
+) -> list[str]:
+    """What says that values are not in the units of a collection, one sentence each.
+
+    Args:
+        bands: Names of the C bands.
+        data: (C, N) values of pixels that have data.
+        collection: What they are taken for.
+    """
+    found = []
     if collection.usual is not None:
-        found += _unusual(sample.bands, data, collection.usual, collection.units)
+        found += _unusual(bands, data, collection.usual, collection.units)
     peak = float(np.nanmax(data, initial=0))
     if collection.scaling and 0 < peak < LEAST_PEAK:
         found.append(

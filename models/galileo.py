@@ -57,6 +57,7 @@ UNKNOWN_MONTH = 5
 """What the authors take where the month is not known, counted from 0: June."""
 RESOLUTION_M = 10.0
 """What the authors take where the size of a pixel is not known."""
+MAX_FRAMES = 24
 MAX_TOKENS = 16_384
 """Attention grows with the square of the tokens."""
 NO_POWER = 1e-5
@@ -212,6 +213,8 @@ CARD = ModelCard(
         revision="0f0b5b95ac81acef4b74cf4686dc877202f4541b",
         licence="MIT",
     ),
+    needs=("times", "pixel_size"),
+    max_frames=MAX_FRAMES,
     config_schema={
         "type": "object",
         "properties": {
@@ -505,7 +508,7 @@ def _stated(record: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _config(arch: Mapping[str, Any]) -> Config:
     """Architecture record; sizes that all variants share may be left out."""
-    common = {"mlp_ratio": 4, "max_patch_size": 8, "max_sequence_length": 24}
+    common = {"mlp_ratio": 4, "max_patch_size": 8, "max_sequence_length": MAX_FRAMES}
     needed = ("embedding_size", "depth", "num_heads", *common)
     config = {name: arch.get(name, common.get(name)) for name in needed}
     for name, size in config.items():

@@ -41,7 +41,7 @@ class Context:
         pooling: How the vector comes about; None: a grid.
         normalize: Whether to scale to unit length.
         precision: Number format of the forward pass.
-        query: What was fetched; None for a picture.
+        query: What was fetched; None for a picture and for own data.
         sample: The imagery without its pixels; None for a picture.
         config: Options of the model that the request set.
         text: How a text was read; None for other inputs.
@@ -62,6 +62,13 @@ class Context:
     tiling: Tiling | None = None
     area: Area | None = None
     warnings: Sequence[str] = ()
+
+    @property
+    def pixels(self) -> PixelGrid | None:
+        """Where the pixels lie, as far as that is known."""
+        if self.query is not None:
+            return self.query.grid
+        return None if self.sample is None else self.sample.grid
 
 
 def embedding(results: Sequence[EncodeResult], context: Context) -> Embedding | GeoBentoError:
@@ -90,20 +97,23 @@ def _assembled(
     arrays: list[NDArray[np.float32]], margin: float, context: Context
 ) -> tuple[NDArray[np.float32], PixelGrid | None]:
     """One vector, or one grid and where its cells lie."""
-    query, tiles, pooling = context.query, context.tiling, context.pooling
-    if query is None or arrays[0].ndim == 1:
+    pixels, tiles, pooling = context.pixels, context.tiling, context.pooling
+    if arrays[0].ndim == 1:
         if tiles is None or pooling is None:
             return arrays[0], None
         return stitch.pooled(arrays, tiles, _kind(pooling)), None
     height, width = arrays[0].shape[-2:]
-    if tiles is None:
-        data, cells = arrays[0], query.grid.cells(height, width, margin)
+    data = arrays[0] if tiles is None else stitch.grid(arrays, tiles, margin)
+    if pixels is None:
+        cells = None
+    elif tiles is None:
+        cells = pixels.cells(height, width, margin)
     else:
-        data = stitch.grid(arrays, tiles, margin)
-        cells = stitch.cells(query.grid, tiles, height, width, margin)
+        cells = stitch.cells(pixels, tiles, height, width, margin)
     if pooling is None:
         return data, cells
-    weights = None if context.area is None else coverage.weights(context.area, cells)
+    area = context.area
+    weights = None if area is None or cells is None else coverage.weights(area, cells)
     return stitch.over_cells(data, _kind(pooling), weights), None
 
 
@@ -164,23 +174,23 @@ def _meta(cells: PixelGrid | None, context: Context) -> EmbeddingMeta:
 
 def _imagery(context: Context) -> ImageryMeta | None:
     query, sample = context.query, context.sample
-    if query is None or sample is None or sample.provenance is None:
+    if sample is None or sample.provenance is None:
         return None
-    origin = sample.provenance
+    origin, pixels = sample.provenance, context.pixels
     return ImageryMeta(
         backend=origin.backend,
         source=origin.source,
         notice=origin.notice,
-        sensor=query.sensor,
-        start=_text(query.start),
-        end=_text(query.end),
+        sensor=None if query is None else query.sensor,
+        start=None if query is None else _text(query.start),
+        end=None if query is None else _text(query.end),
         scenes=[
             SceneMeta(id=scene.id, time=_text(scene.time), cloud_pct=scene.cloud_pct)
             for scene in origin.scenes
         ],
         valid_fraction=1.0 if sample.valid is None else round(float(sample.valid.mean()), 6),
         warnings=list(context.warnings),
-        grid=grid_meta(query.grid),
+        grid=None if pixels is None else grid_meta(pixels),
     )
 
 

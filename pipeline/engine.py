@@ -20,16 +20,19 @@ from geobento.errors import GeoBentoError, ModelError, PayloadTooLarge
 from geobento.requests import (
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
+    PixelEmbeddingRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
 )
 from geobento.sample import Sample
 from geobento.settings import Settings
 from models.execute import EncodeItem
-from pipeline import answer, pictures
+from models.pooling import Pooling
+from pipeline import answer, pictures, pixel_files
 from pipeline.check import check
 from pipeline.fetch import FetchLayer
 from pipeline.jobs import EmbeddingJob, Entry, ZeroShotJob
+from pipeline.own_data import plan_pixels
 from pipeline.picture_urls import PictureFetcher
 from pipeline.registry import OpenModel, Registry
 from pipeline.resolve import (
@@ -39,6 +42,15 @@ from pipeline.resolve import (
     check_text_request,
     plan_geo,
 )
+from pipeline.tiling import Tiling
+
+_OWN_FIELDS = {
+    "spatial": "pixels",
+    "sensor": "pixels",
+    "sensor.bands": "bands",
+    "temporal": "times",
+}
+"""What is at fault in own data, by the parameter that it is where pixels are fetched."""
 
 
 class Engine:
@@ -115,15 +127,9 @@ class Engine:
         """
         opened = self.registry.find(request.model)
         self._check_count(len(request.places), "spatials")
-        if request.device not in ("auto", opened.device):
-            raise ModelError(
-                f"{opened.served.card.id} runs on {opened.device!r} here; "
-                f"accepted: 'auto' or {opened.device!r}",
-                field="device",
-            )
-        limits = Limits(self._settings.max_place_pixels, self._may_save)
+        _check_device(opened, request.device)
         plans = plan_geo(
-            opened.served.card, request, served=opened.model.modalities(), limits=limits
+            opened.served.card, request, served=opened.model.modalities(), limits=self._limits
         )
         self.fetch.source(request.backend)
         samples = self.fetch.fetch_all([(plan.backend, plan.query) for plan in plans])
@@ -134,6 +140,43 @@ class Engine:
             for plan, sample in zip(plans, samples, strict=True)
         ]
         return EmbeddingJob(opened.served.card.id, entries)
+
+    def pixel_job(self, request: PixelEmbeddingRequest) -> EmbeddingJob:
+        """First half for pixels that came with the request: decode, resolve, prepare.
+
+        Raises:
+            GeoBentoError: The request cannot be answered.
+        """
+        opened = self.registry.find(request.model)
+        _check_device(opened, request.device)
+        file = pixel_files.read(request.pixels, self._settings.max_place_pixels)
+        plan = plan_pixels(
+            opened.served.card,
+            request,
+            file,
+            served=opened.model.modalities(),
+            limits=self._limits,
+        )
+        try:
+            items = _encode_items(opened, plan.sample, request.config, plan.tiling, plan.encoding)
+        except GeoBentoError as error:
+            error.field = _OWN_FIELDS.get(error.field or "", error.field)
+            raise
+        context = answer.Context(
+            opened.served,
+            plan.sample.modality,
+            plan.pooling,
+            False,
+            opened.precision,
+            sample=replace(plan.sample, pixels=np.empty(0)),
+            config=request.config,
+            tiling=plan.tiling,
+        )
+        return EmbeddingJob(opened.served.card.id, [(items, context)])
+
+    @property
+    def _limits(self) -> Limits:
+        return Limits(self._settings.max_place_pixels, self._may_save)
 
     def warm_up(self) -> None:
         """Open every tokenizer, so that a damaged one stops the start and no request waits.
@@ -253,14 +296,34 @@ def _downloaded(fetcher: PictureFetcher, image: str | bytes) -> str | bytes | Ge
         return error
 
 
+def _check_device(opened: OpenModel, device: str) -> None:
+    if device not in ("auto", opened.device):
+        raise ModelError(
+            f"{opened.served.card.id} runs on {opened.device!r} here; "
+            f"accepted: 'auto' or {opened.device!r}",
+            field="device",
+        )
+
+
+def _encode_items(
+    opened: OpenModel,
+    sample: Sample,
+    config: Mapping[str, Any],
+    tiling: Tiling | None,
+    encoding: Pooling | None,
+) -> list[EncodeItem]:
+    """What the encoder gets of one place, tile by tile."""
+    model = opened.model.with_options(config)
+    tiles = [sample] if tiling is None else tiling.samples(sample)
+    return [EncodeItem(inputs=model.prepare(tile), pooling=encoding) for tile in tiles]
+
+
 def _geo_entry(
     opened: OpenModel, plan: GeoPlan, sample: Sample, config: Mapping[str, Any]
 ) -> Entry:
-    tiles = [sample] if plan.tiling is None else plan.tiling.samples(sample)
-    model = opened.model.with_options(config)
     try:
         warnings = check(sample, plan.query)
-        items = [EncodeItem(inputs=model.prepare(tile), pooling=plan.encoding) for tile in tiles]
+        items = _encode_items(opened, sample, config, plan.tiling, plan.encoding)
     except GeoBentoError as error:
         return error
     context = answer.Context(

@@ -10,6 +10,7 @@ from geobento.errors import GeoBentoError
 from geobento.requests import (
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
+    PixelEmbeddingRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
 )
@@ -67,6 +68,10 @@ class LocalEngine:
     def geo_embedding(self, request: GeoEmbeddingRequest) -> list[Embedding | GeoBentoError]:
         """One answer per place, in order."""
         return self._answers(self._engine.geo_job(request))
+
+    def pixel_embedding(self, request: PixelEmbeddingRequest) -> list[Embedding | GeoBentoError]:
+        """The answer for the pixels of the request."""
+        return self._answers(self._engine.pixel_job(request))
 
     def _precision(self, entry: store.StoredModel) -> Precision:
         return entry.precision(self._wanted_precision, self._device)

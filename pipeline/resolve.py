@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import cast
@@ -18,7 +19,7 @@ from geobento.requests import (
     ZeroShotRequest,
 )
 from geobento.sample import PixelGrid
-from geobento.specs import InputPrepSpec, OutputGrid, Place, SensorSpec
+from geobento.specs import InputPrep, InputPrepSpec, Output, OutputGrid, Place, SensorSpec
 from imagery import collections, grid
 from imagery.collections import Collection
 from imagery.source import ImageQuery
@@ -115,21 +116,28 @@ def plan_geo(
         SpecError: A place cannot be put on a pixel grid.
         PayloadTooLarge: A place has more pixels than allowed.
     """
-    modality = _modality(card, request, served)
+    modality = find_modality(
+        card,
+        {
+            "modality": request.modality,
+            "sensor.modality": request.sensor.modality if request.sensor is not None else None,
+        },
+        served,
+    )
     sensor = _sensor(card, modality, request)
     _check_saving(sensor, limits)
     check_options(card, request.config, "model_config")
-    _check_form(card, request)
+    check_output(card, request.output)
     collection = collections.get(sensor.collection)
     start, end = _window(card, collection, request)
     plans = []
     for position, place in enumerate(request.places):
         field = "spatial" if request.spatial is not None else f"spatials.{position}"
         pixel_grid = _grid(place, sensor.scale_m, collection.lattice_m, field)
-        _check_pixels(card, modality, pixel_grid.shape, limits, field)
+        check_pixels(card, modality, pixel_grid.shape, limits, field, "scale_m")
         query = ImageQuery(sensor, pixel_grid, start, end, modality)
         pooling = None if isinstance(request.output, OutputGrid) else request.output.pooling
-        tiles = _tiling(card, modality, request, pixel_grid, limits)
+        tiles = tiles_of(card, modality, request.input_prep, pixel_grid.shape, limits)
         area = place if isinstance(place, Polygon | MultiPolygon) and pooling else None
         if area is not None and "grid" not in card.outputs:
             raise ModelError(
@@ -144,21 +152,28 @@ def plan_geo(
     return plans
 
 
-def _modality(card: ModelCard, request: GeoEmbeddingRequest, served: tuple[str, ...]) -> str:
+def find_modality(card: ModelCard, asked: Mapping[str, str | None], served: tuple[str, ...]) -> str:
+    """The satellite imagery that a request is about.
+
+    Args:
+        card: The model's card.
+        asked: What the request says, by its parameter; None: nothing.
+        served: Inputs that the served weights read.
+
+    Raises:
+        ModelError: The model reads none, not this one, or the parameters differ.
+    """
     offered = [name for name in card.modalities if name in served]
     if not offered:
         raise ModelError(f"{card.id} reads pictures only; use /image_embedding", field="model")
     named = {
         field: _offered(card, name, offered, field)
-        for field, name in (
-            ("modality", request.modality),
-            ("sensor.modality", request.sensor.modality if request.sensor is not None else None),
-        )
+        for field, name in asked.items()
         if name is not None
     }
     if len(set(named.values())) > 1:
         raise ModelError(
-            f"modality is {request.modality!r} but sensor.modality says otherwise; "
+            f"modality is {asked['modality']!r} but sensor.modality says otherwise; "
             "give one of the two",
             field="sensor.modality",
         )
@@ -213,25 +228,31 @@ def _check_saving(sensor: SensorSpec, limits: Limits) -> None:
         raise SpecError("check_save_dir needs check_input: true", field="sensor.check_save_dir")
 
 
-def _check_form(card: ModelCard, request: GeoEmbeddingRequest) -> None:
-    if request.output.mode not in card.outputs:
+def check_output(card: ModelCard, output: Output) -> None:
+    """Check that the model gives this form of answer.
+
+    Raises:
+        ModelError: It does not.
+    """
+    if output.mode not in card.outputs:
         raise ModelError(
-            f"{card.id} does not answer with {request.output.mode!r}; "
-            f"accepted: {', '.join(card.outputs)}",
+            f"{card.id} does not answer with {output.mode!r}; accepted: {', '.join(card.outputs)}",
             field="output.mode",
         )
 
 
-def _tiling(
-    card: ModelCard,
-    modality: str,
-    request: GeoEmbeddingRequest,
-    pixel_grid: PixelGrid,
-    limits: Limits,
+def tiles_of(
+    card: ModelCard, modality: str, prep: InputPrep, shape: tuple[int, int], limits: Limits
 ) -> Tiling | None:
-    prep = cast("InputPrepSpec", request.input_prep)
+    """The tiles that pixels are cut into; None: the model gets them whole.
+
+    Raises:
+        ModelError: The model has no input size, and the request names no tile size.
+        SpecError: The tiles leave gaps, are too many or too large.
+        PayloadTooLarge: The tiles have too many pixels together.
+    """
     size = card.modalities[modality].size
-    tiles = tiling.decide(prep, pixel_grid.shape, size, card.id)
+    tiles = tiling.decide(cast("InputPrepSpec", prep), shape, size, card.id)
     if tiles is not None and (pixels := len(tiles) * tiles.size**2) > OVERLAP * (
         limit := limits.max_place_pixels
     ):
@@ -268,14 +289,33 @@ def _grid(place: Place, scale_m: float, lattice_m: float | None, field: str) -> 
         raise
 
 
-def _check_pixels(
-    card: ModelCard, modality: str, shape: tuple[int, int], limits: Limits, field: str
+def check_pixels(
+    card: ModelCard,
+    modality: str,
+    shape: tuple[int, int],
+    limits: Limits,
+    field: str,
+    pixel_size: str,
 ) -> None:
+    """Check that a place has neither too many pixels nor too few.
+
+    Args:
+        card: The model's card.
+        modality: What it reads.
+        shape: (height, width) of the place, pixels.
+        limits: Bounds of the service.
+        field: Parameter that names the place.
+        pixel_size: What a caller would change for other pixels.
+
+    Raises:
+        PayloadTooLarge: More than the service takes.
+        ModelError: Fewer than the model needs.
+    """
     height, width = shape
     if height * width > limits.max_place_pixels:
         raise PayloadTooLarge(
             f"the place has {height * width:,} pixels; accepted: up to "
-            f"{limits.max_place_pixels:,}. Take a smaller place or a larger scale_m",
+            f"{limits.max_place_pixels:,}. Take a smaller place or a larger {pixel_size}",
             field=field,
             detail={"pixels": height * width, "limit": limits.max_place_pixels},
         )
@@ -283,6 +323,6 @@ def _check_pixels(
     if min(shape) < least:
         raise ModelError(
             f"the place has {height} x {width} pixels, {card.id} needs at least "
-            f"{least} x {least}; take a larger place or a smaller scale_m",
+            f"{least} x {least}; take a larger place or a smaller {pixel_size}",
             field=field,
         )

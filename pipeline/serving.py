@@ -13,6 +13,7 @@ from geobento.errors import GeoBentoError
 from geobento.requests import (
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
+    PixelEmbeddingRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
 )
@@ -94,6 +95,16 @@ class Serving:
             GeoBentoError: The request as a whole, or its only place, failed.
         """
         return await self._answers(self.engine.geo_job, request, self._fetching)
+
+    async def pixel_embedding(
+        self, request: PixelEmbeddingRequest
+    ) -> list[Embedding | GeoBentoError]:
+        """The answer for the pixels that came with a request.
+
+        Raises:
+            GeoBentoError: The request failed.
+        """
+        return await self._answers(self.engine.pixel_job, request, self._decoding)
 
     def _limiter(self, images: Sequence[str | bytes]) -> anyio.CapacityLimiter:
         return self._fetching if any(map(pictures.is_url, images)) else self._decoding

@@ -222,6 +222,7 @@ def test_a_place_gives_a_vector_that_says_what_it_is_made_of(client: httpx.Clien
     assert "synthetic" in imagery.notice
     assert imagery.scenes
     assert all(scene.time.startswith("2023-06") for scene in imagery.scenes)
+    assert imagery.grid is not None
     assert (imagery.grid.height, imagery.grid.width) == (200, 200)
 
 
@@ -238,6 +239,7 @@ def test_a_grid_lies_inside_the_place_and_its_mean_is_the_vector(client: httpx.C
     assert isinstance(pooled, Embedding)
     assert grid.meta.grid is not None
     assert grid.meta.imagery is not None
+    assert grid.meta.imagery.grid is not None
     assert grid.data.shape == (1024, grid.meta.grid.height, grid.meta.grid.width)
     assert grid.meta.grid.crs == "EPSG:32736"
     np.testing.assert_allclose(grid.data.mean(axis=(1, 2)), pooled.data, atol=1e-6)
