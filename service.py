@@ -26,6 +26,7 @@ from geobento.requests import (
     EmbeddingResponse,
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
+    InspectRequest,
     PixelEmbeddingRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
@@ -55,9 +56,10 @@ BEHIND_S = 15.0
 ABOUT = """Pictures and places into vectors.
 
 `POST /image_embedding` takes pictures, `POST /geo_embedding` a place and a time window for which
-the service fetches satellite imagery, or as multipart pixels of your own. `POST /text_embedding`
-and `POST /zero_shot_classification` are for models that read texts, too. `GET /models` says what
-is served."""
+the service fetches satellite imagery, or as multipart pixels of your own;
+`POST /geo_embedding/plan` says what that request would do, `POST /inspect` what the pixels are
+like. `POST /text_embedding` and `POST /zero_shot_classification` are for models that read texts,
+too. `GET /models` says what is served."""
 
 # BentoML writes an OpenAPI document of its own when it builds, and fails on `examples`.
 WITHOUT_EXAMPLES = ConfigDict(json_schema_extra={})
@@ -240,6 +242,18 @@ svc.mount_asgi_app(
         find=lambda name: REGISTRY.find(name).served,
         document=lambda: openapi.document(ABOUT, __version__),
         others=[
+            routes.posted(
+                "/geo_embedding/plan",
+                GeoEmbeddingRequest,
+                lambda asked: GeoBento.serving.plan_embedding(asked),  # noqa: PLW0108 - set later
+                SETTINGS.request_timeout_s,
+            ),
+            routes.posted(
+                "/inspect",
+                InspectRequest,
+                lambda asked: GeoBento.serving.inspect_patch(asked),  # noqa: PLW0108 - set later
+                SETTINGS.request_timeout_s,
+            ),
             *openai.routes(lambda: GeoBento.serving, SETTINGS.request_timeout_s),
             *vitrivr.routes(
                 lambda: GeoBento.serving,

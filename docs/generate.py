@@ -96,13 +96,14 @@ def _shown(body: bytes) -> str:
     for entry in answer["embeddings"]:
         # Rounded: the last digits depend on the processor.
         entry["data"] = [round(number, 3) for number in entry["data"][:SHOWN_NUMBERS]] + ["..."]
-        imagery = entry["meta"].get("imagery")
-        if imagery is not None:
-            imagery["sensor"] = {
-                name: imagery["sensor"][name] for name in ("collection", "cloudy_pct", "composite")
+        meta = entry["meta"]
+        if meta["sensor"] is not None:
+            meta["sensor"] = {
+                name: meta["sensor"][name] for name in ("collection", "cloudy_pct", "composite")
             } | {"...": "..."}
-        for name in [name for name, value in entry["meta"].items() if value is None]:
-            del entry["meta"][name]
+        meta["timing_ms"] = {"...": "..."}
+        for name in [name for name, value in meta.items() if value is None or value in ({}, [])]:
+            del meta[name]
     text = json.dumps(answer, indent=1).replace('"..."', "...").replace("...: ...", "...")
     compact = re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", text)
     return f"```\n{compact}\n```"

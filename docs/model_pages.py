@@ -119,8 +119,22 @@ def _modality(name: str, spec: Modality, card: ModelCard) -> str:
     clear = "" if sensor.cloudy_pct is None else f" with at most {sensor.cloudy_pct}% cloud"
     return (
         f"`{name}`{default}: `{sensor.collection}`, bands {_code(sensor.bands)} in {spec.units} at "
-        f"{sensor.scale_m:g} m, {sensor.composite} of scenes{clear}; {size}{frames}."
+        f"{sensor.scale_m:g} m, {sensor.composite} of scenes{clear}; {size}{frames}.{_choice(spec)}"
     )
+
+
+def _choice(spec: Modality) -> str:
+    """Which other bands a sensor may name."""
+    others = ""
+    if spec.choice:
+        others = f" A sensor may name any of {_code(spec.choice)}, in any order"
+        if spec.described_by is not None:
+            others += f", and others with the option `{spec.described_by}`"
+        others += "."
+    if spec.wavelengths_um:
+        found = (f"`{band}` {value:g}" for band, value in spec.wavelengths_um.items())
+        others += f" Wavelengths in micrometres: {', '.join(found)}."
+    return others
 
 
 def _answers(card: ModelCard) -> str:

@@ -1,20 +1,24 @@
-"""The GET routes: documentation, models, their cards."""
+"""Routes beside the typed endpoints: documentation, models, their cards, and others that POST."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import orjson
+from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from edge.answers import JSONBytes, problem
+from edge import body
+from edge.answers import JSONBytes, answered, problem
 from edge.docs_page import PAGE
 from geobento.cards import ModelList, ServedModel
 from geobento.errors import GeoBentoError
+
+Asked = TypeVar("Asked", bound=BaseModel)
 
 
 def app(
@@ -29,7 +33,7 @@ def app(
         models: What is served.
         find: One of them, by id or alias; raises ModelNotFound.
         document: The OpenAPI document.
-        others: Routes of other APIs.
+        others: Further routes.
     """
 
     async def docs_page(_: Request) -> Response:
@@ -56,3 +60,28 @@ def app(
             *others,
         ]
     )
+
+
+def posted(
+    path: str, cls: type[Asked], work: Callable[[Asked], Awaitable[BaseModel]], timeout_s: float
+) -> Route:
+    """A route that takes a record as JSON and answers with another.
+
+    Args:
+        path: Where.
+        cls: Type of the request.
+        work: Makes the answer; raises GeoBentoError where there is none.
+        timeout_s: Longest time for a request.
+    """
+
+    async def answer(request: Request) -> Response:
+        asked = await body.read(request, cls)
+        if isinstance(asked, GeoBentoError):
+            return problem(asked)
+
+        async def written() -> bytes:
+            return (await work(asked)).model_dump_json().encode()
+
+        return await answered(written(), timeout_s)
+
+    return Route(path, answer, methods=["POST"])

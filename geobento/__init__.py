@@ -13,7 +13,9 @@ from geobento.api import (
     get_embeddings_batch,
     get_image_embeddings,
     get_text_embeddings,
+    inspect_patch,
     list_models,
+    plan_embedding,
 )
 from geobento.cards import ModelCard, ServedModel
 from geobento.embedding import Classification, ClassificationMeta, Embedding, EmbeddingMeta
@@ -25,6 +27,7 @@ from geobento.errors import (
     SourceError,
     SpecError,
 )
+from geobento.look import EmbeddingPlan, Inspection
 from geobento.specs import (
     BBox,
     FetchSpec,
@@ -44,9 +47,11 @@ __all__ = [
     "ClassificationMeta",
     "Embedding",
     "EmbeddingMeta",
+    "EmbeddingPlan",
     "FetchSpec",
     "GeoBentoError",
     "InputPrepSpec",
+    "Inspection",
     "ModelCard",
     "ModelError",
     "MultiPolygon",
@@ -68,5 +73,7 @@ __all__ = [
     "get_embeddings_batch",
     "get_image_embeddings",
     "get_text_embeddings",
+    "inspect_patch",
     "list_models",
+    "plan_embedding",
 ]

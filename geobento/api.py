@@ -18,9 +18,11 @@ from geobento.cards import ServedModel
 from geobento.client import HttpEngine
 from geobento.embedding import Classification, Embedding
 from geobento.errors import GeoBentoError, InvalidRequest
+from geobento.look import EmbeddingPlan, Inspection
 from geobento.requests import (
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
+    InspectRequest,
     PixelEmbeddingRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
@@ -71,6 +73,12 @@ class EmbeddingEngine(Protocol):
 
     def geo_embedding(self, request: GeoEmbeddingRequest) -> list[Embedding | GeoBentoError]:
         """One answer per place, in order."""
+
+    def plan_embedding(self, request: GeoEmbeddingRequest) -> EmbeddingPlan:
+        """What a request would do."""
+
+    def inspect_patch(self, request: InspectRequest) -> Inspection:
+        """What the pixels of a place are like."""
 
 
 def get_embedding(
@@ -291,6 +299,88 @@ def embed_pixels(
     )
     (answer,) = _all_or_raise(engine().pixel_embedding(request), "pixels")
     return answer
+
+
+def plan_embedding(
+    model: str,
+    *,
+    spatial: Place | dict[str, Any],
+    temporal: TemporalRange | TemporalYear | None = None,
+    sensor: SensorSpec | None = None,
+    fetch: FetchSpec | None = None,
+    model_config: dict[str, Any] | None = None,
+    modality: str | None = None,
+    output: OutputPooled | OutputGrid = OutputSpec.pooled(),  # noqa: B008 - frozen
+    backend: Backend = "auto",
+    device: Device = "auto",
+    input_prep: InputPrepSpec | str = "resize",
+    **model_kwargs: Any,
+) -> EmbeddingPlan:
+    """What `get_embedding` would do with the same arguments; no pixel is fetched.
+
+    Returns:
+        Pixels, tiles, scenes, requests and bytes of the place, and which models fit the sensor.
+
+    Raises:
+        GeoBentoError: `get_embedding` would fail. Where the sensor is at fault, `detail` says
+            which models it fits.
+    """
+    request = validated(
+        GeoEmbeddingRequest,
+        {
+            "model": model,
+            "spatial": spatial,
+            "temporal": temporal,
+            "sensor": sensor,
+            "fetch": fetch,
+            "model_config": {**(model_config or {}), **model_kwargs},
+            "modality": modality,
+            "output": output,
+            "backend": backend,
+            "device": device,
+            "input_prep": input_prep,
+        },
+    )
+    return engine().plan_embedding(request)
+
+
+def inspect_patch(
+    model: str | None = None,
+    *,
+    spatial: Place | dict[str, Any],
+    temporal: TemporalRange | TemporalYear | None = None,
+    sensor: SensorSpec | None = None,
+    modality: str | None = None,
+    fetch: FetchSpec | None = None,
+    backend: Backend = "auto",
+) -> Inspection:
+    """What the pixels of a place are like: statistics, histograms, a picture, what is odd.
+
+    Args:
+        model: Id or alias of a model whose default sensor is fetched; or else `sensor`.
+        spatial: The place; of a polygon its bounding box.
+        temporal: The time window, half-open.
+        sensor: What to fetch.
+        modality: With `model`: which of its imagery.
+        fetch: With `model`: changes single settings of its default sensor.
+        backend: Where pixels come from.
+
+    Raises:
+        GeoBentoError: The pixels cannot be had; its subclass and message say why.
+    """
+    request = validated(
+        InspectRequest,
+        {
+            "model": model,
+            "spatial": spatial,
+            "temporal": temporal,
+            "sensor": sensor,
+            "modality": modality,
+            "fetch": fetch,
+            "backend": backend,
+        },
+    )
+    return engine().inspect_patch(request)
 
 
 def get_image_embeddings(

@@ -19,6 +19,10 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+_unless_empty = Field(exclude_if=lambda value: not value)
+"""Keeps a field that few models have out of the records, and digests, of all others."""
+
+
 class Variant(_Record):
     """One size or flavour of a model."""
 
@@ -26,6 +30,8 @@ class Variant(_Record):
     """Length D of its vectors."""
     title: str
     """What sets it apart, in one line."""
+    aliases: tuple[str, ...] = ()
+    """Those of the model's aliases that stand for this variant and not for every one."""
     parameters: int = 0
     """Learned parameters."""
     repository: str | None = None
@@ -86,7 +92,7 @@ class TextInput(_Record):
 
 
 class Statistics(_Record):
-    """Fixed scaling of raw values, per band: `clip((x - offset) * scale)`."""
+    """Fixed scaling of raw values, per band: `(clip((x - offset) * scale) - mean) / std`."""
 
     offset: tuple[float, ...]
     """Subtracted first, raw units; one value per band."""
@@ -94,6 +100,10 @@ class Statistics(_Record):
     """Multiplied second; one value per band."""
     clip: tuple[float, float] | None = None
     """Bounds of the scaled values."""
+    mean: Annotated[tuple[float, ...], _unless_empty] = ()
+    """Subtracted from the clipped values; one value per band, or none: 0."""
+    std: Annotated[tuple[float, ...], _unless_empty] = ()
+    """Divided by at last; one value per band, or none: 1."""
 
 
 class Modality(_Record):
@@ -104,13 +114,27 @@ class Modality(_Record):
     units: str
     """Units of the raw pixels."""
     statistics: Statistics
-    """How raw pixels are scaled."""
+    """How raw pixels are scaled; one value for each of `choice`, if there is one, else for each
+    band of the sensor."""
+    choice: Annotated[tuple[str, ...], _unless_empty] = ()
+    """Bands of which a sensor may name any, in any order; empty: only the sensor's, in its
+    order."""
+    described_by: Annotated[str | None, _unless_empty] = None
+    """Option of the model that describes bands which the card does not; with it a sensor may name
+    any."""
+    wavelengths_um: Annotated[dict[str, float], _unless_empty] = {}
+    """Where a band lies in the spectrum, micrometres, for models that read it."""
     size: int | None = None
     """Input side in pixels; null: any size, the place is taken as it is."""
     min_pixels: int = 1
     """Smallest height and width accepted, pixels."""
     frames: int = 1
     """Composites in time."""
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """The bands that the statistics belong to."""
+        return self.choice or self.sensor.bands
 
 
 class WeightsSource(_Record):
@@ -159,6 +183,9 @@ class ModelCard(_Record):
     """Time window of a request that names none; absent: a window is required."""
     pooling: str
     """How the vector for a whole place comes about, and what space it is in."""
+    feature: Literal["mean", "own"] = "own"
+    """What that vector is: the `mean` of the grid, which can be taken over part of a place, too; or
+    the authors' `own`, of the input as a whole."""
     outputs: tuple[Literal["pooled", "grid"], ...] = ("pooled", "grid")
     """Answers on offer."""
     needs: tuple[Literal["times", "pixel_size"], ...] = ()
@@ -176,6 +203,21 @@ class ModelCard(_Record):
     """Number formats that the model may compute in."""
     max_batch_size: int = 16
     """Items in one forward at most."""
+
+    def variants_of(self, name: str) -> tuple[str, ...]:
+        """The variants that a name of this model stands for, its default first if it is one.
+
+        Args:
+            name: The id or an alias, lower case.
+        """
+        named = [key for key, variant in self.variants.items() if name in variant.aliases]
+        return tuple(
+            sorted(named or self.variants, key=lambda variant: variant != self.default_variant)
+        )
+
+    def name_to_import(self, name: str) -> str:
+        """The id, or the name itself where it stands for some variants only."""
+        return self.id if len(self.variants_of(name)) == len(self.variants) else name
 
     def preprocessing_digest(self) -> str:
         """Hex digest of everything that decides what the network sees.

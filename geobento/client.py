@@ -15,9 +15,11 @@ from geobento import wire
 from geobento.cards import ModelList, ServedModel
 from geobento.embedding import Classification, Embedding
 from geobento.errors import GeoBentoError, Overloaded, SourceError, by_status, from_body
+from geobento.look import EmbeddingPlan, Inspection
 from geobento.requests import (
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
+    InspectRequest,
     PixelEmbeddingRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
@@ -85,6 +87,15 @@ class HttpEngine:
     def geo_embedding(self, request: GeoEmbeddingRequest) -> list[Embedding | GeoBentoError]:
         """One answer per place, in order."""
         return self._asked("/geo_embedding", wire.decode_answer, json=_fields(request))
+
+    def plan_embedding(self, request: GeoEmbeddingRequest) -> EmbeddingPlan:
+        """What a request would do."""
+        decode = EmbeddingPlan.model_validate_json
+        return self._asked("/geo_embedding/plan", decode, json=_fields(request))
+
+    def inspect_patch(self, request: InspectRequest) -> Inspection:
+        """What the pixels of a place are like."""
+        return self._asked("/inspect", Inspection.model_validate_json, json=_fields(request))
 
     def close(self) -> None:
         """Close the connections."""

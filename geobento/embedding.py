@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import xarray
 
 
+Transform: TypeAlias = tuple[float, float, float, float, float, float]
+
+
 class _Meta(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -25,7 +28,7 @@ class GridMeta(_Meta):
 
     crs: str
     """Authority code of the reference system, such as `EPSG:32736`, or WKT where it has none."""
-    transform: tuple[float, float, float, float, float, float]
+    transform: Transform
     """(a, b, c, d, e, f): x = a col + b row + c, y = d col + e row + f; outer corners."""
     height: int
     """Rows."""
@@ -44,30 +47,13 @@ class SceneMeta(_Meta):
     """Cloud share of the whole scene, percent, as its catalog says."""
 
 
-class ImageryMeta(_Meta):
-    """Which imagery went into an embedding."""
+class WindowMeta(_Meta):
+    """A half-open window of time."""
 
-    backend: str
-    """Which kind of source answered: `gee`, `stac` or `demo`; `own`: the pixels came with the
-    request."""
-    source: str
-    """The catalog or project that answered; of own data the kind of file."""
-    notice: str | None
-    """What a reader must know about this imagery; null: nothing."""
-    sensor: SensorSpec | None
-    """Collection, bands, scale, cloud filter and composite that were used; null for own data."""
-    start: str | None
-    """First instant inside the window, UTC; null for own data."""
-    end: str | None
-    """First instant outside the window, UTC; null for own data."""
-    scenes: list[SceneMeta]
-    """What the composite was made from, oldest first; of own data the times that were given."""
-    valid_fraction: float
-    """Share of pixels for which any scene had data, 0 to 1; the rest hold the fill value."""
-    warnings: list[str] = []
-    """What is odd about the pixels, where the request asked to check them or brought them."""
-    grid: GridMeta | None
-    """The pixels that were fetched; null for own data that do not say where they lie."""
+    start: str
+    """First instant inside, ISO 8601, UTC."""
+    end: str
+    """First instant outside, ISO 8601, UTC."""
 
 
 class TilesMeta(_Meta):
@@ -90,38 +76,101 @@ class TextMeta(_Meta):
     """Whether the text had more, which were cut off."""
 
 
-class EmbeddingMeta(_Meta):
-    """How an embedding came about."""
+class ComputedMeta(_Meta):
+    """What was computed, and by what."""
 
     model: str
     """Id of the model."""
-    tag: str
-    """Name and version of its weights in the model store."""
+    type: str
+    """`on_the_fly`: computed for the request. `precomputed`: read from a finished product."""
     variant: str
     """Variant of the weights."""
+    tag: str
+    """Name and version of the weights in the model store."""
     weights: str
-    """`seeded`, `imported`, or `dummy`: random numbers in place of trained weights."""
-    modality: str
-    """Kind of input that the model read."""
+    """Sha256 of the weights, or `dummy`: random numbers in place of trained weights."""
+    preprocessing: str
+    """Digest of the preprocessing record; vectors may be compared where it is the same."""
+    precision: str
+    """Number format of the forward pass."""
+    config: dict[str, Any] = {}
+    """Options of the model that the request set."""
+
+    dim: int
+    """Length D of the vectors."""
     pooling: str
     """How the vector came about; `grid` for a grid of vectors."""
     normalized: bool
     """Whether the vector has unit length."""
-    precision: str
-    """Number format of the forward pass."""
-    preprocessing: str
-    """Digest of the preprocessing record."""
-    config: dict[str, Any] = {}
-    """Options of the model that the request set."""
-    grid: GridMeta | None = None
-    """Where the cells of a grid of vectors lie; null for a vector, and for own data that do not
-    say where they lie."""
+    cls_removed: bool
+    """Whether the network has tokens beside those of the grid that were left out."""
+    grid_hw: tuple[int, int] | None = None
+    """Rows and columns of a grid of vectors."""
+
+    modality: str
+    """Kind of input that the model read."""
+    image_size: tuple[int, int] | None = None
+    """Height and width of what the network read at once, pixels; null: as large as the input."""
+    input_prep: str | None = None
+    """How a place was brought to the network: `resize` (as a whole) or `tile`."""
     tiles: TilesMeta | None = None
-    """The tiles in which the model read the place; null: it read all at once."""
-    imagery: ImageryMeta | None = None
-    """The imagery; null for a picture."""
+    """The tiles in which the model read the place."""
     text: TextMeta | None = None
-    """How the text was read; null where there was none."""
+    """How a text was read."""
+
+
+class ImageryMeta(_Meta):
+    """What was fetched or brought; null where nothing was, and where own data do not say it."""
+
+    backend: str | None = None
+    """Which kind of source answered: `gee`, `stac` or `demo`; `own`: the pixels came with the
+    request."""
+    source: str | None = None
+    """The catalog or project that answered; of own data the kind of file."""
+    notice: str | None = None
+    """What a reader must know about this imagery."""
+    sensor: SensorSpec | None = None
+    """Collection, bands, scale, cloud filter and composite that were used."""
+    temporal: WindowMeta | None = None
+    """The window that scenes were taken from."""
+    scenes: list[SceneMeta] | None = None
+    """What the composite was made from, oldest first; of own data the times that were given."""
+    offset_applied: bool | None = None
+    """Whether an offset of a newer processing was added to the raw values of a scene."""
+    valid_fraction: float | None = None
+    """Share of pixels for which any scene had data, 0 to 1; the rest hold the fill value."""
+    warnings: list[str] = []
+    """What is odd about the pixels, where the request asked to check them or brought them."""
+    crs: str | None = None
+    """Reference system of the data: of the grid of vectors or, for a vector, of the pixels."""
+    transform: Transform | None = None
+    """(a, b, c, d, e, f) of the same: x = a col + b row + c, y = d col + e row + f; outer
+    corners."""
+    footprint: list[tuple[float, float]] | None = None
+    """Corners of the pixels in longitude and latitude, a closed ring."""
+    pixels: GridMeta | None = None
+    """The pixels that were fetched or brought."""
+
+
+class EmbeddingMeta(ImageryMeta, ComputedMeta):
+    """How an embedding came about. The names are the same for pictures, texts and places; what does
+    not apply is null.
+    """
+
+    timing_ms: dict[str, float] = {}
+    """How long the steps took: `fetch`, `prepare`, `encode` (with the wait for a batch)."""
+
+    @property
+    def grid(self) -> GridMeta | None:
+        """Where the cells of a grid of vectors lie; None for a vector, or where it lies nowhere."""
+        if self.grid_hw is None or self.crs is None or self.transform is None:
+            return None
+        height, width = self.grid_hw
+        return GridMeta(crs=self.crs, transform=self.transform, height=height, width=width)
+
+    def untimed(self) -> EmbeddingMeta:
+        """The same without how long it took: equal for equal requests."""
+        return self.model_copy(update={"timing_ms": {}})
 
 
 class ClassificationMeta(_Meta):
@@ -134,7 +183,7 @@ class ClassificationMeta(_Meta):
     variant: str
     """Variant of the weights."""
     weights: str
-    """`seeded`, `imported`, or `dummy`: random numbers in place of trained weights."""
+    """Sha256 of the weights, or `dummy`: random numbers in place of trained weights."""
     logit_scale: float
     """The learned factor on the cosine between picture and class before the softmax."""
     template: str

@@ -9,7 +9,9 @@ from typing import Any
 from geobento.cards import ModelCard
 from geobento.errors import ModelError
 
-KEYWORDS = frozenset({"type", "enum", "minimum", "maximum", "default", "description", "title"})
+KEYWORDS = frozenset(
+    {"type", "enum", "minimum", "maximum", "items", "default", "description", "title"}
+)
 """What a card's schema may say of an option."""
 
 
@@ -22,6 +24,7 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
     "boolean": lambda value: isinstance(value, bool),
     "number": _is_number,
     "integer": lambda value: _is_number(value) and float(value).is_integer(),
+    "array": lambda value: isinstance(value, list),
     "null": lambda value: value is None,
 }
 
@@ -62,6 +65,8 @@ def _fits(schema: Mapping[str, Any], value: Any) -> bool:
         for choice in schema["enum"]
     ):
         return False
+    if isinstance(value, list):
+        return all(_fits(schema.get("items", {}), item) for item in value)
     if not _is_number(value):
         return True
     return bool(schema.get("minimum", -math.inf) <= value <= schema.get("maximum", math.inf))
@@ -70,6 +75,8 @@ def _fits(schema: Mapping[str, Any], value: Any) -> bool:
 def _accepted(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(map(str, schema["enum"]))
+    if "items" in schema:
+        return f"array, each item {_accepted(schema['items'])}"
     kinds = " or ".join(_kinds(schema)) or "a number"
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None and high is not None:

@@ -22,6 +22,7 @@ from geobento.specs import (
     Spatial,
     Temporal,
 )
+from geobento.validation import problem_in
 
 Encoding = Literal["float", "base64"]
 
@@ -233,6 +234,57 @@ class PixelEmbeddingRequest(_Request):
     """How pixels larger than the model's input are brought to it."""
     encoding: Encoding = "float"
     """`float`: JSON numbers. `base64`: little-endian float32, row by row."""
+
+
+class InspectRequest(_Request):
+    """A place, a time window and a sensor (or the model it is for) in; its pixels described."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "mosaiks",
+                    "spatial": {
+                        "type": "PointBuffer",
+                        "lon": 34.066,
+                        "lat": -3.401,
+                        "buffer_m": 1000,
+                    },
+                    "temporal": {"mode": "range", "start": "2023-06-01", "end": "2023-07-01"},
+                }
+            ]
+        }
+    )
+
+    spatial: Spatial
+    """The place; of a polygon its bounding box."""
+    temporal: Temporal | None = None
+    """The time window; may be left out where the model's card has a default, and for imagery that
+    is the same at all times."""
+    sensor: SensorSpec | None = None
+    """What to fetch. Exactly one of `sensor` and `model` is given."""
+    model: str | None = None
+    """Id or alias of a served model whose default sensor is fetched; see `GET /models`."""
+    modality: str | None = None
+    """With `model`: which of its imagery; null: the card's default."""
+    fetch: FetchSpec | None = None
+    """With `model`: changes single settings of its default sensor."""
+    backend: Backend = "auto"
+    """Where pixels come from; `auto` takes what the service is configured with."""
+
+    @model_validator(mode="after")
+    def _one_way_to_name_the_sensor(self) -> InspectRequest:
+        if (self.sensor is None) == (self.model is None):
+            raise ValueError("exactly one of 'sensor' and 'model' is needed")
+        if self.sensor is not None:
+            for field in ("modality", "fetch"):
+                if getattr(self, field) is not None:
+                    raise problem_in(field, "this goes with 'model'; a sensor says all by itself")
+            if self.sensor.check_save_dir is not None:
+                raise problem_in(
+                    "sensor.check_save_dir", "the answer holds the picture; accepted: null"
+                )
+        return self
 
 
 class ErrorDetail(_Request):

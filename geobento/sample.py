@@ -75,11 +75,19 @@ class PixelGrid:
 
 @dataclass(frozen=True)
 class Scene:
-    """One acquisition that went into a sample."""
+    """One acquisition that went into a sample.
+
+    Attributes:
+        id: Id in its catalog.
+        time: When it was taken.
+        cloud_pct: Cloud share of the whole scene, percent.
+        offset_applied: Whether the offset of a newer processing was added to its raw values.
+    """
 
     id: str
     time: datetime
     cloud_pct: float | None = None
+    offset_applied: bool = False
 
 
 @dataclass(frozen=True)

@@ -171,13 +171,17 @@ class FetchSpec:
 
 # -- in which form -----------------------------------------------------------------------------
 
+PlacePooling = Literal["authors", "mean", "max"]
+
 
 @spec
 class OutputPooled:
     """One vector `(D,)` for the whole place."""
 
-    pooling: Literal["mean", "max"] = "mean"
-    """How the vectors of the grid become one."""
+    pooling: PlacePooling = "authors"
+    """`authors`: the authors' own feature of a whole input, which is the mean of the grid where
+    they have no other. `mean` and `max`: of the vectors of the grid, which may lie in another
+    space and have another length."""
     mode: Literal["pooled"] = "pooled"
 
 
@@ -197,7 +201,7 @@ class OutputSpec:
     """Makes output specs: `OutputSpec.pooled("mean")`, `OutputSpec.grid()`."""
 
     @staticmethod
-    def pooled(pooling: Literal["mean", "max"] = "mean") -> OutputPooled:
+    def pooled(pooling: PlacePooling = "authors") -> OutputPooled:
         """One vector for the place."""
         return OutputPooled(pooling)
 

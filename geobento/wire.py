@@ -38,7 +38,16 @@ def decode_array(data: list[Any] | str, shape: Sequence[int]) -> NDArray[np.floa
 def encode_answer(
     model: str, dim: int, answers: Sequence[Embedding | GeoBentoError], encoding: Encoding
 ) -> bytes:
-    """The JSON body of an embedding answer: one entry per item, in order."""
+    """The JSON body of an embedding answer: one entry per item, in order.
+
+    Args:
+        model: Id of the model.
+        dim: Length of its vectors, stated where no answer has one.
+        answers: What became of each item.
+        encoding: Of the arrays.
+    """
+    # A grid, and a mean of its cells, may be in another space than the authors' own feature.
+    dim = next((len(a.data) for a in answers if isinstance(a, Embedding)), dim)
     entries = [
         answer.body()
         if isinstance(answer, GeoBentoError)

@@ -20,8 +20,8 @@ from imagery import collections
 from imagery.collections import Collection
 from imagery.ee_client import EarthEngineClient, TooMuch
 from imagery.retry import Transient
-from imagery.scenes import newest, passes
-from imagery.source import ImageQuery
+from imagery.scenes import newest, passes, radar_looks
+from imagery.source import ImageQuery, Survey
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NO_DATA = -1e30
@@ -60,6 +60,14 @@ class Frame:
 
     passes: tuple[tuple[Found, ...], ...]
 
+    @property
+    def scenes(self) -> list[Found]:
+        """The scenes of all passes, oldest first."""
+        return sorted(
+            (scene for looks in self.passes for scene in looks),
+            key=lambda scene: (scene.time, scene.asset),
+        )
+
 
 class EarthEngineSource:
     """A source over Earth Engine. Two requests per place: which scenes, and their pixels.
@@ -82,25 +90,12 @@ class EarthEngineSource:
         """One composite of shape (C, H, W), see `imagery.source.Source`."""
         deadline = time.monotonic() + self._timeout_s
         sensor, collection = query.sensor, collections.get(query.sensor.collection)
-        _check_bands(sensor.bands, collection)
-        try:
-            search = partial(find, query, collection)
-            found = self._client.call(search, deadline)
-            frame = plan(found, sensor, collection)
-            if not frame.passes:
-                raise _nothing(query, found, "none is within the limits that were asked for")
-            (values,) = self._read([frame], query, collection, deadline)
-        except TooMuch as error:
-            raise SourceError(
-                "Earth Engine cannot search so much at once; take a shorter window"
-            ) from error
+        found, frame = self._search(query, collection, deadline)
+        (values,) = self._read([frame], query, collection, deadline)
         has_data = values != np.float32(NO_DATA)
         if not has_data.any():
             raise _nothing(query, found, "none has a usable pixel here")
-        scenes = sorted(
-            (scene for looks in frame.passes for scene in looks),
-            key=lambda scene: (scene.time, scene.asset),
-        )
+        scenes = frame.scenes
         return Sample(
             np.where(has_data, values, np.float32(sensor.fill_value)),
             sensor.bands,
@@ -108,12 +103,49 @@ class EarthEngineSource:
             valid=np.asarray(has_data.all(axis=0)),
             grid=query.grid,
             times=tuple(scene.time for scene in scenes),
-            provenance=Provenance(
-                self.backend,
-                "earth-engine",
-                tuple(Scene(s.asset, s.time, _cloud(s, collection)) for s in scenes),
-                collection.gee.notice,
-            ),
+            provenance=self._provenance(scenes, collection),
+        )
+
+    def survey(self, query: ImageQuery) -> Survey:
+        """The scenes of a fetch, see `imagery.source.Source`.
+
+        Requests are the one for the scenes and those for pixels, of which there are more where
+        Earth Engine refuses one for the work that it would be. Bytes are what counts against its
+        bound of a request.
+        """
+        deadline = time.monotonic() + self._timeout_s
+        collection = collections.get(query.sensor.collection)
+        _, frame = self._search(query, collection, deadline)
+        bands = len(query.sensor.bands)
+        height, width = query.grid.shape
+        return Survey(
+            self._provenance(frame.scenes, collection),
+            1 + pixel_requests(query.grid, bands),
+            height * width * bands * PIXEL_BYTES,
+        )
+
+    def _search(
+        self, query: ImageQuery, collection: Collection, deadline: float
+    ) -> tuple[list[Found], Frame]:
+        """The scenes of the window, and those of them to use, of which there is at least one."""
+        _check_bands(query.sensor.bands, collection)
+        try:
+            found = self._client.call(partial(find, query, collection), deadline)
+        except TooMuch as error:
+            raise SourceError(
+                "Earth Engine cannot search so much at once; take a shorter window"
+            ) from error
+        frame = plan(found, query.sensor, collection)
+        if not frame.passes:
+            raise _nothing(query, found, "none is within the limits that were asked for")
+        return found, frame
+
+    def _provenance(self, scenes: Sequence[Found], collection: Collection) -> Provenance:
+        return Provenance(
+            self.backend,
+            "earth-engine",
+            tuple(Scene(s.asset, s.time, _cloud(s, collection)) for s in scenes),
+            collection.gee.notice,
         )
 
     def _read(
@@ -215,12 +247,9 @@ def radar(scenes: Sequence[Found], sensor: SensorSpec) -> list[Found]:
         raise ModelError(
             f"no scene of this window has {' and '.join(sensor.bands)}", field="sensor.bands"
         )
-    if sensor.orbit is not None:
-        whole = [s for s in whole if s.properties.get(DIRECTION) == sensor.orbit]
-    wide = [s for s in whole if s.properties.get(MODE) == "IW"]
-    if not sensor.s1_require_iw or (not wide and sensor.s1_relax_iw_on_empty):
-        return whole
-    return wide
+    return radar_looks(
+        whole, sensor, lambda scene: (scene.properties.get(MODE), scene.properties.get(DIRECTION))
+    )
 
 
 def stack(
@@ -277,6 +306,14 @@ def fits(grid: PixelGrid, bands: int) -> bool:
     """Whether the pixels of a grid may be asked for in one request. Pure."""
     height, width = grid.shape
     return height * width * bands * PIXEL_BYTES <= MOST_BYTES and max(height, width) <= MOST_SIDE
+
+
+def pixel_requests(grid: PixelGrid, bands: int) -> int:
+    """How many requests the pixels of a grid take, if none is refused. Pure."""
+    if fits(grid, bands):
+        return 1
+    first, second, _ = halves(grid)
+    return pixel_requests(first, bands) + pixel_requests(second, bands)
 
 
 def halves(grid: PixelGrid) -> tuple[PixelGrid, PixelGrid, int]:

@@ -91,6 +91,16 @@ def in_ground_metres(grid: PixelGrid) -> bool:
     )
 
 
+def lonlat_corners(grid: PixelGrid) -> list[tuple[float, float]]:
+    """(longitude, latitude) of the outer corners of a grid, a closed ring from the north-west,
+    against the clock.
+    """
+    left, bottom, right, top = grid.bounds
+    corners = [(left, top), (left, bottom), (right, bottom), (right, top), (left, top)]
+    carry = transformer(grid.crs, WGS84)
+    return [(round(x, 7), round(y, 7)) for x, y in (carry.transform(*corner) for corner in corners)]
+
+
 def _square(place: PointBuffer, scale_m: float, lattice_m: float | None) -> PixelGrid:
     crs = utm_crs(*lonlat(place.crs, place.lon, place.lat))
     x, y = transformer(place.crs, crs).transform(place.lon, place.lat)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+from geobento.specs import SensorSpec
+
 S = TypeVar("S")
 
 PASS_LENGTH = timedelta(minutes=30)
@@ -50,3 +52,22 @@ def newest(
         if key not in chosen or processing(scene) > processing(chosen[key]):
             chosen[key] = scene
     return list(chosen.values())
+
+
+def radar_looks(
+    scenes: Sequence[S], sensor: SensorSpec, look: Callable[[S], tuple[Any, Any]]
+) -> list[S]:
+    """Of Sentinel-1 scenes those of the pass direction and mode that a sensor asks for.
+
+    Args:
+        scenes: All that have the bands.
+        sensor: What is asked for.
+        look: Mode of a scene, such as ``IW``, and direction of its pass, such as ``ASCENDING``.
+    """
+    looks = [(scene, *look(scene)) for scene in scenes]
+    if sensor.orbit is not None:
+        looks = [entry for entry in looks if entry[2] == sensor.orbit]
+    wide = [scene for scene, mode, _ in looks if mode == "IW"]
+    if not sensor.s1_require_iw or (not wide and sensor.s1_relax_iw_on_empty):
+        return [scene for scene, _, _ in looks]
+    return wide

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from geobento.sample import PixelGrid, Sample
+from geobento.sample import PixelGrid, Provenance, Sample
 from geobento.specs import SensorSpec
 
 
@@ -29,6 +29,22 @@ class ImageQuery:
     modality: str
 
 
+@dataclass(frozen=True)
+class Survey:
+    """What a fetch would be made from, as far as can be told without a pixel.
+
+    Attributes:
+        provenance: The source and the scenes that would be read. Those that turn out to have no
+            usable pixel of the place are among them; a sample does not name them.
+        requests: Files to open, or requests to send, at least.
+        bytes: Size of the pixels that these carry, before compression; an estimate.
+    """
+
+    provenance: Provenance
+    requests: int
+    bytes: int
+
+
 class Source(Protocol):
     """Where pixels come from. Implementations are safe to call from several threads."""
 
@@ -43,5 +59,14 @@ class Source(Protocol):
             NoImageryError: The source has no usable pixel for the query.
             ModelError: The source lacks the collection or a band of it.
             PayloadTooLarge: The source cannot give so many pixels of so many scenes.
+            SourceError: The source failed; the message names it.
+        """
+
+    def survey(self, query: ImageQuery) -> Survey:
+        """Look for the scenes of a fetch, and read no pixel.
+
+        Raises:
+            NoImageryError: The source has no scene for the query.
+            ModelError: The source lacks the collection or a band of it.
             SourceError: The source failed; the message names it.
         """

@@ -17,8 +17,8 @@ from imagery import collections
 from imagery.collections import Collection, Resampling
 from imagery.composite import clear, composite, fuse
 from imagery.grid import lonlat_bounds
-from imagery.scenes import passes
-from imagery.source import ImageQuery
+from imagery.scenes import passes, radar_looks
+from imagery.source import ImageQuery, Survey
 from imagery.static_catalog import Search, StaticCatalog, item_time, local_file, matches, tile
 
 GDAL_OPTIONS = {
@@ -26,6 +26,9 @@ GDAL_OPTIONS = {
     "GDAL_NUM_THREADS": "1",
     "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".tif,.tiff,.TIF",
 }
+
+FLOAT_BYTES = 4
+"""Size of a value as it is held once it is read."""
 
 
 @dataclass(frozen=True)
@@ -76,19 +79,16 @@ class StacSource:
     def fetch(self, query: ImageQuery) -> Sample:
         """One composite of shape (C, H, W), see `imagery.source.Source`."""
         collection = collections.get_in_stac(query.sensor.collection)
-        search = search_for(query, collection)
-        found = self._catalog.search(search)
-        if not found:
-            raise self._nothing(query, search)
-        plan = plan_reads(found, query.sensor.bands, collection)
+        plan = self._plan(query, collection)
         stack, valid = read(plan, query.grid, collection, self._catalog)
         seen = np.asarray(valid.any(axis=(1, 2, 3)))
         if not seen.any():
-            raise self._nothing(query, search)
-        used_items = [scene.item for scene, used in zip(plan, seen, strict=True) if used]
+            raise self._nothing(query, search_for(query, collection))
+        used = [scene for scene, shows in zip(plan, seen, strict=True) if shows]
+        used_items = [scene.item for scene in used]
         looks, has_data = fuse(stack[seen], valid[seen], _passes(used_items))
         pixels, whole = composite(looks, has_data, query.sensor.composite, query.sensor.fill_value)
-        scenes = [_scene(item, collection) for item in used_items]
+        scenes = [_scene(scene, collection) for scene in used]
         return Sample(
             pixels,
             query.sensor.bands,
@@ -96,8 +96,37 @@ class StacSource:
             valid=whole,
             grid=query.grid,
             times=tuple(scene.time for scene in scenes),
-            provenance=Provenance(self._backend, self._name, tuple(scenes), self._notice),
+            provenance=self._provenance(scenes),
         )
+
+    def survey(self, query: ImageQuery) -> Survey:
+        """The scenes of a fetch, see `imagery.source.Source`.
+
+        A request is the reading of a file. Its bytes are those of the place's pixels as they are
+        held once read; files hold less.
+        """
+        collection = collections.get_in_stac(query.sensor.collection)
+        plan = self._plan(query, collection)
+        reads = sum(len(scene.assets) + (scene.mask is not None) for scene in plan)
+        height, width = query.grid.shape
+        scenes = [_scene(scene, collection) for scene in plan]
+        return Survey(self._provenance(scenes), reads, reads * height * width * FLOAT_BYTES)
+
+    def _plan(self, query: ImageQuery, collection: Collection) -> list[SceneRead]:
+        """What to read for a query; at least one scene."""
+        search = search_for(query, collection)
+        found = self._catalog.search(search)
+        if not found:
+            raise self._nothing(query, search)
+        plan = plan_reads(found, query.sensor.bands, collection)
+        if collection.gee.radar:
+            plan = radar_looks(plan, query.sensor, _look)
+            if not plan:
+                raise self._nothing(query, search)
+        return plan
+
+    def _provenance(self, scenes: Sequence[Scene]) -> Provenance:
+        return Provenance(self._backend, self._name, tuple(scenes), self._notice)
 
     @property
     def _name(self) -> str:
@@ -135,6 +164,12 @@ class StacSource:
                 "nearest": nearest.isoformat() if nearest else None,
             },
         )
+
+
+def _look(scene: SceneRead) -> tuple[Any, str]:
+    """Mode and pass direction of a radar scene."""
+    properties = scene.item.properties
+    return properties.get("sar:instrument_mode"), str(properties.get("sat:orbit_state")).upper()
 
 
 def search_for(query: ImageQuery, collection: Collection) -> Search:
@@ -326,6 +361,7 @@ def _preferred(items: Sequence[pystac.Item], collection: Collection) -> list[pys
     return [items[position] for position in sorted(chosen)]
 
 
-def _scene(item: pystac.Item, collection: Collection) -> Scene:
+def _scene(scene: SceneRead, collection: Collection) -> Scene:
+    item = scene.item
     stated = item.properties.get(collection.cloud_property) if collection.cloud_property else None
-    return Scene(item.id, item_time(item), collections.number(stated))
+    return Scene(item.id, item_time(item), collections.number(stated), any(scene.offsets))

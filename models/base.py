@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -18,7 +19,7 @@ from PIL.Image import fromarray as picture_of
 from geobento.cards import ImageInput, ModelCard, TextInput
 from geobento.errors import ModelError
 from geobento.sample import Sample
-from models import preprocess, texts
+from models import bands, preprocess, texts
 from models.texts import Tokenizer, Tokens
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Encoded:
             None: all alike.
         vector: ``(B, D)``: the authors' own feature of the whole input, where it is not the
             mean of the grid.
+        map: ``(B, D, h, w)``: the grid, where it is not the tokens in rows; there may be any
+            number of tokens then.
     """
 
     tokens: torch.Tensor
@@ -50,6 +53,7 @@ class Encoded:
     margin: float = 0.0
     weights: torch.Tensor | None = None
     vector: torch.Tensor | None = None
+    map: torch.Tensor | None = None
 
 
 class Model(ABC):
@@ -241,9 +245,9 @@ class Model(ABC):
             return texts.example(self.card.text, self.vocabulary, random)
         spec = self.card.modalities[modality]
         side = spec.size or max(side, spec.min_pixels)
-        bands = spec.sensor.bands
-        pixels = random.integers(100, 4000, (len(bands), side, side)).astype(np.float32)
-        return self.prepare(Sample(pixels, bands, modality))
+        shape = (len(spec.sensor.bands), side, side)
+        pixels = random.integers(100, 4000, shape).astype(np.float32)
+        return self.prepare(Sample(pixels, spec.sensor.bands, modality))
 
     def modalities(self) -> tuple[str, ...]:
         """Names of all inputs that these weights read."""
@@ -255,13 +259,46 @@ class Model(ABC):
         return tuple(sorted(named))
 
 
+def fitting(
+    sample: Sample,
+    card: ModelCard,
+    *,
+    min_pixels: int = 1,
+    options: Mapping[str, Any] = MappingProxyType({}),
+) -> NDArray[Any]:
+    """Raw pixels of satellite imagery that a model can read.
+
+    Args:
+        sample: (..., H, W) raw values of bands that the card's modality has.
+        card: The record.
+        min_pixels: Smallest height and width that these weights need, if more than the card says.
+        options: Options of the model, which may describe further bands.
+
+    Returns:
+        The sample's pixels as they are.
+
+    Raises:
+        ModelError: The bands are others than the modality's, or too few pixels.
+    """
+    bands.check(card, sample.modality, sample.bands, options)
+    height, width = sample.pixels.shape[-2:]
+    least = max(card.modalities[sample.modality].min_pixels, min_pixels)
+    if min(height, width) < least:
+        raise ModelError(
+            f"{card.id} needs at least {least} x {least} pixels, "
+            f"got {height} x {width}; take a larger place or a smaller scale_m",
+            field="spatial",
+        )
+    return sample.pixels
+
+
 def scaled(
     sample: Sample, card: ModelCard, *, min_pixels: int = 1, clip: bool = True
 ) -> NDArray[np.float32]:
     """Raw pixels of satellite imagery scaled by the statistics of their modality.
 
     Args:
-        sample: (C, H, W) raw values whose bands are those of the card's modality.
+        sample: (..., C, H, W) raw values of bands that the card's modality has.
         card: The record with the statistics.
         min_pixels: Smallest height and width that these weights need, if more than the card says.
         clip: Whether the statistics' bounds are applied.
@@ -269,23 +306,17 @@ def scaled(
     Raises:
         ModelError: The bands are not those that the statistics belong to, or too few pixels.
     """
+    pixels = fitting(sample, card, min_pixels=min_pixels).astype(np.float32)
     spec = card.modalities[sample.modality]
-    if sample.bands != spec.sensor.bands:
-        raise ModelError(
-            f"{card.id} reads the bands {', '.join(spec.sensor.bands)} for modality "
-            f"{sample.modality!r}, in this order; got {', '.join(sample.bands)}",
-            field="sensor.bands",
-        )
-    height, width = sample.pixels.shape[-2:]
-    least = max(spec.min_pixels, min_pixels)
-    if min(height, width) < least:
-        raise ModelError(
-            f"{card.id} needs at least {least} x {least} pixels, "
-            f"got {height} x {width}; take a larger place or a smaller scale_m",
-            field="spatial",
-        )
+    chosen = [spec.bands.index(band) for band in sample.bands]
+
+    def of_bands(numbers: tuple[float, ...]) -> NDArray[np.float32]:
+        return np.asarray(numbers, np.float32)[chosen, None, None]
+
     stats = spec.statistics
-    offset = np.asarray(stats.offset, np.float32)[:, None, None]
-    scale = np.asarray(stats.scale, np.float32)[:, None, None]
-    values = (sample.pixels.astype(np.float32) - offset) * scale
-    return values if stats.clip is None or not clip else np.clip(values, *stats.clip)
+    values = (pixels - of_bands(stats.offset)) * of_bands(stats.scale)
+    if stats.clip is not None and clip:
+        values = np.clip(values, *stats.clip)
+    if stats.mean:
+        values = values - of_bands(stats.mean)
+    return values / of_bands(stats.std) if stats.std else values

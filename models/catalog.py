@@ -10,10 +10,14 @@ from models.base import Model
 
 FAMILIES = {
     "mosaiks": "models.mosaiks:Mosaiks",
+    "dofa": "models.dofa:Dofa",
+    "thor": "models.thor:Thor",
     "clip_vit_large_patch14": "models.clip_vit_large_patch14:Clip",
     "dino_v2_vits14": "models.dino_v2_vits14:DinoV2",
     "open_clip_vit_b32": "models.open_clip_vit_b32:OpenClipXlmRoberta",
     "galileo": "models.galileo:Galileo",
+    "remoteclip": "models.remoteclip:RemoteClip",
+    "satmaepp": "models.satmaepp:SatMaePp",
 }
 """Model id -> where its class is. Nothing is imported until it is asked for."""
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
+
+
+NESTS = ("model", "state_dict")
+"""Keys under which training scripts keep the weights, beside the optimizer and the epoch."""
+PARALLEL = "module."
+"""Prefix of every name where a network was wrapped for several devices."""
+LISTED = 8
+"""Names in an error message at most."""
 
 
 class CheckpointError(ValueError):
@@ -18,8 +27,8 @@ def read(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a checkpoint file; no code of the file is ever run.
 
     Args:
-        path: ``*.safetensors``, or a file of ``torch.save`` that holds a flat mapping of
-            names to tensors.
+        path: ``*.safetensors``, or a file of ``torch.save`` that holds a mapping of names to
+            tensors, flat or as a training script keeps it.
 
     Raises:
         CheckpointError: The file is neither, or is damaged.
@@ -31,7 +40,9 @@ def read(path: Path) -> dict[str, torch.Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        # Training scripts keep their arguments in the file: names and values, no code.
+        with torch.serialization.safe_globals([Namespace]):
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise
     except (SafetensorError, OSError) as error:
@@ -41,11 +52,35 @@ def read(path: Path) -> dict[str, torch.Tensor]:
             f"{path.name} is not a checkpoint of tensors alone ({type(error).__name__}); "
             "accepted: safetensors, or torch.save of names to tensors"
         ) from error
-    if not isinstance(loaded, Mapping) or not all(
-        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in loaded.items()
-    ):
-        raise CheckpointError(f"{path.name} does not hold a flat mapping of names to tensors")
-    return dict(loaded)
+    tensors = _named_tensors(loaded)
+    if tensors is None:
+        raise CheckpointError(
+            f"{path.name} does not hold a mapping of names to tensors, neither flat nor under "
+            f"{' or '.join(map(repr, NESTS))}"
+        )
+    return without_prefix(tensors, PARALLEL)
+
+
+def without_prefix(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """Tensors under names without a prefix, where every name has it; else as they are."""
+    if not all(name.startswith(prefix) for name in tensors):
+        return tensors
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+
+
+def _named_tensors(loaded: Any) -> dict[str, torch.Tensor] | None:
+    """The mapping of names to tensors that a file holds; None: there is none."""
+    import torch
+
+    if not isinstance(loaded, Mapping):
+        return None
+    for candidate in (loaded, *(loaded.get(nest) for nest in NESTS)):
+        if isinstance(candidate, Mapping) and all(
+            isinstance(name, str) and isinstance(value, torch.Tensor)
+            for name, value in candidate.items()
+        ):
+            return dict(candidate)
+    return None
 
 
 def require_keys(present: Iterable[str], expected: Iterable[str], what: str) -> None:
@@ -59,10 +94,15 @@ def require_keys(present: Iterable[str], expected: Iterable[str], what: str) -> 
         return
     problems = []
     if missing := sorted(expected - present):
-        problems.append(f"missing {', '.join(missing)}")
+        problems.append(f"missing {_listed(missing)}")
     if surplus := sorted(present - expected):
-        problems.append(f"unexpected {', '.join(surplus)}")
+        problems.append(f"unexpected {_listed(surplus)}")
     raise CheckpointError(f"{what}: {'; '.join(problems)}")
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - LISTED
+    return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def require_fit(tensors: Mapping[str, Any], expected: Mapping[str, Any], what: str) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from geobento.cards import ImageInput, ModelCard, TextInput, Variant, WeightsSource
+from geobento.cards import ModelCard, TextInput, Variant, WeightsSource
 from models.base import Config, Encoded, Model, Tensors
 from models.checkpoints import require_fit
+from models.clip_pictures import CLIP_PICTURES, LOGIT_SCALE
 from models.networks.building import blank, initialised
 from models.networks.library import library
 
@@ -35,17 +36,7 @@ CARD = ModelCard(
         )
     },
     default_variant="vit_l_14",
-    image=ImageInput(
-        modality="image",
-        size=224,
-        resize="shorter_side",
-        interpolation="bicubic",
-        crop=224,
-        mean=(0.48145466, 0.4578275, 0.40821073),
-        std=(0.26862954, 0.26130258, 0.27577711),
-        pooling="authors",
-        normalize=True,
-    ),
+    image=CLIP_PICTURES,
     text=TextInput(
         max_tokens=77,
         begin=49406,
@@ -83,8 +74,6 @@ VISION = {
     "image_size": 224,
     "patch_size": 14,
 }
-LOGIT_SCALE = 2.6592
-"""Logarithm of the scale before training, 1 / 0.07."""
 COMMON = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
 
 

@@ -44,6 +44,8 @@ class EncodeResult(BaseModel):
     """float32 array (D,) or (D, h, w)."""
     margin: float = 0.0
     """Input pixels at every side that the grid does not cover."""
+    prefix: int = 0
+    """Tokens that the network has before those of the grid."""
     error: dict[str, Any] | None = None
     """Body of the error, where the item failed."""
 
@@ -154,7 +156,7 @@ def _results(encoded: Encoded, items: Sequence[EncodeItem]) -> list[EncodeResult
     for row, item in enumerate(items):
         data = np.ascontiguousarray(computed[item.pooling][row])
         if np.isfinite(data).all():
-            results.append(EncodeResult(data=data, margin=encoded.margin))
+            results.append(EncodeResult(data=data, margin=encoded.margin, prefix=encoded.prefix))
         else:
             error = InternalError("the model answered with values that are not finite")
             results.append(EncodeResult(error=error.body()))

@@ -208,6 +208,7 @@ CARD = ModelCard(
         "made from linear power, which STAC catalogs have as terrain-corrected gamma nought. "
         "Pixels without power are at -50 dB.",
     ),
+    feature="mean",
     weights=WeightsSource(
         source="nasaharvest/galileo",
         revision="0f0b5b95ac81acef4b74cf4686dc877202f4541b",

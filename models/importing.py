@@ -48,10 +48,16 @@ def import_model(
     if checkpoint is not None and dummy:
         raise ModelError("a checkpoint or --weights dummy, not both")
     record = _record(config)
-    variant = variant or _stated_variant(record) or cls.card.default_variant
+    named = cls.card.variants_of(name.strip().lower())
+    variant = variant or _stated_variant(record) or named[0]
     if variant not in cls.card.variants:
         raise ModelError(
             f"{cls.card.id} has no variant {variant!r}; accepted: {', '.join(cls.card.variants)}"
+        )
+    if variant not in named:
+        raise ModelError(
+            f"{name!r} stands for {cls.card.id} {' or '.join(named)}, not for {variant}; "
+            f"run: geobento models import {cls.card.id}"
         )
     if checkpoint is not None:
         beside = checkpoint.with_name(store.TOKENIZER)

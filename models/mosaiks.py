@@ -64,6 +64,7 @@ CARD = ModelCard(
     ),
     # Its features are inputs of regressions, which have to be the same wherever they are made.
     precisions=("float32",),
+    feature="mean",
     weights=WeightsSource(source="seeded", revision=f"seed {SEED}", licence="none"),
     max_batch_size=16,
 )

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from geobento.cards import ImageInput, ModelCard, TextInput, Variant, WeightsSource
+from geobento.cards import ModelCard, TextInput, Variant, WeightsSource
 from models.base import Config, Encoded, Model, Tensors
 from models.checkpoints import require_fit
+from models.clip_pictures import CLIP_PICTURES, LOGIT_SCALE
 from models.networks.building import blank, initialised
 from models.networks.library import library
 
@@ -40,17 +41,7 @@ CARD = ModelCard(
         )
     },
     default_variant="laion5b_s13b_b90k",
-    image=ImageInput(
-        modality="image",
-        size=224,
-        resize="shorter_side",
-        interpolation="bicubic",
-        crop=224,
-        mean=(0.48145466, 0.4578275, 0.40821073),
-        std=(0.26862954, 0.26130258, 0.27577711),
-        pooling="authors",
-        normalize=True,
-    ),
+    image=CLIP_PICTURES,
     text=TextInput(
         max_tokens=77,
         begin=0,
@@ -69,9 +60,6 @@ CARD = ModelCard(
 
 IGNORED = ("text.transformer.embeddings.position_ids",)
 """A counter that some files carry beside the weights."""
-LOGIT_SCALE = 2.6593
-"""Logarithm of the scale before training, 1 / 0.07."""
-
 VISION = {"image_size": 224, "patch_size": 32, "width": 768, "layers": 12, "head_width": 64}
 TEXT = {
     "vocab_size": 250_002,
@@ -134,21 +122,13 @@ class OpenClipXlmRoberta(Model):
 
         Texts: tokens of the text tower, and their mean after the projection.
         """
+        from models.networks import open_clip_towers
+
         clip: Any = network
         if "text" in batch:
             vector, tokens = clip.text(batch["text"])
             return Encoded(tokens, (1, tokens.shape[1]), vector=vector)
-        seen = clip.visual.forward_intermediates(
-            batch["image"],
-            indices=1,
-            normalize_intermediates=False,
-            output_fmt="NLC",
-            output_extra_tokens=True,
-        )
-        tokens = _joined(seen["image_intermediates_prefix"][0], seen["image_intermediates"][0])
-        vision = self.config["vision"]
-        side = vision["image_size"] // vision["patch_size"]
-        return Encoded(tokens, (side, side), prefix=1, vector=seen["image_features"])
+        return open_clip_towers.of_pictures(clip.visual, batch["image"])
 
     @classmethod
     def default_config(cls, variant: str) -> Config:
@@ -172,12 +152,6 @@ class OpenClipXlmRoberta(Model):
         named = {name: tensor for name, tensor in checkpoint.items() if name not in IGNORED}
         require_fit(named, blank(cls(config)).state_dict(), "checkpoint of OpenCLIP")
         return config | {"logit_scale": float(named["logit_scale"])}, named
-
-
-def _joined(*parts: torch.Tensor) -> torch.Tensor:
-    import torch
-
-    return torch.cat(parts, dim=1)
 
 
 def _config(text: Mapping[str, Any], vision: Mapping[str, Any], embed_dim: int) -> Config:

@@ -13,7 +13,9 @@ Pooling = Literal["authors", "mean", "max"]
 
 
 def grid_tokens(encoded: Encoded) -> torch.Tensor:
-    """Grid tokens (B, h * w, D), without those before them."""
+    """The grid's vectors (B, h * w, D)."""
+    if encoded.map is not None:
+        return encoded.map.flatten(2).transpose(1, 2)
     return encoded.tokens[:, encoded.prefix :]
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from geobento.cards import ImageInput
 from geobento.errors import InvalidImage
-from models.resample import shorter_side
+from models.resample import resized, shorter_side
 
 if TYPE_CHECKING:
     import torch
@@ -43,15 +43,15 @@ def pixels(image: Image.Image, spec: ImageInput) -> NDArray[np.uint8] | NDArray[
         )
     target = resized_shape(height, width, spec)
     if spec.resize_in == "float":
-        resized: NDArray[Any] = _resized_as_float(image, target, spec)
+        found: NDArray[Any] = _resized_as_float(image, target, spec)
     else:
         if target != (height, width):
             image = image.resize(target[::-1], KERNELS[spec.interpolation])
-        resized = np.asarray(image, np.uint8)
+        found = np.asarray(image, np.uint8)
     if spec.crop is not None:
         top, left = (round((side - spec.crop) / 2) for side in target)
-        resized = resized[top : top + spec.crop, left : left + spec.crop]
-    return np.ascontiguousarray(resized)
+        found = found[top : top + spec.crop, left : left + spec.crop]
+    return np.ascontiguousarray(found)
 
 
 def standardised(batch: torch.Tensor, spec: ImageInput) -> torch.Tensor:
@@ -81,9 +81,7 @@ def resized_shape(height: int, width: int, spec: ImageInput) -> tuple[int, int]:
 def _resized_as_float(
     image: Image.Image, target: tuple[int, int], spec: ImageInput
 ) -> NDArray[np.float32]:
-    """Channels resized as floating point numbers, without rounding to 8 bits in between."""
-    channels = [
-        channel.convert("F").resize(target[::-1], KERNELS[spec.interpolation])
-        for channel in image.split()
-    ]
-    return np.stack([np.asarray(channel, np.float32) for channel in channels], axis=-1)
+    """A picture resized in floating point as tensors are, without rounding to 8 bits."""
+    planes = np.asarray(image, np.float32).transpose(2, 0, 1)
+    found = resized(planes, target, spec.interpolation, antialias=True)
+    return found.transpose(1, 2, 0)

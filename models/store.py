@@ -222,18 +222,26 @@ def stored_models() -> list[StoredModel]:
 def find(name: str) -> StoredModel:
     """The newest stored model of an id or alias, or the one of ``id:version``.
 
+    An alias that stands for a variant finds no other.
+
     Raises:
         ModelNotFound: The catalog has no such model.
         ModelStoreError: The catalog has it, the store does not.
     """
-    model_id, _, version = name.partition(":")
-    model_id = family(model_id).card.id
+    asked, _, version = name.strip().lower().partition(":")
+    card = family(asked).card
+    variants = card.variants_of(asked)
     for stored in stored_models():
         stored_name, _, stored_version = stored.tag.partition(":")
-        if stored_name == model_id and version in ("", "latest", stored_version):
+        if (
+            stored_name == card.id
+            and stored.metadata["variant"] in variants
+            and version in ("", "latest", stored_version)
+        ):
             return stored
     raise ModelStoreError(
-        f"the model store does not hold {name!r}; run: geobento models import {model_id}"
+        f"the model store does not hold {name!r}; run: geobento models import "
+        f"{card.name_to_import(asked)}"
     )
 
 

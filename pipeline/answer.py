@@ -15,15 +15,16 @@ from geobento.embedding import (
     Embedding,
     EmbeddingMeta,
     GridMeta,
-    ImageryMeta,
     SceneMeta,
     TextMeta,
     TilesMeta,
+    WindowMeta,
 )
 from geobento.errors import GeoBentoError, ModelError, from_body
 from geobento.places import Area
-from geobento.sample import PixelGrid, Sample
+from geobento.sample import PixelGrid, Sample, Scene
 from imagery import coverage
+from imagery.grid import lonlat_corners
 from imagery.source import ImageQuery
 from models.execute import EncodeResult
 from models.pooling import Pooling
@@ -48,6 +49,7 @@ class Context:
         tiling: How a place was cut; None: the model got it whole.
         area: Where vectors of a place count when they become one; None: everywhere.
         warnings: What is odd about the imagery.
+        timing_ms: How long the steps before the forward took.
     """
 
     served: ServedModel
@@ -62,6 +64,7 @@ class Context:
     tiling: Tiling | None = None
     area: Area | None = None
     warnings: Sequence[str] = ()
+    timing_ms: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def pixels(self) -> PixelGrid | None:
@@ -71,7 +74,11 @@ class Context:
         return None if self.sample is None else self.sample.grid
 
 
-def embedding(results: Sequence[EncodeResult], context: Context) -> Embedding | GeoBentoError:
+def embedding(
+    results: Sequence[EncodeResult],
+    context: Context,
+    timing_ms: Mapping[str, float] | None = None,
+) -> Embedding | GeoBentoError:
     """The answer for one picture, text or place, from the results of its items."""
     for result in results:
         if result.error is not None:
@@ -90,7 +97,8 @@ def embedding(results: Sequence[EncodeResult], context: Context) -> Embedding | 
                 field="normalize",
             )
         data = unit
-    return Embedding(data, _meta(cells, context))
+    meta = _meta(data, cells, results[0].prefix, context, timing_ms or {})
+    return Embedding(data, meta)
 
 
 def _assembled(
@@ -150,48 +158,106 @@ def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32] | None:
     return None if length == 0 else vector / np.float32(length)
 
 
-def _meta(cells: PixelGrid | None, context: Context) -> EmbeddingMeta:
+def _meta(
+    data: NDArray[np.float32],
+    cells: PixelGrid | None,
+    prefix: int,
+    context: Context,
+    timing_ms: Mapping[str, float],
+) -> EmbeddingMeta:
     served, tiles = context.served, context.tiling
     return EmbeddingMeta(
         model=served.card.id,
-        tag=served.tag,
+        type=served.card.kind,
         variant=served.variant,
-        weights=served.weights,
-        modality=context.modality,
+        tag=served.tag,
+        weights=weights_of(served),
+        preprocessing=served.preprocessing,
+        precision=context.precision,
+        config=dict(context.config),
+        dim=len(data),
         pooling=context.pooling or "grid",
         normalized=context.normalize,
-        precision=context.precision,
-        preprocessing=served.preprocessing,
-        config=dict(context.config),
-        grid=None if cells is None else grid_meta(cells),
-        tiles=None
-        if tiles is None
-        else TilesMeta(size=tiles.size, rows=list(tiles.rows), columns=list(tiles.columns)),
-        imagery=_imagery(context),
+        cls_removed=prefix > 0 and context.pooling != "authors",
+        grid_hw=(data.shape[1], data.shape[2]) if data.ndim == 3 else None,
+        modality=context.modality,
+        image_size=_image_size(context),
+        input_prep=None if context.sample is None else "resize" if tiles is None else "tile",
+        tiles=None if tiles is None else tiles_meta(tiles),
         text=context.text,
+        timing_ms={name: round(ms, 1) for name, ms in {**context.timing_ms, **timing_ms}.items()},
+        **_imagery(cells, context),
     )
 
 
-def _imagery(context: Context) -> ImageryMeta | None:
-    query, sample = context.query, context.sample
-    if sample is None or sample.provenance is None:
+def weights_of(served: ServedModel) -> str:
+    """What answers say of the weights."""
+    return "dummy" if served.weights == "dummy" else served.sha256
+
+
+def _image_size(context: Context) -> tuple[int, int] | None:
+    card = context.served.card
+    if context.text is not None:
         return None
-    origin, pixels = sample.provenance, context.pixels
-    return ImageryMeta(
-        backend=origin.backend,
-        source=origin.source,
-        notice=origin.notice,
-        sensor=None if query is None else query.sensor,
-        start=None if query is None else _text(query.start),
-        end=None if query is None else _text(query.end),
-        scenes=[
-            SceneMeta(id=scene.id, time=_text(scene.time), cloud_pct=scene.cloud_pct)
-            for scene in origin.scenes
-        ],
-        valid_fraction=1.0 if sample.valid is None else round(float(sample.valid.mean()), 6),
-        warnings=list(context.warnings),
-        grid=None if pixels is None else grid_meta(pixels),
-    )
+    if context.sample is None:
+        image = card.image
+        side = None if image is None else image.crop or image.size
+        return None if side is None else (side, side)
+    side = card.modalities[context.modality].size
+    if side is not None:
+        return side, side
+    if context.tiling is not None:
+        return context.tiling.size, context.tiling.size
+    height, width = context.sample.pixels.shape[-2:]
+    return height, width
+
+
+def _imagery(cells: PixelGrid | None, context: Context) -> dict[str, Any]:
+    """What is told of imagery; nothing for pictures and texts."""
+    sample = context.sample
+    if sample is None or sample.provenance is None:
+        return {}
+    lies = context.pixels if cells is None else cells
+    return imagery_fields(context.query, sample, context.warnings, lies)
+
+
+def imagery_fields(
+    query: ImageQuery | None, sample: Sample, warnings: Sequence[str], lies: PixelGrid | None
+) -> dict[str, Any]:
+    """The fields of `ImageryMeta`.
+
+    Args:
+        query: What was fetched; None for own data.
+        sample: What came, with its provenance.
+        warnings: What is odd about it.
+        lies: Where the data of the answer lie, as far as that is known.
+    """
+    origin = sample.provenance
+    assert origin is not None
+    pixels = sample.grid if query is None else query.grid
+    return {
+        "backend": origin.backend,
+        "source": origin.source,
+        "notice": origin.notice,
+        "sensor": None if query is None else query.sensor,
+        "temporal": None if query is None else window(query.start, query.end),
+        "scenes": scene_metas(origin.scenes),
+        "offset_applied": None
+        if query is None
+        else any(scene.offset_applied for scene in origin.scenes),
+        "valid_fraction": 1.0 if sample.valid is None else round(float(sample.valid.mean()), 6),
+        "warnings": list(warnings),
+        "crs": None if lies is None else lies.crs,
+        "transform": None if lies is None else lies.transform,
+        "footprint": None if pixels is None else _footprint(pixels),
+        "pixels": None if pixels is None else grid_meta(pixels),
+    }
+
+
+def _footprint(grid: PixelGrid) -> list[tuple[float, float]] | None:
+    """The corners of a grid; None where one lies beyond the edge of the world."""
+    corners = lonlat_corners(grid)
+    return corners if np.isfinite(corners).all() else None
 
 
 def grid_meta(grid: PixelGrid) -> GridMeta:
@@ -199,5 +265,24 @@ def grid_meta(grid: PixelGrid) -> GridMeta:
     return GridMeta(crs=grid.crs, transform=grid.transform, height=grid.height, width=grid.width)
 
 
-def _text(time: datetime) -> str:
+def tiles_meta(tiles: Tiling) -> TilesMeta:
+    """Tiles as they stand in an answer."""
+    return TilesMeta(size=tiles.size, rows=list(tiles.rows), columns=list(tiles.columns))
+
+
+def scene_metas(scenes: Sequence[Scene]) -> list[SceneMeta]:
+    """Scenes as they stand in an answer."""
+    return [
+        SceneMeta(id=scene.id, time=instant(scene.time), cloud_pct=scene.cloud_pct)
+        for scene in scenes
+    ]
+
+
+def window(start: datetime, end: datetime) -> WindowMeta:
+    """A window of time as it stands in an answer."""
+    return WindowMeta(start=instant(start), end=instant(end))
+
+
+def instant(time: datetime) -> str:
+    """A time in UTC as it stands in an answer."""
     return time.isoformat().replace("+00:00", "Z")

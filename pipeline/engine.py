@@ -7,11 +7,12 @@ makes the answers. Both halves block and belong into a thread where an event loo
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -20,12 +21,14 @@ from geobento.errors import GeoBentoError, ModelError, PayloadTooLarge
 from geobento.requests import (
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
+    InspectRequest,
     PixelEmbeddingRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
 )
 from geobento.sample import Sample
 from geobento.settings import Settings
+from imagery.source import ImageQuery
 from models.execute import EncodeItem
 from models.pooling import Pooling
 from pipeline import answer, pictures, pixel_files
@@ -37,10 +40,13 @@ from pipeline.picture_urls import PictureFetcher
 from pipeline.registry import OpenModel, Registry
 from pipeline.resolve import (
     GeoPlan,
+    Imagery,
     Limits,
     check_image_request,
     check_text_request,
     plan_geo,
+    plan_patch,
+    wanted,
 )
 from pipeline.tiling import Tiling
 
@@ -71,7 +77,7 @@ class Engine:
         *,
         may_save: bool = False,
     ) -> None:
-        self._may_save = may_save
+        self._limits = Limits(settings.max_place_pixels, may_save)
         self.registry = registry
         self._settings = settings
         self.fetch = fetch or FetchLayer.configured(settings)
@@ -125,21 +131,49 @@ class Engine:
         Raises:
             GeoBentoError: The request as a whole cannot be answered.
         """
-        opened = self.registry.find(request.model)
-        self._check_count(len(request.places), "spatials")
-        _check_device(opened, request.device)
-        plans = plan_geo(
-            opened.served.card, request, served=opened.model.modalities(), limits=self._limits
-        )
-        self.fetch.source(request.backend)
-        samples = self.fetch.fetch_all([(plan.backend, plan.query) for plan in plans])
+        opened, _, plans = self.resolve(request)
+        start = time.perf_counter()
+        samples = self.fetch.fetch_all(wanted(plans))
+        fetch_ms = (time.perf_counter() - start) * 1000
         entries = [
             sample
             if isinstance(sample, GeoBentoError)
-            else _geo_entry(opened, plan, sample, request.config)
+            else _geo_entry(opened, cast("GeoPlan", plan), sample, request.config, fetch_ms)
             for plan, sample in zip(plans, samples, strict=True)
         ]
         return EmbeddingJob(opened.served.card.id, entries)
+
+    def resolve(
+        self, request: GeoEmbeddingRequest
+    ) -> tuple[OpenModel, Imagery, list[GeoPlan | GeoBentoError]]:
+        """The model, what is fetched of every place, and the plan or error of each.
+
+        Its source is open, if any place needs it.
+
+        Raises:
+            GeoBentoError: The request as a whole cannot be answered.
+        """
+        opened = self.registry.find(request.model)
+        self._check_count(len(request.places), "spatials")
+        _check_device(opened, request.device)
+        imagery, plans = plan_geo(
+            opened.served.card, request, served=opened.model.modalities(), limits=self._limits
+        )
+        if any(isinstance(plan, GeoPlan) for plan in plans):
+            self.fetch.source(request.backend)
+        return opened, imagery, plans
+
+    def patch(self, request: InspectRequest) -> ImageQuery:
+        """The fetch of an inspection.
+
+        Raises:
+            GeoBentoError: The request cannot be answered.
+        """
+        if request.model is None:
+            return plan_patch(None, request, served=(), limits=self._limits)
+        opened = self.registry.find(request.model)
+        served = opened.model.modalities()
+        return plan_patch(opened.served.card, request, served=served, limits=self._limits)
 
     def pixel_job(self, request: PixelEmbeddingRequest) -> EmbeddingJob:
         """First half for pixels that came with the request: decode, resolve, prepare.
@@ -149,6 +183,7 @@ class Engine:
         """
         opened = self.registry.find(request.model)
         _check_device(opened, request.device)
+        start = time.perf_counter()
         file = pixel_files.read(request.pixels, self._settings.max_place_pixels)
         plan = plan_pixels(
             opened.served.card,
@@ -168,15 +203,13 @@ class Engine:
             plan.pooling,
             False,
             opened.precision,
-            sample=replace(plan.sample, pixels=np.empty(0)),
+            sample=_without_pixels(plan.sample),
             config=request.config,
             tiling=plan.tiling,
+            warnings=plan.warnings,
+            timing_ms={"prepare": (time.perf_counter() - start) * 1000},
         )
         return EmbeddingJob(opened.served.card.id, [(items, context)])
-
-    @property
-    def _limits(self) -> Limits:
-        return Limits(self._settings.max_place_pixels, self._may_save)
 
     def warm_up(self) -> None:
         """Open every tokenizer, so that a damaged one stops the start and no request waits.
@@ -267,6 +300,7 @@ class Engine:
     ) -> Entry:
         preprocessing = request.config.get("preprocessing")
         spec = opened.model.image_input(preprocessing)
+        start = time.perf_counter()
         try:
             if isinstance(payload, GeoBentoError):
                 raise payload
@@ -284,6 +318,7 @@ class Engine:
             normalize,
             opened.precision,
             config=request.config,
+            timing_ms={"prepare": (time.perf_counter() - start) * 1000},
         )
         item = EncodeItem(inputs=inputs, pooling=spec.pooling, preprocessing=preprocessing)
         return [item], context
@@ -318,9 +353,15 @@ def _encode_items(
     return [EncodeItem(inputs=model.prepare(tile), pooling=encoding) for tile in tiles]
 
 
+def _without_pixels(sample: Sample) -> Sample:
+    """What is told of a sample afterwards, without holding its memory."""
+    return replace(sample, pixels=np.empty((0, *sample.pixels.shape[-2:])))
+
+
 def _geo_entry(
-    opened: OpenModel, plan: GeoPlan, sample: Sample, config: Mapping[str, Any]
+    opened: OpenModel, plan: GeoPlan, sample: Sample, config: Mapping[str, Any], fetch_ms: float
 ) -> Entry:
+    start = time.perf_counter()
     try:
         warnings = check(sample, plan.query)
         items = _encode_items(opened, sample, config, plan.tiling, plan.encoding)
@@ -333,10 +374,11 @@ def _geo_entry(
         False,
         opened.precision,
         plan.query,
-        replace(sample, pixels=np.empty(0)),
+        _without_pixels(sample),
         config=config,
         tiling=plan.tiling,
         area=plan.area,
         warnings=warnings,
+        timing_ms={"fetch": fetch_ms, "prepare": (time.perf_counter() - start) * 1000},
     )
     return items, context

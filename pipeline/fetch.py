@@ -8,15 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from threading import Lock
+from typing import TypeAlias, TypeVar
 
 from geobento.errors import GeoBentoError, InvalidRequest, SourceError
 from geobento.sample import Sample
 from geobento.settings import Settings
-from imagery.source import ImageQuery, Source
+from imagery.source import ImageQuery, Source, Survey
 
 logger = logging.getLogger("geobento.fetch")
 
 Opener = Callable[[], Source]
+Asked: TypeAlias = tuple[str, ImageQuery] | GeoBentoError
+Found = TypeVar("Found")
 
 SOURCE_SHARE = 0.9
 """Part of a request's time that a source may take, so that its own error is what is answered."""
@@ -48,11 +51,16 @@ class FetchLayer:
         openers["demo"] = lambda: _open_demo(settings)
         return cls(openers, settings.fetch_threads)
 
-    def fetch_all(self, queries: Sequence[tuple[str, ImageQuery]]) -> list[Sample | GeoBentoError]:
-        """Samples or errors, in the order of the (backend, query) pairs."""
-        if len(queries) == 1:
-            return [self._fetch(*queries[0])]
-        return list(self._pool.map(lambda pair: self._fetch(*pair), queries))
+    def fetch_all(self, queries: Sequence[Asked]) -> list[Sample | GeoBentoError]:
+        """Samples or errors, in the order of the (backend, query) pairs.
+
+        An error in place of a pair is its own answer.
+        """
+        return self._each(queries, lambda source, query: source.fetch(query))
+
+    def survey_all(self, queries: Sequence[Asked]) -> list[Survey | GeoBentoError]:
+        """What `fetch_all` would fetch, or errors, in the same order."""
+        return self._each(queries, lambda source, query: source.survey(query))
 
     def source(self, backend: str) -> Source:
         """The source of a backend word; ``auto`` is the preferred one, even if it is down.
@@ -89,13 +97,25 @@ class FetchLayer:
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self._threads, thread_name_prefix="fetch")
 
-    def _fetch(self, backend: str, query: ImageQuery) -> Sample | GeoBentoError:
+    def _each(
+        self, queries: Sequence[Asked], ask: Callable[[Source, ImageQuery], Found]
+    ) -> list[Found | GeoBentoError]:
+        if len(queries) == 1:
+            return [self._one(queries[0], ask)]
+        return list(self._pool.map(lambda asked: self._one(asked, ask), queries))
+
+    def _one(
+        self, asked: Asked, ask: Callable[[Source, ImageQuery], Found]
+    ) -> Found | GeoBentoError:
+        if isinstance(asked, GeoBentoError):
+            return asked
+        backend, query = asked
         try:
-            return self.source(backend).fetch(query)
+            return ask(self.source(backend), query)
         except GeoBentoError as error:
             return error
         except Exception:
-            logger.exception("fetching %s failed", query.sensor.collection)
+            logger.exception("asking for %s failed", query.sensor.collection)
             return SourceError(f"the source {backend!r} failed; the service log has more")
 
 

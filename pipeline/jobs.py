@@ -31,8 +31,14 @@ class Job(Protocol, Generic[Answer]):
     def items(self) -> list[EncodeItem]:
         """What the encoder gets."""
 
-    def answers(self, results: Sequence[EncodeResult]) -> list[Answer | GeoBentoError]:
-        """One answer per input of the request, from the encoder's results in order of `items`.
+    def answers(
+        self, results: Sequence[EncodeResult], encode_ms: float = 0
+    ) -> list[Answer | GeoBentoError]:
+        """One answer per input of the request.
+
+        Args:
+            results: The encoder's, in order of `items`.
+            encode_ms: How long they took.
 
         Raises:
             GeoBentoError: The request had a single input, and it failed.
@@ -56,9 +62,11 @@ class EmbeddingJob:
         """What the encoder gets."""
         return _items(self.entries)
 
-    def answers(self, results: Sequence[EncodeResult]) -> list[Embedding | GeoBentoError]:
+    def answers(
+        self, results: Sequence[EncodeResult], encode_ms: float = 0
+    ) -> list[Embedding | GeoBentoError]:
         """One embedding or error per entry."""
-        return _raised_if_alone(_embeddings(self.entries, results))
+        return raised_if_alone(_embeddings(self.entries, results, encode_ms))
 
 
 @dataclass(frozen=True)
@@ -84,13 +92,15 @@ class ZeroShotJob:
         """What the encoder gets: pictures, then classes."""
         return _items([*self.pictures, *self.classes])
 
-    def answers(self, results: Sequence[EncodeResult]) -> list[Classification | GeoBentoError]:
+    def answers(
+        self, results: Sequence[EncodeResult], encode_ms: float = 0
+    ) -> list[Classification | GeoBentoError]:
         """One classification or error per picture.
 
         Raises:
             GeoBentoError: A class failed, or the only picture did.
         """
-        embeddings = _embeddings([*self.pictures, *self.classes], results)
+        embeddings = _embeddings([*self.pictures, *self.classes], results, encode_ms)
         pictures, classes = embeddings[: len(self.pictures)], embeddings[len(self.pictures) :]
         vectors = []
         for position, name in enumerate(classes):
@@ -99,7 +109,7 @@ class ZeroShotJob:
                 raise name
             vectors.append(name.data)
         stacked = np.stack(vectors)
-        return _raised_if_alone(
+        return raised_if_alone(
             [
                 picture if isinstance(picture, GeoBentoError) else self._compared(picture, stacked)
                 for picture in pictures
@@ -134,18 +144,24 @@ def _items(entries: Sequence[Entry]) -> list[EncodeItem]:
 
 
 def _embeddings(
-    entries: Sequence[Entry], results: Sequence[EncodeResult]
+    entries: Sequence[Entry], results: Sequence[EncodeResult], encode_ms: float
 ) -> list[Embedding | GeoBentoError]:
     remaining = iter(results)
+    timing_ms = {"encode": encode_ms}
     return [
         entry
         if isinstance(entry, GeoBentoError)
-        else answer.embedding(list(islice(remaining, len(entry[0]))), entry[1])
+        else answer.embedding(list(islice(remaining, len(entry[0]))), entry[1], timing_ms)
         for entry in entries
     ]
 
 
-def _raised_if_alone(answers: list[Answer | GeoBentoError]) -> list[Answer | GeoBentoError]:
+def raised_if_alone(answers: list[Answer | GeoBentoError]) -> list[Answer | GeoBentoError]:
+    """The answers of a request, unless there is a single one and it is an error.
+
+    Raises:
+        GeoBentoError: That error.
+    """
     if len(answers) == 1 and isinstance(answers[0], GeoBentoError):
         raise answers[0]
     return answers

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from threading import Lock
 
 from geobento.cards import ServedModel
 from geobento.embedding import Classification, Embedding
 from geobento.errors import GeoBentoError
+from geobento.look import EmbeddingPlan, Inspection
 from geobento.requests import (
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
+    InspectRequest,
     PixelEmbeddingRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
@@ -18,6 +21,7 @@ from geobento.settings import Settings
 from models import devices, store
 from models.execute import EncodeItem, EncodeResult, LoadedModel
 from models.precision import Precision
+from pipeline import look
 from pipeline.engine import Engine
 from pipeline.jobs import Answer, Job
 from pipeline.registry import OpenModel, Registry
@@ -73,11 +77,21 @@ class LocalEngine:
         """The answer for the pixels of the request."""
         return self._answers(self._engine.pixel_job(request))
 
+    def plan_embedding(self, request: GeoEmbeddingRequest) -> EmbeddingPlan:
+        """What a request would do."""
+        return look.plan_embedding(self._engine, request)
+
+    def inspect_patch(self, request: InspectRequest) -> Inspection:
+        """What the pixels of a place are like."""
+        return look.inspect_patch(self._engine, request)
+
     def _precision(self, entry: store.StoredModel) -> Precision:
         return entry.precision(self._wanted_precision, self._device)
 
     def _answers(self, job: Job[Answer]) -> list[Answer | GeoBentoError]:
-        return job.answers(self._encode(job.model, job.items))
+        start = time.perf_counter()
+        results = self._encode(job.model, job.items)
+        return job.answers(results, (time.perf_counter() - start) * 1000)
 
     def _encode(self, model_id: str, items: list[EncodeItem]) -> list[EncodeResult]:
         with self._lock:

@@ -19,11 +19,18 @@ from geobento.specs import OutputGrid
 from imagery import collections
 from imagery.collections import Collection
 from imagery.grid import in_ground_metres
-from imagery.outline import parsed
+from imagery.outline import WGS84, parsed, transformer
 from imagery.plausibility import wrong_units
 from models.pooling import Pooling
 from pipeline.pixel_files import PixelFile
-from pipeline.resolve import Limits, check_output, check_pixels, find_modality, tiles_of
+from pipeline.resolve import (
+    Limits,
+    check_least,
+    check_output,
+    find_modality,
+    of_cells,
+    tiles_of,
+)
 from pipeline.tiling import Tiling
 
 NOTICE = "own data: bands, units, place and times are as they were stated with the pixels"
@@ -42,12 +49,14 @@ class OwnPlan:
         pooling: How to make one vector; None: the grid.
         tiling: How the pixels are cut; None: the model gets them whole.
         encoding: What the model is asked for, of every tile; None: the grid.
+        warnings: What a caller may not have meant.
     """
 
     sample: Sample
     pooling: Pooling | None
     tiling: Tiling | None
     encoding: Pooling | None
+    warnings: tuple[str, ...] = ()
 
 
 def plan_pixels(
@@ -78,21 +87,28 @@ def plan_pixels(
     check_options(card, request.config, "model_config")
     check_output(card, request.output)
     spec = card.modalities[modality]
-    collection = collections.get(spec.sensor.collection)
-    bands = spec.sensor.bands
     pixels = file.pixels[0] if file.pixels.ndim == 4 and len(file.pixels) == 1 else file.pixels
     shape = (pixels.shape[-2], pixels.shape[-1])
-    check_pixels(card, modality, shape, limits, "pixels", "size of the pixels on the ground")
+    check_least(card, modality, shape, "pixels", "size of the pixels on the ground")
     _check_times(card, request, pixels)
     grid = _grid(request, file, shape)
     _check_pixel_size(card, grid)
-    chosen = _positions(card, bands, request, file)
-    factor = _factor(spec, collection, request.units, file, chosen)
+    names = _names(request, file)
+    described = spec.described_by is not None and spec.described_by in request.config
+    collection = None if described else collections.get(spec.sensor.collection)
+    bands = names if described else _bands(card, spec, names)
+    chosen = [names.index(band) for band in bands]
+    scaling = [file.scaling[position] for position in chosen] if file.scaling else []
+    factor = (
+        1.0
+        if collection is None
+        else _factor(spec, collection, bands, request.units or file.units, scaling)
+    )
     stored = pixels[..., chosen, :, :]
     values = stored.astype(np.float32) * np.float32(factor)
     has = _has_data(stored, file.nodata if request.nodata is None else request.nodata, file.seen)
     _check_values(values, has, bands, collection)
-    if collection.positive:
+    if collection is not None and collection.positive:
         has &= values > 0
     valid = np.asarray(has.all(axis=-3))
     if not valid.any():
@@ -109,14 +125,13 @@ def plan_pixels(
     )
     pooling = None if isinstance(request.output, OutputGrid) else request.output.pooling
     tiling = tiles_of(card, modality, request.input_prep, shape, limits)
-    encoding = None if tiling is not None and "grid" in card.outputs else pooling
-    return OwnPlan(sample, pooling, tiling, encoding)
+    encoding = None if tiling is not None and of_cells(card, pooling) else pooling
+    warnings = () if described else _left_out(card, spec, bands)
+    return OwnPlan(sample, pooling, tiling, encoding, warnings)
 
 
-def _positions(
-    card: ModelCard, bands: tuple[str, ...], request: PixelEmbeddingRequest, file: PixelFile
-) -> list[int]:
-    """Where the model's bands are among those of the file."""
+def _names(request: PixelEmbeddingRequest, file: PixelFile) -> tuple[str, ...]:
+    """What the bands of the file are called, in their order."""
     names, count = request.bands or file.bands, file.pixels.shape[-3]
     if names is None:
         raise SpecError(
@@ -128,13 +143,30 @@ def _positions(
         raise SpecError(f"there are {count} bands but {len(names)} names", field="bands")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise SpecError(f"the band {twice[0]!r} is named more than once", field="bands")
-    if missing := [band for band in bands if band not in names]:
-        raise ModelError(
-            f"{card.id} reads the bands {', '.join(bands)}; missing: {', '.join(missing)}",
-            field="bands",
-            detail={"missing": missing},
-        )
-    return [names.index(band) for band in bands]
+    return names
+
+
+def _bands(card: ModelCard, spec: Modality, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The bands that the model reads: its sensor's; or those that are there, if it may be any."""
+    missing = [band for band in spec.sensor.bands if band not in names]
+    if not missing:
+        return spec.sensor.bands
+    if some := tuple(band for band in spec.choice if band in names):
+        return some
+    raise ModelError(
+        f"{card.id} reads the bands {', '.join(spec.sensor.bands)}; missing: {', '.join(missing)}",
+        field="bands",
+        detail={"missing": missing},
+    )
+
+
+def _left_out(card: ModelCard, spec: Modality, bands: tuple[str, ...]) -> tuple[str, ...]:
+    """A word where a model that reads any bands has others than it would be given by default."""
+    if bands == spec.sensor.bands:
+        return ()
+    return (
+        f"{card.id} read {', '.join(bands)} alone; its default is {', '.join(spec.sensor.bands)}",
+    )
 
 
 def _check_times(card: ModelCard, request: PixelEmbeddingRequest, pixels: NDArray[Any]) -> None:
@@ -171,6 +203,7 @@ def _grid(
     if not np.isfinite(transform).all():
         raise SpecError("the transform has values that are not finite", field="transform")
     try:
+        transformer(crs, WGS84)
         return PixelGrid(_name(crs), transform, *shape)
     except SpecError as error:
         error.field = "crs"
@@ -206,22 +239,21 @@ def _check_pixel_size(card: ModelCard, grid: PixelGrid | None) -> None:
 def _factor(
     spec: Modality,
     collection: Collection,
-    asked: str | None,
-    file: PixelFile,
-    chosen: Sequence[int],
+    bands: tuple[str, ...],
+    units: str | None,
+    scaling: Sequence[tuple[float, float]],
 ) -> float:
     """What stored values are multiplied by to be in the units of the model."""
-    scalings = [collection.scaling.get(band, (1.0, 0.0)) for band in spec.sensor.bands]
+    scalings = [collection.scaling.get(band, (1.0, 0.0)) for band in bands]
     words = [_short(spec.units), _short(collection.units)]
     factors = dict.fromkeys([*words, spec.units.lower(), collection.units.lower()], 1.0)
     if set(scalings) == {TEN_THOUSANDTHS}:
         words.append(REFLECTANCE)
         factors[REFLECTANCE] = 1 / TEN_THOUSANDTHS[0]
     accepted = ", ".join(map(repr, dict.fromkeys(words)))
-    units = asked or file.units
-    if file.scaling:
+    if scaling:
         # With the scaling of the collection, the stored values are the collection's numbers.
-        if [file.scaling[position] for position in chosen] != scalings:
+        if scaling != scalings:
             raise SpecError(
                 "the bands of the file have a scale or an offset; apply them and leave them out",
                 field="pixels",
@@ -258,7 +290,7 @@ def _check_values(
     values: NDArray[np.float32],
     has: NDArray[np.bool_],
     bands: tuple[str, ...],
-    collection: Collection,
+    collection: Collection | None,
 ) -> None:
     """Refuse values that are not what their units mean, as far as their range tells."""
     data = np.moveaxis(values, -3, 0)[:, has.all(axis=-3)]
@@ -266,6 +298,8 @@ def _check_values(
         raise SpecError(
             "there are infinite values; accepted: numbers, and NaN for no data", field="pixels"
         )
+    if collection is None or not data.size:
+        return
     if found := wrong_units(bands, data, collection):
         raise SpecError(
             f"the values are not in these units, or normalised already (models do that "

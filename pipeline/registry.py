@@ -34,6 +34,7 @@ class Registry:
             name: opened
             for opened in self._models
             for name in (opened.served.card.id, *opened.served.card.aliases)
+            if opened.served.variant in opened.served.card.variants_of(name)
         }
 
     def served(self) -> list[ServedModel]:
@@ -43,20 +44,24 @@ class Registry:
     def find(self, name: str) -> OpenModel:
         """A served model by id or alias, whatever its case.
 
+        An alias that stands for a variant finds no other.
+
         Raises:
             ModelNotFound: It is not served; the message says how to import it, or what is served.
         """
-        opened = self._names.get(name.strip().lower())
+        asked = name.strip().lower()
+        opened = self._names.get(asked)
         if opened is not None:
             return opened
         served = [served.card.id for served in self.served()]
         missing = catalog.unknown(name, served)
         try:
-            model_id = catalog.family(name).card.id
+            card = catalog.family(name).card
         except ModelNotFound:
             raise missing from None
+        known = card.name_to_import(asked)
         raise ModelNotFound(
-            f"{model_id} is not served here; run: geobento models import {model_id} (and name it "
+            f"{known} is not served here; run: geobento models import {known} (and name it "
             f"in GEOBENTO_MODELS where that is set); available: {', '.join(served) or 'none'}",
             field="model",
             detail=missing.detail,

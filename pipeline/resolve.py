@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import cast
 
 from geobento import modalities
 from geobento.cards import ModelCard
-from geobento.errors import ModelError, PayloadTooLarge, SpecError
+from geobento.errors import GeoBentoError, ModelError, PayloadTooLarge, SpecError
 from geobento.options import check_options
 from geobento.places import Area, MultiPolygon, Polygon
 from geobento.requests import (
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
+    InspectRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
 )
 from geobento.sample import PixelGrid
 from geobento.specs import InputPrep, InputPrepSpec, Output, OutputGrid, Place, SensorSpec
 from imagery import collections, grid
-from imagery.collections import Collection
 from imagery.source import ImageQuery
+from models import bands
 from models.pooling import Pooling
 from pipeline import tiling
 from pipeline.tiling import Tiling
 
-_PLANNED = {
-    "orbit": None,
-    "use_float_linear": True,
-    "s1_require_iw": True,
-    "s1_relax_iw_on_empty": True,
-}
-"""Fields of SensorSpec that have their place but take only this value as yet."""
+_RADAR = {"orbit": None, "s1_require_iw": True, "s1_relax_iw_on_empty": True}
+"""Fields of SensorSpec that take another value only for Sentinel-1."""
 
 OVERLAP = 4
 """The tiles of a place have at most this many times the pixels that a place may have."""
@@ -100,10 +96,42 @@ def check_text_request(card: ModelCard, request: TextEmbeddingRequest | ZeroShot
     check_options(card, request.config, "config")
 
 
+@dataclass(frozen=True)
+class Imagery:
+    """What is fetched of every place of a request.
+
+    Attributes:
+        sensor: Collection, bands, scale, cloud filter, composite.
+        modality: Which of the model's modalities that is.
+        start: First instant inside the window, UTC.
+        end: First instant outside the window, UTC.
+    """
+
+    sensor: SensorSpec
+    modality: str
+    start: datetime
+    end: datetime
+
+    def query(self, place: Place, limits: Limits, field: str) -> ImageQuery:
+        """The fetch of one place.
+
+        Raises:
+            SpecError: The place cannot be put on a pixel grid.
+            PayloadTooLarge: It has more pixels than allowed.
+        """
+        lattice_m = collections.get(self.sensor.collection).lattice_m
+        pixel_grid = _grid(place, self.sensor.scale_m, lattice_m, field)
+        _check_size(pixel_grid.shape, limits, field)
+        return ImageQuery(self.sensor, pixel_grid, self.start, self.end, self.modality)
+
+
 def plan_geo(
     card: ModelCard, request: GeoEmbeddingRequest, *, served: tuple[str, ...], limits: Limits
-) -> list[GeoPlan]:
-    """One plan for each place of the request.
+) -> tuple[Imagery, list[GeoPlan | GeoBentoError]]:
+    """What is fetched of every place, and for each a plan or the error that it has.
+
+    Errors of a place are a ModelError where the model does not do it, a SpecError where it cannot
+    be put on a pixel grid or cut into tiles, and PayloadTooLarge where it has too many pixels.
 
     Args:
         card: The model's card.
@@ -113,43 +141,98 @@ def plan_geo(
 
     Raises:
         ModelError: The model does not offer what is asked.
-        SpecError: A place cannot be put on a pixel grid.
-        PayloadTooLarge: A place has more pixels than allowed.
+        SpecError: A folder is asked for where none may be.
     """
-    modality = find_modality(
-        card,
-        {
-            "modality": request.modality,
-            "sensor.modality": request.sensor.modality if request.sensor is not None else None,
-        },
-        served,
-    )
-    sensor = _sensor(card, modality, request)
-    _check_saving(sensor, limits)
+    imagery = _imagery(card, request, served)
+    bands.check(card, imagery.modality, imagery.sensor.bands, request.config)
+    _check_saving(imagery.sensor, limits)
     check_options(card, request.config, "model_config")
     check_output(card, request.output)
-    collection = collections.get(sensor.collection)
-    start, end = _window(card, collection, request)
-    plans = []
+    plans: list[GeoPlan | GeoBentoError] = []
     for position, place in enumerate(request.places):
         field = "spatial" if request.spatial is not None else f"spatials.{position}"
-        pixel_grid = _grid(place, sensor.scale_m, collection.lattice_m, field)
-        check_pixels(card, modality, pixel_grid.shape, limits, field, "scale_m")
-        query = ImageQuery(sensor, pixel_grid, start, end, modality)
-        pooling = None if isinstance(request.output, OutputGrid) else request.output.pooling
-        tiles = tiles_of(card, modality, request.input_prep, pixel_grid.shape, limits)
-        area = place if isinstance(place, Polygon | MultiPolygon) and pooling else None
-        if area is not None and "grid" not in card.outputs:
-            raise ModelError(
-                f"{card.id} gives one vector for all that it sees and cannot leave out what lies "
-                "outside of a polygon; accepted: PointBuffer, BBox",
-                field=field,
-            )
-        # One vector of all cells that count is the same however the place was cut.
-        pooled_later = (tiles or area) and "grid" in card.outputs
-        encoding = None if pooled_later else pooling
-        plans.append(GeoPlan(query, request.backend, pooling, tiles, area, encoding))
-    return plans
+        try:
+            plans.append(_plan(card, request, place, imagery, limits, field))
+        except GeoBentoError as error:
+            plans.append(error)
+    return imagery, plans
+
+
+def wanted(
+    plans: Iterable[GeoPlan | GeoBentoError],
+) -> list[tuple[str, ImageQuery] | GeoBentoError]:
+    """What to fetch, as (backend, query); errors stay."""
+    return [
+        plan if isinstance(plan, GeoBentoError) else (plan.backend, plan.query) for plan in plans
+    ]
+
+
+def plan_patch(
+    card: ModelCard | None, request: InspectRequest, *, served: tuple[str, ...], limits: Limits
+) -> ImageQuery:
+    """The fetch of an inspection.
+
+    Args:
+        card: Card of the model that the request names; None: it names none.
+        request: The request.
+        served: Inputs that the served weights read.
+        limits: Bounds of the service.
+
+    Raises:
+        ModelError: The model has no such imagery, or the sensor cannot be.
+        SpecError: The place cannot be put on a pixel grid.
+        PayloadTooLarge: The place has more pixels than allowed.
+    """
+    if card is not None:
+        imagery = _imagery(card, request, served)
+    else:
+        sensor = cast("SensorSpec", request.sensor)
+        _check_sensor(sensor)
+        start, end = _window(None, sensor, request)
+        imagery = Imagery(sensor, sensor.modality or "", start, end)
+    return imagery.query(cast("Place", request.spatial), limits, "spatial")
+
+
+def _imagery(
+    card: ModelCard, request: GeoEmbeddingRequest | InspectRequest, served: tuple[str, ...]
+) -> Imagery:
+    named = None if request.sensor is None else request.sensor.modality
+    asked = {"modality": request.modality, "sensor.modality": named}
+    modality = find_modality(card, asked, served)
+    sensor = _sensor(card, modality, request)
+    return Imagery(sensor, modality, *_window(card, sensor, request))
+
+
+def _plan(
+    card: ModelCard,
+    request: GeoEmbeddingRequest,
+    place: Place,
+    imagery: Imagery,
+    limits: Limits,
+    field: str,
+) -> GeoPlan:
+    query = imagery.query(place, limits, field)
+    check_least(card, query.modality, query.grid.shape, field)
+    pooling = None if isinstance(request.output, OutputGrid) else request.output.pooling
+    tiles = tiles_of(card, query.modality, request.input_prep, query.grid.shape, limits)
+    area = place if isinstance(place, Polygon | MultiPolygon) and pooling else None
+    if area is not None and not of_cells(card, pooling):
+        raise ModelError(
+            f"the vector of {card.id} is of all that it sees and cannot leave out what lies "
+            "outside of a polygon; accepted: PointBuffer, BBox"
+            + (", or output.pooling 'mean' or 'max'" if "grid" in card.outputs else ""),
+            field=field,
+        )
+    encoding = None if (tiles or area) and of_cells(card, pooling) else pooling
+    return GeoPlan(query, request.backend, pooling, tiles, area, encoding)
+
+
+def of_cells(card: ModelCard, pooling: Pooling | None) -> bool:
+    """Whether an answer can be made from the grid of vectors.
+
+    One vector of all cells that count is the same however the place was cut.
+    """
+    return "grid" in card.outputs and (pooling != "authors" or card.feature == "mean")
 
 
 def find_modality(card: ModelCard, asked: Mapping[str, str | None], served: tuple[str, ...]) -> str:
@@ -190,7 +273,9 @@ def _offered(card: ModelCard, name: str, offered: list[str], field: str) -> str:
     return found
 
 
-def _sensor(card: ModelCard, modality: str, request: GeoEmbeddingRequest) -> SensorSpec:
+def _sensor(
+    card: ModelCard, modality: str, request: GeoEmbeddingRequest | InspectRequest
+) -> SensorSpec:
     if request.sensor is not None and request.fetch is not None:
         raise ModelError(
             "sensor replaces the model's sensor, fetch changes it: give one of the two",
@@ -201,18 +286,24 @@ def _sensor(card: ModelCard, modality: str, request: GeoEmbeddingRequest) -> Sen
     if request.fetch is not None:
         given = {f.name: getattr(request.fetch, f.name) for f in fields(request.fetch)}
         sensor = replace(sensor, **{k: v for k, v in given.items() if v is not None})
-    for name, only in _PLANNED.items():
-        if getattr(sensor, name) != only:
-            raise ModelError(
-                f"sensor.{name} is not supported yet; accepted: {only!r}", field=f"sensor.{name}"
-            )
-    if sensor.bands != default.bands:
-        raise ModelError(
-            f"{card.id} reads the bands {', '.join(default.bands)}, in this order; "
-            f"got {', '.join(sensor.bands)}",
-            field="sensor.bands",
-        )
+    _check_sensor(sensor)
     return sensor
+
+
+def _check_sensor(sensor: SensorSpec) -> None:
+    if not sensor.use_float_linear:
+        raise ModelError(
+            "decibels are those of the collection COPERNICUS/S1_GRD, as its name says; "
+            "accepted: true",
+            field="sensor.use_float_linear",
+        )
+    radar = collections.get(sensor.collection).gee.radar
+    for name, only in _RADAR.items():
+        if not radar and getattr(sensor, name) != only:
+            raise ModelError(
+                f"sensor.{name} is for Sentinel-1; {sensor.collection} accepts {only!r} alone",
+                field=f"sensor.{name}",
+            )
 
 
 def _check_saving(sensor: SensorSpec, limits: Limits) -> None:
@@ -266,14 +357,15 @@ def tiles_of(
 
 
 def _window(
-    card: ModelCard, collection: Collection, request: GeoEmbeddingRequest
+    card: ModelCard | None, sensor: SensorSpec, request: GeoEmbeddingRequest | InspectRequest
 ) -> tuple[datetime, datetime]:
-    temporal = request.temporal or card.default_temporal
-    if temporal is None and collection.static:
+    static = collections.get(sensor.collection).static
+    temporal = request.temporal or (card.default_temporal if card is not None else None)
+    if temporal is None and static:
         return ANY_TIME
     if temporal is None:
         raise ModelError(
-            f"{card.id} needs a time window: "
+            f"{sensor.collection if card is None else card.id} needs a time window: "
             '{"mode": "range", "start": "2023-06-01", "end": "2023-07-01"} or '
             '{"mode": "year", "year": 2023}',
             field="temporal",
@@ -289,38 +381,39 @@ def _grid(place: Place, scale_m: float, lattice_m: float | None, field: str) -> 
         raise
 
 
-def check_pixels(
+def _check_size(shape: tuple[int, int], limits: Limits, field: str) -> None:
+    height, width = shape
+    if height * width > limits.max_place_pixels:
+        raise PayloadTooLarge(
+            f"the place has {height * width:,} pixels; accepted: up to "
+            f"{limits.max_place_pixels:,}. Take a smaller place or a larger scale_m",
+            field=field,
+            detail={"pixels": height * width, "limit": limits.max_place_pixels},
+        )
+
+
+def check_least(
     card: ModelCard,
     modality: str,
     shape: tuple[int, int],
-    limits: Limits,
     field: str,
-    pixel_size: str,
+    pixel_size: str = "scale_m",
 ) -> None:
-    """Check that a place has neither too many pixels nor too few.
+    """Check that a place has enough pixels for the model.
 
     Args:
         card: The model's card.
         modality: What it reads.
         shape: (height, width) of the place, pixels.
-        limits: Bounds of the service.
         field: Parameter that names the place.
         pixel_size: What a caller would change for other pixels.
 
     Raises:
-        PayloadTooLarge: More than the service takes.
-        ModelError: Fewer than the model needs.
+        ModelError: It has too few.
     """
     height, width = shape
-    if height * width > limits.max_place_pixels:
-        raise PayloadTooLarge(
-            f"the place has {height * width:,} pixels; accepted: up to "
-            f"{limits.max_place_pixels:,}. Take a smaller place or a larger {pixel_size}",
-            field=field,
-            detail={"pixels": height * width, "limit": limits.max_place_pixels},
-        )
     least = card.modalities[modality].min_pixels
-    if min(shape) < least:
+    if min(height, width) < least:
         raise ModelError(
             f"the place has {height} x {width} pixels, {card.id} needs at least "
             f"{least} x {least}; take a larger place or a smaller {pixel_size}",

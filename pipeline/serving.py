@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol, TypeVar
 
 import anyio
@@ -10,20 +12,23 @@ import anyio.to_thread
 
 from geobento.embedding import Classification, Embedding
 from geobento.errors import GeoBentoError
+from geobento.look import EmbeddingPlan, Inspection
 from geobento.requests import (
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
+    InspectRequest,
     PixelEmbeddingRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
 )
 from models.execute import EncodeItem, EncodeResult
-from pipeline import pictures
+from pipeline import look, pictures
 from pipeline.engine import Engine
 from pipeline.jobs import Answer, Job
 from pipeline.registry import Registry
 
 Request = TypeVar("Request")
+Found = TypeVar("Found")
 
 DECODING_THREADS = 4
 
@@ -106,6 +111,22 @@ class Serving:
         """
         return await self._answers(self.engine.pixel_job, request, self._decoding)
 
+    async def plan_embedding(self, request: GeoEmbeddingRequest) -> EmbeddingPlan:
+        """What a request of `geo_embedding` would do.
+
+        Raises:
+            GeoBentoError: The request as a whole, or its only place, would fail.
+        """
+        return await self._in_thread(partial(look.plan_embedding, self.engine), request)
+
+    async def inspect_patch(self, request: InspectRequest) -> Inspection:
+        """What the pixels of a place are like.
+
+        Raises:
+            GeoBentoError: They cannot be had.
+        """
+        return await self._in_thread(partial(look.inspect_patch, self.engine), request)
+
     def _limiter(self, images: Sequence[str | bytes]) -> anyio.CapacityLimiter:
         return self._fetching if any(map(pictures.is_url, images)) else self._decoding
 
@@ -115,9 +136,19 @@ class Serving:
         request: Request,
         limiter: anyio.CapacityLimiter,
     ) -> list[Answer | GeoBentoError]:
-        # Abandoned when the deadline passes; its place in the limiter stays taken till it ends.
-        job = await anyio.to_thread.run_sync(
-            first_half, request, limiter=limiter, abandon_on_cancel=True
-        )
+        job = await self._in_thread(first_half, request, limiter)
+        start = time.perf_counter()
         results = await self._encoders[job.model].encode(job.items)
-        return await anyio.to_thread.run_sync(job.answers, results)
+        encode_ms = (time.perf_counter() - start) * 1000
+        return await anyio.to_thread.run_sync(job.answers, results, encode_ms)
+
+    async def _in_thread(
+        self,
+        work: Callable[[Request], Found],
+        request: Request,
+        limiter: anyio.CapacityLimiter | None = None,
+    ) -> Found:
+        # Abandoned when the deadline passes; its place in the limiter stays taken till it ends.
+        return await anyio.to_thread.run_sync(
+            work, request, limiter=limiter or self._fetching, abandon_on_cancel=True
+        )

@@ -20,7 +20,10 @@ from tests.servers import serving
 def test_the_bento_serves(tmp_path: Path, mosaiks_stored: StoredModel, demo_archive: Path) -> None:
     """It holds the served model and the code alone, pins its packages, and answers."""
     build = [sys.executable, "-m", "bentoml", "build", "--output", "tag", str(ROOT)]
-    done = subprocess.run(build, capture_output=True, text=True, check=False, cwd=ROOT)
+    chosen = {"GEOBENTO_MODELS": mosaiks_stored.tag}
+    done = subprocess.run(
+        build, capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, **chosen}
+    )
     assert done.returncode == 0, done.stderr
     tag = done.stdout.strip().removeprefix("__tag__:")
     name, _, version = tag.partition(":")
@@ -29,11 +32,19 @@ def test_the_bento_serves(tmp_path: Path, mosaiks_stored: StoredModel, demo_arch
     models = [model["tag"] for service in record["services"] for model in service["models"]]
     assert models == [mosaiks_stored.tag]
     sources = {path.name for path in (folder / "src").iterdir()}
-    assert {"service.py", "geobento", "imagery", "models", "pipeline", "runners"} <= sources
-    assert not sources & {"tests", "docs", ".git", ".venv"}
+    assert {
+        "service.py",
+        "geobento",
+        "imagery",
+        "models",
+        "pipeline",
+        "runners",
+        "compat",
+    } <= sources
+    assert not sources & {"tests", "docs", "benchmarks", ".git", ".venv"}
     requirements = (folder / "env" / "python" / "requirements.txt").read_text()
     assert "torch==" in requirements
     assert "pytest" not in requirements
-    with serving(tmp_path / "log", tag, cwd=tmp_path) as client:
+    with serving(tmp_path / "log", tag, cwd=tmp_path, GEOBENTO_MODELS=mosaiks_stored.tag) as client:
         body = json.loads((ROOT / "tests" / "data" / "place.json").read_text())
         assert client.post("/geo_embedding", json=body).json()["dim"] == 1024

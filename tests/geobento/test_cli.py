@@ -59,9 +59,7 @@ def test_places_are_embedded(tmp_path: Path) -> None:
         assert written["embeddings"].shape == (2, 1024)
         assert written["inputs"].tolist() == ["34.066,-3.401", "11.03,48.01"]
         meta = EmbeddingMeta.model_validate_json(str(written["meta"][1]))
-    assert meta.imagery is not None
-    assert meta.imagery.grid is not None
-    assert meta.imagery.grid.crs == "EPSG:32632"
+    assert meta.crs == "EPSG:32632"
     assert [path.name for path in tmp_path.iterdir()] == ["places.npz"]
 
 

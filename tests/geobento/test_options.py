@@ -24,6 +24,7 @@ SCHEMA: dict[str, Any] = {
         "name": {"type": ["string", "null"]},
         "level": {"enum": [1, 2]},
         "most": {"maximum": 3},
+        "bounds": {"type": "array", "items": {"type": "number", "minimum": 0}},
     },
 }
 SOME = CARD.model_copy(update={"config_schema": SCHEMA})
@@ -32,7 +33,7 @@ SOME = CARD.model_copy(update={"config_schema": SCHEMA})
 @pytest.mark.parametrize(
     ("options", "field", "says"),
     [
-        ({"size": 3}, "size", "has no option 'size'; accepted: level, most, name, norm, patch"),
+        ({"size": 3}, "size", "has no option 'size'; accepted: bounds, level, most, name, norm"),
         ({"variant": "huge"}, "variant", "'huge' for 'variant'; accepted: base, large"),
         ({"variant": ["base"]}, "variant", "accepted: base, large"),
         ({"patch": 9}, "patch", "9 for 'patch'; accepted: integer from 1 to 8"),
@@ -44,6 +45,8 @@ SOME = CARD.model_copy(update={"config_schema": SCHEMA})
         ({"norm": 1}, "norm", "accepted: boolean"),
         ({"name": 5}, "name", "accepted: string or null"),
         ({"level": True}, "level", "accepted: 1, 2"),
+        ({"bounds": 2}, "bounds", "accepted: array, each item number of at least 0"),
+        ({"bounds": [1, -1]}, "bounds", "accepted: array, each item number of at least 0"),
         ({"most": 4}, "most", "accepted: a number of at most 3"),
         ({"norm": True, "patch": 0}, "patch", "accepted"),
         ({"name": {"a": "x" * 500}}, "name", r"\.\.\. for 'name'"),
@@ -66,7 +69,27 @@ def test_models_without_options() -> None:
 @given(
     st.dictionaries(
         st.sampled_from(sorted(SCHEMA["properties"])),
-        st.sampled_from([None, True, False, 0, 1, 2, 2.0, 2.5, 9, -1, "base", "x", [], {}]),
+        st.sampled_from(
+            [
+                None,
+                True,
+                False,
+                0,
+                1,
+                2,
+                2.0,
+                2.5,
+                9,
+                -1,
+                "base",
+                "x",
+                [],
+                [1, 0.5],
+                [-1],
+                [True],
+                {},
+            ]
+        ),
     )
 )
 def test_it_is_json_schema(options: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import odc.geo.xr  # noqa: F401 - gives xarray its accessor
 import pytest
 import rasterio
 
-from geobento.embedding import Embedding, EmbeddingMeta, GridMeta
+from geobento.embedding import Embedding, EmbeddingMeta
 from geobento.errors import SpecError
 
 META = EmbeddingMeta(
@@ -22,12 +22,12 @@ META = EmbeddingMeta(
     normalized=False,
     precision="float32",
     preprocessing="0",
-    grid=GridMeta(
-        crs="EPSG:32736",
-        transform=(165.0, 0.0, 617_430.0, 0.0, -160.0, 9_625_010.0),
-        height=2,
-        width=3,
-    ),
+    type="on_the_fly",
+    dim=5,
+    cls_removed=False,
+    grid_hw=(2, 3),
+    crs="EPSG:32736",
+    transform=(165.0, 0.0, 617_430.0, 0.0, -160.0, 9_625_010.0),
 )
 DATA = np.random.default_rng(0).normal(size=(5, 2, 3)).astype(np.float32)
 EMBEDDING = Embedding(DATA, META)

@@ -14,8 +14,9 @@ from geobento.embedding import Embedding, EmbeddingMeta
 from geobento.errors import NoImageryError
 
 META = EmbeddingMeta(
-    model="m", tag="m:1", variant="v", weights="dummy", modality="s2", pooling="mean",
-    normalized=False, precision="float32", preprocessing="d",
+    model="m", type="on_the_fly", tag="m:1", variant="v", weights="dummy", modality="s2",
+    dim=5, pooling="mean", normalized=False, cls_removed=False, precision="float32",
+    preprocessing="d", timing_ms={"encode": 1.5},
 )  # fmt: skip
 
 

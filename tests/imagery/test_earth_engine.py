@@ -358,6 +358,24 @@ def test_halves_cover_the_grid(height: int, width: int, bands: int) -> None:
         whole = halves(whole)[1]
 
 
+def test_a_survey_asks_for_scenes_alone(
+    standin: Standin, source: EarthEngineSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the scenes of a fetch and counts the requests that the fetch then makes."""
+    monkeypatch.setattr(earth_engine, "MOST_BYTES", 1000 * earth_engine.PIXEL_BYTES)
+    standin.scenes = [scene(10), scene(20), scene(15, cloud_pct=99)]
+    survey = source.survey(query())
+    assert [asked.call for asked in standin.asked] == ["compute"]
+    standin.asked = []
+    assert survey.provenance == source.fetch(query()).provenance
+    assert len(survey.provenance.scenes) == 2
+    assert survey.requests == len(standin.asked) == 3
+    assert survey.bytes == 24 * 24 * 2 * earth_engine.PIXEL_BYTES
+    standin.scenes = standin.scenes[2:]
+    with pytest.raises(NoImageryError, match="of 1 scenes, none is within the limits"):
+        source.survey(query())
+
+
 # -- faults ------------------------------------------------------------------------------------
 
 

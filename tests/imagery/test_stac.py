@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import numpy as np
@@ -354,6 +355,35 @@ def test_any_shift_gives_the_nearest(tmp_path: Path, across: int, down: int) -> 
     np.testing.assert_array_equal(sample.pixels[0], ramp()[row : row + 12, column : column + 12])
 
 
+def test_a_survey_reads_no_file(tmp_path: Path) -> None:
+    """It names the scenes of a fetch and counts their files, which need not even be there."""
+    builder = CatalogBuilder(tmp_path)
+    builder.add(S2, "2023-06-20T08:00:00Z", {**bands(1), "scl": constant(4, "uint8")})
+    builder.add(S2, "2023-06-10T08:00:00Z", bands(2), item_id="first", eo__cloud_cover=12)
+    builder.add(S2, "2023-06-15T08:00:00Z", bands(3), eo__cloud_cover=99)
+    source = StacSource(StaticCatalog(builder.save()))
+    fetched = source.fetch(query()).provenance
+    rmtree(tmp_path / "data")
+    survey = source.survey(query())
+    assert survey.provenance == fetched
+    assert survey.provenance.scenes[0].id == "first"
+    assert (survey.requests, survey.bytes) == (5, 5 * 24 * 24 * 4)
+
+
+def test_a_survey_fails_as_a_fetch_does(tmp_path: Path) -> None:
+    """No scene, a band that is not there, a collection of another source."""
+    builder = CatalogBuilder(tmp_path)
+    builder.add(S2, "2023-05-10T08:00:00Z", bands(1))
+    source = StacSource(StaticCatalog(builder.save()))
+    with pytest.raises(NoImageryError, match="of this place it has 1 scenes"):
+        source.survey(query())
+    may = replace(query(), start=TemporalSpec.year(2023).window[0])
+    with pytest.raises(ModelError, match="no band 'B1'"):
+        source.survey(replace(may, sensor=replace(SENSOR, bands=("B1",))))
+    with pytest.raises(ModelError, match="Earth Engine has it"):
+        source.survey(query(collection="LANDSAT/LC08/C02/T1_L2"))
+
+
 def test_radar_and_elevation(demo_archive: Path) -> None:
     """Linear power on a grid of its own, and elevation whatever the window."""
     source = StacSource(StaticCatalog(demo_archive), backend="demo", notice="invented")
@@ -390,3 +420,32 @@ def test_real_pixels_equal_a_plain_read() -> None:
         with rasterio.open(folder / f"{name}.tif") as file:
             window = from_bounds(*asked.grid.bounds, transform=file.transform)
             np.testing.assert_array_equal(ours, file.read(1, window=window))
+
+
+def test_radar_by_direction_and_mode(tmp_path: Path) -> None:
+    """Only the pass direction that is asked for, and wide swaths before other modes."""
+    builder = CatalogBuilder(tmp_path)
+    for day, mode, direction in (
+        (10, "IW", "ascending"),
+        (11, "SM", "ascending"),
+        (12, "SM", "descending"),
+    ):
+        builder.add(
+            "sentinel-1-rtc",
+            f"2023-06-{day}T08:00:00Z",
+            {"vv": np.full(GRID.shape, day, np.float32)},
+            nodata=None,
+            sar__instrument_mode=mode,
+            sat__orbit_state=direction,
+        )
+
+    def days(**sensor: Any) -> list[int]:
+        asked = query(collection="COPERNICUS/S1_GRD_FLOAT", bands=("VV",), **sensor)
+        return [time.day for time in fetch(builder, asked).times]
+
+    assert days() == [10]
+    assert days(s1_require_iw=False) == [10, 11, 12]
+    assert days(orbit="ASCENDING", s1_require_iw=False) == [10, 11]
+    assert days(orbit="DESCENDING") == [12]
+    with pytest.raises(NoImageryError):
+        days(orbit="DESCENDING", s1_relax_iw_on_empty=False)

@@ -8,8 +8,12 @@ from models import store, texts
 from models.base import Model
 from models.clip_vit_large_patch14 import Clip
 from models.dino_v2_vits14 import DinoV2
+from models.dofa import Dofa
 from models.galileo import Galileo
 from models.open_clip_vit_b32 import OpenClipXlmRoberta
+from models.remoteclip import RemoteClip
+from models.satmaepp import SatMaePp
+from models.thor import Thor
 
 SIZES: dict[type[Model], dict[str, Any]] = {
     Clip: {
@@ -20,6 +24,7 @@ SIZES: dict[type[Model], dict[str, Any]] = {
         | {"intermediate_size": 48, "projection_dim": 24},
     },
     DinoV2: {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2},
+    Dofa: {"embed_dim": 16, "depth": 1, "num_heads": 2, "img_size": 32},
     Galileo: {"embedding_size": 32, "depth": 1, "num_heads": 2},
     OpenClipXlmRoberta: {
         "embed_dim": 20,
@@ -27,28 +32,37 @@ SIZES: dict[type[Model], dict[str, Any]] = {
         "text": {"vocab_size": 300, "hidden_size": 16, "num_hidden_layers": 2}
         | {"num_attention_heads": 2, "intermediate_size": 32},
     },
+    Thor: {"embed_dim": 16, "depth": 1, "num_heads": 2, "band_embed_dim": 4},
+    RemoteClip: {
+        "embed_dim": 20,
+        "vision": {"width": 32, "layers": 2, "head_width": 16},
+        "text": {"width": 16, "heads": 2, "layers": 2},
+    },
+    SatMaePp: {"embed_dim": 24, "channel_embed": 8, "depth": 2, "num_heads": 2},
 }
 
 
-def config(cls: type[Model]) -> dict[str, Any]:
-    """The released architecture with small sizes, where there are some."""
+def config(cls: type[Model], variant: str | None = None) -> dict[str, Any]:
+    """The released architecture of a variant with small sizes, where there are some."""
     sizes = SIZES.get(cls, {})
-    released = cls.default_config(cls.card.default_variant)
+    released = cls.default_config(variant or cls.card.default_variant)
     return {
         name: value | sizes.get(name, {}) if isinstance(value, dict) else sizes.get(name, value)
         for name, value in released.items()
     }
 
 
-def stored(cls: type[Model], *, with_tokenizer: bool = True) -> store.StoredModel:
+def stored(
+    cls: type[Model], *, variant: str | None = None, with_tokenizer: bool = True
+) -> store.StoredModel:
     """A small model of a family in the model store, its tokenizer one of bytes."""
-    small = config(cls)
+    small = config(cls, variant)
     spec = cls.card.text if with_tokenizer else None
     return store.save(
         cls,
         small,
         cls.seeded(small),
-        variant=cls.card.default_variant,
+        variant=variant or cls.card.default_variant,
         weights="dummy",
         source="seeded",
         revision=None,

@@ -7,8 +7,10 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from geobento.errors import ModelNotFound
+from models import pooling
 from models.base import Model
 from models.catalog import FAMILIES, families, family
 from models.execute import LoadedModel
@@ -64,6 +66,23 @@ def test_examples_go_through(cls: type[Model]) -> None:
     LoadedModel(model, network).warm_up()
 
 
+@pytest.mark.parametrize(
+    "cls", [cls for cls in families() if cls.card.feature == "mean"], ids=lambda cls: cls.card.id
+)
+def test_a_feature_that_is_the_mean_of_the_grid(cls: type[Model]) -> None:
+    """Where the card says so, both are equal, so that it can be taken over part of a place."""
+    config = small.config(cls)
+    model = cls(config)
+    network = model.network()
+    network.load_state_dict(cls.seeded(config), strict=True)
+    loaded = LoadedModel(model, network)
+    for modality in model.modalities():
+        encoded = loaded.encode([model.example_inputs(modality)])
+        torch.testing.assert_close(
+            pooling.pooled(encoded, "authors"), pooling.pooled(encoded, "mean"), atol=1e-4, rtol=0
+        )
+
+
 @FAMILY
 def test_cards_hold_together(cls: type[Model]) -> None:
     """Defaults exist, and the statistics have one value per band."""
@@ -72,8 +91,11 @@ def test_cards_hold_together(cls: type[Model]) -> None:
     assert card.default_modality is None or card.default_modality in card.modalities
     assert type(card).model_validate_json(card.model_dump_json()) == card
     for spec in card.modalities.values():
-        bands = len(spec.sensor.bands)
-        assert len(spec.statistics.offset) == len(spec.statistics.scale) == bands
+        stats = spec.statistics
+        assert len(stats.offset) == len(stats.scale) == len(spec.bands)
+        assert {len(stats.mean), len(stats.std)} <= {0, len(spec.bands)}
+        assert set(spec.sensor.bands) <= set(spec.bands)
+        assert set(spec.wavelengths_um) in (set(), set(spec.bands))
 
 
 def test_the_list_loads_no_model() -> None:

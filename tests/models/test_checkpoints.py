@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models.checkpoints import CheckpointError, read, require_keys, require_shape
+from models.checkpoints import (
+    CheckpointError,
+    read,
+    require_keys,
+    require_shape,
+    without_prefix,
+)
 
 TENSORS = {"weights": torch.arange(4.0)}
 
@@ -21,6 +28,22 @@ def test_both_formats(tmp_path: Path) -> None:
     torch.save(TENSORS, tmp_path / "a.pt")
     for name in ("a.safetensors", "a.pt"):
         assert torch.equal(read(tmp_path / name)["weights"], TENSORS["weights"])
+
+
+@pytest.mark.parametrize("nest", ["model", "state_dict"])
+def test_what_training_scripts_keep(tmp_path: Path, nest: str) -> None:
+    """Weights beside optimizer, epoch and arguments, of a network wrapped for several devices."""
+    wrapped = {f"module.{name}": tensor for name, tensor in TENSORS.items()}
+    kept = {nest: wrapped, "optimizer": {"state": {}}, "epoch": 3, "args": Namespace(lr=1e-4)}
+    torch.save(kept, tmp_path / "a.pth")
+    assert torch.equal(read(tmp_path / "a.pth")["weights"], TENSORS["weights"])
+
+
+def test_a_prefix_is_taken_off_whole() -> None:
+    """Where only some names have it, it belongs to them."""
+    some = {"model.a": TENSORS["weights"], "b": TENSORS["weights"]}
+    assert without_prefix(some, "model.") is some
+    assert set(without_prefix({"model.a": TENSORS["weights"]}, "model.")) == {"a"}
 
 
 class _Evil:
@@ -43,10 +66,10 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path: Path) -> None:
 
 
 def test_files_that_are_something_else(tmp_path: Path) -> None:
-    """Cut off, nested, no checkpoint at all: a clear error."""
+    """Cut off, nested too deep, no checkpoint at all: a clear error."""
     save_file(TENSORS, tmp_path / "cut.safetensors")
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "cut.safetensors").read_bytes()[:20])
-    torch.save({"model": TENSORS}, tmp_path / "nested.pt")
+    torch.save({"model": {"model": TENSORS}}, tmp_path / "nested.pt")
     (tmp_path / "text.pt").write_text("hello")
     for name in ("cut.safetensors", "nested.pt", "text.pt"):
         with pytest.raises(CheckpointError, match=name):
@@ -90,11 +113,18 @@ def test_only_what_is_wrong_is_named(present: str, says: str) -> None:
     assert str(caught.value) == f"filters: {says}"
 
 
+def test_many_wrong_keys_are_counted() -> None:
+    """Another model's file gives a message that can be read."""
+    with pytest.raises(CheckpointError) as caught:
+        require_keys((), (f"k{number:02}" for number in range(20)), "filters")
+    assert str(caught.value).endswith("k06, k07 and 12 more")
+
+
 @pytest.mark.parametrize("value", [[torch.zeros(1)], torch.zeros(1), {"a": 1}, {"a": None}, "x"])
 def test_other_things_than_names_to_tensors(tmp_path: Path, value: object) -> None:
     """A list, a tensor alone, numbers among the tensors: refused by what they are."""
     torch.save(value, tmp_path / "a.pt")
-    with pytest.raises(CheckpointError, match=r"a\.pt does not hold a flat mapping"):
+    with pytest.raises(CheckpointError, match=r"a\.pt does not hold a mapping of names to tensors"):
         read(tmp_path / "a.pt")
 
 

@@ -31,6 +31,9 @@ CASES = sorted(path.parent for path in DIRECTORY.glob("*/config.json"))
 
 INPUT_TOLERANCE = 1e-5
 OUTPUT_TOLERANCE = 1e-4
+ROUNDING = 1e-6
+"""Relative: what float32 leaves open in features of several hundreds. The authors' own code, on
+another processor or with another convolution, differs by as much."""
 
 
 class Case:
@@ -112,11 +115,11 @@ def test_case(folder: Path) -> None:
         # Stages that only this model has, or that its authors name otherwise.
         stages |= own.stages(loaded, inputs, encoded)
     checked = [stage for stage in stages if stage in case.expected]
-    assert "embedding" in checked or "pooled" in checked, "the case states no result"
+    assert {"embedding", "pooled", "pooled_mean"} & set(checked), "the case states no result"
     for stage in checked:
         ours, tolerance = stages[stage]
         np.testing.assert_allclose(
-            ours, case.expected[stage], rtol=0, atol=tolerance, err_msg=stage
+            ours, case.expected[stage], rtol=ROUNDING, atol=tolerance, err_msg=stage
         )
 
 

@@ -25,7 +25,7 @@ from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
 from geobento.sample import Provenance, Sample
 from geobento.settings import Settings
 from geobento.specs import PointBuffer, TemporalSpec
-from imagery.source import ImageQuery
+from imagery.source import ImageQuery, Survey
 from models.store import StoredModel
 from pipeline.engine import Engine
 from pipeline.fetch import FetchLayer
@@ -46,6 +46,9 @@ class Scripted:
 
     def fetch(self, query: ImageQuery) -> Sample:
         return self._answer(query)
+
+    def survey(self, query: ImageQuery) -> Survey:
+        raise NotImplementedError
 
 
 def noise(query: ImageQuery) -> Sample:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from geobento.cards import ModelCard
-from geobento.errors import ModelError, PayloadTooLarge, SpecError
+from geobento.errors import GeoBentoError, ModelError, PayloadTooLarge, SpecError
 from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
 from geobento.specs import (
     BBox,
@@ -29,7 +29,11 @@ def plan(card: ModelCard = CARD, limit: int = 100_000, **fields: Any) -> list[Ge
     """The plans of a request, valid unless `fields` say otherwise."""
     fields = {"spatial": PLACE, "temporal": TemporalSpec.year(2023), **fields}
     request = GeoEmbeddingRequest.model_validate({"model": "m", **fields})
-    return plan_geo(card, request, served=("rgb", "s2"), limits=Limits(limit))
+    _, plans = plan_geo(card, request, served=("rgb", "s2"), limits=Limits(limit))
+    for made in plans:
+        if isinstance(made, GeoBentoError):
+            raise made
+    return cast("list[GeoPlan]", plans)
 
 
 def test_the_plan_holds_all_that_determines_the_pixels() -> None:
@@ -42,7 +46,7 @@ def test_the_plan_holds_all_that_determines_the_pixels() -> None:
         "2023-01-01",
         "2024-01-01",
     )
-    assert (made.query.modality, made.backend, made.pooling) == ("s2", "auto", "mean")
+    assert (made.query.modality, made.backend, made.pooling) == ("s2", "auto", "authors")
     assert plan(output=OutputSpec.grid())[0].pooling is None
     assert plan(output=OutputSpec.pooled("max"))[0].pooling == "max"
 
@@ -73,7 +77,13 @@ def test_every_place_has_its_plan() -> None:
     [
         ({"sensor": SENSOR, "fetch": FetchSpec(scale_m=20)}, "fetch", "one of the two"),
         ({"sensor": replace(SENSOR, bands=("B4",))}, "sensor.bands", "in this order"),
-        ({"sensor": replace(SENSOR, orbit="ASCENDING")}, "sensor.orbit", "not supported yet"),
+        ({"sensor": replace(SENSOR, orbit="ASCENDING")}, "sensor.orbit", "is for Sentinel-1"),
+        ({"sensor": replace(SENSOR, s1_require_iw=False)}, "sensor.s1_require_iw", "Sentinel-1"),
+        (
+            {"sensor": replace(SENSOR, use_float_linear=False)},
+            "sensor.use_float_linear",
+            "accepted: true",
+        ),
         ({"sensor": replace(SENSOR, collection="X")}, "sensor.collection", "accepted"),
         ({"sensor": replace(SENSOR, modality="s1")}, "sensor.modality", "accepted: s2"),
         ({"modality": "sentinel-1"}, "modality", "'sentinel-1'; accepted: s2"),
@@ -172,3 +182,12 @@ def test_folders_for_pictures() -> None:
             plan_geo(CARD, request, served=("s2",), limits=Limits(100_000, may_save))
         assert caught.value.field == "sensor.check_save_dir"
     assert plan(sensor=replace(SENSOR, check_input=True))
+
+
+def test_radar_has_a_direction_and_a_mode() -> None:
+    """What is refused for optical sensors is handed to the source for Sentinel-1."""
+    radar = SensorSpec("COPERNICUS/S1_GRD_FLOAT", ("VV", "VH"))
+    modality = CARD.modalities["s2"].model_copy(update={"sensor": radar})
+    card = CARD.model_copy(update={"modalities": {"s2": modality}})
+    asked = replace(radar, orbit="DESCENDING", s1_require_iw=False)
+    assert plan(card, sensor=asked)[0].query.sensor == asked

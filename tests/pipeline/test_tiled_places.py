@@ -24,7 +24,7 @@ from geobento.specs import (
     Polygon,
     TemporalSpec,
 )
-from imagery.source import ImageQuery
+from imagery.source import ImageQuery, Survey
 from models.base import Config, Encoded, Inputs, Model, Tensors
 from models.execute import LoadedModel
 from models.mosaiks import CARD
@@ -97,6 +97,9 @@ class Landscape:
             grid=query.grid,
             provenance=Provenance("demo", "landscape"),
         )
+
+    def survey(self, query: ImageQuery) -> Survey:
+        raise NotImplementedError
 
 
 Run = Callable[..., Embedding]
@@ -192,7 +195,7 @@ def test_a_polygon_counts_what_lies_inside(run: Run, prep: str) -> None:
     """The mean position of a triangle is its centroid, and not the middle of its box."""
     found = run(Polygon((TRIANGLE,)), input_prep=prep)
     assert found.data[:2] == pytest.approx([5 + 950 / 3] * 2, abs=12)
-    assert found.meta.pooling == "mean"
+    assert found.meta.pooling == "authors"
 
 
 def test_a_polygon_with_a_hole_and_two_parts(run: Run) -> None:
@@ -229,9 +232,21 @@ def test_the_grid_of_a_polygon_is_that_of_its_box(run: Run) -> None:
 def test_models_that_cannot_leave_anything_out(run: Run) -> None:
     """A model with one vector for all that it sees is refused before anything is fetched."""
     vectors = Averages.card.model_copy(update={"outputs": ("pooled",)})
-    with pytest.raises(ModelError, match="accepted: PointBuffer, BBox") as caught:
+    with pytest.raises(ModelError, match=r"accepted: PointBuffer, BBox$") as caught:
         run(Polygon((TRIANGLE,)), vectors)
     assert caught.value.field == "spatial"
+
+
+def test_the_authors_own_feature_stays_in_its_space(run: Run) -> None:
+    """What is not a mean of cells is averaged over tiles, and never made of part of a place."""
+    own = Averages.card.model_copy(update={"feature": "own"})
+    with pytest.raises(ModelError, match=r"or output\.pooling 'mean' or 'max'"):
+        run(Polygon((TRIANGLE,)), own)
+    assert run(Polygon((TRIANGLE,)), own, output=OutputSpec.pooled("mean")).data.shape == (12,)
+    # Tiles at 0 and 16 pixels own 24 each: the mean of 160 and 320 metres.
+    assert run(box(48, 32), own, input_prep="tile").data[0] == pytest.approx(240)
+    cells = run(box(48, 32), own, input_prep="tile", output=OutputSpec.pooled("mean"))
+    assert cells.data[0] == pytest.approx(240)
 
 
 @pytest.mark.parametrize(

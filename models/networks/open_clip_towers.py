@@ -1,0 +1,47 @@
+"""What the towers of open_clip's networks make of pictures and texts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from models.base import Encoded
+
+
+def of_pictures(visual: Any, images: torch.Tensor) -> Encoded:
+    """Tokens of the last layer before its norm, and the feature in the shared space.
+
+    Args:
+        visual: A vision transformer or a residual network of open_clip.
+        images: (B, 3, H, W), standardised.
+    """
+    seen = visual.forward_intermediates(images, indices=1, output_extra_tokens=True)
+    (grid,) = seen["image_intermediates"]
+    # A residual network has no class token; its feature is an attention over the grid.
+    before = seen.get("image_intermediates_prefix", [])
+    tokens = torch.cat([*before, grid.flatten(2).transpose(1, 2)], dim=1)
+    height, width = grid.shape[-2:]
+    return Encoded(
+        tokens,
+        (height, width),
+        prefix=tokens.shape[1] - height * width,
+        vector=seen["image_features"],
+    )
+
+
+def of_texts(network: Any, ids: torch.Tensor) -> Encoded:
+    """Tokens after the last norm, and the projected token of the end.
+
+    Args:
+        network: A network of open_clip with CLIP's own text tower.
+        ids: (B, L) with L up to the context of the tower. The end has the highest id, and what
+            fills up after it is not seen: attention goes back only.
+    """
+    length = ids.shape[1]
+    tokens = network.token_embedding(ids) + network.positional_embedding[:length]
+    tokens = network.transformer(tokens, attn_mask=network.attn_mask[:length, :length])
+    tokens = network.ln_final(tokens)
+    rows = torch.arange(len(ids), device=ids.device)
+    ends = tokens[rows, ids.argmax(dim=1)]
+    return Encoded(tokens, (1, length), vector=ends @ network.text_projection)

@@ -1,0 +1,54 @@
+"""Which models read what a sensor gives. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from geobento import modalities
+from geobento.cards import ServedModel
+from geobento.errors import ModelError
+from geobento.look import ModelFit
+from geobento.specs import SensorSpec
+from models import bands
+
+
+def fits(sensor: SensorSpec, models: Sequence[ServedModel]) -> list[ModelFit]:
+    """For every model whether it takes the sensor's bands, and in one sentence why not.
+
+    As in a request, the bands decide; where the collection is not the one that the model is made
+    for, the note says so.
+    """
+    return [_fit(sensor, served) for served in models]
+
+
+def _fit(sensor: SensorSpec, served: ServedModel) -> ModelFit:
+    card = served.card
+    offered = [name for name in card.modalities if name in served.modalities]
+    if not offered:
+        return _misfit(served, f"{card.id} reads no satellite imagery")
+    if sensor.modality is not None:
+        named = modalities.find(sensor.modality, offered)
+        if named is None:
+            return _misfit(
+                served,
+                f"{card.id} does not read modality {sensor.modality!r} but {', '.join(offered)}",
+            )
+        offered = [named]
+    reasons, fitting = [], []
+    for name in offered:
+        try:
+            bands.check(card, name, sensor.bands, {})
+            fitting.append(name)
+        except ModelError as error:
+            reasons.append(error.message)
+    if not fitting:
+        return _misfit(served, "; ".join(reasons))
+    made_for = {name: card.modalities[name].sensor.collection for name in fitting}
+    exact = [name for name in fitting if made_for[name] == sensor.collection]
+    chosen = (exact or fitting)[0]
+    note = None if exact else f"{card.id} is made for {made_for[chosen]}: mind what units mean"
+    return ModelFit(model=card.id, fits=True, modality=chosen, note=note)
+
+
+def _misfit(served: ServedModel, why: str) -> ModelFit:
+    return ModelFit(model=served.card.id, fits=False, modality=None, note=why)

@@ -1,0 +1,91 @@
+"""Looking before leaping: what a request would do, and what its pixels are like."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import cast
+
+from geobento.errors import GeoBentoError, ModelError
+from geobento.look import EmbeddingPlan, Inspection, PlacePlan
+from geobento.requests import ErrorBody, GeoEmbeddingRequest, InspectRequest
+from imagery import collections
+from imagery.plausibility import problems
+from imagery.quicklook import quicklook
+from imagery.source import Survey
+from imagery.statistics import statistics
+from pipeline import answer
+from pipeline.engine import Engine
+from pipeline.fit import fits
+from pipeline.jobs import raised_if_alone
+from pipeline.resolve import GeoPlan, wanted
+
+
+def plan_embedding(engine: Engine, request: GeoEmbeddingRequest) -> EmbeddingPlan:
+    """What a request would do; a source is asked for scenes alone.
+
+    Raises:
+        GeoBentoError: The request as a whole, or its only place, would fail. Where its sensor is
+            at fault, `detail` says which models it fits.
+    """
+    try:
+        opened, imagery, plans = engine.resolve(request)
+    except ModelError as error:
+        if request.sensor is not None and (error.field or "").startswith("sensor"):
+            models = fits(request.sensor, engine.registry.served())
+            error.detail = {"models": [fit.model_dump(mode="json") for fit in models]}
+        raise
+    surveys = engine.fetch.survey_all(wanted(plans))
+    card = opened.served.card
+    return EmbeddingPlan(
+        model=card.id,
+        modality=imagery.modality,
+        sensor=imagery.sensor,
+        temporal=answer.window(imagery.start, imagery.end),
+        frames=card.modalities[imagery.modality].frames,
+        models=fits(replace(imagery.sensor, modality=None), engine.registry.served()),
+        places=[
+            ErrorBody.model_validate(survey.body())
+            if isinstance(survey, GeoBentoError)
+            else _place(cast("GeoPlan", plan), survey, opened.served.dim)
+            for plan, survey in zip(plans, raised_if_alone(surveys), strict=True)
+        ],
+    )
+
+
+def inspect_patch(engine: Engine, request: InspectRequest) -> Inspection:
+    """Fetch the pixels of a place and describe them.
+
+    What is odd about them is a warning, whatever `check_input` and `check_raise` say.
+
+    Raises:
+        GeoBentoError: The pixels cannot be had.
+    """
+    query = engine.patch(request)
+    (sample,) = raised_if_alone(engine.fetch.fetch_all([(request.backend, query)]))
+    assert not isinstance(sample, GeoBentoError)
+    collection = collections.get(query.sensor.collection)
+    picture = io.BytesIO()
+    quicklook(sample).save(picture, "PNG")
+    return Inspection(
+        modality=query.modality or None,
+        units=collection.units,
+        bands=statistics(sample),
+        quicklook=picture.getvalue(),
+        **answer.imagery_fields(query, sample, problems(sample, collection), query.grid),
+    )
+
+
+def _place(plan: GeoPlan, survey: Survey, dim: int) -> PlacePlan:
+    return PlacePlan(
+        grid=answer.grid_meta(plan.query.grid),
+        tiles=None if plan.tiling is None else answer.tiles_meta(plan.tiling),
+        inputs=1 if plan.tiling is None else len(plan.tiling),
+        shape=None if plan.pooling is None else [dim],
+        backend=survey.provenance.backend,
+        source=survey.provenance.source,
+        notice=survey.provenance.notice,
+        scenes=answer.scene_metas(survey.provenance.scenes),
+        requests=survey.requests,
+        bytes=survey.bytes,
+    )

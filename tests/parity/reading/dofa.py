@@ -1,0 +1,38 @@
+"""DOFA's cases hold 8-bit values of two sensors, and wavelengths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geobento.sample import Sample
+from models.base import Encoded, Inputs, Model
+from models.execute import LoadedModel
+
+
+def prepared(model: Model, arrays: Mapping[str, NDArray[Any]], record: Any) -> Inputs:
+    """The Sentinel-2 values, as the digital numbers that they come from."""
+    spec = model.card.modalities["s2"]
+    eight_bit = arrays["s2_u8"].astype(np.float64)
+    numbers = eight_bit / np.array(spec.statistics.scale)[:, None, None]
+    np.testing.assert_allclose(
+        arrays["wavelengths_um"], list(spec.wavelengths_um.values()), rtol=1e-6
+    )
+    return model.prepare(Sample(numbers, spec.sensor.bands, "s2"))
+
+
+def prepared_s1(model: Model, arrays: Mapping[str, NDArray[Any]]) -> Inputs:
+    """The Sentinel-1 values, as the power that they come from."""
+    spec = model.card.modalities["s1"]
+    power = (arrays["s1_u8"].astype(np.float64) / spec.statistics.scale[0]) ** 2
+    return model.prepare(Sample(power, spec.sensor.bands, "s1"))
+
+
+def stages(
+    loaded: LoadedModel, inputs: Inputs, encoded: Encoded
+) -> dict[str, tuple[NDArray[Any], float]]:
+    """The class token."""
+    return {"cls": (encoded.tokens[0, 0].numpy(), 1e-4)}

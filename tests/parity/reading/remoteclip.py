@@ -1,0 +1,34 @@
+"""Cases of RemoteCLIP: pictures, and what the other activation makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from models import pooling
+from models.base import Encoded, Inputs, Model
+from models.execute import LoadedModel
+
+
+def prepared(model: Model, arrays: Mapping[str, Any], record: Mapping[str, Any]) -> Inputs:
+    """The case's picture."""
+    return model.prepare_picture(Image.fromarray(arrays["rgb_u8"]))
+
+
+def stages(loaded: LoadedModel, inputs: Inputs, encoded: Encoded) -> dict[str, Any]:
+    """Tokens after the last norm, and the feature with CLIP's approximate GELU."""
+    network: Any = loaded._network
+    model = type(loaded.model)(loaded.model.config | {"quick_gelu": True})
+    quick = model.network()
+    quick.load_state_dict(network.state_dict(), strict=True)
+    vector = pooling.pooled(LoadedModel(model, quick).encode([inputs]), "authors")[0].numpy()
+    found = {"embedding_quickgelu": (vector / np.linalg.norm(vector), 1e-4)}
+    if encoded.prefix:
+        with torch.inference_mode():
+            tokens = network.visual.ln_post(encoded.tokens)[0].numpy()
+        found |= {"tokens_ln_post": (tokens, 1e-4), "cls": (tokens[0], 1e-4)}
+    return found

@@ -1,0 +1,55 @@
+"""THOR's cases: the stages of its groups of bands, each at its own resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from geobento.sample import Sample
+from models import pooling
+from models.base import Encoded, Inputs, Model
+from models.execute import LoadedModel
+from models.networks import thor as networks
+from models.thor import OUR_BANDS, Thor
+
+INPUT_TOLERANCE = 1e-5
+OUTPUT_TOLERANCE = 1e-4
+FILE_BANDS = {ours: theirs for theirs, ours in OUR_BANDS.items()}
+
+
+def prepared(model: Model, arrays: Mapping[str, NDArray[Any]], record: Any) -> Inputs:
+    """The case's image with the bands of its modality, in patches of the case's size."""
+    modality, image = record["modality"], arrays["image"]
+    bands = model.card.modalities[modality].sensor.bands[: len(image)]
+    options = {"patch_size": record["inputs"]["patch_size"]}
+    return model.with_options(options).prepare(Sample(image, bands, modality))
+
+
+def stages(
+    loaded: LoadedModel, inputs: Inputs, encoded: Encoded
+) -> dict[str, tuple[NDArray[Any], float]]:
+    """Inputs band by band; tokens after the last norm; groups side by side, as the authors do."""
+    network: Any = loaded._network
+    batch = loaded.network_input([inputs])
+    image, parts = Thor.channels(batch)
+    found: dict[str, tuple[NDArray[Any], float]] = {}
+    for part in parts:
+        pixels = networks.at_own_resolution(image, part)[0]
+        for band, values in zip(part.bands, pixels, strict=True):
+            name = FILE_BANDS[band].replace(":", "_")
+            found[f"network_input_{name}"] = (values.numpy(), INPUT_TOLERANCE)
+    with torch.inference_mode():
+        tokens, shapes = network(image, parts, int(batch["patch"][0]), batch["pixel_mm"] / 1000)
+        normed = network.norm(tokens)[0].numpy()
+        concatenated = networks.merged(tokens, shapes).flatten(1, 2)[0].numpy()
+    made = {
+        "pooled_mean": pooling.pooled(encoded, "authors")[0].numpy(),
+        "tokens_norm": normed,
+        "pooled_mean_norm": normed.mean(axis=0),
+        "grid_concat": concatenated,
+        "embedding": concatenated,
+    }
+    return found | {name: (values, OUTPUT_TOLERANCE) for name, values in made.items()}

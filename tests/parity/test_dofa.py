@@ -1,0 +1,32 @@
+"""The second sensor of DOFA's parity cases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import pooling
+from tests.parity.reading import dofa
+from tests.parity.test_parity import CASES, INPUT_TOLERANCE, OUTPUT_TOLERANCE, Case
+
+DOFA = [folder for folder in CASES if "s1_u8" in np.load(folder / "input.npz")]
+
+
+@pytest.mark.skipif(not DOFA, reason="no cases with Sentinel-1 in 8 bits")
+@pytest.mark.parametrize("folder", DOFA, ids=lambda folder: folder.name)
+def test_sentinel_1_of_a_case(folder: Path) -> None:
+    """The same weights with two bands at another wavelength give the authors' numbers."""
+    case = Case(folder)
+    loaded = case.loaded()
+    inputs = dofa.prepared_s1(loaded.model, case.inputs)
+    encoded = loaded.encode([inputs])
+    for stage, ours, tolerance in (
+        ("s1_network_input", inputs["s1"], INPUT_TOLERANCE),
+        ("s1_tokens", encoded.tokens[0].numpy(), OUTPUT_TOLERANCE),
+        ("s1_embedding", pooling.pooled(encoded, "authors")[0].numpy(), OUTPUT_TOLERANCE),
+    ):
+        np.testing.assert_allclose(
+            ours, case.expected[stage], rtol=0, atol=tolerance, err_msg=stage
+        )

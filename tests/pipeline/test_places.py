@@ -1,0 +1,77 @@
+"""Places of the demo archive through small models of the real families."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("transformers")
+
+from geobento.embedding import Embedding
+from geobento.errors import GeoBentoError, ModelNotFound
+from geobento.requests import GeoEmbeddingRequest
+from geobento.settings import Settings
+from models.base import Model
+from models.remoteclip import RemoteClip
+from models.satmaepp import S2_BANDS, SatMaePp
+from pipeline.local import LocalEngine
+from tests.models import small
+
+SQUARE = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 500}
+STRIP = {
+    "type": "BBox", "minlon": 34.06, "minlat": -3.404, "maxlon": 34.07, "maxlat": -3.401,
+}  # fmt: skip
+L2A = {"collection": "COPERNICUS/S2_SR_HARMONIZED", "bands": list(S2_BANDS)}
+"""The demo archive has no top-of-atmosphere scenes."""
+JUNE = {"mode": "range", "start": "2023-06-01", "end": "2023-07-01"}
+
+
+def ask(engine: LocalEngine, model: str, **request: Any) -> list[Embedding | GeoBentoError]:
+    asked = {"model": model, "temporal": JUNE, "spatials": [SQUARE, STRIP]} | request
+    return engine.geo_embedding(GeoEmbeddingRequest.model_validate(asked))
+
+
+@pytest.mark.parametrize(
+    ("cls", "variant", "name", "cells", "options"),
+    [
+        (RemoteClip, "vit_b_32", "remoteclip_s2rgb", 7, {}),
+        (SatMaePp, "bgr_vit_large", "satmaepp_rgb", 14, {}),
+        (SatMaePp, "s2_10b", "satmaepp_s2_10b", 12, {"sensor": L2A}),
+    ],
+)
+def test_vectors_and_grids(
+    cls: type[Model],
+    variant: str,
+    name: str,
+    cells: int,
+    options: dict[str, Any],
+    demo_archive: Path,
+) -> None:
+    """One vector of one length for places of any shape, and a grid that covers them exactly."""
+    stored = small.stored(cls, variant=variant)
+    engine = LocalEngine(Settings(models=(stored.tag,), stac=None))
+    vectors = ask(engine, name, **options)
+    grids = ask(engine, name, output={"mode": "grid"}, **options)
+    for vector, grid in zip(vectors, grids, strict=True):
+        assert isinstance(vector, Embedding)
+        assert isinstance(grid, Embedding)
+        assert vector.data.shape == (stored.model().dim,)
+        assert grid.data.shape[1:] == (cells, cells)
+        assert vector.meta.variant == variant
+        cell, place = grid.meta.grid, grid.meta.pixels
+        assert cell is not None
+        assert place is not None
+        assert cell.transform[0] * cells == pytest.approx(place.transform[0] * place.width)
+        assert cell.transform[4] * cells == pytest.approx(place.transform[4] * place.height)
+        assert np.std(grid.data, axis=(1, 2)).max() > 1e-3
+
+
+def test_another_variant_is_not_served_in_its_place(demo_archive: Path) -> None:
+    """Asked for ten bands, the picture network does not answer."""
+    stored = small.stored(SatMaePp)
+    engine = LocalEngine(Settings(models=(stored.tag,), stac=None))
+    with pytest.raises(ModelNotFound, match="geobento models import satmaepp_s2_10b"):
+        ask(engine, "satmaepp_s2_10b")
