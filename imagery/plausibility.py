@@ -13,6 +13,9 @@ MOST_OUTSIDE = 0.01
 """A share of values up to this may lie outside of the usual range: glints, shadows, noise."""
 LEAST_PEAK = 4
 """Digital numbers that are all smaller have become reflectances of some tenths."""
+MOST_SCORE = 100
+"""Digital numbers that are all smaller and often below 0 have become standard scores."""
+OFTEN = 0.05
 
 
 def problems(sample: Sample, collection: Collection) -> list[str]:
@@ -56,7 +59,8 @@ def wrong_units(
     if collection.usual is not None:
         found += _unusual(bands, data, collection.usual, collection.units)
     peak = float(np.nanmax(data, initial=0))
-    if collection.scaling and 0 < peak < LEAST_PEAK:
+    scores = peak < MOST_SCORE and float(np.mean(data < 0)) > OFTEN
+    if collection.scaling and (0 < peak < LEAST_PEAK or scores):
         found.append(
             f"no value is above {peak:g}: these are not {collection.units} but scaled already"
         )

@@ -280,7 +280,8 @@ def _has_data(
 ) -> NDArray[np.bool_]:
     has: NDArray[np.bool_] = ~np.isnan(stored)
     if nodata is not None:
-        has &= stored != nodata
+        # As a number of the same kind: 0.1 is another one in 32 bits.
+        has &= stored != (stored.dtype.type(nodata) if stored.dtype.kind == "f" else nodata)
     if seen is not None:
         has &= seen
     return has

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,7 @@ GDAL_OPTIONS = {
 }
 """No sidecar files (overviews, masks, statistics, world files) beside the one that was given."""
 
+_NUMBERS = re.compile(r"u?int\d+|float\d+|[<>=|]?[iuf]\d+")
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _NPY = b"\x93NUMPY"
 _Header = tuple[tuple[int, ...], bool, np.dtype[Any]]
@@ -33,6 +36,16 @@ _HEADERS: dict[tuple[int, int], Callable[[io.BytesIO], _Header]] = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+_BAD_HEADER = (
+    ValueError,
+    KeyError,
+    TypeError,
+    SyntaxError,
+    TokenError,
+    RecursionError,
+    MemoryError,
+)
+"""What NumPy raises for headers that are none, as it reads them as text of a program."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +118,8 @@ def _geotiff(data: bytes, max_pixels: int) -> PixelFile:
 def _dataset(file: Any, max_pixels: int) -> PixelFile:
     from rasterio.enums import MaskFlags
 
+    _check_numbers(*file.dtypes)
     kinds = {np.dtype(name) for name in file.dtypes}
-    _check_numbers(*kinds)
     largest_block = max(rows * columns for rows, columns in file.block_shapes)
     _check_size(file.height, file.width, max_pixels)
     _check_size(largest_block, 1, max_pixels, "a tile of the file")
@@ -120,7 +133,7 @@ def _dataset(file: Any, max_pixels: int) -> PixelFile:
     seen = None
     if all(flags == [MaskFlags.per_dataset] for flags in file.mask_flag_enums):
         seen = file.read_masks(1) > 0
-    crs = None if file.crs is None else str(file.crs.to_wkt())
+    crs = None if file.crs is None else str(file.crs.to_wkt(version="WKT2_2019"))
     if crs is not None and len(crs) > MAX_CRS_LENGTH:
         raise InvalidImage(
             f"the definition of the reference system has {len(crs)} characters; accepted: up to "
@@ -144,12 +157,12 @@ def _array(data: bytes, max_pixels: int) -> PixelFile:
     try:
         read_header = _HEADERS[np.lib.format.read_magic(stream)]
         shape, columns_first, kind = read_header(stream)
-    except (ValueError, KeyError):
+    except _BAD_HEADER:
         raise InvalidImage(
             "the .npy file is damaged, or not of version 1.0 or 2.0 of the format"
         ) from None
-    _check_numbers(kind)
-    if len(shape) not in (3, 4) or 0 in shape:
+    _check_numbers(str(kind))
+    if len(shape) not in (3, 4) or min(shape) < 1:
         raise InvalidImage(f"the array has shape {shape}; accepted: (C, H, W) and (T, C, H, W)")
     _check_size(shape[-2], shape[-1], max_pixels)
     flat = memoryview(data)[stream.tell() :]
@@ -163,10 +176,10 @@ def _array(data: bytes, max_pixels: int) -> PixelFile:
     return PixelFile("NumPy array", pixels)
 
 
-def _check_numbers(*kinds: np.dtype[Any]) -> None:
+def _check_numbers(*kinds: str) -> None:
     for kind in kinds:
-        if kind.kind not in "iuf":
-            raise InvalidImage(f"the values are of type {kind}; accepted: integers and floats")
+        if not _NUMBERS.fullmatch(kind):
+            raise InvalidImage(f"the values are of type {kind[:80]}; accepted: integers and floats")
 
 
 def _check_size(height: int, width: int, limit: int, what: str = "the place") -> None:
