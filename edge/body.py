@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import orjson
 from pydantic import BaseModel
@@ -117,9 +118,22 @@ def _value(name: str, part: UploadFile | str, cls: type[BaseModel]) -> Any:
         raise InvalidRequest("this field takes a value, not a file", field=name)
     known = {info.alias or attribute: info for attribute, info in cls.model_fields.items()}
     info = known.get(name)
-    if info is None or info.annotation is str:
+    if info is None or _kinds(info.annotation) == {str}:
         return part
     try:
         return orjson.loads(part)
     except orjson.JSONDecodeError:
+        if _kinds(info.annotation) <= {list, tuple}:
+            raise InvalidRequest(
+                'in a form this field is a list as JSON, such as ["a", "b"]', field=name
+            ) from None
         return part
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types of values that a field takes, besides None."""
+    members = (
+        get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    )
+    plain = [get_args(one)[0] if get_origin(one) is Annotated else one for one in members]
+    return {get_origin(one) or one for one in plain} - {NoneType}

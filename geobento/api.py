@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from functools import lru_cache
 from importlib import import_module
@@ -241,7 +241,7 @@ def embed_pixels(
     modality: str | None = None,
     units: str | None = None,
     crs: Any = None,
-    transform: Sequence[float] | None = None,
+    transform: Iterable[float] | None = None,
     times: Sequence[str | date | datetime] | None = None,
     nodata: float | None = None,
     output: OutputPooled | OutputGrid = OutputSpec.pooled(),  # noqa: B008 - frozen
@@ -522,11 +522,12 @@ def _pixel_file(pixels: NDArray[Any] | str | Path) -> bytes:
     return stream.getvalue()
 
 
-def _six(transform: Sequence[float] | None) -> Sequence[float] | None:
+def _six(transform: Iterable[float] | None) -> tuple[float, ...] | None:
     """A transform without the third row of its matrix, which is always the same."""
-    if transform is not None and len(transform) == 9 and tuple(transform[6:]) == (0, 0, 1):
-        return tuple(transform[:6])
-    return transform
+    if transform is None:
+        return None
+    numbers = tuple(transform)
+    return numbers[:6] if numbers[6:] == (0, 0, 1) else numbers
 
 
 def _all_or_raise(answers: list[Answer | GeoBentoError], field: str) -> list[Answer]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -145,11 +146,15 @@ def _fields(request: BaseModel, exclude: set[str] | None = None) -> dict[str, An
 def _form(fields: dict[str, Any]) -> dict[str, Any]:
     """Fields as they stand in a form: text as it is, everything else as JSON."""
     return {
-        name: value
-        if isinstance(value, str) or name in TEXT_LISTS
-        else orjson.dumps(value).decode()
-        for name, value in fields.items()
+        name: value if name in TEXT_LISTS else _form_text(value) for name, value in fields.items()
     }
+
+
+def _form_text(value: Any) -> str:
+    # JSON has no infinities and no NaN.
+    if isinstance(value, str) or (isinstance(value, float) and not math.isfinite(value)):
+        return str(value)
+    return orjson.dumps(value).decode()
 
 
 def _with_pictures(request: ImageEmbeddingRequest | ZeroShotRequest) -> dict[str, Any]:

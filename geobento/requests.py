@@ -202,8 +202,6 @@ class GeoEmbeddingRequest(_Request):
 class PixelEmbeddingRequest(_Request):
     """Pixels of your own in (a file, as multipart); a vector or a grid of vectors out."""
 
-    model_config = ConfigDict(ser_json_inf_nan="strings")
-
     model: Annotated[str, Field(examples=["mosaiks"])]
     """Id or alias of a served model that reads satellite imagery; see `GET /models`."""
     pixels: Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})]
