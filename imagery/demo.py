@@ -28,9 +28,9 @@ from pyproj import Transformer
 from geobento.sample import PixelGrid
 from imagery.collections import COLLECTIONS
 from imagery.grid import lonlat_bounds, utm_crs
-from imagery.landscape import BANDS, Landscape, cloud_share, true_colour
+from imagery.landscape import BANDS, Landscape, cloud_share, from_space, true_colour
 
-DEMO_VERSION = "2"
+DEMO_VERSION = "3"
 DEMO_NOTICE = (
     "synthetic imagery: the landscape is invented, there is nothing of this kind on the ground"
 )
@@ -167,7 +167,7 @@ def _write(root: Path, progress: Progress | None) -> None:
         id="geobento-demo",
         description=(
             f"Demo archive of GeoBento, {DEMO_NOTICE}. Two places, monthly Sentinel-2 L2A and "
-            f"Sentinel-1 RTC over {YEAR}, and elevation."
+            f"L1C and Sentinel-1 RTC over {YEAR}, and elevation."
         ),
         extra_fields={"geobento:demo_version": DEMO_VERSION, "geobento:synthetic": True},
     )
@@ -175,8 +175,9 @@ def _write(root: Path, progress: Progress | None) -> None:
     catalog.add_children(children.values())
     jobs = [job for place in PLACES for job in _scenes(place)]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for done, item in enumerate(pool.map(lambda job: job(root), jobs), start=1):
-            children[str(item.collection_id)].add_item(item)
+        for done, items in enumerate(pool.map(lambda job: job(root), jobs), start=1):
+            for item in items:
+                children[str(item.collection_id)].add_item(item)
             if progress is not None:
                 progress(done, len(jobs))
     catalog.normalize_hrefs(str(root))
@@ -187,17 +188,32 @@ def _write(root: Path, progress: Progress | None) -> None:
     catalog.save(catalog_type=pystac.CatalogType.SELF_CONTAINED)
 
 
-def _scenes(place: Place) -> Iterator[Callable[[Path], pystac.Item]]:
+def _scenes(place: Place) -> Iterator[Callable[[Path], list[pystac.Item]]]:
     for month in range(1, 13):
         yield partial(_sentinel_2, place, month)
         yield partial(_sentinel_1, place, month)
     yield partial(_elevation, place)
 
 
-def _sentinel_2(place: Place, month: int, root: Path) -> pystac.Item:
+def _sentinel_2(place: Place, month: int, root: Path) -> list[pystac.Item]:
+    """One acquisition, as it is at the ground and as it is seen from space."""
     time = place.overpass(month, 10 + month % 5, 10.5)
     numbers, classes = place.landscape.scene(month, CLOUDY[(month - 1 + place.sky) % 12])
-    item = _item(place, "sentinel-2-l2a", time)
+    ground = _optical(root, place, time, "sentinel-2-l2a", numbers, classes)
+    _asset(root, ground, "scl", classes, {"data_type": "uint8", "nodata": 0}, nodata=0)
+    _asset(root, ground, "visual", true_colour(numbers), {"data_type": "uint8"}, role="visual")
+    return [ground, _optical(root, place, time, "sentinel-2-l1c", from_space(numbers), classes)]
+
+
+def _optical(
+    root: Path,
+    place: Place,
+    time: datetime,
+    collection: str,
+    numbers: NDArray[np.uint16],
+    classes: NDArray[np.uint8],
+) -> pystac.Item:
+    item = _item(place, collection, time)
     item.properties |= {
         "platform": "sentinel-2a",
         "eo:cloud_cover": cloud_share(classes),
@@ -207,12 +223,10 @@ def _sentinel_2(place: Place, month: int, root: Path) -> pystac.Item:
     scaled = {"data_type": "uint16", "nodata": 0, "scale": 0.0001, "offset": 0}
     for number, (band, key) in enumerate(S2_ASSETS.items()):
         _asset(root, item, key, numbers[number], scaled, nodata=0, band=band)
-    _asset(root, item, "scl", classes, {"data_type": "uint8", "nodata": 0}, nodata=0)
-    _asset(root, item, "visual", true_colour(numbers), {"data_type": "uint8"}, role="visual")
     return item
 
 
-def _sentinel_1(place: Place, month: int, root: Path) -> pystac.Item:
+def _sentinel_1(place: Place, month: int, root: Path) -> list[pystac.Item]:
     time = place.overpass(month, 12 + month % 5, 18)
     item = _item(place, "sentinel-1-rtc", time)
     item.properties |= {
@@ -224,13 +238,13 @@ def _sentinel_1(place: Place, month: int, root: Path) -> pystac.Item:
     power = place.landscape.backscatter(month)
     for key, channel in zip(("vv", "vh"), power, strict=True):
         _asset(root, item, key, channel, {"data_type": "float32", "nodata": -32768}, nodata=-32768)
-    return item
+    return [item]
 
 
-def _elevation(place: Place, root: Path) -> pystac.Item:
+def _elevation(place: Place, root: Path) -> list[pystac.Item]:
     item = _item(place, "cop-dem-glo-30", datetime(2021, 4, 22, tzinfo=UTC))
     _asset(root, item, "data", place.landscape.elevation, {"data_type": "float32", "unit": "m"})
-    return item
+    return [item]
 
 
 def pixel_grid(place: Place) -> PixelGrid:
@@ -315,6 +329,7 @@ def _write_cog(file: Path, pixels: NDArray[Any], item: pystac.Item, nodata: floa
 
 _TITLES = {
     "sentinel-2-l2a": "Sentinel-2 L2A, synthetic",
+    "sentinel-2-l1c": "Sentinel-2 L1C, synthetic",
     "sentinel-1-rtc": "Sentinel-1 RTC, synthetic",
     "cop-dem-glo-30": "Elevation, synthetic",
 }

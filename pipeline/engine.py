@@ -8,13 +8,11 @@ makes the answers. Both halves block and belong into a thread where an event loo
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import cached_property
-from typing import Any, cast
-
-import numpy as np
+from itertools import islice
+from typing import Any, TypeVar, cast
 
 from geobento.embedding import TextMeta
 from geobento.errors import GeoBentoError, ModelError, PayloadTooLarge
@@ -29,11 +27,12 @@ from geobento.requests import (
 from geobento.sample import Sample
 from geobento.settings import Settings
 from imagery.source import ImageQuery
+from models.base import Model
 from models.execute import EncodeItem
 from models.pooling import Pooling
-from pipeline import answer, pictures, pixel_files
+from pipeline import answer, pictures, pixel_files, series
 from pipeline.check import check
-from pipeline.fetch import FetchLayer
+from pipeline.fetch import Asked, FetchLayer
 from pipeline.jobs import EmbeddingJob, Entry, ZeroShotJob
 from pipeline.own_data import plan_pixels
 from pipeline.picture_urls import PictureFetcher
@@ -46,7 +45,6 @@ from pipeline.resolve import (
     check_text_request,
     plan_geo,
     plan_patch,
-    wanted,
 )
 from pipeline.tiling import Tiling
 
@@ -57,6 +55,8 @@ _OWN_FIELDS = {
     "temporal": "times",
 }
 """What is at fault in own data, by the parameter that it is where pixels are fetched."""
+
+Found = TypeVar("Found")
 
 
 class Engine:
@@ -133,7 +133,7 @@ class Engine:
         """
         opened, _, plans = self.resolve(request)
         start = time.perf_counter()
-        samples = self.fetch.fetch_all(wanted(plans))
+        samples = ask_each(plans, self.fetch.fetch_all)
         fetch_ms = (time.perf_counter() - start) * 1000
         entries = [
             sample
@@ -193,7 +193,8 @@ class Engine:
             limits=self._limits,
         )
         try:
-            items = _encode_items(opened, plan.sample, request.config, plan.tiling, plan.encoding)
+            model = opened.model.with_options(request.config)
+            items = _encode_items(model, plan.sample, plan.tiling, plan.encoding)
         except GeoBentoError as error:
             error.field = _OWN_FIELDS.get(error.field or "", error.field)
             raise
@@ -203,7 +204,7 @@ class Engine:
             plan.pooling,
             False,
             opened.precision,
-            sample=_without_pixels(plan.sample),
+            sample=plan.sample.without_pixels(),
             config=request.config,
             tiling=plan.tiling,
             warnings=plan.warnings,
@@ -341,30 +342,47 @@ def _check_device(opened: OpenModel, device: str) -> None:
 
 
 def _encode_items(
-    opened: OpenModel,
-    sample: Sample,
-    config: Mapping[str, Any],
-    tiling: Tiling | None,
-    encoding: Pooling | None,
+    model: Model, sample: Sample, tiling: Tiling | None, encoding: Pooling | None
 ) -> list[EncodeItem]:
     """What the encoder gets of one place, tile by tile."""
-    model = opened.model.with_options(config)
     tiles = [sample] if tiling is None else tiling.samples(sample)
     return [EncodeItem(inputs=model.prepare(tile), pooling=encoding) for tile in tiles]
 
 
-def _without_pixels(sample: Sample) -> Sample:
-    """What is told of a sample afterwards, without holding its memory."""
-    return replace(sample, pixels=np.empty((0, *sample.pixels.shape[-2:])))
+def ask_each(
+    plans: Sequence[GeoPlan | GeoBentoError],
+    ask: Callable[[Sequence[Asked]], Sequence[Found | GeoBentoError]],
+) -> list[list[Found] | GeoBentoError]:
+    """What the fetch layer says to everything that each plan asks for, or the first error."""
+    asked = [[plan] if isinstance(plan, GeoBentoError) else plan.asked for plan in plans]
+    answers = iter(ask([one for several in asked for one in several]))
+    return [_whole(list(islice(answers, len(several)))) for several in asked]
+
+
+def _whole(answers: Sequence[Found | GeoBentoError]) -> list[Found] | GeoBentoError:
+    found = []
+    for one in answers:
+        if isinstance(one, GeoBentoError):
+            return one
+        found.append(one)
+    return found
 
 
 def _geo_entry(
-    opened: OpenModel, plan: GeoPlan, sample: Sample, config: Mapping[str, Any], fetch_ms: float
+    opened: OpenModel,
+    plan: GeoPlan,
+    samples: Sequence[Sample],
+    config: Mapping[str, Any],
+    fetch_ms: float,
 ) -> Entry:
     start = time.perf_counter()
+    model = opened.model.with_options(config)
     try:
+        sample = series.together(opened.served.card, samples)
         warnings = check(sample, plan.query)
-        items = _encode_items(opened, sample, config, plan.tiling, plan.encoding)
+        for query in (plan.query, *plan.further):
+            warnings += series.warning(query, sample.extras.get(query.modality, sample))
+        items = _encode_items(model, sample, plan.tiling, plan.encoding)
     except GeoBentoError as error:
         return error
     context = answer.Context(
@@ -374,8 +392,9 @@ def _geo_entry(
         False,
         opened.precision,
         plan.query,
-        _without_pixels(sample),
+        sample.without_pixels(),
         config=config,
+        further=plan.further,
         tiling=plan.tiling,
         area=plan.area,
         warnings=warnings,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,11 @@ REFLECTANCE = "reflectance"
 """Units word of values from 0 to 1."""
 TEN_THOUSANDTHS = (1e-4, 0.0)
 """Scaling of collections whose digital numbers are reflectance x 10000."""
+_SERIES_OPTIONS: dict[str, Callable[[Any, int], bool]] = {
+    "n_frames": lambda value, frames: value == frames,
+    "temporal_mode": lambda value, frames: value == "auto" or (value == "multi") == (frames > 1),
+}
+"""Options of time series, and whether a value agrees with a number of frames."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ def plan_pixels(
     pixels = file.pixels[0] if file.pixels.ndim == 4 and len(file.pixels) == 1 else file.pixels
     shape = (pixels.shape[-2], pixels.shape[-1])
     check_least(card, modality, shape, "pixels", "size of the pixels on the ground")
-    _check_times(card, request, pixels)
+    _check_times(card, spec, request, pixels)
     grid = _grid(request, file, shape)
     _check_pixel_size(card, grid)
     names = _names(request, file)
@@ -169,13 +174,22 @@ def _left_out(card: ModelCard, spec: Modality, bands: tuple[str, ...]) -> tuple[
     )
 
 
-def _check_times(card: ModelCard, request: PixelEmbeddingRequest, pixels: NDArray[Any]) -> None:
+def _check_times(
+    card: ModelCard, spec: Modality, request: PixelEmbeddingRequest, pixels: NDArray[Any]
+) -> None:
     frames, times = len(pixels) if pixels.ndim == 4 else 1, len(request.times)
-    if frames > card.max_frames:
+    most = 1 if spec.series is None else spec.series.most
+    if frames > most:
         raise ModelError(
-            f"{card.id} reads up to {card.max_frames} images of a place over time, got {frames}",
+            f"{card.id} reads up to {most} images of a place over time, got {frames}",
             field="pixels",
         )
+    for name, fits in _SERIES_OPTIONS.items():
+        if name in request.config and not fits(request.config[name], frames):
+            raise ModelError(
+                f"there are {frames} frames; {name} is for places, leave it out",
+                field=f"model_config.{name}",
+            )
     if not times and "times" in card.needs:
         raise ModelError(
             f"{card.id} is told when pixels are from; give one time per frame such as "

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 from imagery.demo import CLOUDY, PLACES, Place
-from imagery.landscape import FIELD, FOREST, RIVER, ROAD, TOWN, Landscape, cloud_share
+from imagery.landscape import (
+    BANDS,
+    FIELD,
+    FOREST,
+    RIVER,
+    ROAD,
+    TOWN,
+    Landscape,
+    cloud_share,
+    from_space,
+)
 
 LAND = PLACES[1].landscape
 
@@ -104,3 +114,12 @@ def test_radar_sees_the_town_bright_and_the_water_dark() -> None:
     for channel in LAND.backscatter(6):
         means = [channel[LAND.cover == kind].mean() for kind in (TOWN, FOREST, FIELD, RIVER)]
         assert means == sorted(means, reverse=True)
+
+
+def test_air_is_blue_and_vapour_dark() -> None:
+    """Dark ground is brighter from space, the more in blue; vapour takes from bright ground."""
+    dark, bright = (np.full((12, 1, 1), value, np.uint16) for value in (160, 4000))
+    of_dark, of_bright = from_space(dark)[:, 0, 0], from_space(bright)[:, 0, 0]
+    blue, red, vapour = (BANDS.index(band) for band in ("B2", "B4", "B9"))
+    assert of_dark[blue] > of_dark[red] > 160
+    assert of_bright[vapour] == of_bright.min() < 2000

@@ -30,7 +30,7 @@ from pipeline.fetch import FetchLayer
 from pipeline.local import LocalEngine
 from pipeline.own_data import OwnPlan, plan_pixels
 from pipeline.pixel_files import PixelFile
-from pipeline.resolve import Limits, plan_geo, wanted
+from pipeline.resolve import GeoPlan, Limits, plan_geo
 from tests import geotiffs
 from tests.geotiffs import geotiff
 from tests.models import small
@@ -305,6 +305,19 @@ BAD: dict[str, tuple[type[GeoBentoError], str, str, PixelFile, ModelCard, dict[s
         replace(FILE, pixels=np.concatenate([SERIES] * 13)), Galileo.card,
         UTM | {"times": [JUNE] * 26},
     ),
+    "another number of frames": (
+        ModelError, "model_config.n_frames", "there are 2 frames", replace(FILE, pixels=SERIES),
+        Galileo.card, UTM | {"times": [JUNE] * 2, "model_config": {"n_frames": 3}},
+    ),
+    "a single frame of two": (
+        ModelError, "model_config.temporal_mode", "there are 2 frames",
+        replace(FILE, pixels=SERIES), Galileo.card,
+        UTM | {"times": [JUNE] * 2, "model_config": {"temporal_mode": "single"}},
+    ),
+    "several frames of one": (
+        ModelError, "model_config.temporal_mode", "there are 1 frames", FILE, Galileo.card,
+        UTM | {"times": [JUNE], "model_config": {"temporal_mode": "multi"}},
+    ),
     "frames where one image is read": (
         ModelError, "pixels", "mosaiks reads up to 1 images", replace(FILE, pixels=SERIES),
         MOSAIKS, {},
@@ -349,7 +362,9 @@ def fetched(cls: type[Model], **fields: Any) -> Sample:
     )
     served = tuple(cls.card.modalities)
     _, plans = plan_geo(cls.card, request, served=served, limits=Limits(2**20))
-    (sample,) = FetchLayer.configured(Settings()).fetch_all(wanted(plans))
+    (geo_plan,) = plans
+    assert isinstance(geo_plan, GeoPlan), geo_plan
+    (sample,) = FetchLayer.configured(Settings()).fetch_all(geo_plan.asked)
     assert isinstance(sample, Sample), sample
     return sample
 
@@ -522,6 +537,44 @@ def test_a_series_goes_to_the_model_with_its_times(galileo: LocalEngine) -> None
     same = asked(galileo, "galileo", array(NUMBERS[None]), **said, times=[JUNE])
     np.testing.assert_array_equal(one.data, same.data)
     assert not np.allclose(one.data, both.data, atol=1e-4)
+
+
+@pytest.mark.parametrize("form", [{}, GRID, GRID | TILES], ids=str)
+@pytest.mark.usefixtures("demo_archive")
+def test_a_fetched_series_gives_the_same_vectors(
+    galileo: LocalEngine, form: dict[str, Any]
+) -> None:
+    """All frames, their validity and their times, written to a file."""
+    fields: dict[str, Any] = {
+        "temporal": {"mode": "range", "start": "2023-04-01", "end": "2023-10-01"},
+        "model_config": {"n_frames": 3},
+    }
+    request = {"model": "galileo", "spatial": PLACE} | fields | form
+    (place,) = galileo.geo_embedding(GeoEmbeddingRequest.model_validate(request))
+    assert isinstance(place, Embedding), place
+    sample = fetched(Galileo, **fields)
+    assert sample.pixels.ndim == 4
+    assert sample.valid is not None
+    assert sample.grid is not None
+    pixels = np.where(sample.valid[:, None], sample.pixels, np.float32(np.nan))
+    answer = asked(
+        galileo,
+        "galileo",
+        array(pixels),
+        bands=sample.bands,
+        units="digital numbers",
+        crs=sample.grid.crs,
+        transform=sample.grid.transform,
+        times=sample.times,
+        **form,
+    )
+    np.testing.assert_allclose(answer.data, place.data, atol=1e-6)
+    assert answer.meta.grid == place.meta.grid
+    assert answer.meta.frames is not None
+    assert place.meta.frames is not None
+    assert answer.meta.frames.times == place.meta.frames.times
+    assert answer.meta.frames.distinct == len(sample.times) > 1
+    assert answer.meta.valid_fraction == place.meta.valid_fraction
 
 
 def test_a_series_in_tiles(galileo: LocalEngine) -> None:
