@@ -28,8 +28,8 @@ class Settings(BaseSettings):
     )
 
     models: Annotated[tuple[str, ...], NoDecode] = ()
-    """Models to serve, separated by commas: ids, aliases or `id:version`. Empty: all in the
-    model store."""
+    """Models to serve, separated by commas: ids, aliases, `id:variant` or `id:version`.
+    Empty: the newest of every variant in the model store."""
     url: str | None = None
     """Server that `get_embedding` and the command line ask. Empty: they work in-process."""
     home: Path = Path.home() / ".geobento"
