@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,19 +14,13 @@ from numpy.typing import NDArray
 
 from geobento.errors import GeoBentoError, ModelError, NoImageryError, SourceError
 from geobento.sample import PixelGrid, Provenance, Sample, Scene
-from imagery import collections
+from imagery import collections, geotiff
+from imagery.catalog import Catalog, Search, item_time, tile
 from imagery.collections import Collection, Resampling
 from imagery.composite import clear, composite, fuse
 from imagery.grid import lonlat_bounds
 from imagery.scenes import passes, radar_looks
 from imagery.source import ImageQuery, Survey
-from imagery.static_catalog import Search, StaticCatalog, item_time, local_file, matches, tile
-
-GDAL_OPTIONS = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_NUM_THREADS": "1",
-    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".tif,.tiff,.TIF",
-}
 
 FLOAT_BYTES = 4
 """Size of a value as it is held once it is read."""
@@ -49,10 +44,11 @@ class SceneRead:
 
 
 class StacSource:
-    """A source over a static STAC catalog.
+    """A source over a STAC catalog.
 
     Args:
         catalog: Where items are found.
+        timeout_s: Longest time for one fetch.
         backend: Word of the public ``backend`` parameter.
         notice: What every answer has to say about this imagery.
         name: What answers call the source; the catalog's own id if None.
@@ -60,13 +56,15 @@ class StacSource:
 
     def __init__(
         self,
-        catalog: StaticCatalog,
+        catalog: Catalog,
         *,
+        timeout_s: float = 60.0,
         backend: str = "stac",
         notice: str | None = None,
         name: str | None = None,
     ) -> None:
         self._catalog = catalog
+        self._timeout_s = timeout_s
         self._backend = backend
         self._notice = notice
         self._given_name = name
@@ -78,12 +76,13 @@ class StacSource:
 
     def fetch(self, query: ImageQuery) -> Sample:
         """One composite of shape (C, H, W), see `imagery.source.Source`."""
-        collection = collections.get_in_stac(query.sensor.collection)
-        plan = self._plan(query, collection)
-        stack, valid = read(plan, query.grid, collection, self._catalog)
+        deadline = time.monotonic() + self._timeout_s
+        collection = self._collection(query)
+        plan = self._plan(query, collection, deadline)
+        stack, valid = read(plan, query.grid, collection, self._catalog, deadline)
         seen = np.asarray(valid.any(axis=(1, 2, 3)))
         if not seen.any():
-            raise self._nothing(query, search_for(query, collection))
+            raise self._nothing(query, search_for(query, collection), deadline)
         used = [scene for scene, shows in zip(plan, seen, strict=True) if shows]
         used_items = [scene.item for scene in used]
         looks, has_data = fuse(stack[seen], valid[seen], _passes(used_items))
@@ -105,24 +104,29 @@ class StacSource:
         A request is the reading of a file. Its bytes are those of the place's pixels as they are
         held once read; files hold less.
         """
-        collection = collections.get_in_stac(query.sensor.collection)
-        plan = self._plan(query, collection)
+        collection = self._collection(query)
+        plan = self._plan(query, collection, time.monotonic() + self._timeout_s)
         reads = sum(len(scene.assets) + (scene.mask is not None) for scene in plan)
         height, width = query.grid.shape
         scenes = [_scene(scene, collection) for scene in plan]
         return Survey(self._provenance(scenes), reads, reads * height * width * FLOAT_BYTES)
 
-    def _plan(self, query: ImageQuery, collection: Collection) -> list[SceneRead]:
+    def _collection(self, query: ImageQuery) -> Collection:
+        return collections.get_in_stac(
+            query.sensor.collection, self._name, self._catalog.collections
+        )
+
+    def _plan(self, query: ImageQuery, collection: Collection, deadline: float) -> list[SceneRead]:
         """What to read for a query; at least one scene."""
         search = search_for(query, collection)
-        found = self._catalog.search(search)
+        found = self._catalog.search(search, deadline)
         if not found:
-            raise self._nothing(query, search)
+            raise self._nothing(query, search, deadline)
         plan = plan_reads(found, query.sensor.bands, collection)
         if collection.gee.radar:
             plan = radar_looks(plan, query.sensor, _look)
             if not plan:
-                raise self._nothing(query, search)
+                raise self._nothing(query, search, deadline)
         return plan
 
     def _provenance(self, scenes: Sequence[Scene]) -> Provenance:
@@ -132,35 +136,41 @@ class StacSource:
     def _name(self) -> str:
         return self._catalog.name if self._given_name is None else self._given_name
 
-    def _nothing(self, query: ImageQuery, search: Search) -> NoImageryError:
+    def _nothing(self, query: ImageQuery, search: Search, deadline: float) -> NoImageryError:
         """The error for an empty result, with what the catalog does hold at this place."""
-        anywhen = Search(search.collections, search.bounds)
-        times = [item_time(item) for item in self._catalog.items if matches(item, anywhen)]
+        holdings = self._catalog.holdings(search, deadline)
+        times = holdings.times
         nearest = min(
             times, key=lambda time: max(query.start - time, time - query.end), default=None
         )
+        stated = [cloud for cloud in holdings.clouds if cloud is not None]
         window = f"{query.start.date()} to {query.end.date()}"
-        if not times:
-            reason = "it has none of this place at any time"
-        else:
-            reason = (
-                f"of this place it has {len(times)} scenes from {min(times).date()} to "
-                f"{max(times).date()}"
-            )
-        clouds = (
-            f" with at most {query.sensor.cloudy_pct:g} % cloud"
-            if search.max_cloud is not None
-            else ""
+        limit = (
+            f" with at most {search.max_cloud:g} % cloud" if search.max_cloud is not None else ""
         )
+        if nearest is None:
+            reason = "it has none of this place at any time" if holdings.complete else "it has none"
+        elif holdings.complete:
+            reason = (
+                f"of this place it has {len(times)} scenes from {times[0].date()} to "
+                f"{times[-1].date()}"
+            )
+        else:
+            reason = f"of this place the nearest scene is of {nearest.date()}"
+        if holdings.clouds:
+            reason += f", in the window {len(holdings.clouds)}"
+            reason += f" with {min(stated):g} % cloud or more" if stated else ""
         return NoImageryError(
             f"the source {self._name!r} has no usable pixel of "
-            f"{query.sensor.collection} for {window}{clouds}; {reason}",
+            f"{query.sensor.collection} for {window}{limit}; {reason}",
             detail={
                 "collection": query.sensor.collection,
                 "source": self._name,
-                "scenes_at_any_time": len(times),
-                "first": min(times).isoformat() if times else None,
-                "last": max(times).isoformat() if times else None,
+                "scenes_in_window": len(holdings.clouds),
+                "least_cloud_pct": min(stated, default=None),
+                "scenes_at_any_time": len(times) if holdings.complete else None,
+                "first": times[0].isoformat() if times and holdings.complete else None,
+                "last": times[-1].isoformat() if times and holdings.complete else None,
                 "nearest": nearest.isoformat() if nearest else None,
             },
         )
@@ -182,6 +192,7 @@ def search_for(query: ImageQuery, collection: Collection) -> Search:
         end=None if static else query.end,
         cloud_property=collection.cloud_property,
         max_cloud=query.sensor.cloudy_pct if collection.cloud_property else None,
+        properties=collection.stac_properties,
     )
 
 
@@ -201,7 +212,7 @@ def plan_reads(
         assets = tuple(_held(item, collection.bands[band])[0] for band in bands)
         offsets = tuple(
             collections.offset(
-                item.properties, item.assets[key].to_dict(), item.collection_id or ""
+                item.properties, item.assets[key.split(".")[0]].to_dict(), item.collection_id or ""
             )
             if collection.harmonised
             else 0
@@ -213,7 +224,11 @@ def plan_reads(
 
 
 def read(
-    plan: Sequence[SceneRead], grid: PixelGrid, collection: Collection, catalog: StaticCatalog
+    plan: Sequence[SceneRead],
+    grid: PixelGrid,
+    collection: Collection,
+    catalog: Catalog,
+    deadline: float,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Read all scenes onto a grid.
 
@@ -237,18 +252,19 @@ def read(
                 collection.nodata,
                 collection.resampling,
                 catalog,
+                deadline,
                 overviews=not collection.positive,
             )
             values[positions] = loaded
             valid[positions] = _has_data(loaded, collection)
-            if scenes[0].mask is not None:
-                classes = _load(
-                    items, (scenes[0].mask,), grid, 0, "nearest", catalog, overviews=False
-                )
-                valid[positions] &= clear(classes)
+            if scenes[0].mask is not None and collection.mask is not None:
+                key = (scenes[0].mask,)
+                flags = _load(items, key, grid, None, "nearest", catalog, deadline, overviews=False)
+                valid[positions] &= clear(flags, collection.mask)
     except GeoBentoError:
         raise
     except Exception as error:
+        catalog.files.failed()
         raise SourceError(
             f"reading from the source {catalog.name!r} failed ({type(error).__name__})"
         ) from error
@@ -256,6 +272,8 @@ def read(
     if offsets.any():
         shifted = np.maximum(values + offsets, 0)
         values = np.where(valid & (values > 0), shifted, values)
+    if collection.stac_scale != 1:
+        values *= np.float32(collection.stac_scale)
     return values, valid
 
 
@@ -277,7 +295,8 @@ def _load(
     grid: PixelGrid,
     nodata: float | None,
     resampling: Resampling,
-    catalog: StaticCatalog,
+    catalog: Catalog,
+    deadline: float,
     *,
     overviews: bool,
 ) -> NDArray[np.float32]:
@@ -293,7 +312,8 @@ def _load(
     from odc.geo.geobox import GeoBox
 
     geobox = GeoBox(grid.shape, Affine(*grid.transform), grid.crs)
-    with rasterio.Env(**GDAL_OPTIONS):
+    files = catalog.files
+    with rasterio.Env(**geotiff.options(deadline)):
         loaded = odc.stac.load(
             list(items),
             bands=list(assets),
@@ -303,9 +323,10 @@ def _load(
             dtype="float32",
             nodata=np.nan if nodata is None else nodata,
             use_overviews=overviews,
-            patch_url=lambda href: str(local_file(href, catalog.root)),
+            patch_url=lambda href: files.path(href, deadline),
+            driver=geotiff.GeoTiffDriver(deadline),
             chunks=None,
-            pool=None,
+            pool=files.at_a_time if files.at_a_time > 1 else None,
             fail_on_error=True,
             preserve_original_order=True,
         )
@@ -325,7 +346,7 @@ def _has_data(values: NDArray[np.float32], collection: Collection) -> NDArray[np
 
 def _held(item: pystac.Item, keys: Sequence[str]) -> list[str]:
     """Which of these assets an item has, in the same order."""
-    return [key for key in keys if key in item.assets]
+    return [key for key in keys if key.split(".")[0] in item.assets]
 
 
 def _complete(

@@ -38,6 +38,8 @@ from tests.imagery.ee_server import Fault, Standin
 from tests.imagery.world import S2, WorldScene, shifted, write_catalog
 
 SENSOR = SensorSpec(S2, ("B4", "B8"))
+SCL = collections.get(S2).mask
+assert SCL is not None
 WINDOW = TemporalSpec.range("2023-06-01", "2023-07-01").window
 S1 = "COPERNICUS/S1_GRD_FLOAT"
 
@@ -106,7 +108,7 @@ def test_composites_without_clouds_and_gaps(
     standin.scenes = [scene(day, cloudy=True, holes=True) for day in range(1, count + 1)]
     sample = source.fetch(query(composite=method, fill_value=-7))
     stack = np.stack([bands_of(each) for each in standin.scenes]).astype(np.float32)
-    valid = np.stack([each.has_data() & clear(each.band("SCL")) for each in standin.scenes])
+    valid = np.stack([each.has_data() & clear(each.band("SCL"), SCL) for each in standin.scenes])
     pixels, whole = reference(stack, valid, method, -7)
     np.testing.assert_array_equal(sample.pixels, pixels)
     np.testing.assert_array_equal(sample.valid, whole)

@@ -381,7 +381,7 @@ def test_a_survey_fails_as_a_fetch_does(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no band 'B1'"):
         source.survey(replace(may, sensor=replace(SENSOR, bands=("B1",))))
     with pytest.raises(ModelError, match="Earth Engine has it"):
-        source.survey(query(collection="LANDSAT/LC08/C02/T1_L2"))
+        source.survey(query(collection="MODIS/061/MOD09GA"))
 
 
 def test_radar_and_elevation(demo_archive: Path) -> None:

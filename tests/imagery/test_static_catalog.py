@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 from geobento.errors import SourceError
+from imagery.catalog import Search, overlap
+from imagery.files import local_file
 from imagery.grid import lonlat_bounds
-from imagery.static_catalog import Search, StaticCatalog, local_file, overlap
+from imagery.static_catalog import StaticCatalog
 from tests.imagery.catalogs import GRID, CatalogBuilder, constant
 
 HERE = lonlat_bounds(GRID)
+LATER = float("inf")
 BAND = {"red": constant(1)}
 
 
@@ -32,7 +35,7 @@ def found(catalog: Path, **changes: object) -> list[str]:
         "end": june(30),
         **changes,
     }
-    return [item.id for item in StaticCatalog(catalog).search(Search(**fields))]  # type: ignore[arg-type]
+    return [item.id for item in StaticCatalog(catalog).search(Search(**fields), LATER)]  # type: ignore[arg-type]
 
 
 def test_the_window_is_half_open(tmp_path: Path) -> None:
@@ -81,7 +84,7 @@ def test_a_catalog_that_cannot_be_read(tmp_path: Path, text: str | None) -> None
     if text is not None:
         file.write_text(text)
     with pytest.raises(SourceError, match=r"catalog\.json") as caught:
-        StaticCatalog(file).search(Search(("a",), HERE))
+        StaticCatalog(file).search(Search(("a",), HERE), LATER)
     assert str(tmp_path) not in caught.value.message
 
 
