@@ -8,15 +8,15 @@ from typing import Any
 
 from odc.loader import RioDriver, RioReader
 
-from geobento.errors import SourceUnavailable
-
 LONGEST_READ_S = 30
 """Longest time for one request for a part of a file."""
 GDAL_OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_NUM_THREADS": "1",
     "GDAL_HTTP_CONNECTTIMEOUT": "10",
-    "GDAL_HTTP_MAX_RETRY": "4",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "100",
+    "GDAL_HTTP_LOW_SPEED_TIME": "8",
+    "GDAL_HTTP_MAX_RETRY": "3",
     "GDAL_HTTP_RETRY_DELAY": "0.5",
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
     "GDAL_HTTP_MULTIPLEX": "YES",
@@ -37,7 +37,10 @@ class GeoTiffDriver(RioDriver):
     """How odc-stac opens files: as GeoTIFFs, whatever they look like, until a deadline.
 
     GDAL chooses the format by the content. Others, such as VRT, can point to any file of this
-    machine or any host.
+    machine or any host. Files are not begun after the deadline: that is a `TimeoutError`.
+
+    Args:
+        deadline: Instant of `time.monotonic`.
     """
 
     def __init__(self, deadline: float) -> None:
@@ -59,7 +62,7 @@ class _Reader(RioReader):
         import rasterio
 
         if time.monotonic() > self._deadline:
-            raise SourceUnavailable("reading did not end in the time that it has")
+            raise TimeoutError
         # What this opens is still at hand when the library opens it again.
         with rasterio.open(self._src.uri, driver="GTiff", sharing=False):
             pass

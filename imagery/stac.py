@@ -12,7 +12,13 @@ import numpy as np
 import pystac
 from numpy.typing import NDArray
 
-from geobento.errors import GeoBentoError, ModelError, NoImageryError, SourceError
+from geobento.errors import (
+    GeoBentoError,
+    ModelError,
+    NoImageryError,
+    SourceError,
+    SourceUnavailable,
+)
 from geobento.sample import PixelGrid, Provenance, Sample, Scene
 from imagery import collections, frames, geotiff
 from imagery.catalog import Catalog, Search, item_time, tile
@@ -281,9 +287,11 @@ def read(
         raise
     except Exception as error:
         catalog.files.failed()
-        raise SourceError(
-            f"reading from the source {catalog.name!r} failed ({type(error).__name__})"
-        ) from error
+        reading = f"reading from the source {catalog.name!r}"
+        if isinstance(error, TimeoutError) or time.monotonic() > deadline:
+            reason = f"{reading} did not end in the time that it has"
+            raise SourceUnavailable(reason) from error
+        raise SourceError(f"{reading} failed ({type(error).__name__})") from error
     offsets = np.array([scene.offsets for scene in plan], np.float32)[:, :, None, None]
     if offsets.any():
         shifted = np.maximum(values + offsets, 0)

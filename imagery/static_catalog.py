@@ -97,10 +97,10 @@ class Site:
 
     def join(self, base: str, href: str) -> str:
         """The address that a link means."""
-        url = str(parsed(urljoin(base, href)).copy_with(fragment=None))
-        if not url.startswith(self._below) or "/../" in url:
+        url = parsed(urljoin(base, href)).copy_with(fragment=None)
+        if not str(url).startswith(self._below) or ".." in url.path.split("/"):
             raise SourceError("a link leads outside the catalog's folder")
-        return url
+        return str(url)
 
     def records(self, places: list[str]) -> list[dict[str, Any]]:
         """What is at some addresses."""

@@ -76,12 +76,12 @@ class StacServer:
         """Set what goes wrong, by kind of request, and forget what was asked.
 
         Args:
-            **state: `faults` (a list of `Fault` for each of ``search``, ``files``, ``token``,
-                ``landing``; taken from the front), `conforms` (classes of the API), `signed`
+            **state: `faults` (for each of ``search``, ``files``, ``token``, ``landing`` a list of
+                `Fault` or None, taken from the front), `conforms` (classes of the API), `signed`
                 (files want a token), `token_s` (how long tokens last), `method` (of searches).
         """
         faults = {
-            kind: [asdict(fault) for fault in faults]
+            kind: [asdict(fault or Fault()) for fault in faults]
             for kind, faults in state.pop("faults", {}).items()
         }
         body = json.dumps({"faults": faults, **state}).encode()
@@ -311,7 +311,8 @@ def _matches(item: dict[str, Any], asked: dict[str, Any]) -> bool:
     time = properties["datetime"]
     return (
         item["collection"] in asked["collections"]
-        and west <= right and left <= east and south <= top and bottom <= north
+        and south <= top and bottom <= north
+        and (west <= right and left <= east if left <= right else west <= right or left <= east)
         and (start == ".." or _instant(start) <= _instant(time))
         and (end == ".." or _instant(time) <= _instant(end))
         and all(
