@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -136,6 +136,11 @@ class Sample:
     parts: tuple[int, ...] = ()
     provenance: Provenance | None = None
     extras: Mapping[str, Sample] = field(default_factory=dict)
+
+    def without_pixels(self) -> Sample:
+        """What there is to know beside the values."""
+        extras = {name: extra.without_pixels() for name, extra in self.extras.items()}
+        return replace(self, pixels=np.empty(0), extras=extras)
 
 
 def middle(times: Sequence[datetime]) -> datetime:
