@@ -20,6 +20,7 @@ from geobento.errors import (
     PayloadTooLarge,
     QuotaError,
     SourceError,
+    SourceUnavailable,
     UnsupportedMediaType,
 )
 from geobento.requests import (
@@ -204,7 +205,7 @@ def _geo_operation() -> dict[str, Any]:
         "Places into vectors",
         GeoEmbeddingRequest,
         _content("One entry per place, in order", EmbeddingResponse, _answer("mosaiks", "s2")),
-        (*_BOTH, NoImageryError, QuotaError, SourceError),
+        (*_BOTH, NoImageryError, QuotaError, SourceError, SourceUnavailable),
     )
 
 

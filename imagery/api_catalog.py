@@ -17,7 +17,7 @@ from imagery.catalog import Holdings, Search, chosen, cloud, item_time, matches,
 from imagery.files import Files
 from imagery.web import Web
 
-PAGE = 100
+PAGE = 50
 """Items of one answer."""
 MOST_ITEMS = 2000
 """More scenes than this are not gone through for one place."""

@@ -240,6 +240,7 @@ def plan_reads(
             else 0
             for key in assets
         )
+        _count_bands(item, assets)
         mask = next(iter(_held(item, collection.mask_assets)), None)
         plan.append(SceneRead(item, assets, offsets, mask))
     return plan
@@ -371,6 +372,16 @@ def _has_data(values: NDArray[np.float32], collection: Collection) -> NDArray[np
 def _held(item: pystac.Item, keys: Sequence[str]) -> list[str]:
     """Which of these assets an item has, in the same order."""
     return [key for key in keys if key.split(".")[0] in item.assets]
+
+
+def _count_bands(item: pystac.Item, keys: Sequence[str]) -> None:
+    """State how many bands a file has: odc-stac goes by a field that catalogs may leave out."""
+    for key in keys:
+        name, _, number = key.partition(".")
+        fields = item.assets[name].extra_fields
+        if number and len(fields.get("raster:bands", ())) < int(number):
+            described = fields.get("eo:bands", fields.get("bands", ()))
+            fields["raster:bands"] = [{} for _ in range(max(len(described), int(number)))]
 
 
 def _complete(

@@ -244,11 +244,14 @@ def test_landsat_8_is_not_landsat_9(stac: StacServer, tmp_path: Path, conforms: 
         assert (source.fetch(asked).pixels == value).all()
 
 
-def test_bands_in_one_file(stac: StacServer, tmp_path: Path) -> None:
-    """NAIP's four bands are one asset."""
+@pytest.mark.parametrize("described", ["raster:bands", "eo:bands", "nothing"])
+def test_bands_in_one_file(stac: StacServer, tmp_path: Path, described: str) -> None:
+    """NAIP's four bands are one asset, whichever extension an item uses for them."""
     builder = CatalogBuilder(tmp_path)
     image = np.stack([constant(value, "uint8") for value in (10, 20, 30, 40)])
-    builder.add("naip", "2023-06-01T16:00:00Z", {"image": image}, nodata=None)
+    item = builder.add("naip", "2023-06-01T16:00:00Z", {"image": image}, nodata=None)
+    names = [{"name": name} for name in ("Red", "Green", "Blue", "NIR")]
+    item.assets["image"].extra_fields = {described: names}
     builder.save()
     asked = query(collection="USDA/NAIP/DOQQ", bands=("N", "R"))
     sample = opened(stac, tmp_path).fetch(asked)
