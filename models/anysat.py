@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geobento.cards import Modality, ModelCard, Statistics, Variant, WeightsSource
+from geobento.cards import Modality, ModelCard, Series, Statistics, Variant, WeightsSource
 from geobento.errors import ModelError
-from geobento.sample import Sample
+from geobento.sample import Sample, middle
 from geobento.specs import SensorSpec
 from models.base import Config, Encoded, Inputs, Model, Tensors, scaled
 from models.checkpoints import CheckpointError, require_fit
@@ -47,7 +47,9 @@ SERIES = ("s2", "s1")
 """Modalities with a time axis."""
 DEFAULT_PATCH_M = 40
 LARGEST_PATCH_M = 200
-FRAMES = 8
+TILE = 64
+"""256 patches of 40 m; the authors advise up to 1024."""
+IN_TIME = Series(usual=8, most=32)
 MOST_TOKENS = 4096
 """Patches times modalities; the authors advise 1024 patches at most."""
 PARTS_PER_CELL = {"aerial": 25, "s2": 1, "s1": 1}
@@ -94,14 +96,18 @@ CARD = ModelCard(
             units="digital numbers, surface reflectance x 10000",
             statistics=_z_scores(S2_MEAN, S2_STD),
             min_pixels=DEFAULT_PATCH_M // CELL_M,
-            frames=FRAMES,
+            tile=TILE,
+            series=IN_TIME,
+            further=True,
         ),
         "s1": Modality(
             sensor=SensorSpec("COPERNICUS/S1_GRD_FLOAT", ("VV", "VH"), cloudy_pct=None),
             units="linear power; scaled as decibels, with VV - VH as the third channel",
             statistics=_z_scores(S1_MEAN, S1_STD),
             min_pixels=DEFAULT_PATCH_M // CELL_M,
-            frames=FRAMES,
+            tile=TILE,
+            series=IN_TIME,
+            further=True,
         ),
         "aerial": Modality(
             sensor=SensorSpec(
@@ -114,6 +120,7 @@ CARD = ModelCard(
             units="8-bit brightness",
             statistics=_z_scores(AERIAL_MEAN, AERIAL_STD),
             min_pixels=DEFAULT_PATCH_M // CELL_M * PIXELS_PER_CELL["aerial"],
+            further=True,
         ),
     },
     default_modality="s2",
@@ -132,8 +139,8 @@ CARD = ModelCard(
         "the nearest one (bilinear).",
         "rs-embed's vector is the mean of the patches (here `pooling: mean`), and its default grid "
         "their tokens beside those of single pixels, 1536 long; here all vectors have 768 values.",
-        f"The authors give every acquisition, clouds included; here it is the composites of "
-        f"{FRAMES} equal parts of the window, as in rs-embed. Parts in which nothing was seen are "
+        "The authors give every acquisition, clouds included; here it is the composites of "
+        "equal parts of the window, eight as in rs-embed. Parts in which nothing was seen are "
         "left out, not filled in.",
         "Days are counted from 0 on January 1st, as the authors write; their example counts from "
         "1. One image has the day in the middle of its scenes' times.",
@@ -158,7 +165,8 @@ CARD = ModelCard(
                 "default": DEFAULT_PATCH_M,
                 "description": "Side of a patch on the ground, metres, a multiple of 10: smaller "
                 "ones give a finer grid and take longer.",
-            }
+            },
+            **IN_TIME.options,
         },
     },
     max_batch_size=8,
@@ -366,7 +374,7 @@ def _days(part: Sample) -> NDArray[np.int64]:
     if not times:
         raise ModelError(f"{CARD.id} needs the dates of {part.modality}", field="temporal")
     if part.pixels.ndim == 3:
-        times = (min(times) + (max(times) - min(times)) / 2,)
+        times = (middle(times),)
     frames = len(part.pixels) if part.pixels.ndim == 4 else 1
     if len(times) != frames:
         raise ModelError(
