@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlparse
 import httpx
 
 from geobento.errors import SourceError
+from imagery.geotiff import REMOTE
 from imagery.web import Hosts, parsed
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -34,9 +35,6 @@ class Files(Protocol):
             SourceError: The catalog may not point there.
         """
 
-    def failed(self) -> None:
-        """Take note that reading failed, so that it is tried afresh next time."""
-
 
 class LocalFiles:
     """The files in a folder.
@@ -53,9 +51,6 @@ class LocalFiles:
     def path(self, href: str, deadline: float) -> str:
         """What GDAL opens, see `Files`."""
         return str(local_file(href, self._root))
-
-    def failed(self) -> None:
-        """Nothing is remembered of files on disk."""
 
 
 class RemoteFiles:
@@ -75,24 +70,14 @@ class RemoteFiles:
         self._hosts = hosts
         self._buckets = buckets or {}
         self._sign = sign
-        self._failures = 0
 
     def path(self, href: str, deadline: float) -> str:
-        """What GDAL opens, see `Files`.
-
-        GDAL remembers for good that a file could not be read, by its address. After a failure
-        addresses get another fragment, which no server sees.
-        """
+        """What GDAL opens, see `Files`."""
         url = self._hosts.checked(self._http(href))
         if not url.path.lower().endswith(TIFF_SUFFIXES):
             raise SourceError(f"the file {_last(url.path)} is not a TIFF")
         signed = self._sign(url, deadline) if self._sign is not None else url
-        fragment = str(self._failures) if self._failures else None
-        return f"/vsicurl/{signed.copy_with(fragment=fragment)}"
-
-    def failed(self) -> None:
-        """Take note that reading failed, see `Files`."""
-        self._failures += 1
+        return f"{REMOTE}{signed.copy_with(fragment=None)}"
 
     def _http(self, href: str) -> httpx.URL:
         bucket, _, key = href.removeprefix("s3://").partition("/")

@@ -287,7 +287,6 @@ def read(
     except GeoBentoError:
         raise
     except Exception as error:
-        catalog.files.failed()
         reading = f"reading from the source {catalog.name!r}"
         if isinstance(error, TimeoutError) or time.monotonic() > deadline:
             reason = f"{reading} did not end in the time that it has"

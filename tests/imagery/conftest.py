@@ -93,5 +93,6 @@ def stac(stac_process: StacServer) -> StacServer:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """GDAL tries again without much waiting."""
+    """Files are tried again without much waiting."""
+    monkeypatch.setattr(geotiff, "sleep", lambda seconds: time.sleep(seconds / 100))
     monkeypatch.setitem(geotiff.GDAL_OPTIONS, "GDAL_HTTP_RETRY_DELAY", "0.01")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import numpy as np
@@ -427,3 +430,53 @@ def test_pages_lead_to_no_other_host(stac: StacServer, tmp_path: Path) -> None:
     stac.reset(faults={"search": [Fault(body=body)]})
     with pytest.raises(SourceError, match=r"host 127\.0\.0\.1:9"):
         source.fetch(query())
+
+
+def test_files_redirect_to_no_file_of_this_machine(
+    stac: StacServer, tmp_path: Path, quick: None
+) -> None:
+    """A server cannot make the service read its own files."""
+    source = served(stac, tmp_path, scene(10))
+    own = next(tmp_path.rglob("red.tif")).as_uri()
+    stac.reset(faults={"files": [Fault(status=302, headers={"location": own})] * 40})
+    with pytest.raises(SourceError, match="reading from the source 'stand-in' failed"):
+        source.fetch(query())
+
+
+@pytest.mark.slow
+def test_many_requests_with_faults(
+    stac: StacServer, tmp_path: Path, quick: None, waits: list[float]
+) -> None:
+    """Almost a third of all answers go wrong: every sample is right, all else a named error."""
+    world = [scene(day, cloudy=True, holes=True) for day in range(1, 6)]
+    expected = served(stac, tmp_path / "first", *world).fetch(query())
+    # Under other names, so that nothing is at hand.
+    copies = [copytree(tmp_path / "first", tmp_path / f"copy-{number}") for number in range(30)]
+    sources = [opened(stac, copy) for copy in copies]
+    chance = random.Random(1)
+    bad: list[Fault | None] = [
+        Fault(status=503),
+        Fault(status=429, headers={"retry-after": "0"}),
+        Fault(truncated=True),
+        Fault(body="damaged"),
+    ]
+    faults = {
+        kind: [chance.choice(bad) if chance.random() < 0.3 else None for _ in range(4000)]
+        for kind in ("search", "files")
+    }
+    stac.reset(faults=faults)
+
+    def fetch(source: StacSource) -> Any:
+        try:
+            return source.fetch(query())
+        except SourceError as error:
+            return error
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(fetch, sources))
+    right = [answer for answer in answers if isinstance(answer, Sample)]
+    for answer in right:
+        np.testing.assert_array_equal(answer.pixels, expected.pixels)
+        np.testing.assert_array_equal(answer.valid, expected.valid)
+    assert len(right) > len(answers) / 2
+    assert len(stac.asked("files")) > 500

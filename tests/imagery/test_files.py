@@ -56,11 +56,3 @@ def test_hosts_by_their_end(href: str, fine: bool) -> None:
         return
     with pytest.raises(SourceError):
         files.path(href, LATER)
-
-
-def test_a_failure_gives_files_another_name() -> None:
-    """GDAL would else remember for good that they could not be read."""
-    files = RemoteFiles(Hosts(["a"], plain=False))
-    before = files.path("https://a/b.tif?x=1", LATER)
-    files.failed()
-    assert files.path("https://a/b.tif?x=1", LATER) == f"{before}#1"
