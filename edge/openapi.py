@@ -20,6 +20,7 @@ from geobento.errors import (
     PayloadTooLarge,
     QuotaError,
     SourceError,
+    SourceUnavailable,
     UnsupportedMediaType,
 )
 from geobento.requests import (
@@ -206,7 +207,7 @@ def _geo_operation(schemas: dict[str, Any]) -> dict[str, Any]:
         "Places, or pixels of your own, into vectors",
         GeoEmbeddingRequest,
         _content("One entry per place, in order", EmbeddingResponse, _answer("mosaiks", "s2")),
-        (*_BOTH, NoImageryError, QuotaError, SourceError),
+        (*_BOTH, NoImageryError, QuotaError, SourceError, SourceUnavailable),
         {"bodies": {"multipart/form-data": _pixel_form(schemas)}, "parameters": []},
     )
 
