@@ -1,4 +1,4 @@
-"""Write what is generated: parts of the README (tables, two answers) and a page per model.
+"""Write what is generated: parts of the README, a page per model, and the OpenAPI document.
 
 Run by ``make readme``. A part stands between ``<!-- name -->`` and ``<!-- /name -->``. The
 answers come from the way of a request itself, with the demo archive.
@@ -13,8 +13,10 @@ from pathlib import Path
 
 import orjson
 
+from compat import openapi as other_apis
 from docs.model_pages import page
-from geobento import wire
+from edge import openapi
+from geobento import __version__, wire
 from geobento.cards import ModelCard
 from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
 from geobento.settings import Settings
@@ -25,6 +27,7 @@ from pipeline.local import LocalEngine
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 MODEL_PAGES = ROOT / "docs" / "models"
+OPENAPI = ROOT / "docs" / "openapi.json"
 SHOWN_NUMBERS = 3
 
 
@@ -119,7 +122,12 @@ def _reads(card: ModelCard) -> str:
 def files() -> dict[Path, str]:
     """Everything that is generated: file -> content."""
     pages = {MODEL_PAGES / f"{cls.card.id}.md": page(cls.card) for cls in families()}
-    return {README: rendered(README.read_text()), **pages}
+    document = openapi.document(__version__, other_apis.operations())
+    return {
+        README: rendered(README.read_text()),
+        OPENAPI: json.dumps(document, indent=1, ensure_ascii=False) + "\n",
+        **pages,
+    }
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ ImagePayload = Annotated[
     WithJsonSchema({"type": "string", "description": "Base64, or a `data:` URL with base64."}),
 ]
 
-_EXAMPLE_PICTURE = (
+EXAMPLE_PICTURE = (
     "data:image/png;base64,"
     "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAIUlEQVR42mO0qdBgwAaYGHAAnBIsciIL"
     "SNRh86iOSpYDAIyBA174yLIQAAAAAElFTkSuQmCC"
@@ -51,7 +51,7 @@ class ImageEmbeddingRequest(_Request):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"model": "mosaiks", "images": [_EXAMPLE_PICTURE], "encoding": "float"}]
+            "examples": [{"model": "mosaiks", "images": [EXAMPLE_PICTURE], "encoding": "float"}]
         }
     )
 
@@ -102,7 +102,7 @@ class ZeroShotRequest(_Request):
             "examples": [
                 {
                     "model": "clip_vit_large_patch14",
-                    "images": [_EXAMPLE_PICTURE],
+                    "images": [EXAMPLE_PICTURE],
                     "classes": ["forest", "harbour"],
                     "template": "a satellite picture of a {}",
                 }
