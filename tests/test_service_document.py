@@ -55,7 +55,8 @@ def filled(name: str, **values: str) -> str:
     """The path of an operation with the examples of its parameters, or other values."""
     parameters = described(name).get("parameters", [])
     examples = {p["name"]: p["example"] for p in parameters if p["in"] == "path"}
-    return OPERATIONS[name][1].format(**{**examples, **values})
+    path: str = OPERATIONS[name][1]
+    return path.format(**{**examples, **values})
 
 
 def body(name: str) -> Any:
