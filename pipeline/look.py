@@ -43,7 +43,11 @@ def plan_embedding(engine: Engine, request: GeoEmbeddingRequest) -> EmbeddingPla
         sensor=imagery.sensor,
         temporal=answer.window(imagery.start, imagery.end),
         frames=card.modalities[imagery.modality].frames,
-        models=fits(replace(imagery.sensor, modality=None), engine.registry.served()),
+        models=fits(
+            replace(imagery.sensor, modality=None),
+            engine.registry.served(),
+            {card.id: request.config},
+        ),
         places=[
             ErrorBody.model_validate(survey.body())
             if isinstance(survey, GeoBentoError)
