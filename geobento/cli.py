@@ -19,7 +19,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from geobento import api
 from geobento.embedding import Embedding
 from geobento.errors import GeoBentoError, ModelStoreError, SettingsError
-from geobento.specs import FetchSpec, OutputSpec, PointBuffer, SensorSpec, TemporalSpec
+from geobento.specs import (
+    FetchSpec,
+    InputPrepSpec,
+    OutputSpec,
+    PointBuffer,
+    SensorSpec,
+    TemporalSpec,
+)
 from geobento.version import __version__
 
 ELSEWHERE = {
@@ -107,6 +114,8 @@ _EMBEDDED = (
         show_default=True,
         help="How a large place is brought to the model.",
     ),
+    click.option("--tile-size", type=int, help="Pixels; default: the model's input."),
+    click.option("--tile-stride", type=int, help="Pixels; default: the tile's size."),
 )
 
 
@@ -126,7 +135,9 @@ def _takes(options: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
             }
             if "grid" in given:
                 how["output"] = OutputSpec.grid() if given.pop("grid") else OutputSpec.pooled()
-                how["input_prep"] = given.pop("input_prep")
+                how["input_prep"] = InputPrepSpec(
+                    *(given.pop(name) for name in ("input_prep", "tile_size", "tile_stride"))
+                )
             command(how=how, **given)
 
         for option in reversed(options):
