@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from geobento.cards import ImageInput, Modality, ModelCard, TextInput
+from geobento.cards import ImageInput, Modality, ModelCard, Series, TextInput
 
 HEADER = "<!-- Written by `make readme` from the model's card; changes belong there. -->"
 
@@ -115,11 +115,21 @@ def _modality(name: str, spec: Modality, card: ModelCard) -> str:
     sensor = spec.sensor
     default = " (default)" if name == card.default_modality else ""
     size = f"{spec.size} x {spec.size} pixels" if spec.size else f"from {spec.min_pixels} pixels"
-    frames = f", {spec.frames} composites in time" if spec.frames > 1 else ""
+    frames = _series(spec.series) if spec.series is not None else ""
     clear = "" if sensor.cloudy_pct is None else f" with at most {sensor.cloudy_pct}% cloud"
     return (
         f"`{name}`{default}: `{sensor.collection}`, bands {_code(sensor.bands)} in {spec.units} at "
         f"{sensor.scale_m:g} m, {sensor.composite} of scenes{clear}; {size}{frames}.{_choice(spec)}"
+    )
+
+
+def _series(series: Series) -> str:
+    """How a window goes into frames."""
+    if series.part_days is None:
+        return f"; {series.usual} composites in time (up to {series.most} with `n_frames`)"
+    return (
+        f"; a composite for every {series.part_days} days of the window, up to {series.usual} "
+        f"(with `n_frames` up to {series.most})"
     )
 
 

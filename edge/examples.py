@@ -74,6 +74,7 @@ def plan() -> dict[str, Any]:
         source="earth-search",
         notice=None,
         scenes=[_SCENE],
+        further={},
         requests=4,
         bytes=640_000,
     )
@@ -83,6 +84,7 @@ def plan() -> dict[str, Any]:
         sensor=_SENSOR,
         temporal=_WINDOW,
         frames=1,
+        further=[],
         models=[ModelFit(model="mosaiks", fits=True, modality="s2", note=None)],
         places=[place, ErrorBody.model_validate(InternalError("...").body())],
     )

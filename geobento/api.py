@@ -81,6 +81,7 @@ def get_embedding(
     fetch: FetchSpec | None = None,
     model_config: dict[str, Any] | None = None,
     modality: str | None = None,
+    further_modalities: Sequence[str] = (),
     output: OutputPooled | OutputGrid = OutputSpec.pooled(),  # noqa: B008 - frozen
     backend: Backend = "auto",
     device: Device = "auto",
@@ -97,6 +98,7 @@ def get_embedding(
         fetch: Changes single settings of the default sensor.
         model_config: Options of the model.
         modality: Which imagery the model reads.
+        further_modalities: Imagery of the same place and window that it reads beside it.
         output: A vector ``(D,)`` or a grid ``(D, H, W)``.
         backend: Where pixels come from.
         device: Where the forward pass runs.
@@ -117,6 +119,7 @@ def get_embedding(
         fetch=fetch,
         model_config=model_config,
         modality=modality,
+        further_modalities=further_modalities,
         output=output,
         backend=backend,
         device=device,
@@ -137,6 +140,7 @@ def get_embeddings_batch(
     fetch: FetchSpec | None = None,
     model_config: dict[str, Any] | None = None,
     modality: str | None = None,
+    further_modalities: Sequence[str] = (),
     output: OutputPooled | OutputGrid = OutputSpec.pooled(),  # noqa: B008 - frozen
     backend: Backend = "auto",
     device: Device = "auto",
@@ -165,6 +169,7 @@ def get_embeddings_batch(
     fetch: FetchSpec | None = None,
     model_config: dict[str, Any] | None = None,
     modality: str | None = None,
+    further_modalities: Sequence[str] = (),
     output: OutputPooled | OutputGrid = OutputSpec.pooled(),  # noqa: B008 - frozen
     backend: Backend = "auto",
     device: Device = "auto",
@@ -182,6 +187,7 @@ def get_embeddings_batch(
         fetch: Changes single settings of the default sensor.
         model_config: Options of the model.
         modality: Which imagery the model reads.
+        further_modalities: Imagery of the same place and window that it reads beside it.
         output: A vector ``(D,)`` or a grid ``(D, H, W)`` per place.
         backend: Where pixels come from.
         device: Where the forward pass runs.
@@ -203,6 +209,7 @@ def get_embeddings_batch(
             "fetch": fetch,
             "model_config": {**(model_config or {}), **model_kwargs},
             "modality": modality,
+            "further_modalities": list(further_modalities),
             "output": output,
             "backend": backend,
             "device": device,
@@ -233,6 +240,7 @@ def plan_embedding(
     fetch: FetchSpec | None = None,
     model_config: dict[str, Any] | None = None,
     modality: str | None = None,
+    further_modalities: Sequence[str] = (),
     output: OutputPooled | OutputGrid = OutputSpec.pooled(),  # noqa: B008 - frozen
     backend: Backend = "auto",
     device: Device = "auto",
@@ -258,6 +266,7 @@ def plan_embedding(
             "fetch": fetch,
             "model_config": {**(model_config or {}), **model_kwargs},
             "modality": modality,
+            "further_modalities": list(further_modalities),
             "output": output,
             "backend": backend,
             "device": device,

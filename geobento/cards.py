@@ -106,6 +106,39 @@ class Statistics(_Record):
     """Divided by at last; one value per band, or none: 1."""
 
 
+class Series(_Record):
+    """How a window of time becomes a series of composites, one for each of its equal parts."""
+
+    usual: int
+    """Parts of a window, unless the request says otherwise; with `part_days` at most this many."""
+    most: int
+    """Largest number of parts that a request may ask for."""
+    part_days: int | None = None
+    """There are as many parts as the window has times this many days; null: always `usual`."""
+    aligned: bool = False
+    """Whether further modalities have to show the same parts of the window."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """JSON schemas of the options that change it."""
+        return {
+            "n_frames": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": self.most,
+                "description": "Into how many equal parts the window goes, each with a composite "
+                "of its own.",
+            },
+            "temporal_mode": {
+                "type": "string",
+                "enum": ["auto", "single", "multi"],
+                "default": "auto",
+                "description": "`single`: one composite of the whole window. `multi`: at least "
+                "two.",
+            },
+        }
+
+
 class Modality(_Record):
     """One kind of satellite imagery that the model reads."""
 
@@ -126,10 +159,14 @@ class Modality(_Record):
     """Where a band lies in the spectrum, micrometres, for models that read it."""
     size: int | None = None
     """Input side in pixels; null: any size, the place is taken as it is."""
+    tile: Annotated[int | None, _unless_empty] = None
+    """Side of a tile in pixels, for places that are cut into tiles; null: `size`."""
     min_pixels: int = 1
     """Smallest height and width accepted, pixels."""
-    frames: int = 1
-    """Composites in time."""
+    series: Annotated[Series | None, _unless_empty] = None
+    """Several composites in time; absent: one."""
+    further: Annotated[bool, _unless_empty] = False
+    """Whether requests may name it in `further_modalities`, beside another one."""
 
     @property
     def bands(self) -> tuple[str, ...]:

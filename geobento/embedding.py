@@ -67,6 +67,21 @@ class TilesMeta(_Meta):
     """First pixel column of every column of tiles."""
 
 
+class FramesMeta(_Meta):
+    """The composites in time that the model read."""
+
+    requested: int
+    """Parts of the window that were asked for."""
+    distinct: int
+    """Parts that have a usable pixel: the frames that the model read."""
+    filled: int = 0
+    """Frames repeated in place of missing ones."""
+    dropped: list[int]
+    """Numbers of the parts, from 0, that were left out."""
+    times: list[str]
+    """Of every frame halfway between its first and its last scene, ISO 8601, UTC."""
+
+
 class TextMeta(_Meta):
     """How a text was read."""
 
@@ -132,6 +147,8 @@ class ImageryMeta(_Meta):
     """Collection, bands, scale, cloud filter and composite that were used."""
     temporal: WindowMeta | None = None
     """The window that scenes were taken from."""
+    frames: FramesMeta | None = None
+    """The composites in time; null: one of the whole window."""
     scenes: list[SceneMeta] | None = None
     """What the composite was made from, oldest first."""
     offset_applied: bool | None = None
@@ -156,6 +173,8 @@ class EmbeddingMeta(ImageryMeta, ComputedMeta):
     not apply is null.
     """
 
+    further: dict[str, ImageryMeta] = {}
+    """What was fetched of further modalities, by modality."""
     timing_ms: dict[str, float] = {}
     """How long the steps took: `fetch`, `prepare`, `encode` (with the wait for a batch)."""
 

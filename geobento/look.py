@@ -36,6 +36,8 @@ class PlacePlan(_Record):
     scenes: list[SceneMeta]
     """The scenes that would be read, oldest first; some may turn out to have no usable pixel of
     the place."""
+    further: dict[str, list[SceneMeta]]
+    """The same of further modalities, by modality."""
     requests: int
     """`stac` and `demo`: files that would be opened. `gee`: requests that would be sent; more,
     where one is refused as too much work."""
@@ -70,7 +72,10 @@ class EmbeddingPlan(_Record):
     temporal: WindowMeta
     """The window that scenes would be taken from."""
     frames: int
-    """Images in time that the model would get of every place."""
+    """Parts of the window, each with a composite of its own; those without a usable pixel are left
+    out."""
+    further: list[str]
+    """Further modalities that would be fetched."""
     models: list[ModelFit]
     """Which of the models served here read this sensor."""
     places: list[PlacePlan | ErrorBody]

@@ -171,6 +171,9 @@ class GeoEmbeddingRequest(_Request):
     """Options of the model; its card has the schema."""
     modality: str | None = None
     """Which imagery the model reads; null: the card's default."""
+    further_modalities: list[str] = []
+    """Further imagery of the same place and window that the model reads beside it; each with the
+    card's sensor."""
     output: Output = OutputPooled()
     """One vector for the place, or a georeferenced grid of vectors."""
     backend: Backend = "auto"

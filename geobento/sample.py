@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -119,9 +119,12 @@ class Sample:
         valid: ``(H, W)`` or ``(T, H, W)``; False where no scene had data and `pixels` holds
             the fill value. None: every pixel is data.
         grid: Where the pixels lie; None for a picture.
-        times: Acquisition times, one per frame for a time series.
+        times: Acquisition times: those of all scenes of one image; of a time series one per frame,
+            the middle of its scenes' times.
+        parts: Of a time series that was fetched: which parts of the window the frames show, from
+            0; parts without any usable pixel are left out.
         provenance: Where the pixels came from; None for a picture.
-        extras: Further inputs that a model asks for.
+        extras: Further inputs beside this one, by modality.
     """
 
     pixels: NDArray[Any]
@@ -130,5 +133,17 @@ class Sample:
     valid: NDArray[np.bool_] | None = None
     grid: PixelGrid | None = None
     times: tuple[datetime, ...] = ()
+    parts: tuple[int, ...] = ()
     provenance: Provenance | None = None
-    extras: Mapping[str, Any] = field(default_factory=dict)
+    extras: Mapping[str, Sample] = field(default_factory=dict)
+
+    def without_pixels(self) -> Sample:
+        """What there is to know beside the values."""
+        extras = {name: extra.without_pixels() for name, extra in self.extras.items()}
+        return replace(self, pixels=np.empty(0), extras=extras)
+
+
+def middle(times: Sequence[datetime]) -> datetime:
+    """Halfway between the first and the last of some times."""
+    first = min(times)
+    return first + (max(times) - first) / 2

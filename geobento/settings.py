@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     """Most requests to Earth Engine at a time, of all processes that share `GEOBENTO_HOME`."""
     ee_max_per_second: Annotated[float, Field(gt=0)] = 80
     """Most requests to Earth Engine per second, of the same."""
+    demo_only: bool = False
+    """`on`: the demo archive answers whatever `backend` a request names, to try out programs that
+    name one. Answers say that it did."""
     max_body_mb: Annotated[float, Field(gt=0)] = 64
     """Largest request body, mebibytes."""
     max_items: Annotated[int, Field(gt=0)] = 256

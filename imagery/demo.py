@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,15 +28,13 @@ from pyproj import Transformer
 from geobento.sample import PixelGrid
 from imagery.collections import COLLECTIONS
 from imagery.grid import lonlat_bounds, utm_crs
-from imagery.landscape import BANDS, Landscape, cloud_share, true_colour
+from imagery.landscape import BANDS, Landscape, cloud_share, from_space, true_colour
 
-DEMO_VERSION = "2"
+DEMO_VERSION = "3"
 DEMO_NOTICE = (
     "synthetic imagery: the landscape is invented, there is nothing of this kind on the ground"
 )
-SIZE = 256
 SCALE_M = 10.0
-YEAR = 2023
 CLOUDY = (0.05, 0.45, 0.02, 0.6, 0.08, 0.0, 0.04, 0.35, 0.0, 0.7, 0.06, 0.5)
 """Shares of the twelve Sentinel-2 scenes of a place under clouds, about."""
 
@@ -58,17 +56,25 @@ class Place:
     landscape: Landscape
     sky: int = 0
     """Which of `CLOUDY` is January's."""
+    year: int = 2023
+    """When the satellites pass."""
+    months: Sequence[int] = range(1, 13)
+    """In which months."""
 
     def overpass(self, month: int, day: int, hour: float) -> datetime:
         """When a satellite passes that crosses the equator at an hour of local solar time."""
         utc = (hour - self.lon / 15) % 24
-        return datetime(YEAR, month, day, int(utc), int(utc % 1 * 60), tzinfo=UTC)
+        return datetime(self.year, month, day, int(utc), int(utc % 1 * 60), tzinfo=UTC)
 
 
 PLACES = (
-    Place("savanna", 34.066, -3.401, Landscape(7, SIZE, 3.5, 1180, 60), sky=9),
-    Place("midlatitude", 11.03, 48.01, Landscape(23, SIZE, 6.5, 560, 90)),
+    Place("savanna", 34.066, -3.401, Landscape(7, 256, 3.5, 1180, 60), sky=9),
+    Place("midlatitude", 11.03, 48.01, Landscape(23, 256, 6.5, 560, 90)),
+    Place("delta", 121.5, 31.2, Landscape(41, 416, 7.0, 3, 8), year=2022, months=(7,)),
+    Place("lowland", 120.5, 30.2, Landscape(59, 416, 7.5, 12, 40), year=2022, months=(7,)),
 )
+"""The first two for a year, the others, which examples written for other tools ask for, for one
+month."""
 
 Progress = Callable[[int, int], None]
 
@@ -166,8 +172,8 @@ def _write(root: Path, progress: Progress | None) -> None:
     catalog = pystac.Catalog(
         id="geobento-demo",
         description=(
-            f"Demo archive of GeoBento, {DEMO_NOTICE}. Two places, monthly Sentinel-2 L2A and "
-            f"Sentinel-1 RTC over {YEAR}, and elevation."
+            f"Demo archive of GeoBento, {DEMO_NOTICE}. Monthly Sentinel-2 L2A and L1C and "
+            "Sentinel-1 RTC of two places over 2023 and of two in July 2022, and their elevation."
         ),
         extra_fields={"geobento:demo_version": DEMO_VERSION, "geobento:synthetic": True},
     )
@@ -175,8 +181,9 @@ def _write(root: Path, progress: Progress | None) -> None:
     catalog.add_children(children.values())
     jobs = [job for place in PLACES for job in _scenes(place)]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for done, item in enumerate(pool.map(lambda job: job(root), jobs), start=1):
-            children[str(item.collection_id)].add_item(item)
+        for done, items in enumerate(pool.map(lambda job: job(root), jobs), start=1):
+            for item in items:
+                children[str(item.collection_id)].add_item(item)
             if progress is not None:
                 progress(done, len(jobs))
     catalog.normalize_hrefs(str(root))
@@ -187,17 +194,32 @@ def _write(root: Path, progress: Progress | None) -> None:
     catalog.save(catalog_type=pystac.CatalogType.SELF_CONTAINED)
 
 
-def _scenes(place: Place) -> Iterator[Callable[[Path], pystac.Item]]:
-    for month in range(1, 13):
+def _scenes(place: Place) -> Iterator[Callable[[Path], list[pystac.Item]]]:
+    for month in place.months:
         yield partial(_sentinel_2, place, month)
         yield partial(_sentinel_1, place, month)
     yield partial(_elevation, place)
 
 
-def _sentinel_2(place: Place, month: int, root: Path) -> pystac.Item:
+def _sentinel_2(place: Place, month: int, root: Path) -> list[pystac.Item]:
+    """One acquisition, as it is at the ground and as it is seen from space."""
     time = place.overpass(month, 10 + month % 5, 10.5)
     numbers, classes = place.landscape.scene(month, CLOUDY[(month - 1 + place.sky) % 12])
-    item = _item(place, "sentinel-2-l2a", time)
+    ground = _optical(root, place, time, "sentinel-2-l2a", numbers, classes)
+    _asset(root, ground, "scl", classes, {"data_type": "uint8", "nodata": 0}, nodata=0)
+    _asset(root, ground, "visual", true_colour(numbers), {"data_type": "uint8"}, role="visual")
+    return [ground, _optical(root, place, time, "sentinel-2-l1c", from_space(numbers), classes)]
+
+
+def _optical(
+    root: Path,
+    place: Place,
+    time: datetime,
+    collection: str,
+    numbers: NDArray[np.uint16],
+    classes: NDArray[np.uint8],
+) -> pystac.Item:
+    item = _item(place, collection, time)
     item.properties |= {
         "platform": "sentinel-2a",
         "eo:cloud_cover": cloud_share(classes),
@@ -207,12 +229,10 @@ def _sentinel_2(place: Place, month: int, root: Path) -> pystac.Item:
     scaled = {"data_type": "uint16", "nodata": 0, "scale": 0.0001, "offset": 0}
     for number, (band, key) in enumerate(S2_ASSETS.items()):
         _asset(root, item, key, numbers[number], scaled, nodata=0, band=band)
-    _asset(root, item, "scl", classes, {"data_type": "uint8", "nodata": 0}, nodata=0)
-    _asset(root, item, "visual", true_colour(numbers), {"data_type": "uint8"}, role="visual")
     return item
 
 
-def _sentinel_1(place: Place, month: int, root: Path) -> pystac.Item:
+def _sentinel_1(place: Place, month: int, root: Path) -> list[pystac.Item]:
     time = place.overpass(month, 12 + month % 5, 18)
     item = _item(place, "sentinel-1-rtc", time)
     item.properties |= {
@@ -224,22 +244,23 @@ def _sentinel_1(place: Place, month: int, root: Path) -> pystac.Item:
     power = place.landscape.backscatter(month)
     for key, channel in zip(("vv", "vh"), power, strict=True):
         _asset(root, item, key, channel, {"data_type": "float32", "nodata": -32768}, nodata=-32768)
-    return item
+    return [item]
 
 
-def _elevation(place: Place, root: Path) -> pystac.Item:
+def _elevation(place: Place, root: Path) -> list[pystac.Item]:
     item = _item(place, "cop-dem-glo-30", datetime(2021, 4, 22, tzinfo=UTC))
     _asset(root, item, "data", place.landscape.elevation, {"data_type": "float32", "unit": "m"})
-    return item
+    return [item]
 
 
 def pixel_grid(place: Place) -> PixelGrid:
     """The pixels of a place: centred on it, corners at multiples of 10 m."""
     crs = utm_crs(place.lon, place.lat)
     x, y = Transformer.from_crs(4326, crs, always_xy=True).transform(place.lon, place.lat)
-    half = SIZE * SCALE_M / 2
+    size = place.landscape.size
+    half = size * SCALE_M / 2
     left, top = round((x - half) / SCALE_M) * SCALE_M, round((y + half) / SCALE_M) * SCALE_M
-    return PixelGrid(crs, (SCALE_M, 0.0, left, 0.0, -SCALE_M, top), SIZE, SIZE)
+    return PixelGrid(crs, (SCALE_M, 0.0, left, 0.0, -SCALE_M, top), size, size)
 
 
 def _item(place: Place, collection: str, time: datetime) -> pystac.Item:
@@ -299,8 +320,8 @@ def _write_cog(file: Path, pixels: NDArray[Any], item: pystac.Item, nodata: floa
         file,
         "w",
         driver="COG",
-        width=SIZE,
-        height=SIZE,
+        width=layers.shape[2],
+        height=layers.shape[1],
         count=len(layers),
         dtype=layers.dtype.name,
         crs=item.properties["proj:code"],
@@ -315,6 +336,7 @@ def _write_cog(file: Path, pixels: NDArray[Any], item: pystac.Item, nodata: floa
 
 _TITLES = {
     "sentinel-2-l2a": "Sentinel-2 L2A, synthetic",
+    "sentinel-2-l1c": "Sentinel-2 L1C, synthetic",
     "sentinel-1-rtc": "Sentinel-1 RTC, synthetic",
     "cop-dem-glo-30": "Elevation, synthetic",
 }
@@ -328,6 +350,6 @@ def _collection(name: str) -> pystac.Collection:
         license="CC0-1.0",
         extent=pystac.Extent(
             pystac.SpatialExtent([[-180.0, -90.0, 180.0, 90.0]]),
-            pystac.TemporalExtent([[datetime(YEAR, 1, 1, tzinfo=UTC), None]]),
+            pystac.TemporalExtent([[datetime(2021, 1, 1, tzinfo=UTC), None]]),
         ),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from geobento.errors import GeoBentoError, ModelError, NoImageryError, PayloadTooLarge, SourceError
 from geobento.sample import PixelGrid, Provenance, Sample, Scene
 from geobento.specs import Composite, SensorSpec
-from imagery import collections
+from imagery import collections, frames
 from imagery.collections import Collection
 from imagery.ee_client import EarthEngineClient, TooMuch
+from imagery.frames import Frame
 from imagery.retry import Transient
 from imagery.scenes import newest, passes, radar_looks
 from imagery.source import ImageQuery, Survey
@@ -50,23 +51,22 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Frame:
+class Looks:
     """The scenes of one composite.
 
     Attributes:
+        number: Which part of the window they are of, from 0.
         passes: Of each pass of a satellite, oldest first, its scenes; of these the first with
             data at a pixel shows.
     """
 
+    number: int
     passes: tuple[tuple[Found, ...], ...]
 
     @property
     def scenes(self) -> list[Found]:
         """The scenes of all passes, oldest first."""
-        return sorted(
-            (scene for looks in self.passes for scene in looks),
-            key=lambda scene: (scene.time, scene.asset),
-        )
+        return _in_order(scene for looks in self.passes for scene in looks)
 
 
 class EarthEngineSource:
@@ -87,23 +87,28 @@ class EarthEngineSource:
         return "gee"
 
     def fetch(self, query: ImageQuery) -> Sample:
-        """One composite of shape (C, H, W), see `imagery.source.Source`."""
+        """One composite, or one per frame, see `imagery.source.Source`."""
         deadline = time.monotonic() + self._timeout_s
         sensor, collection = query.sensor, collections.get(query.sensor.collection)
-        found, frame = self._search(query, collection, deadline)
-        (values,) = self._read([frame], query, collection, deadline)
+        found, parts = self._search(query, collection, deadline)
+        values = self._read(parts, query, collection, deadline)
         has_data = values != np.float32(NO_DATA)
-        if not has_data.any():
+        pixels = np.where(has_data, values, np.float32(sensor.fill_value))
+        seen = [
+            Frame(
+                looks.number,
+                pixels[position],
+                np.asarray(has_data[position].all(axis=0)),
+                tuple(_scene(scene, collection) for scene in looks.scenes),
+            )
+            for position, looks in enumerate(parts)
+            if has_data[position].any()
+        ]
+        if not seen:
             raise _nothing(query, found, "none has a usable pixel here")
-        scenes = frame.scenes
-        return Sample(
-            np.where(has_data, values, np.float32(sensor.fill_value)),
-            sensor.bands,
-            query.modality,
-            valid=np.asarray(has_data.all(axis=0)),
-            grid=query.grid,
-            times=tuple(scene.time for scene in scenes),
-            provenance=self._provenance(scenes, collection),
+        used = {frame.number for frame in seen}
+        return frames.sample(
+            seen, query, self._provenance([p for p in parts if p.number in used], collection)
         )
 
     def survey(self, query: ImageQuery) -> Survey:
@@ -115,18 +120,18 @@ class EarthEngineSource:
         """
         deadline = time.monotonic() + self._timeout_s
         collection = collections.get(query.sensor.collection)
-        _, frame = self._search(query, collection, deadline)
-        bands = len(query.sensor.bands)
+        _, parts = self._search(query, collection, deadline)
+        bands = len(query.sensor.bands) * len(parts)
         height, width = query.grid.shape
         return Survey(
-            self._provenance(frame.scenes, collection),
+            self._provenance(parts, collection),
             1 + pixel_requests(query.grid, bands),
             height * width * bands * PIXEL_BYTES,
         )
 
     def _search(
         self, query: ImageQuery, collection: Collection, deadline: float
-    ) -> tuple[list[Found], Frame]:
+    ) -> tuple[list[Found], list[Looks]]:
         """The scenes of the window, and those of them to use, of which there is at least one."""
         _check_bands(query.sensor.bands, collection)
         try:
@@ -135,33 +140,34 @@ class EarthEngineSource:
             raise SourceError(
                 "Earth Engine cannot search so much at once; take a shorter window"
             ) from error
-        frame = plan(found, query.sensor, collection)
-        if not frame.passes:
+        parts = plan(found, query, collection)
+        if not parts:
             raise _nothing(query, found, "none is within the limits that were asked for")
-        return found, frame
+        return found, parts
 
-    def _provenance(self, scenes: Sequence[Found], collection: Collection) -> Provenance:
+    def _provenance(self, parts: Sequence[Looks], collection: Collection) -> Provenance:
+        scenes = _in_order(scene for looks in parts for scene in looks.scenes)
         return Provenance(
             self.backend,
             "earth-engine",
-            tuple(Scene(s.asset, s.time, _cloud(s, collection)) for s in scenes),
+            tuple(_scene(scene, collection) for scene in scenes),
             collection.gee.notice,
         )
 
     def _read(
         self,
-        frames: Sequence[Frame],
+        parts: Sequence[Looks],
         query: ImageQuery,
         collection: Collection,
         deadline: float,
     ) -> NDArray[np.float32]:
         """(T, C, H, W) of frames, all in one request where it is not too large for one."""
         sensor = query.sensor
-        image = stack(frames, sensor.bands, collection, sensor.composite)
-        names = [name for t in range(len(frames)) for name in band_names(t, sensor.bands)]
-        looks = sum(len(frame.passes) for frame in frames)
-        values = self._pixels(image, names, query.grid, looks, deadline)
-        return values.reshape(len(frames), len(sensor.bands), *query.grid.shape)
+        image = stack(parts, sensor.bands, collection, sensor.composite)
+        names = [name for t in range(len(parts)) for name in band_names(t, sensor.bands)]
+        passes_of_all = sum(len(looks.passes) for looks in parts)
+        values = self._pixels(image, names, query.grid, passes_of_all, deadline)
+        return values.reshape(len(parts), len(sensor.bands), *query.grid.shape)
 
     def _pixels(
         self,
@@ -201,18 +207,21 @@ def find(query: ImageQuery, collection: Collection) -> list[Found]:
     )
 
 
-def plan(found: Sequence[Found], sensor: SensorSpec, collection: Collection) -> Frame:
-    """Which scenes to use, and which of them are one pass. Pure.
+def plan(found: Sequence[Found], query: ImageQuery, collection: Collection) -> list[Looks]:
+    """Which scenes to use in every part of the window, and which of them are one pass. Pure.
 
     Args:
         found: Scenes in the window, oldest first.
-        sensor: Cloud limit, bands, and what it asks of radar scenes.
-        collection: Their collection.
+        query: Cloud limit, bands, what is asked of radar scenes, and the frames.
+        collection: The scenes' collection.
+
+    Returns:
+        The parts that have any scene.
 
     Raises:
         ModelError: No radar scene has all bands.
     """
-    entry = collection.gee
+    entry, sensor = collection.gee, query.sensor
     clear = [
         scene
         for scene in found
@@ -227,9 +236,13 @@ def plan(found: Sequence[Found], sensor: SensorSpec, collection: Collection) -> 
             lambda scene: [str(scene.properties[name]) for name in entry.processing_properties],
         )
     if collection.static:
-        return Frame((tuple(clear),) if clear else ())
-    groups = passes([(_platform(scene, collection), scene.time) for scene in clear])
-    return Frame(tuple(tuple(clear[position] for position in group) for group in groups))
+        return [Looks(0, (tuple(clear),))] if clear else []
+    groups = [
+        tuple(clear[position] for position in group)
+        for group in passes([(_platform(scene, collection), scene.time) for scene in clear])
+    ]
+    parts = frames.split(groups, lambda scene: scene.time, query)
+    return [Looks(number, tuple(map(tuple, part))) for number, part in parts.items()]
 
 
 def radar(scenes: Sequence[Found], sensor: SensorSpec) -> list[Found]:
@@ -253,12 +266,12 @@ def radar(scenes: Sequence[Found], sensor: SensorSpec) -> list[Found]:
 
 
 def stack(
-    frames: Sequence[Frame], bands: Sequence[str], collection: Collection, method: Composite
+    parts: Sequence[Looks], bands: Sequence[str], collection: Collection, method: Composite
 ) -> ee.Image:
     """One image with the bands of all frames, named by `band_names`, `NO_DATA` in the gaps."""
     images = [
-        composite(frame, bands, collection, method).rename(band_names(number, bands))
-        for number, frame in enumerate(frames)
+        composite(looks, bands, collection, method).rename(band_names(number, bands))
+        for number, looks in enumerate(parts)
     ]
     image: ee.Image = ee.Image.cat(images).unmask(NO_DATA, False).toFloat()
     return image
@@ -270,17 +283,17 @@ def band_names(frame: int, bands: Sequence[str]) -> list[str]:
 
 
 def composite(
-    frame: Frame, bands: Sequence[str], collection: Collection, method: Composite
+    looks: Looks, bands: Sequence[str], collection: Collection, method: Composite
 ) -> ee.Image:
     """The scenes of a frame as one image, by the rules of `imagery.composite`."""
-    looks = [
+    images = [
         _mosaic([look(scene.asset, bands, collection) for scene in reversed(scenes)])
-        for scenes in frame.passes
+        for scenes in looks.passes
     ]
-    if method == "median" and len(looks) > 1:
-        image: ee.Image = ee.ImageCollection(looks).median()
+    if method == "median" and len(images) > 1:
+        image: ee.Image = ee.ImageCollection(images).median()
         return image
-    return _mosaic(looks)
+    return _mosaic(images)
 
 
 def look(asset: str, bands: Sequence[str], collection: Collection) -> ee.Image:
@@ -379,6 +392,14 @@ def _found(properties: Mapping[str, Any], collection: Collection) -> Found:
         else EPOCH + timedelta(milliseconds=started)
     )
     return Found(f"{collection.id}/{properties['system:index']}", when, properties)
+
+
+def _in_order(scenes: Iterable[Found]) -> list[Found]:
+    return sorted(scenes, key=lambda scene: (scene.time, scene.asset))
+
+
+def _scene(scene: Found, collection: Collection) -> Scene:
+    return Scene(scene.asset, scene.time, _cloud(scene, collection))
 
 
 def _cloud(scene: Found, collection: Collection) -> float | None:

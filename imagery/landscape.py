@@ -26,6 +26,11 @@ ASPHALT = (800, 850, 920, 980, 1030, 1080, 1120, 1180, 1220, 1260, 1380, 1320)
 CLOUD = (8200, 8000, 7800, 7700, 7700, 7750, 7800, 7800, 7750, 7600, 4300, 3500)
 """Surface reflectance x 10000 in the order of `BANDS`."""
 
+HAZE = (1050, 800, 500, 310, 260, 210, 180, 150, 130, 20, 20, 10)
+"""Light of the air itself, reflectance x 10000; the shorter the wave, the more."""
+CLEARNESS = (0.76, 0.80, 0.84, 0.88, 0.90, 0.91, 0.92, 0.93, 0.94, 0.45, 0.96, 0.95)
+"""Share of the ground's light that arrives in space; vapour takes much of B9."""
+
 FIELD, FOREST, RIVER, TOWN, ROAD = range(5)
 
 BACKSCATTER_DB = {
@@ -265,6 +270,12 @@ def cloud_share(classes: Bytes) -> float:
     return round(100 * float(np.isin(classes, (8, 9, 10)).mean()), 2)
 
 
+def from_space(numbers: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Digital numbers (12, H, W) at the top of the atmosphere, from those at the ground."""
+    seen = numbers * _column(CLEARNESS) + _column(HAZE)
+    return (np.round(seen / QUANTUM) * QUANTUM).astype(np.uint16)
+
+
 def true_colour(numbers: NDArray[np.uint16]) -> Bytes:
     """(3, H, W) picture for people, from digital numbers (12, H, W)."""
     rgb = numbers[[3, 2, 1]].astype(np.float32)
@@ -292,7 +303,7 @@ def _mix(parts: dict[tuple[int, ...], Floats]) -> Floats:
     return np.asarray(mixed, np.float32)
 
 
-def _column(spectrum: tuple[int, ...]) -> Floats:
+def _column(spectrum: tuple[float, ...]) -> Floats:
     return np.asarray(spectrum, np.float32)[:, None, None]
 
 

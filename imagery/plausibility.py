@@ -19,14 +19,14 @@ def problems(sample: Sample, collection: Collection) -> list[str]:
     """What is odd about a sample, one sentence each; empty: nothing.
 
     Args:
-        sample: Pixels (C, H, W) as a source gave them.
+        sample: Pixels (C, H, W) or (T, C, H, W) as a source gave them.
         collection: What they were asked from.
     """
-    if sample.valid is None:
-        data = sample.pixels.reshape(len(sample.bands), -1)
-    else:
-        data = sample.pixels[:, sample.valid]
-    share = data.shape[1] / max(1, sample.pixels[0].size)
+    planes = np.moveaxis(sample.pixels, -3, 0)
+    data = planes.reshape(len(sample.bands), -1)
+    if sample.valid is not None:
+        data = data[:, sample.valid.ravel()]
+    share = data.shape[1] / max(1, planes[0].size)
     found = []
     if share < LEAST_VALID:
         found.append(f"only {share:.1%} of the pixels have data")

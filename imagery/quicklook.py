@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from PIL import Image
 
@@ -13,7 +15,11 @@ DARKEST, BRIGHTEST = 2, 98
 
 
 def quicklook(sample: Sample) -> Image.Image:
-    """The sample in true colour, or its first band in grey; black where there are no data."""
+    """The sample in true colour, or its first band in grey; black where there are no data.
+
+    Of a time series the frame with the most data.
+    """
+    sample = _one_image(sample)
     colour = all(band in sample.bands for band in TRUE_COLOUR)
     shown = TRUE_COLOUR if colour else sample.bands[:1]
     valid = np.ones(sample.pixels.shape[1:], bool) if sample.valid is None else sample.valid
@@ -25,3 +31,12 @@ def quicklook(sample: Sample) -> Image.Image:
         stretched = np.clip((values - low) / max(high - low, 1e-12), 0, 1) * 255
         planes.append(np.where(valid, np.nan_to_num(stretched), 0).round().astype(np.uint8))
     return Image.fromarray(np.stack(planes, axis=-1) if colour else planes[0])
+
+
+def _one_image(sample: Sample) -> Sample:
+    if sample.pixels.ndim == 3:
+        return sample
+    if sample.valid is None:
+        return replace(sample, pixels=sample.pixels[0])
+    fullest = int(sample.valid.mean(axis=(1, 2)).argmax())
+    return replace(sample, pixels=sample.pixels[fullest], valid=sample.valid[fullest])

@@ -20,6 +20,7 @@ class ImageQuery:
         start: First instant inside the window, UTC.
         end: First instant outside the window, UTC.
         modality: Name that the sample carries to the model.
+        frames: Into how many equal parts the window goes, each with a composite of its own.
     """
 
     sensor: SensorSpec
@@ -27,6 +28,7 @@ class ImageQuery:
     start: datetime
     end: datetime
     modality: str
+    frames: int = 1
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,11 @@ class Source(Protocol):
         """The word of the public ``backend`` parameter."""
 
     def fetch(self, query: ImageQuery) -> Sample:
-        """Fetch one composite of shape (C, H, W) in the collection's raw units.
+        """Fetch composites in the collection's raw units.
+
+        Returns:
+            One image (C, H, W), or, where the query asks for several frames, those of them that
+            show anything, (T, C, H, W).
 
         Raises:
             NoImageryError: The source has no usable pixel for the query.

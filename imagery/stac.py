@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from geobento.errors import GeoBentoError, ModelError, NoImageryError, SourceError
 from geobento.sample import PixelGrid, Provenance, Sample, Scene
-from imagery import collections
+from imagery import collections, frames
 from imagery.collections import Collection, Resampling
 from imagery.composite import clear, composite, fuse
+from imagery.frames import Frame
 from imagery.grid import lonlat_bounds
 from imagery.scenes import passes, radar_looks
 from imagery.source import ImageQuery, Survey
@@ -77,27 +78,38 @@ class StacSource:
         return self._backend
 
     def fetch(self, query: ImageQuery) -> Sample:
-        """One composite of shape (C, H, W), see `imagery.source.Source`."""
+        """One composite, or one per frame, see `imagery.source.Source`."""
         collection = collections.get_in_stac(query.sensor.collection)
         plan = self._plan(query, collection)
+        groups = [[plan[at] for at in pass_] for pass_ in _passes([scene.item for scene in plan])]
+        # Frame by frame, so that not all scenes are in memory at a time.
+        parts = frames.split(groups, lambda scene: item_time(scene.item), query)
+        found = [self._frame(number, scenes, query) for number, scenes in parts.items()]
+        seen = [frame for frame in found if frame is not None]
+        if not seen:
+            raise self._nothing(query, search_for(query, collection))
+        used = sorted(
+            (scene for frame in seen for scene in frame.scenes), key=lambda scene: scene.time
+        )
+        return frames.sample(seen, query, self._provenance(used))
+
+    def _frame(
+        self, number: int, groups: Sequence[Sequence[SceneRead]], query: ImageQuery
+    ) -> Frame | None:
+        """The composite of some passes; None: they show nothing."""
+        collection = collections.get_in_stac(query.sensor.collection)
+        plan = sorted(
+            (scene for group in groups for scene in group),
+            key=lambda scene: (item_time(scene.item), scene.item.id),
+        )
         stack, valid = read(plan, query.grid, collection, self._catalog)
         seen = np.asarray(valid.any(axis=(1, 2, 3)))
         if not seen.any():
-            raise self._nothing(query, search_for(query, collection))
+            return None
         used = [scene for scene, shows in zip(plan, seen, strict=True) if shows]
-        used_items = [scene.item for scene in used]
-        looks, has_data = fuse(stack[seen], valid[seen], _passes(used_items))
+        looks, has_data = fuse(stack[seen], valid[seen], _passes([scene.item for scene in used]))
         pixels, whole = composite(looks, has_data, query.sensor.composite, query.sensor.fill_value)
-        scenes = [_scene(scene, collection) for scene in used]
-        return Sample(
-            pixels,
-            query.sensor.bands,
-            query.modality,
-            valid=whole,
-            grid=query.grid,
-            times=tuple(scene.time for scene in scenes),
-            provenance=self._provenance(scenes),
-        )
+        return Frame(number, pixels, whole, tuple(_scene(scene, collection) for scene in used))
 
     def survey(self, query: ImageQuery) -> Survey:
         """The scenes of a fetch, see `imagery.source.Source`.

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from geobento.cards import Modality, ModelCard, Statistics, Variant, WeightsSource
+from geobento.cards import Modality, ModelCard, Series, Statistics, Variant, WeightsSource
 from geobento.errors import ModelError
-from geobento.sample import PixelGrid, Sample
+from geobento.sample import PixelGrid, Sample, middle
 from geobento.specs import SensorSpec
 from models.base import Config, Encoded, Inputs, Model, Tensors, scaled
 from models.checkpoints import CheckpointError, require_fit
@@ -57,10 +57,16 @@ UNKNOWN_MONTH = 5
 """What the authors take where the month is not known, counted from 0: June."""
 RESOLUTION_M = 10.0
 """What the authors take where the size of a pixel is not known."""
+TILE = 32
+"""8 x 8 patches, pixels."""
 MAX_TOKENS = 16_384
 """Attention grows with the square of the tokens."""
 NO_POWER = 1e-5
 """Radar power below which decibels are no longer told apart (-50 dB); data never get there."""
+
+
+IN_TIME = Series(usual=12, most=24, part_days=30, aligned=True)
+"""As the authors do: a composite for every 30 days, up to a year of them."""
 
 
 def _four_deviations(mean: Sequence[float], std: Sequence[float]) -> Statistics:
@@ -79,7 +85,12 @@ def _further(
     collection: str, bands: tuple[str, ...], units: str, statistics: Statistics, scale_m: float
 ) -> Modality:
     sensor = SensorSpec(collection, bands, scale_m=scale_m, cloudy_pct=None)
-    return Modality(sensor=sensor, units=f"{units} (only beside s2 or s1)", statistics=statistics)
+    return Modality(
+        sensor=sensor,
+        units=f"{units} (only beside s2 or s1)",
+        statistics=statistics,
+        further=True,
+    )
 
 
 CARD = ModelCard(
@@ -126,6 +137,9 @@ CARD = ModelCard(
             units="digital numbers, top-of-atmosphere reflectance x 10000",
             statistics=_four_deviations(S2_MEAN, S2_STD),
             min_pixels=DEFAULT_PATCH,
+            tile=TILE,
+            series=IN_TIME,
+            further=True,
         ),
         "s1": Modality(
             sensor=SensorSpec("COPERNICUS/S1_GRD_FLOAT", ("VV", "VH"), cloudy_pct=None),
@@ -134,6 +148,9 @@ CARD = ModelCard(
                 (-11.728724389184965, -18.85558188024017), (4.887145774840316, 5.730270320384293)
             ),
             min_pixels=DEFAULT_PATCH,
+            tile=TILE,
+            series=IN_TIME,
+            further=True,
         ),
         "srtm": _further(
             "USGS/SRTMGL1_003",
@@ -200,8 +217,9 @@ CARD = ModelCard(
         "rs-embed resizes every place to 64 x 64 pixels but says 10 m to the network; here pixels "
         "keep their size, which the network is told. Sides that are no multiple of the patch are "
         "resized to the nearest one.",
-        "The authors mosaic the least cloudy pixels of every 30 days; here it is the median of "
-        "the scenes of the window that are clear enough.",
+        "The authors take consecutive steps of 30 days from the first of a month and mosaic the "
+        "least cloudy pixels of each; here the window goes into as many equal parts as it has "
+        "times 30 days, and each is the median of its scenes that are clear enough.",
         "The authors' code reads square images only; here h and w may differ.",
         "The network was trained on decibels of sigma nought (Earth Engine's GRD); here they are "
         "made from linear power, which STAC catalogs have as terrain-corrected gamma nought. "
@@ -229,6 +247,7 @@ CARD = ModelCard(
                 "default": False,
                 "description": "Whether the network is told longitude and latitude of the place.",
             },
+            **IN_TIME.options,
         },
     },
     max_batch_size=8,
@@ -406,7 +425,7 @@ class Galileo(Model):
         if tokens > MAX_TOKENS:
             raise ModelError(
                 f"the place gives {tokens:,} tokens, {CARD.id} takes up to {MAX_TOKENS:,}; take a "
-                "smaller place, a larger scale_m, a larger patch_size or fewer frames",
+                "smaller place, a larger scale_m or patch_size, fewer frames or input_prep 'tile'",
                 field="spatial",
                 detail={"tokens": tokens, "limit": MAX_TOKENS},
             )
@@ -459,7 +478,7 @@ def _months(times: Sequence[datetime], frames: int, *, one_image: bool) -> NDArr
     if not times:
         return np.full(frames, UNKNOWN_MONTH, np.int64)
     if one_image:
-        times = [min(times) + (max(times) - min(times)) / 2]
+        times = [middle(times)]
     if len(times) != frames:
         raise ModelError(f"there are {frames} frames but {len(times)} times", field="temporal")
     return np.asarray([time.month - 1 for time in times], np.int64)

@@ -15,6 +15,7 @@ from geobento.embedding import (
     Embedding,
     EmbeddingMeta,
     GridMeta,
+    ImageryMeta,
     SceneMeta,
     TextMeta,
     TilesMeta,
@@ -29,6 +30,7 @@ from imagery.source import ImageQuery
 from models.execute import EncodeResult
 from models.pooling import Pooling
 from pipeline import stitch
+from pipeline.series import frames_meta
 from pipeline.tiling import Tiling
 
 
@@ -48,6 +50,7 @@ class Context:
         text: How a text was read; None for other inputs.
         tiling: How a place was cut; None: the model got it whole.
         area: Where vectors of a place count when they become one; None: everywhere.
+        further: What was fetched of further modalities.
         warnings: What is odd about the imagery.
         timing_ms: How long the steps before the forward took.
     """
@@ -63,6 +66,7 @@ class Context:
     text: TextMeta | None = None
     tiling: Tiling | None = None
     area: Area | None = None
+    further: Sequence[ImageQuery] = ()
     warnings: Sequence[str] = ()
     timing_ms: Mapping[str, float] = field(default_factory=dict)
 
@@ -175,6 +179,13 @@ def _meta(
         input_prep=None if context.query is None else "resize" if tiles is None else "tile",
         tiles=None if tiles is None else tiles_meta(tiles),
         text=context.text,
+        further={
+            query.modality: ImageryMeta(
+                **imagery_fields(query, context.sample.extras[query.modality], (), query.grid)
+            )
+            for query in context.further
+            if context.sample is not None
+        },
         timing_ms={name: round(ms, 1) for name, ms in {**context.timing_ms, **timing_ms}.items()},
         **_imagery(cells, context),
     )
@@ -228,6 +239,7 @@ def imagery_fields(
         "notice": origin.notice,
         "sensor": query.sensor,
         "temporal": window(query.start, query.end),
+        "frames": frames_meta(query, sample),
         "scenes": scene_metas(origin.scenes),
         "offset_applied": any(scene.offset_applied for scene in origin.scenes),
         "valid_fraction": 1.0 if sample.valid is None else round(float(sample.valid.mean()), 6),

@@ -8,13 +8,11 @@ makes the answers. Both halves block and belong into a thread where an event loo
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import cached_property
-from typing import Any, cast
-
-import numpy as np
+from itertools import islice
+from typing import Any, TypeVar, cast
 
 from geobento.embedding import TextMeta
 from geobento.errors import GeoBentoError, ModelError, PayloadTooLarge
@@ -29,9 +27,9 @@ from geobento.sample import Sample
 from geobento.settings import Settings
 from imagery.source import ImageQuery
 from models.execute import EncodeItem
-from pipeline import answer, pictures
+from pipeline import answer, pictures, series
 from pipeline.check import check
-from pipeline.fetch import FetchLayer
+from pipeline.fetch import Asked, FetchLayer
 from pipeline.jobs import EmbeddingJob, Entry, ZeroShotJob
 from pipeline.picture_urls import PictureFetcher
 from pipeline.registry import OpenModel, Registry
@@ -43,8 +41,9 @@ from pipeline.resolve import (
     check_text_request,
     plan_geo,
     plan_patch,
-    wanted,
 )
+
+Found = TypeVar("Found")
 
 
 class Engine:
@@ -121,7 +120,7 @@ class Engine:
         """
         opened, _, plans = self.resolve(request)
         start = time.perf_counter()
-        samples = self.fetch.fetch_all(wanted(plans))
+        samples = ask_each(plans, self.fetch.fetch_all)
         fetch_ms = (time.perf_counter() - start) * 1000
         entries = [
             sample
@@ -288,14 +287,40 @@ def _downloaded(fetcher: PictureFetcher, image: str | bytes) -> str | bytes | Ge
         return error
 
 
+def ask_each(
+    plans: Sequence[GeoPlan | GeoBentoError],
+    ask: Callable[[Sequence[Asked]], Sequence[Found | GeoBentoError]],
+) -> list[list[Found] | GeoBentoError]:
+    """What the fetch layer says to everything that each plan asks for, or the first error."""
+    asked = [[plan] if isinstance(plan, GeoBentoError) else plan.asked for plan in plans]
+    answers = iter(ask([one for several in asked for one in several]))
+    return [_whole(list(islice(answers, len(several)))) for several in asked]
+
+
+def _whole(answers: Sequence[Found | GeoBentoError]) -> list[Found] | GeoBentoError:
+    found = []
+    for one in answers:
+        if isinstance(one, GeoBentoError):
+            return one
+        found.append(one)
+    return found
+
+
 def _geo_entry(
-    opened: OpenModel, plan: GeoPlan, sample: Sample, config: Mapping[str, Any], fetch_ms: float
+    opened: OpenModel,
+    plan: GeoPlan,
+    samples: Sequence[Sample],
+    config: Mapping[str, Any],
+    fetch_ms: float,
 ) -> Entry:
     start = time.perf_counter()
-    tiles = [sample] if plan.tiling is None else plan.tiling.samples(sample)
     model = opened.model.with_options(config)
     try:
+        sample = series.together(opened.served.card, samples)
+        tiles = [sample] if plan.tiling is None else plan.tiling.samples(sample)
         warnings = check(sample, plan.query)
+        for query in (plan.query, *plan.further):
+            warnings += series.warning(query, sample.extras.get(query.modality, sample))
         items = [EncodeItem(inputs=model.prepare(tile), pooling=plan.encoding) for tile in tiles]
     except GeoBentoError as error:
         return error
@@ -306,8 +331,9 @@ def _geo_entry(
         False,
         opened.precision,
         plan.query,
-        replace(sample, pixels=np.empty(0)),
+        sample.without_pixels(),
         config=config,
+        further=plan.further,
         tiling=plan.tiling,
         area=plan.area,
         warnings=warnings,

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from threading import Lock
 from typing import TypeAlias, TypeVar
 
@@ -44,6 +44,9 @@ class FetchLayer:
     def configured(cls, settings: Settings) -> FetchLayer:
         """The sources that the settings name; the demo archive is always there."""
         openers: dict[str, Opener] = {}
+        if settings.demo_only:
+            demo = partial(_open_demo, settings)
+            return cls(dict.fromkeys(("demo", "gee", "stac"), demo), settings.fetch_threads)
         if settings.ee_project is not None:
             openers["gee"] = lambda: _open_earth_engine(settings)
         if settings.stac is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -15,10 +16,10 @@ from imagery.quicklook import quicklook
 from imagery.source import Survey
 from imagery.statistics import statistics
 from pipeline import answer
-from pipeline.engine import Engine
+from pipeline.engine import Engine, ask_each
 from pipeline.fit import fits
 from pipeline.jobs import raised_if_alone
-from pipeline.resolve import GeoPlan, wanted
+from pipeline.resolve import GeoPlan
 
 
 def plan_embedding(engine: Engine, request: GeoEmbeddingRequest) -> EmbeddingPlan:
@@ -35,24 +36,25 @@ def plan_embedding(engine: Engine, request: GeoEmbeddingRequest) -> EmbeddingPla
             models = fits(request.sensor, engine.registry.served())
             error.detail = {"models": [fit.model_dump(mode="json") for fit in models]}
         raise
-    surveys = engine.fetch.survey_all(wanted(plans))
+    surveys = ask_each(plans, engine.fetch.survey_all)
     card = opened.served.card
     return EmbeddingPlan(
         model=card.id,
         modality=imagery.modality,
         sensor=imagery.sensor,
         temporal=answer.window(imagery.start, imagery.end),
-        frames=card.modalities[imagery.modality].frames,
+        frames=imagery.frames,
+        further=[one.modality for one in imagery.further],
         models=fits(
             replace(imagery.sensor, modality=None),
             engine.registry.served(),
             {card.id: request.config},
         ),
         places=[
-            ErrorBody.model_validate(survey.body())
-            if isinstance(survey, GeoBentoError)
-            else _place(cast("GeoPlan", plan), survey, opened.served.dim)
-            for plan, survey in zip(plans, raised_if_alone(surveys), strict=True)
+            ErrorBody.model_validate(found.body())
+            if isinstance(found, GeoBentoError)
+            else _place(cast("GeoPlan", plan), found, opened.served.dim)
+            for plan, found in zip(plans, raised_if_alone(surveys), strict=True)
         ],
     )
 
@@ -80,7 +82,8 @@ def inspect_patch(engine: Engine, request: InspectRequest) -> Inspection:
     )
 
 
-def _place(plan: GeoPlan, survey: Survey, dim: int) -> PlacePlan:
+def _place(plan: GeoPlan, surveys: Sequence[Survey], dim: int) -> PlacePlan:
+    survey = surveys[0]
     return PlacePlan(
         grid=answer.grid_meta(plan.query.grid),
         tiles=None if plan.tiling is None else answer.tiles_meta(plan.tiling),
@@ -90,6 +93,10 @@ def _place(plan: GeoPlan, survey: Survey, dim: int) -> PlacePlan:
         source=survey.provenance.source,
         notice=survey.provenance.notice,
         scenes=answer.scene_metas(survey.provenance.scenes),
-        requests=survey.requests,
-        bytes=survey.bytes,
+        further={
+            query.modality: answer.scene_metas(other.provenance.scenes)
+            for query, other in zip(plan.further, surveys[1:], strict=True)
+        },
+        requests=sum(one.requests for one in surveys),
+        bytes=sum(one.bytes for one in surveys),
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 from geobento import modalities
 from geobento.cards import ModelCard
@@ -25,14 +25,15 @@ from imagery import collections, grid
 from imagery.source import ImageQuery
 from models import bands
 from models.pooling import Pooling
-from pipeline import tiling
+from pipeline import series, tiling
 from pipeline.tiling import Tiling
 
 _RADAR = {"orbit": None, "s1_require_iw": True, "s1_relax_iw_on_empty": True}
 """Fields of SensorSpec that take another value only for Sentinel-1."""
 
 OVERLAP = 4
-"""The tiles of a place have at most this many times the pixels that a place may have."""
+"""The tiles of a place, and its frames, have at most this many times the pixels that a place may
+have."""
 
 ANY_TIME = datetime(1972, 1, 1, tzinfo=UTC), datetime(2201, 1, 1, tzinfo=UTC)
 """Window of a request without one for imagery that is the same at all times."""
@@ -49,6 +50,7 @@ class GeoPlan:
         tiling: How the place is cut; None: the model gets it whole.
         area: Where vectors count when they become one; None: everywhere.
         encoding: What the model is asked for, of every tile; None: the grid.
+        further: What to fetch of further modalities, on the same pixels.
     """
 
     query: ImageQuery
@@ -57,6 +59,12 @@ class GeoPlan:
     tiling: Tiling | None = None
     area: Area | None = None
     encoding: Pooling | None = None
+    further: tuple[ImageQuery, ...] = ()
+
+    @property
+    def asked(self) -> list[tuple[str, ImageQuery]]:
+        """All that is fetched, as (backend, query), the modality itself first."""
+        return [(self.backend, query) for query in (self.query, *self.further)]
 
 
 @dataclass(frozen=True)
@@ -105,12 +113,16 @@ class Imagery:
         modality: Which of the model's modalities that is.
         start: First instant inside the window, UTC.
         end: First instant outside the window, UTC.
+        frames: Composites in time.
+        further: The same of further modalities.
     """
 
     sensor: SensorSpec
     modality: str
     start: datetime
     end: datetime
+    frames: int = 1
+    further: tuple[Imagery, ...] = ()
 
     def query(self, place: Place, limits: Limits, field: str) -> ImageQuery:
         """The fetch of one place.
@@ -122,7 +134,11 @@ class Imagery:
         lattice_m = collections.get(self.sensor.collection).lattice_m
         pixel_grid = _grid(place, self.sensor.scale_m, lattice_m, field)
         _check_size(pixel_grid.shape, limits, field)
-        return ImageQuery(self.sensor, pixel_grid, self.start, self.end, self.modality)
+        return self.over(pixel_grid)
+
+    def over(self, pixel_grid: PixelGrid) -> ImageQuery:
+        """The fetch of some pixels."""
+        return ImageQuery(self.sensor, pixel_grid, self.start, self.end, self.modality, self.frames)
 
 
 def plan_geo(
@@ -147,6 +163,7 @@ def plan_geo(
     bands.check(card, imagery.modality, imagery.sensor.bands, request.config)
     _check_saving(imagery.sensor, limits)
     check_options(card, request.config, "model_config")
+    imagery = _over_time(card, imagery, request)
     _check_form(card, request)
     plans: list[GeoPlan | GeoBentoError] = []
     for position, place in enumerate(request.places):
@@ -156,15 +173,6 @@ def plan_geo(
         except GeoBentoError as error:
             plans.append(error)
     return imagery, plans
-
-
-def wanted(
-    plans: Iterable[GeoPlan | GeoBentoError],
-) -> list[tuple[str, ImageQuery] | GeoBentoError]:
-    """What to fetch, as (backend, query); errors stay."""
-    return [
-        plan if isinstance(plan, GeoBentoError) else (plan.backend, plan.query) for plan in plans
-    ]
 
 
 def plan_patch(
@@ -201,6 +209,56 @@ def _imagery(
     return Imagery(sensor, modality, *_window(card, sensor, request))
 
 
+def _over_time(card: ModelCard, imagery: Imagery, request: GeoEmbeddingRequest) -> Imagery:
+    """With the frames of the window, and with what accompanies it."""
+    further = tuple(
+        _accompanying(card, imagery, name, f"further_modalities.{position}")
+        for position, name in enumerate(request.further_modalities)
+    )
+    names = [imagery.modality, *(one.modality for one in further)]
+    if len(set(names)) < len(names):
+        raise ModelError("a modality is named twice", field="further_modalities")
+    return replace(
+        _in_frames(card, imagery, request.config),
+        further=tuple(_in_frames(card, one, request.config) for one in further),
+    )
+
+
+def _accompanying(card: ModelCard, imagery: Imagery, name: str, field: str) -> Imagery:
+    """A further modality in the same window."""
+    offered = [key for key, spec in card.modalities.items() if spec.further]
+    if not offered:
+        raise ModelError(f"{card.id} reads one modality at a time", field="further_modalities")
+    modality = _offered(card, name, offered, field)
+    sensor = card.modalities[modality].sensor
+    try:
+        _check_sensor(sensor)
+    except ModelError as error:
+        error.field = field
+        raise
+    return Imagery(sensor, modality, imagery.start, imagery.end)
+
+
+def _in_frames(card: ModelCard, imagery: Imagery, options: Mapping[str, Any]) -> Imagery:
+    if collections.get(imagery.sensor.collection).static:
+        return imagery
+    window = imagery.start, imagery.end
+    return replace(imagery, frames=series.frames(card, imagery.modality, window, options))
+
+
+def _check_volume(query: ImageQuery, limits: Limits, field: str) -> None:
+    """Check the pixels of all frames."""
+    height, width = query.grid.shape
+    most = OVERLAP * limits.max_place_pixels
+    if (pixels := height * width * query.frames) > most:
+        raise PayloadTooLarge(
+            f"{query.frames} frames of the place have {pixels:,} pixels together; accepted: up to "
+            f"{most:,}. Take a smaller place, a larger scale_m or fewer frames (n_frames)",
+            field=field,
+            detail={"pixels": pixels, "limit": most},
+        )
+
+
 def _plan(
     card: ModelCard,
     request: GeoEmbeddingRequest,
@@ -211,6 +269,7 @@ def _plan(
 ) -> GeoPlan:
     query = imagery.query(place, limits, field)
     _check_least(card, query, field)
+    _check_volume(query, limits, field)
     pooling = None if isinstance(request.output, OutputGrid) else request.output.pooling
     tiles = _tiling(card, query.modality, request, query.grid, limits)
     area = place if isinstance(place, Polygon | MultiPolygon) and pooling else None
@@ -226,7 +285,8 @@ def _plan(
     # One vector of all cells that count is the same however the place was cut.
     pooled_later = (tiles or area) and of_cells
     encoding = None if pooled_later else pooling
-    return GeoPlan(query, request.backend, pooling, tiles, area, encoding)
+    further = tuple(one.over(query.grid) for one in imagery.further)
+    return GeoPlan(query, request.backend, pooling, tiles, area, encoding, further)
 
 
 def _modality(
@@ -325,8 +385,8 @@ def _tiling(
     limits: Limits,
 ) -> Tiling | None:
     prep = cast("InputPrepSpec", request.input_prep)
-    size = card.modalities[modality].size
-    tiles = tiling.decide(prep, pixel_grid.shape, size, card.id)
+    spec = card.modalities[modality]
+    tiles = tiling.decide(prep, pixel_grid.shape, spec.tile or spec.size, card.id)
     if tiles is not None and (pixels := len(tiles) * tiles.size**2) > OVERLAP * (
         limit := limits.max_place_pixels
     ):

@@ -59,11 +59,16 @@ class Tiling:
     def samples(self, sample: Sample) -> list[Sample]:
         """The tiles of a sample, each with the pixels, validity and pixel grid of its own."""
         valid = [None] * len(self) if sample.valid is None else self.cut(sample.valid)
-        return [
+        tiles = [
             replace(sample, pixels=pixels, valid=seen, grid=self._window(sample.grid, *corner))
             for pixels, seen, corner in zip(
                 self.cut(sample.pixels), valid, self.corners, strict=True
             )
+        ]
+        further = {name: self.samples(extra) for name, extra in sample.extras.items()}
+        return [
+            replace(tile, extras={name: extras[position] for name, extras in further.items()})
+            for position, tile in enumerate(tiles)
         ]
 
     def _window(self, grid: PixelGrid | None, row: int, column: int) -> PixelGrid | None:

@@ -151,19 +151,25 @@ def test_of_a_scene_processed_twice_the_newer_is_taken(
 
 
 def test_several_frames_in_one_request(standin: Standin, source: EarthEngineSource) -> None:
-    """Composites of several windows come from one request, in order."""
-    standin.scenes = [scene(day) for day in (3, 5, 20)]
-    collection = collections.get(S2)
-    deadline = time.monotonic() + 20
-    frames = []
-    for start, end in ((1, 10), (15, 25)):
-        asked = replace(query(), start=_june(start), end=_june(end))
-        found = source._client.call(lambda q=asked: earth_engine.find(q, collection), deadline)  # type: ignore[misc]
-        frames.append(earth_engine.plan(found, SENSOR, collection))
-    values = source._read(frames, query(), collection, deadline)
+    """Composites of the parts of a window come from one request, in order, without empty parts."""
+    standin.scenes = [scene(day) for day in (3, 5, 25)]
+    sample = source.fetch(replace(query(), frames=3))
     both = (bands_of(scene(3)) + bands_of(scene(5))) / 2
-    np.testing.assert_array_equal(values, [both, bands_of(scene(20))])
+    np.testing.assert_array_equal(sample.pixels, [both, bands_of(scene(25))])
+    assert sample.parts == (0, 2)
+    assert sample.valid is not None
+    assert sample.valid.shape == (2, *GRID.shape)
+    assert [time.day for time in sample.times] == [4, 25]
+    assert names(sample) == ["scene-03", "scene-05", "scene-25"]
     assert len(standin.calls("computePixels")) == 1
+
+
+def test_a_series_of_one_is_still_a_series(standin: Standin, source: EarthEngineSource) -> None:
+    """Where all parts but one are empty, the sample says which one it is."""
+    standin.scenes = [scene(25)]
+    sample = source.fetch(replace(query(), frames=3))
+    np.testing.assert_array_equal(sample.pixels, [bands_of(scene(25))])
+    assert sample.parts == (2,)
 
 
 # -- which scenes ------------------------------------------------------------------------------

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 from imagery.demo import CLOUDY, PLACES, Place
-from imagery.landscape import FIELD, FOREST, RIVER, ROAD, TOWN, Landscape, cloud_share
+from imagery.landscape import (
+    BANDS,
+    FIELD,
+    FOREST,
+    RIVER,
+    ROAD,
+    TOWN,
+    Landscape,
+    cloud_share,
+    from_space,
+)
 
 LAND = PLACES[1].landscape
 
@@ -31,6 +41,8 @@ def test_the_same_seed_draws_the_same_land() -> None:
 DIGESTS = {
     "savanna": "1f0d14d5817035bf",
     "midlatitude": "e355674e5edefe6d",
+    "delta": "475d87a19f416d68",
+    "lowland": "c381d83fee717554",
 }
 
 
@@ -47,10 +59,10 @@ def test_every_machine_draws_the_same_land(place: Place) -> None:
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
 def test_every_cover_is_there(place: Place) -> None:
-    """Fields, forest, river, town and roads each take part of the square."""
+    """Fields, forest, river, town and roads each take part of 256 x 256 pixels."""
     cover = place.landscape.cover
     for kind, least in ((FIELD, 0.3), (FOREST, 0.02), (RIVER, 0.02), (TOWN, 0.02), (ROAD, 0.002)):
-        assert (cover == kind).mean() > least
+        assert (cover == kind).sum() > least * 256**2
 
 
 def test_fields_have_seasons_and_water_is_dark() -> None:
@@ -104,3 +116,12 @@ def test_radar_sees_the_town_bright_and_the_water_dark() -> None:
     for channel in LAND.backscatter(6):
         means = [channel[LAND.cover == kind].mean() for kind in (TOWN, FOREST, FIELD, RIVER)]
         assert means == sorted(means, reverse=True)
+
+
+def test_air_is_blue_and_vapour_dark() -> None:
+    """Dark ground is brighter from space, the more in blue; vapour takes from bright ground."""
+    dark, bright = (np.full((12, 1, 1), value, np.uint16) for value in (160, 4000))
+    of_dark, of_bright = from_space(dark)[:, 0, 0], from_space(bright)[:, 0, 0]
+    blue, red, vapour = (BANDS.index(band) for band in ("B2", "B4", "B9"))
+    assert of_dark[blue] > of_dark[red] > 160
+    assert of_bright[vapour] == of_bright.min() < 2000

@@ -141,6 +141,26 @@ def test_scenes_that_show_nothing_are_not_named(tmp_path: Path) -> None:
     assert [scene.id for scene in provenance.scenes] == ["full"]
 
 
+def test_a_composite_for_every_part_of_the_window(tmp_path: Path) -> None:
+    """The parts of a window in order; parts without scenes, or without clear ones, are left out."""
+    builder = CatalogBuilder(tmp_path)
+    cloud = constant(9)
+    for day, red, classes in ((2, 10, None), (5, 30, None), (13, 50, cloud), (25, 70, None)):
+        scene = bands(red) | ({} if classes is None else {"scl": classes})
+        builder.add(S2, f"2023-06-{day:02}T08:00:00Z", scene, item_id=f"scene-{day}")
+    sample = fetch(builder, replace(query(), frames=3))
+    assert sample.parts == (0, 2)
+    assert sample.pixels[:, 0, 0, 0].tolist() == [20, 70]
+    assert sample.valid is not None
+    assert sample.valid.shape == sample.pixels.shape[:1] + sample.pixels.shape[2:]
+    assert [time.isoformat() for time in sample.times] == [
+        "2023-06-03T20:00:00+00:00",
+        "2023-06-25T08:00:00+00:00",
+    ]
+    assert sample.provenance is not None
+    assert [scene.id for scene in sample.provenance.scenes] == ["scene-2", "scene-5", "scene-25"]
+
+
 def test_no_imagery_says_what_there_is(tmp_path: Path) -> None:
     """Another window, too cloudy, nothing but gaps: 422 with the dates of what exists."""
     builder = CatalogBuilder(tmp_path)

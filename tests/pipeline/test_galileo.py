@@ -71,6 +71,80 @@ def test_options_that_do_not_fit(engine: LocalEngine) -> None:
     assert caught.value.field == "model_config.patch_size"
 
 
+YEAR = {"mode": "year", "year": 2023}
+
+
+def test_a_year_is_a_series(engine: LocalEngine) -> None:
+    """One composite for every 30 days; those without a clear scene are named, and left out."""
+    year = ask(engine, temporal=YEAR)
+    assert isinstance(year, Embedding)
+    frames = year.meta.frames
+    assert frames is not None
+    assert (frames.requested, frames.filled) == (12, 0)
+    assert frames.distinct == len(frames.times) == 12 - len(frames.dropped)
+    assert 6 <= frames.distinct < 12
+    assert year.meta.warnings == [
+        f"{len(frames.dropped)} of 12 parts of the window have no usable pixel of s2; the model "
+        f"reads {frames.distinct} frames"
+    ]
+    whole = ask(engine, temporal=YEAR, model_config={"temporal_mode": "single"})
+    assert isinstance(whole, Embedding)
+    assert whole.meta.frames is None
+    assert whole.meta.scenes == year.meta.scenes
+    assert np.abs(whole.data - year.data).max() > 1e-3
+    assert whole.meta.dim == year.meta.dim
+
+
+def test_further_modalities(engine: LocalEngine) -> None:
+    """They change the vector, are told of in the answer, and show the same parts of the window."""
+    alone = ask(engine, temporal=YEAR)
+    both = ask(engine, temporal=YEAR, further_modalities=["sentinel-1"])
+    assert isinstance(alone, Embedding)
+    assert isinstance(both, Embedding)
+    assert np.abs(alone.data - both.data).max() > 1e-3
+    radar = both.meta.further["s1"]
+    assert radar.sensor is not None
+    assert radar.sensor.collection == "COPERNICUS/S1_GRD_FLOAT"
+    assert radar.pixels == both.meta.pixels
+    assert radar.frames is not None
+    assert both.meta.frames is not None
+    assert radar.frames.dropped == both.meta.frames.dropped
+
+
+def test_further_modalities_in_tiles(engine: LocalEngine) -> None:
+    """Every tile gets its own part of every modality."""
+    asked: dict[str, Any] = {"further_modalities": ["s1"], "output": {"mode": "grid"}}
+    prep = {"mode": "tile", "tile_size": 24, "pad_edges": False}
+    tiled = ask(engine, **asked, input_prep=prep)
+    assert isinstance(tiled, Embedding)
+    assert tiled.meta.tiles is not None
+    assert len(tiled.meta.tiles.rows) == 2
+    quarter = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 120}
+    place = ask(engine, **asked)
+    assert isinstance(place, Embedding)
+    assert place.data.shape == tiled.data.shape
+    assert isinstance(ask(engine, **(asked | {"spatial": quarter})), Embedding)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "words"),
+    [
+        ({"further_modalities": ["s2"]}, "further_modalities", "twice"),
+        ({"further_modalities": ["s1", "sentinel-1"]}, "further_modalities", "twice"),
+        ({"further_modalities": ["rgb"]}, "further_modalities.0", "does not read"),
+        ({"model_config": {"n_frames": 25}}, "model_config.n_frames", "1 to 24"),
+        ({"model_config": {"temporal_mode": "double"}}, "model_config.temporal_mode", "multi"),
+    ],
+)
+def test_series_that_do_not_fit(
+    engine: LocalEngine, fields: dict[str, Any], field: str, words: str
+) -> None:
+    """They are refused before anything is fetched."""
+    with pytest.raises(ModelError, match=words) as caught:
+        ask(engine, **fields)
+    assert caught.value.field == field
+
+
 def windows() -> Iterator[tuple[str, dict[str, Any]]]:
     """Overlapping windows of the real places: their names and requests."""
     for file in sorted(ARCHIVE.parent.glob("sentinel-2-l1c/*/*.json")):
