@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping
 from copy import copy
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -24,6 +25,9 @@ from models.texts import Tokenizer, Tokens
 
 if TYPE_CHECKING:
     import torch
+
+EXAMPLE_TIME = datetime(2021, 6, 15, tzinfo=UTC)
+"""When invented samples are from."""
 
 Inputs = dict[str, NDArray[Any]]
 Tensors = dict[str, "torch.Tensor"]
@@ -247,7 +251,8 @@ class Model(ABC):
         side = spec.size or max(side, spec.min_pixels)
         shape = (len(spec.sensor.bands), side, side)
         pixels = random.integers(100, 4000, shape).astype(np.float32)
-        return self.prepare(Sample(pixels, spec.sensor.bands, modality))
+        # Some models do not do without a date.
+        return self.prepare(Sample(pixels, spec.sensor.bands, modality, times=(EXAMPLE_TIME,)))
 
     def modalities(self) -> tuple[str, ...]:
         """Names of all inputs that these weights read."""

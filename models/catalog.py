@@ -15,6 +15,7 @@ FAMILIES = {
     "clip_vit_large_patch14": "models.clip_vit_large_patch14:Clip",
     "dino_v2_vits14": "models.dino_v2_vits14:DinoV2",
     "open_clip_vit_b32": "models.open_clip_vit_b32:OpenClipXlmRoberta",
+    "anysat": "models.anysat:AnySat",
     "galileo": "models.galileo:Galileo",
     "remoteclip": "models.remoteclip:RemoteClip",
     "satmaepp": "models.satmaepp:SatMaePp",

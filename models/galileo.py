@@ -19,6 +19,7 @@ from geobento.specs import SensorSpec
 from models.base import Config, Encoded, Inputs, Model, Tensors, scaled
 from models.checkpoints import CheckpointError, require_fit
 from models.networks.building import blank, initialised
+from models.radar import decibels
 from models.resample import resized
 
 if TYPE_CHECKING:
@@ -61,8 +62,6 @@ TILE = 32
 """8 x 8 patches, pixels."""
 MAX_TOKENS = 16_384
 """Attention grows with the square of the tokens."""
-NO_POWER = 1e-5
-"""Radar power below which decibels are no longer told apart (-50 dB); data never get there."""
 
 
 IN_TIME = Series(usual=12, most=24, part_days=30, aligned=True)
@@ -293,7 +292,7 @@ class Galileo(Model):
         inputs: Inputs = {}
         for name, part in parts.items():
             is_map = name in (*ALONE, *MAPS)
-            read = replace(part, pixels=_decibels(part.pixels)) if name == "s1" else part
+            read = replace(part, pixels=decibels(part.pixels, CARD.id)) if name == "s1" else part
             values = scaled(read, CARD, min_pixels=patch if is_map else 1)
             inputs[name] = resized(values, shape, "bilinear") if is_map else values[..., 0, 0]
             if name == "s2":
@@ -456,21 +455,6 @@ def _ndvi(numbers: NDArray[Any]) -> NDArray[np.float32]:
     index: NDArray[np.float32] = np.zeros_like(total)
     np.divide(near_infrared - red, total, out=index, where=total > 0)
     return index
-
-
-def _decibels(power: NDArray[Any]) -> NDArray[np.float32]:
-    """Decibels of linear power.
-
-    Raises:
-        ModelError: There is negative power: the values are decibels already.
-    """
-    if (power < 0).any():
-        raise ModelError(
-            f"{CARD.id} reads linear radar power, got negative values; are they decibels?",
-            field="sensor",
-        )
-    decibels: NDArray[np.float32] = 10 * np.log10(np.maximum(power, NO_POWER).astype(np.float32))
-    return decibels
 
 
 def _months(times: Sequence[datetime], frames: int, *, one_image: bool) -> NDArray[np.int64]:

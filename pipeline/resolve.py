@@ -136,6 +136,11 @@ class Imagery:
         _check_size(pixel_grid.shape, limits, field)
         return self.over(pixel_grid)
 
+    def beside(self, main: ImageQuery) -> ImageQuery:
+        """The fetch of the same ground, on its pixels or, for a finer sensor, on parts of them."""
+        parts = max(1, round(main.sensor.scale_m / self.sensor.scale_m))
+        return self.over(main.grid.cells(main.grid.height * parts, main.grid.width * parts))
+
     def over(self, pixel_grid: PixelGrid) -> ImageQuery:
         """The fetch of some pixels."""
         return ImageQuery(self.sensor, pixel_grid, self.start, self.end, self.modality, self.frames)
@@ -285,7 +290,9 @@ def _plan(
     # One vector of all cells that count is the same however the place was cut.
     pooled_later = (tiles or area) and of_cells
     encoding = None if pooled_later else pooling
-    further = tuple(one.over(query.grid) for one in imagery.further)
+    further = tuple(one.beside(query) for one in imagery.further)
+    for other in further:
+        _check_volume(other, limits, field)
     return GeoPlan(query, request.backend, pooling, tiles, area, encoding, further)
 
 

@@ -28,7 +28,7 @@ from tests.models import small
 
 SUMMER = TemporalSpec.range("2022-06-01", "2022-09-01")
 PLACE = PointBuffer(lon=121.5, lat=31.2, buffer_m=2048)
-SERVED = ("mosaiks", "dofa", "thor", "remoteclip", "satmaepp", "galileo")
+SERVED = ("mosaiks", "anysat", "dofa", "thor", "remoteclip", "satmaepp", "galileo")
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +52,7 @@ def width(name: str) -> int:
         ("remoteclip_s2rgb", {}),
         ("REMOTECLIP", {}),
         ("dofa", {}),
+        ("anysat", {"input_prep": "tile"}),
         ("thor_1_0_base", {}),
         ("satmaepp", {}),
         ("galileo", {"input_prep": "tile"}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from models import store, texts
+from models.anysat import AnySat
 from models.base import Model
 from models.clip_vit_large_patch14 import Clip
 from models.dino_v2_vits14 import DinoV2
@@ -16,6 +17,7 @@ from models.satmaepp import SatMaePp
 from models.thor import Thor
 
 SIZES: dict[type[Model], dict[str, Any]] = {
+    AnySat: {"embed_dim": 48, "depth": 1, "num_heads": 4, "mlp_in": [16, 24, 48]},
     Clip: {
         "projection_dim": 24,
         "text_config": {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
