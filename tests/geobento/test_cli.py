@@ -18,6 +18,7 @@ from geobento.version import __version__
 from tests.conftest import ROOT
 
 FIELD = str(ROOT / "tests" / "data" / "field.jpg")
+PATCH = ["--buffer", "200"]
 JUNE = ["--from", "2023-06-01", "--to", "2023-07-01"]
 
 
@@ -76,7 +77,7 @@ def test_a_grid_is_printed_as_a_line_of_json() -> None:
 def test_a_plan_is_a_line_of_json_per_place() -> None:
     """What the same options of `embed` would do; `--grid` and `--input-prep` count."""
     points = ["--point", "34.066,-3.401", "--point=11.03,48.01"]
-    done = run("plan", "mosaiks", *points, "--buffer", "200", "--scale-m", "20", *JUNE, "--grid")
+    done = run("plan", "mosaiks", *points, *PATCH, "--scale-m", "20", *JUNE, "--grid")
     lines = [orjson.loads(line) for line in done.stdout.splitlines()]
     assert [line.pop("input") for line in lines] == ["34.066,-3.401", "11.03,48.01"]
     first, second = (EmbeddingPlan.model_validate(line).places[0] for line in lines)
@@ -84,13 +85,16 @@ def test_a_plan_is_a_line_of_json_per_place() -> None:
     assert isinstance(second, PlacePlan)
     assert (first.grid.height, first.grid.width, first.shape) == (20, 20, None)
     assert second.grid.crs == "EPSG:32632"
-    assert "tile_size" in failed("plan", "mosaiks", *points, *JUNE, "--input-prep", "tile")
+    tiles = ["--input-prep", "tile", "--tile-size", "24", "--tile-stride", "16"]
+    tiled = orjson.loads(run("plan", "mosaiks", *points[:2], *PATCH, *JUNE, *tiles).stdout)
+    assert tiled["places"][0]["tiles"] == {"size": 24, "rows": [0, 16], "columns": [0, 16]}
+    assert "tile_size" in failed("plan", "mosaiks", *points, *JUNE, *tiles[:2])
 
 
 @pytest.mark.usefixtures("mosaiks_stored", "demo_archive")
 def test_pixels_are_inspected(tmp_path: Path) -> None:
     """Statistics as a line of JSON, the picture as a file; for a model, or for a sensor."""
-    out, place = tmp_path / "quicklook.png", ["--point", "34.066,-3.401", "--buffer", "200"]
+    out, place = tmp_path / "quicklook.png", ["--point", "34.066,-3.401", *PATCH]
     done = run("inspect", "mosaiks", *place, *JUNE, "--out", str(out))
     line = orjson.loads(done.stdout)
     assert "quicklook" not in line
