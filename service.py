@@ -28,6 +28,7 @@ from geobento.requests import (
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
     InspectRequest,
+    PixelEmbeddingRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
     ZeroShotResponse,
@@ -71,7 +72,7 @@ class ImageBody(ImageEmbeddingRequest, bentoml.IODescriptor):
 
 
 class GeoBody(GeoEmbeddingRequest, bentoml.IODescriptor):
-    """Body of `/geo_embedding`: JSON."""
+    """Body of `/geo_embedding`: JSON, or multipart with pixels."""
 
     __root_input__ = True
     model_config = WITHOUT_EXAMPLES
@@ -79,7 +80,7 @@ class GeoBody(GeoEmbeddingRequest, bentoml.IODescriptor):
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> Any:
         """The typed request, or the error that answers it."""
-        return await body.read(request, GeoEmbeddingRequest)
+        return await body.read(request, GeoEmbeddingRequest, form=(PixelEmbeddingRequest, "pixels"))
 
 
 class TextBody(TextEmbeddingRequest, bentoml.IODescriptor):
@@ -176,8 +177,12 @@ class GeoBento:
         )
 
     @bentoml.api(route="/geo_embedding", input_spec=GeoBody, output_spec=EmbeddingResponse)
-    async def geo_embedding(self, request: GeoEmbeddingRequest | GeoBentoError) -> Response:
-        """A place and a time window in, a vector or a grid of vectors out."""
+    async def geo_embedding(
+        self, request: GeoEmbeddingRequest | PixelEmbeddingRequest | GeoBentoError
+    ) -> Response:
+        """A place and a time window, or pixels, in; a vector or a grid of vectors out."""
+        if isinstance(request, PixelEmbeddingRequest):
+            return await self._embeddings(self.serving.pixel_embedding, request)
         return await self._embeddings(self.serving.geo_embedding, request)
 
     async def _embeddings(self, ask: Any, request: Any) -> Response:

@@ -8,7 +8,18 @@ from typing import Any
 from pydantic import BaseModel
 
 from edge import examples
-from edge.operations import REF, Failure, Forms, Operation, Parameter, Tag, components, paths, tags
+from edge.operations import (
+    REF,
+    Failure,
+    Form,
+    Forms,
+    Operation,
+    Parameter,
+    Tag,
+    components,
+    paths,
+    tags,
+)
 from geobento.cards import ModelList, ServedModel
 from geobento.errors import (
     DeadlineExceeded,
@@ -28,6 +39,7 @@ from geobento.requests import (
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
     InspectRequest,
+    PixelEmbeddingRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
     ZeroShotResponse,
@@ -36,10 +48,11 @@ from geobento.requests import (
 ABOUT = """Pictures and places into vectors.
 
 `POST /image_embedding` takes pictures, `POST /geo_embedding` a place and a time window for which
-the service fetches satellite imagery; `POST /geo_embedding/plan` says what that request would do,
-`POST /inspect` what the pixels are like. `POST /text_embedding` and
-`POST /zero_shot_classification` are for models that read texts, too. `GET /models` says what is
-served. `/v1` is OpenAI's embeddings API, `/api` that of vitrivr's feature extraction server."""
+the service fetches satellite imagery, or as multipart pixels of your own;
+`POST /geo_embedding/plan` says what that request would do, `POST /inspect` what the pixels are
+like. `POST /text_embedding` and `POST /zero_shot_classification` are for models that read texts,
+too. `GET /models` says what is served. `/v1` is OpenAI's embeddings API, `/api` that of vitrivr's
+feature extraction server."""
 
 EMBEDDINGS = Tag("Embeddings", "Pictures and places into vectors.")
 LOOK = Tag("Look before you leap", "What a request would do, what its pixels are like.")
@@ -126,10 +139,11 @@ def _operations() -> list[Operation]:
             "post",
             "/geo_embedding",
             EMBEDDINGS,
-            "Places into vectors",
+            "Places, or pixels of your own, into vectors",
             EmbeddingResponse,
             _PLACES,
             GeoEmbeddingRequest,
+            Forms({"multipart/form-data": Form(PixelEmbeddingRequest, _encoding())}),
             description="One entry per place, in order",
             example=examples.embeddings("mosaiks", "s2"),
         ),
@@ -204,7 +218,10 @@ def _picture_forms(request: type[BaseModel]) -> Forms:
         "properties": {**described, "images": files},
     }
     return Forms(
-        {"multipart/form-data": form, "image/*": {"type": "string", "format": "binary"}},
+        {
+            "multipart/form-data": Form(form),
+            "image/*": Form({"type": "string", "format": "binary"}),
+        },
         [
             {
                 "name": name,
@@ -216,6 +233,16 @@ def _picture_forms(request: type[BaseModel]) -> Forms:
             for name, field in described.items()
         ],
     )
+
+
+def _encoding() -> dict[str, Any]:
+    """How fields beside a file of pixels are written: text as it is, everything else as JSON."""
+    described = PixelEmbeddingRequest.model_json_schema(ref_template=REF)["properties"]
+    return {
+        name: {"contentType": "application/json"}
+        for name, schema in described.items()
+        if not any(one.get("type") == "string" for one in schema.get("anyOf", [schema]))
+    }
 
 
 def _query_form(schema: dict[str, Any]) -> dict[str, Any]:

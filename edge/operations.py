@@ -49,15 +49,28 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class Form:
+    """Another body than JSON.
+
+    Attributes:
+        schema: A type, or its schema.
+        encoding: How fields are written that are not text.
+    """
+
+    schema: type[BaseModel] | dict[str, Any]
+    encoding: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Forms:
     """Other bodies than JSON.
 
     Attributes:
-        bodies: Schemas by content type.
+        bodies: By content type.
         parameters: Fields in the query string, as the document has them.
     """
 
-    bodies: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    bodies: Mapping[str, Form] = field(default_factory=dict)
     parameters: Sequence[dict[str, Any]] = ()
 
 
@@ -128,7 +141,7 @@ Schemas = dict[tuple[Hashable, JsonSchemaMode], Any]
 def _schemas(
     operations: Sequence[Operation], mode: JsonSchemaMode
 ) -> tuple[Schemas, dict[str, Any]]:
-    """Schemas by id of the operation (of errors by their type), and what they refer to."""
+    """Schemas by id of the operation (of errors and forms by type), and what they refer to."""
     types: dict[Hashable, Any] = {}
     for operation in operations:
         if mode == "serialization":
@@ -136,6 +149,8 @@ def _schemas(
             types[operation.shape.body] = operation.shape.body
         elif operation.request is not None:
             types[operation.id] = operation.request
+            forms = [form.schema for form in operation.forms.bodies.values()]
+            types |= {schema: schema for schema in forms if isinstance(schema, type)}
     inputs = [(name, mode, TypeAdapter(cls)) for name, cls in types.items()]
     schemas, definitions = TypeAdapter.json_schemas(inputs, ref_template=REF)
     return schemas, definitions.get("$defs", {})
@@ -160,9 +175,14 @@ def _described(operation: Operation, written: Schemas, taken: Schemas) -> dict[s
     if operation.request is not None:
         described["description"] = operation.request.__doc__
         json = {"application/json": {"schema": taken[operation.id, "validation"]}}
-        forms = {kind: {"schema": schema} for kind, schema in operation.forms.bodies.items()}
+        forms = {kind: _form(form, taken) for kind, form in operation.forms.bodies.items()}
         described["requestBody"] = {"required": True, "content": json | forms}
     return described
+
+
+def _form(form: Form, taken: Schemas) -> dict[str, Any]:
+    schema = form.schema if isinstance(form.schema, dict) else taken[form.schema, "validation"]
+    return {"schema": schema} | ({"encoding": dict(form.encoding)} if form.encoding else {})
 
 
 def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
