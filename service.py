@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from compat import openai, vitrivr
+from compat import openapi as other_apis
 from compat.worker import Jobs
 from edge import answers, body, guard, openapi, routes
 from geobento import __version__, settings, wire
@@ -53,13 +54,6 @@ REGISTRY = Registry(
 
 # BentoML's own deadlines lie behind ours, so that a late answer still has our shape.
 BEHIND_S = 15.0
-ABOUT = """Pictures and places into vectors.
-
-`POST /image_embedding` takes pictures, `POST /geo_embedding` a place and a time window for which
-the service fetches satellite imagery, or as multipart pixels of your own;
-`POST /geo_embedding/plan` says what that request would do, `POST /inspect` what the pixels are
-like. `POST /text_embedding` and `POST /zero_shot_classification` are for models that read texts,
-too. `GET /models` says what is served."""
 
 # BentoML writes an OpenAPI document of its own when it builds, and fails on `examples`.
 WITHOUT_EXAMPLES = ConfigDict(json_schema_extra={})
@@ -243,7 +237,7 @@ svc.mount_asgi_app(
     routes.app(
         models=REGISTRY.served,
         find=lambda name: REGISTRY.find(name).served,
-        document=lambda: openapi.document(ABOUT, __version__),
+        document=lambda: openapi.document(__version__, other_apis.operations()),
         others=[
             routes.posted(
                 "/geo_embedding/plan",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -22,7 +22,7 @@ from geobento import wire
 from geobento.cards import ServedModel
 from geobento.embedding import Embedding
 from geobento.errors import GeoBentoError, InvalidRequest, ModelError
-from geobento.requests import Encoding, ImageEmbeddingRequest, TextEmbeddingRequest
+from geobento.requests import EXAMPLE_PICTURE, Encoding, ImageEmbeddingRequest, TextEmbeddingRequest
 from geobento.validation import validated
 from pipeline.serving import Serving
 
@@ -32,7 +32,7 @@ ACCEPTED_ITEMS = (
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class ImageUrl(_Part):
@@ -66,29 +66,33 @@ class InputContent(_Part):
 
 Item: TypeAlias = str | InputPart | InputContent
 
-_INPUT_SCHEMA = {
-    "anyOf": [
-        {"type": "string"},
-        {
-            "type": "array",
-            "minItems": 1,
-            "items": {
-                "anyOf": [{"type": "string"}]
-                + [cls.model_json_schema() for cls in (InputPart, InputContent)]
-            },
-        },
-    ]
-}
+Inputs: TypeAlias = Annotated[list[Item], Field(min_length=1)]
+"""A list of inputs as the document has it; `items` reads them one by one, for better messages."""
 
 
 class EmbeddingsRequest(BaseModel):
     """Body of ``POST /v1/embeddings``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "clip_vit_large_patch14",
+                    "input": ["fields seen from above", {"image": EXAMPLE_PICTURE}],
+                }
+            ]
+        },
+    )
 
     model: str
     """Id or alias of a served model."""
-    input: Annotated[str | list[Any], WithJsonSchema(_INPUT_SCHEMA)]
+    input: Annotated[
+        str | list[Any],
+        BeforeValidator(lambda value: value, json_schema_input_type=str | Inputs),
+    ]
     """What to embed: a text, or a list of texts and pictures."""
     encoding_format: Encoding = "float"
     """`float`: numbers. `base64`: little-endian float32."""
@@ -110,6 +114,85 @@ class EmbeddingsRequest(BaseModel):
         if isinstance(self.input, str):
             return [self.input]
         return [_item(item, f"input.{position}") for position, item in enumerate(self.input)]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class OpenAIEmbedding(_Answer):
+    """The vector of one input."""
+
+    object: Literal["embedding"]
+    """What it is."""
+    index: int
+    """Which input."""
+    embedding: list[float] | str
+    """Numbers, or base64 of little-endian float32."""
+
+
+class OpenAIUsage(_Answer):
+    """Tokens of the texts; pictures count none."""
+
+    prompt_tokens: int
+    """Tokens."""
+    total_tokens: int
+    """The same."""
+
+
+class OpenAIEmbeddings(_Answer):
+    """One vector per input, in order."""
+
+    object: Literal["list"]
+    """What it is."""
+    data: list[OpenAIEmbedding]
+    """The vectors."""
+    model: str
+    """Id of the model."""
+    usage: OpenAIUsage
+    """What was read."""
+
+
+class OpenAIModel(_Answer):
+    """A model."""
+
+    id: str
+    """Its id."""
+    object: Literal["model"] = "model"
+    """What it is."""
+    created: int
+    """When its weights were stored, seconds since 1970."""
+    owned_by: str
+    """Where its weights come from."""
+
+
+class OpenAIModels(_Answer):
+    """The models that are served."""
+
+    object: Literal["list"] = "list"
+    """What it is."""
+    data: list[OpenAIModel]
+    """The models."""
+
+
+class OpenAIProblemDetail(_Answer):
+    """What went wrong."""
+
+    message: str
+    """Sentence for people."""
+    type: Literal["invalid_request_error", "server_error"]
+    """Whose fault it is."""
+    param: str | None
+    """The field at fault."""
+    code: str
+    """GeoBento's word for programs."""
+
+
+class OpenAIProblem(_Answer):
+    """Body of every failing answer."""
+
+    error: OpenAIProblemDetail
+    """What went wrong."""
 
 
 def _item(item: Any, field: str) -> Item:
@@ -145,14 +228,14 @@ def routes(serving: Callable[[], Serving], timeout_s: float) -> list[Route]:
 
     async def models(_: Request) -> Response:
         listed = [_model(served) for served in serving().registry.by_id()]
-        return JSONBytes(orjson.dumps({"object": "list", "data": listed}))
+        return JSONBytes(OpenAIModels(data=listed).model_dump_json())
 
     async def model(request: Request) -> Response:
         try:
             found = serving().registry.find(request.path_params["model"])
         except GeoBentoError as error:
             return SHAPE.problem(error)
-        return JSONBytes(orjson.dumps(_model(found.served)))
+        return JSONBytes(_model(found.served).model_dump_json())
 
     return [
         Route("/v1/embeddings", embeddings, methods=["POST"]),
@@ -252,24 +335,22 @@ def _datum(position: int, embedding: Embedding, encoding: Encoding) -> dict[str,
     }
 
 
-def _model(served: ServedModel) -> dict[str, Any]:
-    return {
-        "id": served.card.id,
-        "object": "model",
-        "created": int(served.created.timestamp()),
-        "owned_by": served.card.weights.source,
-    }
+def _model(served: ServedModel) -> OpenAIModel:
+    return OpenAIModel(
+        id=served.card.id,
+        created=int(served.created.timestamp()),
+        owned_by=served.card.weights.source,
+    )
 
 
 def _error(error: GeoBentoError) -> tuple[Any, int]:
-    kind = "invalid_request_error" if error.status < 500 else "server_error"
-    content = {
-        "message": error.message,
-        "type": kind,
-        "param": error.field,
-        "code": error.type,
-    }
-    return {"error": content}, error.status
+    detail = OpenAIProblemDetail(
+        message=error.message,
+        type="invalid_request_error" if error.status < 500 else "server_error",
+        param=error.field,
+        code=error.type,
+    )
+    return OpenAIProblem(error=detail).model_dump(), error.status
 
 
 def _is_error(content: Any) -> bool:
@@ -277,5 +358,5 @@ def _is_error(content: Any) -> bool:
     return isinstance(error, dict) and {"message", "type", "param", "code"} <= error.keys()
 
 
-SHAPE = ErrorShape(_error, _is_error)
+SHAPE = ErrorShape(_error, _is_error, OpenAIProblem)
 """``{"error": {"message", "type", "param", "code"}}``."""

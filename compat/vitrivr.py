@@ -7,16 +7,17 @@ their names there; underscores are understood, too.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Generic, Literal, TypeVar
 
 import orjson
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.json_schema import SkipJsonSchema
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from compat import worker
-from compat.jobs import Job, JobNotFound
+from compat.jobs import Job, JobNotFound, State
 from compat.pace import Pace
 from compat.vitrivr_tasks import TASKS, Body, Task, TaskNotFound, check, output
 from compat.worker import Jobs
@@ -28,6 +29,53 @@ from pipeline.registry import OpenModel
 from pipeline.serving import Serving
 
 PREFIX = "/api"
+
+Result = TypeVar("Result")
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class JobStatus(_Answer):
+    """A job and how far it is."""
+
+    id: str
+    status: State
+
+
+class ModelStatus(_Answer):
+    """Whether a model takes jobs, and those that it has not finished."""
+
+    status: Literal["running", "stopped"]
+    jobs: list[JobStatus]
+
+
+def _absent(schema: dict[str, Any]) -> None:
+    """A field that is left out where there is nothing to say, and never null."""
+    del schema["default"]
+
+
+class JobResponse(_Answer, Generic[Result]):
+    """How far a job is, what came of it, or why it failed."""
+
+    status: State
+    result: Result | SkipJsonSchema[None] = Field(None, json_schema_extra=_absent)
+    detail: str | SkipJsonSchema[None] = Field(None, json_schema_extra=_absent)
+
+
+class BodyProblem(_Answer):
+    """What is wrong with one field of a body."""
+
+    loc: list[str]
+    msg: str
+    type: str
+
+
+class VitrivrProblem(_Answer):
+    """Body of every failing answer: a sentence, or what is wrong with the body."""
+
+    detail: str | list[BodyProblem]
 
 
 class ModelStopped(GeoBentoError):
@@ -139,7 +187,7 @@ def routes(
             task, served, body = await asked(request, batched=batched)
             text = body.model_dump_json().encode()
             job = await jobs().add(task.name, served.card.id, batched, text)
-            return orjson.dumps({"id": job.id, "status": job.state})
+            return _dumped(JobStatus(id=job.id, status=job.state))
 
         return answer
 
@@ -199,11 +247,9 @@ async def _body(request: Request, cls: type[Body]) -> Body:
         return cls.model_validate_json(await request.body())
     except ValidationError as error:
         problems = [
-            {
-                "loc": ["body", *map(str, problem["loc"])],
-                "msg": problem["msg"],
-                "type": problem["type"],
-            }
+            BodyProblem(
+                loc=["body", *map(str, problem["loc"])], msg=problem["msg"], type=problem["type"]
+            ).model_dump()
             for problem in error.errors(include_url=False, include_context=False)
         ]
         raise InvalidBody("the body is not what this route takes", detail=problems) from None
@@ -214,12 +260,8 @@ async def _body(request: Request, cls: type[Body]) -> Body:
 async def _status(jobs: Jobs, served: ServedModel) -> bytes:
     stopped = await jobs.store.is_stopped(served.card.id)
     unfinished = await jobs.store.unfinished(served.card.id)
-    return orjson.dumps(
-        {
-            "status": "stopped" if stopped else "running",
-            "jobs": [{"id": job.id, "status": job.state} for job in unfinished],
-        }
-    )
+    jobs_left = [JobStatus(id=job.id, status=job.state) for job in unfinished]
+    return _dumped(ModelStatus(status="stopped" if stopped else "running", jobs=jobs_left))
 
 
 def _result(job: Job) -> bytes:
@@ -230,9 +272,11 @@ def _result(job: Job) -> bytes:
     """
     if job.result is not None:
         return b'{"status":"complete","result":%b}' % job.result
-    if job.detail is not None:
-        return orjson.dumps({"status": job.state, "detail": job.detail})
-    return orjson.dumps({"status": job.state})
+    return _dumped(JobResponse[Any](status=job.state, detail=job.detail))
+
+
+def _dumped(answer: BaseModel) -> bytes:
+    return answer.model_dump_json(exclude_none=True).encode()
 
 
 def _error(error: GeoBentoError) -> tuple[Any, int]:
@@ -241,6 +285,8 @@ def _error(error: GeoBentoError) -> tuple[Any, int]:
 
 
 SHAPE = ErrorShape(
-    _error, lambda body: isinstance(body, dict) and isinstance(body.get("detail"), str | list)
+    _error,
+    lambda body: isinstance(body, dict) and isinstance(body.get("detail"), str | list),
+    VitrivrProblem,
 )
 """``{"detail": "..."}``, and FastAPI's list of problems for a body that does not validate."""

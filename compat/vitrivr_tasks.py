@@ -17,7 +17,12 @@ from geobento.cards import ServedModel
 from geobento.embedding import Classification, Embedding
 from geobento.errors import GeoBentoError, InvalidImage, NotFound, PayloadTooLarge
 from geobento.options import check_options
-from geobento.requests import ImageEmbeddingRequest, TextEmbeddingRequest, ZeroShotRequest
+from geobento.requests import (
+    EXAMPLE_PICTURE,
+    ImageEmbeddingRequest,
+    TextEmbeddingRequest,
+    ZeroShotRequest,
+)
 from pipeline import pictures
 from pipeline.registry import OpenModel
 from pipeline.serving import Serving
@@ -72,6 +77,69 @@ class ZeroShotBody(ImageBody[Input], Generic[Input]):
     classes: Several
 
 
+def _shown(**example: Any) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [example]})
+
+
+# Named as in vitrivr's own document, from which clients are generated.
+class ImageEmbeddingInput(ImageBody[str]):
+    """A picture: base64, a data URL, or a URL where the service fetches pictures."""
+
+    model_config = _shown(image=EXAMPLE_PICTURE)
+
+
+class BatchedImageEmbeddingInput(ImageBody[Several]):
+    """Pictures: base64, data URLs, or URLs where the service fetches pictures."""
+
+    model_config = _shown(image=[EXAMPLE_PICTURE])
+
+
+class TextEmbeddingInput(TextBody[str]):
+    """A text."""
+
+    model_config = _shown(text="a harbour")
+
+
+class BatchedTextEmbeddingInput(TextBody[Several]):
+    """Texts."""
+
+    model_config = _shown(text=["fields", "a harbour"])
+
+
+class ZeroShotImageClassificationInput(ZeroShotBody[str]):
+    """A picture and the classes to compare it with."""
+
+    model_config = _shown(image=EXAMPLE_PICTURE, classes=["forest", "harbour"])
+
+
+class BatchedZeroShotImageClassificationInput(ZeroShotBody[Several]):
+    """Pictures and the classes to compare them with."""
+
+    model_config = _shown(image=[EXAMPLE_PICTURE], classes=["forest", "harbour"])
+
+
+class _Output(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ImageEmbeddingOutput(_Output):
+    """The vector of a picture."""
+
+    embedding: list[float]
+
+
+class TextEmbeddingOutput(_Output):
+    """The vector of a text."""
+
+    embedding: list[float]
+
+
+class ZeroShotImageClassificationOutput(_Output):
+    """One probability per class, in the order of the classes."""
+
+    probabilities: list[float]
+
+
 @dataclass(frozen=True)
 class Task:
     """One task.
@@ -82,6 +150,7 @@ class Task:
         reads: What a model needs to read, as the fields of its card are called.
         single: Body with one input.
         batched: Body with several.
+        output: What an input becomes.
         ask: One answer per input from a model, given the inputs and their body.
     """
 
@@ -90,6 +159,7 @@ class Task:
     reads: tuple[str, ...]
     single: type[Body]
     batched: type[Body]
+    output: type[BaseModel]
     ask: Callable[[Serving, str, list[str], Any], Awaitable[Sequence[Answer]]]
 
     def body(self, batched: bool) -> type[Body]:
@@ -140,19 +210,27 @@ TASKS = {
             "image-embedding",
             "image",
             ("image",),
-            ImageBody[str],
-            ImageBody[Several],
+            ImageEmbeddingInput,
+            BatchedImageEmbeddingInput,
+            ImageEmbeddingOutput,
             _image_embedding,
         ),
         Task(
-            "text-embedding", "text", ("text",), TextBody[str], TextBody[Several], _text_embedding
+            "text-embedding",
+            "text",
+            ("text",),
+            TextEmbeddingInput,
+            BatchedTextEmbeddingInput,
+            TextEmbeddingOutput,
+            _text_embedding,
         ),
         Task(
             "zero-shot-image-classification",
             "image",
             ("image", "text"),
-            ZeroShotBody[str],
-            ZeroShotBody[Several],
+            ZeroShotImageClassificationInput,
+            BatchedZeroShotImageClassificationInput,
+            ZeroShotImageClassificationOutput,
             _zero_shot,
         ),
     )

@@ -1,4 +1,4 @@
-"""Write what is generated: parts of the README (tables, two answers) and a page per model.
+"""Write what is generated: parts of the README, a page per model, and the OpenAPI document.
 
 Run by ``make readme``. A part stands between ``<!-- name -->`` and ``<!-- /name -->``. The
 answers come from the way of a request itself, with the demo archive.
@@ -10,13 +10,17 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import orjson
+from pydantic import BaseModel
 
+from compat import openapi as other_apis
 from docs.model_pages import page
-from geobento import wire
+from edge import openapi
+from geobento import __version__, wire
 from geobento.cards import ModelCard
-from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
+from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest, InspectRequest
 from geobento.settings import Settings
 from models.catalog import families
 from models.importing import import_model
@@ -25,7 +29,9 @@ from pipeline.local import LocalEngine
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 MODEL_PAGES = ROOT / "docs" / "models"
+OPENAPI = ROOT / "docs" / "openapi.json"
 SHOWN_NUMBERS = 3
+MORE = {"...": "..."}
 
 
 def models_table() -> str:
@@ -57,31 +63,35 @@ def settings_table() -> str:
     return "\n".join(rows)
 
 
-def answers() -> tuple[str, str]:
-    """What the README's two requests are answered with, most numbers left out."""
+def answers() -> dict[str, str]:
+    """What the README's requests are answered with, most numbers left out."""
     stored = import_model("mosaiks")
     engine = LocalEngine(Settings(models=(stored.tag,), stac=None))
     picture = (ROOT / "tests" / "data" / "field.jpg").read_bytes()
-    geo = GeoEmbeddingRequest.model_json_schema()["examples"][0]
-    found = (
-        engine.image_embedding(ImageEmbeddingRequest(model="mosaiks", images=[picture])),
-        engine.geo_embedding(GeoEmbeddingRequest.model_validate(geo)),
-    )
-    image, place = (
-        _shown(wire.encode_answer("mosaiks", 1024, embeddings, "float")) for embeddings in found
-    )
-    return image, place
+    geo = GeoEmbeddingRequest.model_validate(_example(GeoEmbeddingRequest))
+    patch = InspectRequest.model_validate(_example(InspectRequest))
+    found = {
+        "image": engine.image_embedding(ImageEmbeddingRequest(model="mosaiks", images=[picture])),
+        "geo": engine.geo_embedding(geo),
+    }
+    shown = {
+        name: _embeddings(orjson.loads(wire.encode_answer("mosaiks", 1024, embeddings, "float")))
+        for name, embeddings in found.items()
+    }
+    shown["plan"] = engine.plan_embedding(geo).model_dump(mode="json")
+    shown["plan"]["sensor"] = _sensor(shown["plan"]["sensor"])
+    shown["inspect"] = _inspection(engine.inspect_patch(patch).model_dump(mode="json"))
+    return {f"{name}-answer": _block(answer) for name, answer in shown.items()}
+
+
+def _example(cls: type[BaseModel]) -> dict[str, Any]:
+    found: dict[str, Any] = cls.model_json_schema()["examples"][0]
+    return found
 
 
 def rendered(text: str) -> str:
     """The text with its generated parts as they should be."""
-    image, place = answers()
-    parts = {
-        "models": models_table(),
-        "settings": settings_table(),
-        "image-answer": image,
-        "geo-answer": place,
-    }
+    parts = {"models": models_table(), "settings": settings_table(), **answers()}
     for name, content in parts.items():
         pattern = re.compile(f"<!-- {name} -->.*?<!-- /{name} -->", re.DOTALL)
         if not pattern.search(text):
@@ -91,19 +101,38 @@ def rendered(text: str) -> str:
     return text
 
 
-def _shown(body: bytes) -> str:
-    answer = orjson.loads(body)
+def _embeddings(answer: dict[str, Any]) -> dict[str, Any]:
     for entry in answer["embeddings"]:
         # Rounded: the last digits depend on the processor.
         entry["data"] = [round(number, 3) for number in entry["data"][:SHOWN_NUMBERS]] + ["..."]
-        meta = entry["meta"]
-        if meta["sensor"] is not None:
-            meta["sensor"] = {
-                name: meta["sensor"][name] for name in ("collection", "cloudy_pct", "composite")
-            } | {"...": "..."}
-        meta["timing_ms"] = {"...": "..."}
-        for name in [name for name, value in meta.items() if value is None or value in ({}, [])]:
-            del meta[name]
+        entry["meta"] = _told(entry["meta"])
+        entry["meta"]["timing_ms"] = MORE
+    return answer
+
+
+def _inspection(answer: dict[str, Any]) -> dict[str, Any]:
+    band: dict[str, Any] = {
+        name: round(value, 1) if isinstance(value, float) else value
+        for name, value in answer["bands"][0].items()
+    }
+    for name, values in band["histogram"].items():
+        band["histogram"][name] = [*values[:SHOWN_NUMBERS], "..."]
+    shown = ("modality", "units", "valid_fraction", "warnings", "notice")
+    told = {name: answer[name] for name in shown}
+    return told | {"bands": [band, "..."], "quicklook": "iVBORw0KGgo...", **MORE}
+
+
+def _told(meta: dict[str, Any]) -> dict[str, Any]:
+    """Metadata without what there is nothing to say of."""
+    told = {n: value for n, value in meta.items() if value is not None and value not in ({}, [])}
+    return told | ({"sensor": _sensor(meta["sensor"])} if meta["sensor"] is not None else {})
+
+
+def _sensor(sensor: dict[str, Any]) -> dict[str, Any]:
+    return {name: sensor[name] for name in ("collection", "cloudy_pct", "composite")} | MORE
+
+
+def _block(answer: dict[str, Any]) -> str:
     text = json.dumps(answer, indent=1).replace('"..."', "...").replace("...: ...", "...")
     compact = re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", text)
     return f"```\n{compact}\n```"
@@ -119,7 +148,12 @@ def _reads(card: ModelCard) -> str:
 def files() -> dict[Path, str]:
     """Everything that is generated: file -> content."""
     pages = {MODEL_PAGES / f"{cls.card.id}.md": page(cls.card) for cls in families()}
-    return {README: rendered(README.read_text()), **pages}
+    document = openapi.document(__version__, other_apis.operations())
+    return {
+        README: rendered(README.read_text()),
+        OPENAPI: json.dumps(document, indent=1, ensure_ascii=False) + "\n",
+        **pages,
+    }
 
 
 if __name__ == "__main__":

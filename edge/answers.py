@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from pydantic import BaseModel
 from starlette.responses import Response
 
 from geobento.errors import DeadlineExceeded, GeoBentoError, InternalError
+from geobento.requests import ErrorBody
 
 logger = logging.getLogger("geobento")
 
@@ -30,10 +32,12 @@ class ErrorShape:
     Attributes:
         answer: Body of an error as JSON values, and its status.
         fits: Whether a decoded body is of this shape already.
+        body: Type of the bodies.
     """
 
     answer: Callable[[GeoBentoError], tuple[Any, int]]
     fits: Callable[[Any], bool]
+    body: type[BaseModel]
 
     def problem(self, error: GeoBentoError) -> Response:
         """The answer for an error."""
@@ -49,7 +53,7 @@ def _is_ours(body: Any) -> bool:
     return isinstance(error, dict) and {"type", "message", "field", "detail"} <= error.keys()
 
 
-OURS = ErrorShape(lambda error: (error.body(), error.status), _is_ours)
+OURS = ErrorShape(lambda error: (error.body(), error.status), _is_ours, ErrorBody)
 """``{"error": {"type", "message", "field", "detail"}}``."""
 
 

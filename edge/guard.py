@@ -153,7 +153,7 @@ def _fits(body: bytes, shape: ErrorShape) -> bool:
 
 def _error(status: int, scope: Scope) -> GeoBentoError:
     path, method = scope["path"], scope["method"]
-    if path == "/readyz":
+    if path == "/readyz" and status >= 500:
         return Overloaded("not ready: a model has not answered its warm-up yet", retry_after=2)
     if status == 404:
         return NotFound(f"there is no {path}; GET / has the documentation")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import wraps
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 import numpy as np
@@ -16,7 +19,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from geobento import api
 from geobento.embedding import Embedding
 from geobento.errors import GeoBentoError, ModelStoreError, SettingsError
-from geobento.specs import FetchSpec, OutputSpec, PointBuffer, TemporalSpec
+from geobento.specs import (
+    FetchSpec,
+    InputPrepSpec,
+    OutputSpec,
+    PointBuffer,
+    SensorSpec,
+    TemporalSpec,
+)
 from geobento.version import __version__
 
 ELSEWHERE = {
@@ -96,47 +106,127 @@ class _NewFile(click.ParamType[Path]):
         return path
 
 
+_FETCHED = (
+    click.option(
+        "--buffer", "buffer_m", type=float, default=1000, show_default=True, help="Metres."
+    ),
+    click.option("--from", "start", required=True, help="First day inside the window."),
+    click.option("--to", "end", required=True, help="First day outside the window."),
+    click.option("--scale-m", type=float, help="Ground size of a pixel, metres."),
+    click.option("--cloudy-pct", type=float, help="Largest cloud percentage of a scene."),
+    click.option("--backend", type=click.Choice(["auto", "gee", "stac", "demo"]), default="auto"),
+)
+_EMBEDDED = (
+    click.argument("model"),
+    click.option(
+        "--point", "points", type=_Point(), multiple=True, required=True, metavar="LON,LAT"
+    ),
+    *_FETCHED,
+    click.option("--grid", is_flag=True, help="A grid of vectors instead of one vector."),
+    click.option(
+        "--input-prep",
+        type=click.Choice(["resize", "tile", "auto"]),
+        default="resize",
+        show_default=True,
+        help="How a large place is brought to the model.",
+    ),
+    click.option("--tile-size", type=int, help="Pixels; default: the model's input."),
+    click.option("--tile-stride", type=int, help="Pixels; default: the tile's size."),
+)
+
+
+def _takes(options: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    """Gives a command these options; those of the fetch become one argument, `how`."""
+
+    def decorated(command: Any) -> Any:
+        @wraps(command)
+        def run(
+            *, start: str, end: str, scale_m: float | None, cloudy_pct: float | None, **given: Any
+        ) -> None:
+            fetch = FetchSpec(scale_m=scale_m, cloudy_pct=cloudy_pct)
+            how = {
+                "temporal": TemporalSpec.range(start, end),
+                "fetch": None if fetch == FetchSpec() else fetch,
+                "backend": given.pop("backend"),
+            }
+            if "grid" in given:
+                how["output"] = OutputSpec.grid() if given.pop("grid") else OutputSpec.pooled()
+                how["input_prep"] = InputPrepSpec(
+                    *(given.pop(name) for name in ("input_prep", "tile_size", "tile_stride"))
+                )
+            command(how=how, **given)
+
+        for option in reversed(options):
+            run = option(run)
+        return run
+
+    return decorated
+
+
+def _places(points: Sequence[tuple[float, float]], buffer_m: float) -> list[PointBuffer]:
+    return [PointBuffer(lon=lon, lat=lat, buffer_m=buffer_m) for lon, lat in points]
+
+
 @main.command()
-@click.argument("model")
-@click.option("--point", "points", type=_Point(), multiple=True, required=True, metavar="LON,LAT")
-@click.option("--buffer", "buffer_m", type=float, default=1000, show_default=True, help="Metres.")
-@click.option("--from", "start", required=True, help="First day inside the window.")
-@click.option("--to", "end", required=True, help="First day outside the window.")
-@click.option("--grid", is_flag=True, help="A grid of vectors instead of one vector.")
-@click.option("--scale-m", type=float, help="Ground size of a pixel, metres.")
-@click.option("--cloudy-pct", type=float, help="Largest cloud percentage of a scene.")
-@click.option("--backend", type=click.Choice(["auto", "gee", "stac", "demo"]), default="auto")
+@_takes(_EMBEDDED)
 @click.option("--out", type=_NewFile(), help="Write an .npz file.")
 def embed(
     model: str,
     points: tuple[tuple[float, float], ...],
     buffer_m: float,
-    start: str,
-    end: str,
-    grid: bool,
-    scale_m: float | None,
-    cloudy_pct: float | None,
-    backend: Any,
+    how: dict[str, Any],
     out: Path | None,
 ) -> None:
     """Embed places (--point may be repeated) in a time window."""
-    places = [PointBuffer(lon=lon, lat=lat, buffer_m=buffer_m) for lon, lat in points]
-    temporal = TemporalSpec.range(start, end)
-    fetch = FetchSpec(scale_m=scale_m, cloudy_pct=cloudy_pct)
-    embeddings = []
+    places = _places(points, buffer_m)
     with _progress() as progress:
-        for place in progress.track(places, description="places"):
-            embeddings.append(
-                api.get_embedding(
-                    model,
-                    spatial=place,
-                    temporal=temporal,
-                    fetch=fetch if (scale_m or cloudy_pct) is not None else None,
-                    output=OutputSpec.grid() if grid else OutputSpec.pooled(),
-                    backend=backend,
-                )
-            )
+        embeddings = [
+            api.get_embedding(model, spatial=place, **how)
+            for place in progress.track(places, description="places")
+        ]
     _finish(embeddings, [f"{lon},{lat}" for lon, lat in points], out)
+
+
+@main.command()
+@_takes(_EMBEDDED)
+def plan(
+    model: str, points: tuple[tuple[float, float], ...], buffer_m: float, how: dict[str, Any]
+) -> None:
+    """Say what `embed` would do: pixels, tiles, scenes, requests, bytes. Fetches no pixel."""
+    for (lon, lat), place in zip(points, _places(points, buffer_m), strict=True):
+        found = api.plan_embedding(model, spatial=place, **how)
+        click.echo(orjson.dumps({"input": f"{lon},{lat}", **found.model_dump(mode="json")}))
+
+
+@main.command()
+@click.argument("model", required=False)
+@click.option("--point", type=_Point(), required=True, metavar="LON,LAT")
+@click.option("--collection", help="Instead of MODEL: what to fetch; with --bands.")
+@click.option("--bands", help="Names of bands, separated by commas.")
+@_takes(_FETCHED)
+@click.option("--out", type=_NewFile(), help="Write a picture (PNG).")
+def inspect(
+    model: str | None,
+    point: tuple[float, float],
+    collection: str | None,
+    bands: str | None,
+    buffer_m: float,
+    how: dict[str, Any],
+    out: Path | None,
+) -> None:
+    """Say what the pixels of a place are like: statistics, histograms, what is odd."""
+    if (collection is None) != (bands is None):
+        raise click.UsageError("--collection and --bands go together")
+    if collection is not None and bands is not None:
+        fetch = how.pop("fetch") or FetchSpec()
+        given = {name: value for name, value in asdict(fetch).items() if value is not None}
+        how["sensor"] = SensorSpec(collection=collection, bands=tuple(bands.split(",")), **given)
+    (place,) = _places([point], buffer_m)
+    found = api.inspect_patch(model, spatial=place, **how)
+    if out is not None:
+        _written(out, lambda stream: stream.write(found.quicklook))
+    described = found.model_dump(mode="json", exclude={"quicklook"})
+    click.echo(orjson.dumps({"input": "{},{}".format(*point), **described}))
 
 
 @main.command("embed-pixels")
@@ -265,11 +355,19 @@ def _finish(embeddings: list[Embedding], names: list[str], out: Path | None) -> 
     )
     meta = [embedding.meta.model_dump_json() for embedding in embeddings]
     target = out if out.suffix == ".npz" else out.with_name(out.name + ".npz")
+    _written(
+        target,
+        lambda stream: np.savez(stream, inputs=np.array(names), meta=np.array(meta), **arrays),  # type: ignore[arg-type]
+    )
+    console.print(f"{target}: {', '.join(sorted(map(str, shapes)))}")
+
+
+def _written(target: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file that is there as a whole or not at all."""
     partial = target.with_name(target.name + ".part")
     with partial.open("wb") as stream:
-        np.savez(stream, inputs=np.array(names), meta=np.array(meta), **arrays)  # type: ignore[arg-type]
+        write(stream)
     partial.replace(target)
-    console.print(f"{target}: {', '.join(sorted(map(str, shapes)))}")
 
 
 if __name__ == "__main__":

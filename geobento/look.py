@@ -83,7 +83,10 @@ class EmbeddingPlan(_Record):
 
 
 class Histogram(_Record):
-    """How values are spread: equal bins from the least to the largest."""
+    """How values are spread: equal bins from the least to the largest.
+
+    Where all values are the same, from a little below to a little above.
+    """
 
     counts: list[int]
     """Pixels in each bin."""

@@ -31,7 +31,7 @@ ImagePayload = Annotated[
     WithJsonSchema({"type": "string", "description": "Base64, or a `data:` URL with base64."}),
 ]
 
-_EXAMPLE_PICTURE = (
+EXAMPLE_PICTURE = (
     "data:image/png;base64,"
     "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAIUlEQVR42mO0qdBgwAaYGHAAnBIsciIL"
     "SNRh86iOSpYDAIyBA174yLIQAAAAAElFTkSuQmCC"
@@ -53,7 +53,7 @@ class ImageEmbeddingRequest(_Request):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"model": "mosaiks", "images": [_EXAMPLE_PICTURE], "encoding": "float"}]
+            "examples": [{"model": "mosaiks", "images": [EXAMPLE_PICTURE], "encoding": "float"}]
         }
     )
 
@@ -104,7 +104,7 @@ class ZeroShotRequest(_Request):
             "examples": [
                 {
                     "model": "clip_vit_large_patch14",
-                    "images": [_EXAMPLE_PICTURE],
+                    "images": [EXAMPLE_PICTURE],
                     "classes": ["forest", "harbour"],
                     "template": "a satellite picture of a {}",
                 }

@@ -9,6 +9,8 @@ from geobento.look import BandStatistics, Histogram
 from geobento.sample import Sample
 
 BINS = 32
+LEAST_SPREAD = 1e-6
+"""Half the range of the histogram of one value, as a share of it; at least half a unit."""
 
 
 def statistics(sample: Sample) -> list[BandStatistics]:
@@ -28,12 +30,14 @@ def statistics(sample: Sample) -> list[BandStatistics]:
 
 def _described(band: str, values: NDArray[np.float64]) -> BandStatistics:
     p2, p50, p98 = np.percentile(values, (2, 50, 98))
-    counts, edges = np.histogram(values, bins=BINS)
+    low, high = values.min(), values.max()
+    around = max(0.5, abs(low) * LEAST_SPREAD) if low == high else 0.0
+    counts, edges = np.histogram(values, bins=BINS, range=(low - around, high + around))
     return BandStatistics(
         band=band,
         count=values.size,
-        min=values.min(),
-        max=values.max(),
+        min=low,
+        max=high,
         mean=values.mean(),
         std=values.std(),
         p2=p2,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from geobento import modalities
 from geobento.cards import ServedModel
@@ -12,16 +13,25 @@ from geobento.specs import SensorSpec
 from models import bands
 
 
-def fits(sensor: SensorSpec, models: Sequence[ServedModel]) -> list[ModelFit]:
+def fits(
+    sensor: SensorSpec,
+    models: Sequence[ServedModel],
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[ModelFit]:
     """For every model whether it takes the sensor's bands, and in one sentence why not.
 
     As in a request, the bands decide; where the collection is not the one that the model is made
     for, the note says so.
+
+    Args:
+        sensor: The sensor.
+        models: The models.
+        options: Options of models by their ids; they may describe bands.
     """
-    return [_fit(sensor, served) for served in models]
+    return [_fit(sensor, served, (options or {}).get(served.card.id, {})) for served in models]
 
 
-def _fit(sensor: SensorSpec, served: ServedModel) -> ModelFit:
+def _fit(sensor: SensorSpec, served: ServedModel, options: Mapping[str, Any]) -> ModelFit:
     card = served.card
     offered = [name for name in card.modalities if name in served.modalities]
     if not offered:
@@ -37,7 +47,7 @@ def _fit(sensor: SensorSpec, served: ServedModel) -> ModelFit:
     reasons, fitting = [], []
     for name in offered:
         try:
-            bands.check(card, name, sensor.bands, {})
+            bands.check(card, name, sensor.bands, options)
             fitting.append(name)
         except ModelError as error:
             reasons.append(error.message)

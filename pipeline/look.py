@@ -45,7 +45,11 @@ def plan_embedding(engine: Engine, request: GeoEmbeddingRequest) -> EmbeddingPla
         temporal=answer.window(imagery.start, imagery.end),
         frames=imagery.frames,
         further=[one.modality for one in imagery.further],
-        models=fits(replace(imagery.sensor, modality=None), engine.registry.served()),
+        models=fits(
+            replace(imagery.sensor, modality=None),
+            engine.registry.served(),
+            {card.id: request.config},
+        ),
         places=[
             ErrorBody.model_validate(found.body())
             if isinstance(found, GeoBentoError)

@@ -24,6 +24,7 @@ from geobento import (
 from geobento.errors import ModelError, ModelNotFound
 from models.base import Model
 from models.catalog import family
+from models.store import StoredModel
 from tests.models import small
 
 SUMMER = TemporalSpec.range("2022-06-01", "2022-09-01")
@@ -32,9 +33,12 @@ SERVED = ("mosaiks", "anysat", "dofa", "thor", "remoteclip", "satmaepp", "galile
 
 
 @pytest.fixture(autouse=True)
-def served(demo_archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def served(
+    demo_archive: Path, mosaiks_stored: StoredModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Small models in the store, and Earth Engine's part played by the demo archive."""
-    tags = [small.stored(family(name)).tag for name in SERVED]
+    learned = [small.stored(family(name)).tag for name in SERVED if name != "mosaiks"]
+    tags = [mosaiks_stored.tag, *learned]
     monkeypatch.setenv("GEOBENTO_MODELS", ",".join(tags))
     monkeypatch.setenv("GEOBENTO_DEMO_ONLY", "on")
     monkeypatch.delenv("GEOBENTO_URL", raising=False)

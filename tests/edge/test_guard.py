@@ -112,6 +112,7 @@ def test_a_body_within_the_limit() -> None:
         ("GET", "/text", 500, "internal_error"),
         ("GET", "/teapot", 400, "invalid_request"),
         ("GET", "/readyz", 503, "overloaded"),
+        ("POST", "/readyz", 405, "method_not_allowed"),
     ],
 )
 def test_errors_of_other_layers_take_our_shape(

@@ -13,6 +13,7 @@ from PIL import Image
 from geobento import cli
 from geobento.cli import main
 from geobento.embedding import EmbeddingMeta
+from geobento.look import EmbeddingPlan, PlacePlan
 from geobento.version import __version__
 from models.mosaiks import CARD
 from tests import geotiffs
@@ -20,6 +21,7 @@ from tests.conftest import ROOT
 from tests.geotiffs import geotiff
 
 FIELD = str(ROOT / "tests" / "data" / "field.jpg")
+PATCH = ["--buffer", "200"]
 JUNE = ["--from", "2023-06-01", "--to", "2023-07-01"]
 
 
@@ -39,7 +41,8 @@ def failed(*arguments: str) -> str:
 def test_all_commands_are_listed() -> None:
     """Also those that live in other rooms."""
     shown = run("--help").output
-    for command in ("models", "demo-archive", "embed", "embed-image", "embed-pixels"):
+    commands = "models demo-archive embed embed-image embed-pixels plan inspect"
+    for command in commands.split():
         assert command in shown
 
 
@@ -72,6 +75,53 @@ def test_a_grid_is_printed_as_a_line_of_json() -> None:
     done = run("embed", "mosaiks", "--point", "34.066,-3.401", "--buffer", "100", *JUNE, "--grid")
     line = orjson.loads(done.stdout)
     assert line["shape"] == [1024, 1, 1]
+
+
+@pytest.mark.usefixtures("mosaiks_stored", "demo_archive")
+def test_a_plan_is_a_line_of_json_per_place() -> None:
+    """What the same options of `embed` would do; `--grid` and `--input-prep` count."""
+    points = ["--point", "34.066,-3.401", "--point=11.03,48.01"]
+    done = run("plan", "mosaiks", *points, *PATCH, "--scale-m", "20", *JUNE, "--grid")
+    lines = [orjson.loads(line) for line in done.stdout.splitlines()]
+    assert [line.pop("input") for line in lines] == ["34.066,-3.401", "11.03,48.01"]
+    first, second = (EmbeddingPlan.model_validate(line).places[0] for line in lines)
+    assert isinstance(first, PlacePlan)
+    assert isinstance(second, PlacePlan)
+    assert (first.grid.height, first.grid.width, first.shape) == (20, 20, None)
+    assert second.grid.crs == "EPSG:32632"
+    tiles = ["--input-prep", "tile", "--tile-size", "24", "--tile-stride", "16"]
+    tiled = orjson.loads(run("plan", "mosaiks", *points[:2], *PATCH, *JUNE, *tiles).stdout)
+    assert tiled["places"][0]["tiles"] == {"size": 24, "rows": [0, 16], "columns": [0, 16]}
+    assert "tile_size" in failed("plan", "mosaiks", *points, *JUNE, *tiles[:2])
+
+
+@pytest.mark.usefixtures("mosaiks_stored", "demo_archive")
+def test_pixels_are_inspected(tmp_path: Path) -> None:
+    """Statistics as a line of JSON, the picture as a file; for a model, or for a sensor."""
+    out, place = tmp_path / "quicklook.png", ["--point", "34.066,-3.401", *PATCH]
+    done = run("inspect", "mosaiks", *place, *JUNE, "--out", str(out))
+    line = orjson.loads(done.stdout)
+    assert "quicklook" not in line
+    assert (line["input"], line["modality"]) == ("34.066,-3.401", "s2")
+    assert len(line["bands"]) == len(line["sensor"]["bands"])
+    with Image.open(out) as picture:
+        assert (picture.format, picture.size) == ("PNG", (40, 40))
+    assert [path.name for path in tmp_path.iterdir()] == ["quicklook.png"]
+    sensor = ["--collection", "COPERNICUS/S2_SR_HARMONIZED", "--bands", "B8,B4"]
+    alone = orjson.loads(run("inspect", *place, *JUNE, *sensor, "--scale-m", "20").stdout)
+    assert [band["band"] for band in alone["bands"]] == ["B8", "B4"]
+    assert (alone["modality"], alone["pixels"]["width"]) == (None, 20)
+    assert "go together" in failed("inspect", *place, *JUNE, *sensor[:2])
+    assert "exactly one of" in failed("inspect", *place, *JUNE)
+    assert "exactly one of" in failed("inspect", "mosaiks", *place, *JUNE, *sensor)
+
+
+@pytest.mark.usefixtures("mosaiks_stored", "demo_archive")
+@pytest.mark.parametrize("command", ["embed", "plan", "inspect"])
+def test_a_scale_of_nothing_is_refused(command: str) -> None:
+    """A zero is a value and not the default."""
+    shown = failed(command, "mosaiks", "--point", "34.066,-3.401", *JUNE, "--scale-m", "0")
+    assert "scale_m" in shown
 
 
 @pytest.mark.usefixtures("mosaiks_stored")

@@ -1,0 +1,231 @@
+"""What the OpenAPI document says of the routes of other servers' APIs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pydantic import BaseModel, create_model
+
+from compat import openai, vitrivr
+from compat.jobs import JobNotFound, JobStoreError
+from compat.vitrivr import InvalidBody, JobResponse, JobStatus, ModelStatus, ModelStopped
+from compat.vitrivr_tasks import TASKS, Task, TaskNotFound
+from edge.operations import Failure, Operation, Parameter, Tag
+from geobento.errors import (
+    DeadlineExceeded,
+    InternalError,
+    InvalidRequest,
+    ModelNotFound,
+    Overloaded,
+    PayloadTooLarge,
+    SourceError,
+    UnsupportedMediaType,
+)
+
+OPENAI = Tag("OpenAI", "OpenAI's embeddings API.")
+VITRIVR = Tag("vitrivr", "The API of vitrivr's feature extraction server: its models and tasks.")
+
+_ANY: tuple[Failure, ...] = (InternalError, Overloaded, DeadlineExceeded)
+_BODY: tuple[Failure, ...] = (
+    InvalidRequest,
+    PayloadTooLarge,
+    ModelNotFound,
+    TaskNotFound,
+    ModelStopped,
+    InvalidBody(
+        "The body is not what the route takes; every problem is listed.",
+        detail=[
+            {"loc": ["body", "config"], "msg": "Input should be an object", "type": "dict_type"}
+        ],
+    ),
+    *_ANY,
+    JobStoreError,
+)
+_MODEL = Parameter("Id or alias of a served model, with hyphens or underscores.", "mosaiks")
+_PARAMETERS = {
+    "model": _MODEL,
+    "task": Parameter("Name of a task.", "image-embedding", tuple(TASKS)),
+    "job": Parameter("Id of a job.", "7f8d2c1e4a5b4c6d8e9f0a1b2c3d4e5f"),
+}
+
+
+def operations() -> list[Operation]:
+    """All of them."""
+    found = [*_openai(), *_vitrivr()]
+    for task in TASKS.values():
+        found += _of_task(task)
+    return found
+
+
+def _openai() -> list[Operation]:
+    embedded = openai.OpenAIEmbeddings(
+        object="list",
+        data=[openai.OpenAIEmbedding(object="embedding", index=0, embedding=[0.0123, -0.0456])],
+        model="clip_vit_large_patch14",
+        usage=openai.OpenAIUsage(prompt_tokens=5, total_tokens=5),
+    )
+    return [
+        Operation(
+            "openai_create_embeddings",
+            "post",
+            "/v1/embeddings",
+            OPENAI,
+            "Texts and pictures into vectors",
+            openai.OpenAIEmbeddings,
+            (
+                InvalidRequest,
+                ModelNotFound,
+                PayloadTooLarge,
+                UnsupportedMediaType,
+                *_ANY,
+                SourceError,
+            ),
+            openai.EmbeddingsRequest,
+            description="One vector per input, in order",
+            example=embedded.model_dump(mode="json"),
+            shape=openai.SHAPE,
+        ),
+        Operation(
+            "openai_list_models",
+            "get",
+            "/v1/models",
+            OPENAI,
+            "The models that are served",
+            openai.OpenAIModels,
+            (Overloaded,),
+            shape=openai.SHAPE,
+        ),
+        Operation(
+            "openai_retrieve_model",
+            "get",
+            "/v1/models/{model}",
+            OPENAI,
+            "One model",
+            openai.OpenAIModel,
+            (ModelNotFound, Overloaded),
+            parameters={"model": Parameter("Id or alias.", "mosaiks")},
+            shape=openai.SHAPE,
+        ),
+    ]
+
+
+def _vitrivr() -> list[Operation]:
+    names, status = list[str], ModelStatus
+    missing = (ModelNotFound, *_ANY)
+    stored = (*missing, JobStoreError)
+    return [
+        _operation("list_tasks", "get", "/tasks", "Names of the tasks", names, _ANY),
+        _operation(
+            "list_models_of_task",
+            "get",
+            "/tasks/{task}/models",
+            "Names of the models that do a task",
+            names,
+            (TaskNotFound, *_ANY),
+        ),
+        _operation("list_models", "get", "/models", "Names of the models", names, _ANY),
+        _operation(
+            "list_tasks_of_model",
+            "get",
+            "/models/{model}/tasks",
+            "Names of the tasks that a model does",
+            names,
+            missing,
+        ),
+        _operation(
+            "start_model", "post", "/models/{model}/start", "Let a model take jobs", status, stored
+        ),
+        _operation(
+            "stop_model", "post", "/models/{model}/stop", "Let a model take no jobs", status, stored
+        ),
+        _operation(
+            "model_status",
+            "get",
+            "/models/{model}/status",
+            "Whether a model takes jobs, and those that it has",
+            status,
+            stored,
+        ),
+    ]
+
+
+def _of_task(task: Task) -> list[Operation]:
+    name = task.name.replace("-", "_")
+    reads_texts = "text" in task.reads
+    model = replace(_MODEL, example="clip-vit-large-patch14") if reads_texts else _MODEL
+    how: dict[str, Any] = {
+        "tag": Tag(task.name, f"Jobs of vitrivr's task {task.name}."),
+        "parameters": {**_PARAMETERS, "model": model},
+    }
+    found = [
+        _operation(
+            f"{name}_at_once",
+            "post",
+            f"/legacy/tasks/{task.name}/{{model}}/jobs",
+            "The output of an input, at once",
+            task.output,
+            (*_BODY, SourceError),
+            task.single,
+            **how,
+        )
+    ]
+    for batched in (False, True):
+        way, which = ("batched/", "batched_") if batched else ("", "")
+        found += [
+            _operation(
+                f"{name}_new_{which}job",
+                "post",
+                f"/tasks/{task.name}/{way}{{model}}/jobs",
+                "A new job with several inputs" if batched else "A new job",
+                JobStatus,
+                _BODY,
+                task.body(batched),
+                **how,
+            ),
+            _operation(
+                f"{name}_{which}job",
+                "get",
+                f"/tasks/{task.name}/{way}jobs/{{job}}",
+                "How far a job with several inputs is" if batched else "How far a job is",
+                _job_response(task, batched=batched),
+                (JobNotFound, *_ANY, JobStoreError),
+                **how,
+            ),
+        ]
+    return found
+
+
+def _job_response(task: Task, *, batched: bool) -> type[BaseModel]:
+    output: Any = task.output
+    base: Any = JobResponse[list[output]] if batched else JobResponse[output]
+    name = f"{'Batched' if batched else ''}JobResponse{task.output.__name__}"
+    made: type[BaseModel] = create_model(name, __base__=base, __doc__=JobResponse.__doc__)
+    return made
+
+
+def _operation(
+    name: str,
+    method: str,
+    path: str,
+    summary: str,
+    answer: Any,
+    errors: Sequence[Failure],
+    request: type[BaseModel] | None = None,
+    *,
+    tag: Tag = VITRIVR,
+    parameters: Mapping[str, Parameter] = _PARAMETERS,
+) -> Operation:
+    return Operation(
+        f"vitrivr_{name}",
+        method,
+        vitrivr.PREFIX + path,
+        tag,
+        summary,
+        answer,
+        tuple(errors),
+        request,
+        parameters=parameters,
+        shape=vitrivr.SHAPE,
+    )

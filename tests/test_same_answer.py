@@ -1,0 +1,202 @@
+"""The same request gives the same vector, whichever way it takes and however it is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import httpx
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from numpy.typing import NDArray
+
+import geobento
+from geobento import wire
+from geobento.cli import main
+from geobento.embedding import Embedding, GridMeta
+from geobento.specs import BBox, InputPrepSpec, OutputSpec, PointBuffer, TemporalSpec
+from models.store import StoredModel
+from models.thor import Thor
+from tests.models import small
+from tests.servers import serving
+
+LON, LAT, BUFFER_M = 34.066, -3.401, 410
+PLACE = PointBuffer(LON, LAT, BUFFER_M)
+OTHERS = PointBuffer(34.07, -3.40, 300), PointBuffer(34.06, -3.41, 250)
+START, END = "2023-06-01", "2023-07-01"
+JUNE = TemporalSpec.range(START, END)
+SIDE, CELL, MARGIN = 82, 16, 1
+"""Pixels of the place, of a cell of `mosaiks`, and around its cells: five cells and two margins."""
+TILES = InputPrepSpec("tile", CELL + 2 * MARGIN, CELL)
+"""Tiles of `mosaiks` that hold one cell of the whole each."""
+FORMS: dict[str, dict[str, Any]] = {
+    "whole": {},
+    "max": {"output": OutputSpec.pooled("max")},
+    "grid": {"output": OutputSpec.grid()},
+    "tiled": {"input_prep": TILES},
+    "tiled grid": {"input_prep": TILES, "output": OutputSpec.grid()},
+}
+
+Vectors: TypeAlias = NDArray[np.float32]
+
+
+@pytest.fixture(scope="module")
+def tags(mosaiks_stored: StoredModel, demo_archive: object) -> Iterator[str]:
+    """`mosaiks` and a small transformer, which this process answers with."""
+    pytest.importorskip("transformers")
+    both = f"{mosaiks_stored.tag},{small.stored(Thor).tag}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GEOBENTO_MODELS", both)
+        yield both
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory, tags: str) -> Iterator[httpx.Client]:
+    """The service with the same models."""
+    log = tmp_path_factory.mktemp("same") / "log"
+    with serving(log, GEOBENTO_MODELS=tags) as started:
+        yield started
+
+
+def single(model: str, form: dict[str, Any]) -> Vectors:
+    """In Python, alone."""
+    return geobento.get_embedding(model, spatial=PLACE, temporal=JUNE, **form).data
+
+
+def batch(model: str, form: dict[str, Any]) -> Vectors:
+    """In Python, between others."""
+    places = [OTHERS[0], PLACE, OTHERS[1]]
+    found: list[Embedding] = geobento.get_embeddings_batch(
+        model, spatials=places, temporal=JUNE, **form
+    )
+    return found[1].data
+
+
+def posted(client: httpx.Client, model: str, form: dict[str, Any], **fields: Any) -> Vectors:
+    """Over HTTP, as anybody writes it; the middle one of the answers."""
+    body = {"model": model, "temporal": {"mode": "range", "start": START, "end": END}, **fields}
+    body |= {name: asdict(value) for name, value in form.items()}
+    answer = client.post("/geo_embedding", json=body)
+    assert answer.status_code == 200, answer.text
+    entries = wire.decode_answer(answer.content)
+    entry = entries[len(entries) // 2]
+    assert isinstance(entry, Embedding)
+    return entry.data
+
+
+def as_json(place: PointBuffer) -> dict[str, Any]:
+    """A place as it goes over the wire."""
+    return {"type": "PointBuffer", **asdict(place)}
+
+
+def command(model: str, form: dict[str, Any], out: Path) -> Vectors:
+    """On the command line, between others."""
+    points = [f"--point={place.lon},{place.lat}" for place in (OTHERS[0], PLACE, OTHERS[1])]
+    options = ["--buffer", str(BUFFER_M), "--from", START, "--to", END, "--out", str(out)]
+    if "input_prep" in form:
+        prep = form["input_prep"]
+        options += ["--input-prep", prep.mode, "--tile-size", str(prep.tile_size)]
+        options += ["--tile-stride", str(prep.tile_stride)]
+    if form.get("output") == OutputSpec.grid():
+        options.append("--grid")
+    done = CliRunner().invoke(main, ["embed", model, *points, *options])
+    assert done.exit_code == 0, done.output
+    with np.load(out) as written:
+        found: Vectors = written["embeddings"][1]
+    return found
+
+
+def assert_same(found: Vectors, expected: Vectors) -> None:
+    """The same array in float32, to 1e-5 of its largest number."""
+    assert found.dtype == expected.dtype == np.float32
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("model", ["mosaiks", "thor"])
+def test_every_way_gives_the_same(
+    client: httpx.Client,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    model: str,
+    form: str,
+) -> None:
+    """In Python, over HTTP in both encodings, on the command line; alone and among others."""
+    asked = FORMS[form]
+    expected = single(model, asked)
+    assert np.isfinite(expected).all()
+    assert np.ptp(expected) > 1e-3
+    assert_same(batch(model, asked), expected)
+    here, others = as_json(PLACE), [as_json(place) for place in OTHERS]
+    assert_same(posted(client, model, asked, spatial=here), expected)
+    assert_same(posted(client, model, asked, spatial=here, encoding="base64"), expected)
+    several = [others[0], here, others[1]]
+    assert_same(posted(client, model, asked, spatials=several), expected)
+    ways: list[Callable[[], Vectors]] = [lambda: single(model, asked), lambda: batch(model, asked)]
+    if form != "max":  # the command line has the default pooling
+        assert_same(command(model, asked, tmp_path / "here.npz"), expected)
+        ways.append(lambda: command(model, asked, tmp_path / "there.npz"))
+    monkeypatch.setenv("GEOBENTO_URL", str(client.base_url))
+    for way in ways:
+        assert_same(way(), expected)
+
+
+def box(pixels: GridMeta, rows: Sequence[int], columns: Sequence[int]) -> BBox:
+    """The place that holds the pixels from one row and column to another."""
+    a, _, left, _, e, top = pixels.transform
+    x, y = ([start + step * at for at in ends] for start, step, ends in
+            ((left, a, columns), (top, e, rows)))  # fmt: skip
+    return BBox(x[0], y[1], x[1], y[0], pixels.crs)
+
+
+@pytest.mark.usefixtures("tags")
+def test_tiled_is_whole() -> None:
+    """Where tiles hold cells of the whole, and a cell sees nothing beyond its margin."""
+    for output in (OutputSpec.pooled(), OutputSpec.pooled("max"), OutputSpec.grid()):
+        whole = geobento.get_embedding("mosaiks", spatial=PLACE, temporal=JUNE, output=output)
+        tiled = geobento.get_embedding(
+            "mosaiks", spatial=PLACE, temporal=JUNE, output=output, input_prep=TILES
+        )
+        assert tiled.meta.tiles is not None
+        assert len(tiled.meta.tiles.rows) == len(tiled.meta.tiles.columns) == 5
+        assert tiled.meta.grid == whole.meta.grid
+        assert_same(tiled.data, whole.data)
+
+
+@pytest.mark.usefixtures("tags")
+def test_split_is_whole() -> None:
+    """Parts that share the margins: their grids side by side, their vectors by area."""
+    how: dict[str, Any] = {"temporal": JUNE}
+    whole = geobento.get_embedding("mosaiks", spatial=PLACE, **how)
+    cells = geobento.get_embedding("mosaiks", spatial=PLACE, output=OutputSpec.grid(), **how)
+    assert whole.meta.pixels is not None
+    assert (whole.meta.pixels.height, whole.meta.pixels.width) == (SIDE, SIDE)
+    cuts = (0, 2), (2, 5)
+    parts = [(rows, columns) for rows in cuts for columns in cuts]
+    places = [
+        box(whole.meta.pixels, *([CELL * at + 2 * MARGIN * end for end, at in enumerate(ends)]
+                                 for ends in part))
+        for part in parts
+    ]  # fmt: skip
+    vectors = geobento.get_embeddings_batch("mosaiks", spatials=places, **how)
+    grids = geobento.get_embeddings_batch(
+        "mosaiks", spatials=places, output=OutputSpec.grid(), **how
+    )
+    shares = np.array([np.prod([high - low for low, high in part]) for part in parts]) / 25
+    mean = np.tensordot(shares, np.stack([vector.data for vector in vectors]), 1)
+    assert_same(mean.astype(np.float32), whole.data)
+    a, b, c, d = (grid.data for grid in grids)
+    upper, lower = np.concatenate([a, b], axis=2), np.concatenate([c, d], axis=2)
+    assert_same(np.concatenate([upper, lower], axis=1), cells.data)
+
+
+@pytest.mark.slow
+def test_split_is_whole_over_http(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same of a server."""
+    monkeypatch.setenv("GEOBENTO_URL", str(client.base_url))
+    test_split_is_whole()
