@@ -60,7 +60,7 @@ def settings_table() -> str:
 def answers() -> tuple[str, str]:
     """What the README's two requests are answered with, most numbers left out."""
     stored = import_model("mosaiks")
-    engine = LocalEngine(Settings(models=(stored.tag,), stac=None))
+    engine = LocalEngine(Settings(models=(stored.tag,), stac=None, cache=False))
     picture = (ROOT / "tests" / "data" / "field.jpg").read_bytes()
     geo = GeoEmbeddingRequest.model_json_schema()["examples"][0]
     found = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,6 +60,11 @@ class StaticCatalog:
         self._lock = Lock()
 
     @property
+    def path(self) -> Path:
+        """Its `catalog.json`."""
+        return self._path
+
+    @property
     def root(self) -> Path:
         """The folder that holds the catalog and everything it may point to."""
         return self._path.parent
@@ -87,6 +93,16 @@ class StaticCatalog:
         with self._lock:
             return self._contents[1]
 
+    @property
+    def digest(self) -> str:
+        """What changes when any record of the catalog does; it says nothing of the files.
+
+        Raises:
+            SourceError: The catalog is missing or damaged.
+        """
+        with self._lock:
+            return self._contents[2]
+
     def search(self, search: Search) -> list[pystac.Item]:
         """Items that match, oldest first; of an acquisition that was reprocessed, the newest.
 
@@ -97,11 +113,12 @@ class StaticCatalog:
         return newest(matching, _acquisition, _processing)
 
     @cached_property
-    def _contents(self) -> tuple[str, list[pystac.Item]]:
+    def _contents(self) -> tuple[str, list[pystac.Item], str]:
+        digests: dict[Path, str] = {}
         try:
-            name = str(_record(self._path)["id"])
+            name = str(_record(self._path)[0]["id"])
             items = sorted(
-                _items(self._path, self.root, set()), key=lambda item: (item_time(item), item.id)
+                _items(self._path, self.root, digests), key=lambda item: (item_time(item), item.id)
             )
         except SourceError as error:
             raise SourceError(f"the STAC catalog {self._path.name}: {error.message}") from error
@@ -109,7 +126,7 @@ class StaticCatalog:
             raise SourceError(
                 f"the STAC catalog {self._path.name} cannot be read ({type(error).__name__})"
             ) from error
-        return name, items
+        return name, items, hashlib.sha256("".join(sorted(digests.values())).encode()).hexdigest()
 
 
 def item_time(item: pystac.Item) -> datetime:
@@ -171,12 +188,17 @@ def local_file(href: str, root: Path) -> Path:
     return path
 
 
-def _items(file: Path, root: Path, visited: set[Path]) -> Iterator[pystac.Item]:
-    """All items below a record. Links are taken off them: nothing can follow one later."""
+def _items(file: Path, root: Path, visited: dict[Path, str]) -> Iterator[pystac.Item]:
+    """All items below a record. Links are taken off them: nothing can follow one later.
+
+    Args:
+        file: The record.
+        root: Where all have to lie.
+        visited: The digests of those that were read.
+    """
     if file in visited:
         return
-    visited.add(file)
-    record = _record(file)
+    record, visited[file] = _record(file)
     kind = record.get("type")
     if kind == "Feature" and len(visited) > 1:
         item = pystac.Item.from_dict(record, href=str(file))
@@ -191,11 +213,13 @@ def _items(file: Path, root: Path, visited: set[Path]) -> Iterator[pystac.Item]:
         raise SourceError(f"{file.name} is not a STAC catalog, collection or item")
 
 
-def _record(file: Path) -> dict[str, Any]:
-    record = json.loads(file.read_bytes())
+def _record(file: Path) -> tuple[dict[str, Any], str]:
+    """A record and its digest."""
+    data = file.read_bytes()
+    record = json.loads(data)
     if not isinstance(record, dict):
         raise SourceError(f"{file.name} is not a JSON object")
-    return record
+    return record, hashlib.sha256(data).hexdigest()
 
 
 def _inside(href: str, base: Path, root: Path) -> Path:

@@ -242,6 +242,7 @@ def imagery_fields(
         "frames": frames_meta(query, sample),
         "scenes": scene_metas(origin.scenes),
         "offset_applied": any(scene.offset_applied for scene in origin.scenes),
+        "cached": sample.cached,
         "valid_fraction": 1.0 if sample.valid is None else round(float(sample.valid.mean()), 6),
         "warnings": list(warnings),
         "crs": lies.crs,

@@ -187,3 +187,18 @@ def test_rectangles_across_the_antimeridian(
     crossing = (179.99, 0.2, -179.99, 0.4)
     assert overlap(crossing, other) is shared
     assert overlap(other, crossing) is shared
+
+
+def test_the_digest_is_of_all_records(tmp_path: Path) -> None:
+    """A change of any one shows, whichever file it is in."""
+    builder = CatalogBuilder(tmp_path)
+    builder.add("a", "2023-06-02T00:00:00Z", BAND)
+    catalog = builder.save()
+    digests = [StaticCatalog(catalog).digest, StaticCatalog(catalog).digest]
+    assert digests[0] == digests[1]
+    records = sorted(tmp_path.rglob("*.json"))
+    assert len(records) == 3
+    for file in records:
+        file.write_text(file.read_text() + " ")
+        digests.append(StaticCatalog(catalog).digest)
+    assert len(set(digests)) == 4
