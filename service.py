@@ -27,6 +27,7 @@ from geobento.requests import (
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
     InspectRequest,
+    PixelEmbeddingRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
     ZeroShotResponse,
@@ -55,10 +56,10 @@ BEHIND_S = 15.0
 ABOUT = """Pictures and places into vectors.
 
 `POST /image_embedding` takes pictures, `POST /geo_embedding` a place and a time window for which
-the service fetches satellite imagery; `POST /geo_embedding/plan` says what that request would do,
-`POST /inspect` what the pixels are like. `POST /text_embedding` and
-`POST /zero_shot_classification` are for models that read texts, too. `GET /models` says what is
-served."""
+the service fetches satellite imagery, or as multipart pixels of your own;
+`POST /geo_embedding/plan` says what that request would do, `POST /inspect` what the pixels are
+like. `POST /text_embedding` and `POST /zero_shot_classification` are for models that read texts,
+too. `GET /models` says what is served."""
 
 # BentoML writes an OpenAPI document of its own when it builds, and fails on `examples`.
 WITHOUT_EXAMPLES = ConfigDict(json_schema_extra={})
@@ -77,7 +78,7 @@ class ImageBody(ImageEmbeddingRequest, bentoml.IODescriptor):
 
 
 class GeoBody(GeoEmbeddingRequest, bentoml.IODescriptor):
-    """Body of `/geo_embedding`: JSON."""
+    """Body of `/geo_embedding`: JSON, or multipart with pixels."""
 
     __root_input__ = True
     model_config = WITHOUT_EXAMPLES
@@ -85,7 +86,7 @@ class GeoBody(GeoEmbeddingRequest, bentoml.IODescriptor):
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> Any:
         """The typed request, or the error that answers it."""
-        return await body.read(request, GeoEmbeddingRequest)
+        return await body.read(request, GeoEmbeddingRequest, form=(PixelEmbeddingRequest, "pixels"))
 
 
 class TextBody(TextEmbeddingRequest, bentoml.IODescriptor):
@@ -182,8 +183,12 @@ class GeoBento:
         )
 
     @bentoml.api(route="/geo_embedding", input_spec=GeoBody, output_spec=EmbeddingResponse)
-    async def geo_embedding(self, request: GeoEmbeddingRequest | GeoBentoError) -> Response:
-        """A place and a time window in, a vector or a grid of vectors out."""
+    async def geo_embedding(
+        self, request: GeoEmbeddingRequest | PixelEmbeddingRequest | GeoBentoError
+    ) -> Response:
+        """A place and a time window, or pixels, in; a vector or a grid of vectors out."""
+        if isinstance(request, PixelEmbeddingRequest):
+            return await self._embeddings(self.serving.pixel_embedding, request)
         return await self._embeddings(self.serving.geo_embedding, request)
 
     async def _embeddings(self, ask: Any, request: Any) -> Response:

@@ -7,6 +7,10 @@ import re
 
 from geobento.cards import ImageInput, Modality, ModelCard, Series, TextInput
 
+_OWN = {
+    "times": "`times` (the network is told when they are from)",
+    "pixel_size": "`crs` and `transform` (the network is told how large a pixel is)",
+}
 HEADER = "<!-- Written by `make readme` from the model's card; changes belong there. -->"
 
 
@@ -106,8 +110,13 @@ def _texts(card: ModelCard, text: TextInput) -> str:
 
 
 def _imagery(card: ModelCard) -> str:
+    own = [_OWN[need] for need in card.needs]
     return "\n\n".join(
-        ["## Places", *(_modality(name, spec, card) for name, spec in card.modalities.items())]
+        [
+            "## Places",
+            *(_modality(name, spec, card) for name, spec in card.modalities.items()),
+            *([f"Pixels of your own need {' and '.join(own)}."] if own else []),
+        ]
     )
 
 

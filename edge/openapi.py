@@ -27,6 +27,7 @@ from geobento.requests import (
     ErrorBody,
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
+    PixelEmbeddingRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
     ZeroShotResponse,
@@ -44,6 +45,7 @@ TAKEN: tuple[type[BaseModel], ...] = (
     TextEmbeddingRequest,
     ZeroShotRequest,
     GeoEmbeddingRequest,
+    PixelEmbeddingRequest,
 )
 
 REF = "#/components/schemas/{model}"
@@ -86,7 +88,7 @@ def document(description: str, version: str) -> dict[str, Any]:
             "/image_embedding": {"post": _image_operation(schemas)},
             "/text_embedding": {"post": _text_operation()},
             "/zero_shot_classification": {"post": _zero_shot_operation(schemas)},
-            "/geo_embedding": {"post": _geo_operation()},
+            "/geo_embedding": {"post": _geo_operation(schemas)},
             "/models": {"get": _get("list_models", "The models that are served", ModelList)},
             "/models/{model_id}": {"get": _describe_operation()},
             "/livez": {"get": _probe("livez", "Whether the process is alive")},
@@ -198,14 +200,26 @@ def _query_form(schema: dict[str, Any]) -> dict[str, Any]:
     return {"schema": plain}
 
 
-def _geo_operation() -> dict[str, Any]:
+def _geo_operation(schemas: dict[str, Any]) -> dict[str, Any]:
     return _operation(
         "geo_embedding",
-        "Places into vectors",
+        "Places, or pixels of your own, into vectors",
         GeoEmbeddingRequest,
         _content("One entry per place, in order", EmbeddingResponse, _answer("mosaiks", "s2")),
         (*_BOTH, NoImageryError, QuotaError, SourceError),
+        {"bodies": {"multipart/form-data": _pixel_form(schemas)}, "parameters": []},
     )
+
+
+def _pixel_form(schemas: dict[str, Any]) -> dict[str, Any]:
+    """A file of pixels and what is said of it: text as it is, everything else as JSON."""
+    described = schemas[PixelEmbeddingRequest.__name__]["properties"]
+    encoding = {
+        name: {"contentType": "application/json"}
+        for name, schema in described.items()
+        if not any(one.get("type") == "string" for one in schema.get("anyOf", [schema]))
+    }
+    return {"schema": _ref(PixelEmbeddingRequest), "encoding": encoding}
 
 
 def _operation(

@@ -8,6 +8,7 @@
 from geobento.api import (
     classify_images,
     describe_model,
+    embed_pixels,
     get_embedding,
     get_embeddings_batch,
     get_image_embeddings,
@@ -67,6 +68,7 @@ __all__ = [
     "__version__",
     "classify_images",
     "describe_model",
+    "embed_pixels",
     "get_embedding",
     "get_embeddings_batch",
     "get_image_embeddings",

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from geobento import settings
 from geobento.cards import ServedModel
@@ -18,6 +23,7 @@ from geobento.requests import (
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
     InspectRequest,
+    PixelEmbeddingRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
 )
@@ -61,6 +67,9 @@ class EmbeddingEngine(Protocol):
         self, request: ZeroShotRequest
     ) -> list[Classification | GeoBentoError]:
         """One answer per picture, in order."""
+
+    def pixel_embedding(self, request: PixelEmbeddingRequest) -> list[Embedding | GeoBentoError]:
+        """The answer for the pixels of the request."""
 
     def geo_embedding(self, request: GeoEmbeddingRequest) -> list[Embedding | GeoBentoError]:
         """One answer per place, in order."""
@@ -229,6 +238,74 @@ def get_embeddings_batch(
             raise
         alone: list[Embedding | GeoBentoError] = [error]
         return alone
+
+
+def embed_pixels(
+    model: str,
+    pixels: NDArray[Any] | str | Path,
+    *,
+    bands: Sequence[str] | None = None,
+    modality: str | None = None,
+    units: str | None = None,
+    crs: Any = None,
+    transform: Iterable[float] | None = None,
+    times: Sequence[str | date | datetime] | None = None,
+    nodata: float | None = None,
+    output: OutputPooled | OutputGrid = OutputSpec.pooled(),  # noqa: B008 - frozen
+    model_config: dict[str, Any] | None = None,
+    device: Device = "auto",
+    input_prep: InputPrepSpec | str = "resize",
+    **model_kwargs: Any,
+) -> Embedding:
+    """The embedding of pixels of your own.
+
+    What is given here goes before what a file says. Nothing that the model needs is invented.
+
+    Args:
+        model: Id or alias; see `list_models`.
+        pixels: Values ``(C, H, W)`` or, over time, ``(T, C, H, W)``, rows from north to south; or
+            the path of a GeoTIFF or an ``.npy`` file.
+        bands: Names of the C bands, in their order; those that the model reads are picked. None:
+            the band descriptions of the GeoTIFF.
+        modality: Which imagery the pixels are; None: the card's default.
+        units: Units of the values: those of the card, or ``reflectance`` (0 to 1) for Sentinel-2.
+            None: what the GeoTIFF says.
+        crs: Reference system of `transform`, such as ``EPSG:32736``, or an object that is written
+            like this. None: that of the GeoTIFF.
+        transform: ``(a, b, c, d, e, f)``: ``x = a col + b row + c``, ``y = d col + e row + f``,
+            or an `affine.Affine`. None: that of the GeoTIFF. Without `crs` and `transform` a grid
+            of vectors lies nowhere: ``meta.grid`` is None.
+        times: When the pixels are from: one time per frame; of one image, those of its scenes.
+        nodata: Value that means no data; NaN always does. None: that of the GeoTIFF.
+        output: A vector ``(D,)`` or a grid ``(D, H, W)``.
+        model_config: Options of the model.
+        device: Where the forward pass runs.
+        input_prep: How pixels larger than the model's input are brought to it.
+        **model_kwargs: Options of the model, as in `model_config`.
+
+    Raises:
+        GeoBentoError: The request cannot be answered; its subclass and message say why.
+    """
+    request = validated(
+        PixelEmbeddingRequest,
+        {
+            "model": model,
+            "pixels": _pixel_file(pixels),
+            "bands": bands,
+            "modality": modality,
+            "units": units,
+            "crs": None if crs is None else str(crs),
+            "transform": _six(transform),
+            "times": tuple(times or ()),
+            "nodata": nodata,
+            "output": output,
+            "model_config": {**(model_config or {}), **model_kwargs},
+            "device": device,
+            "input_prep": input_prep,
+        },
+    )
+    (answer,) = _all_or_raise(engine().pixel_embedding(request), "pixels")
+    return answer
 
 
 def plan_embedding(
@@ -430,6 +507,36 @@ def _engine(current: settings.Settings) -> EmbeddingEngine:
 
 def _payloads(images: Sequence[bytes | str | Path]) -> list[bytes]:
     return [image if isinstance(image, bytes) else Path(image).read_bytes() for image in images]
+
+
+def _pixel_file(pixels: NDArray[Any] | str | Path) -> bytes:
+    """What goes with a request: the file, or the array as one."""
+    if isinstance(pixels, str | Path):
+        try:
+            return Path(pixels).read_bytes()
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "not a path"
+            raise InvalidRequest(
+                f"the file cannot be read: {why}; accepted: a path on this machine, or an array",
+                field="pixels",
+            ) from None
+    stream = io.BytesIO()
+    try:
+        np.save(stream, np.asarray(pixels), allow_pickle=False)
+    except ValueError:
+        raise InvalidRequest(
+            "the pixels are no array of numbers; accepted: (C, H, W) and (T, C, H, W)",
+            field="pixels",
+        ) from None
+    return stream.getvalue()
+
+
+def _six(transform: Iterable[float] | None) -> tuple[float, ...] | None:
+    """A transform without the third row of its matrix, which is always the same."""
+    if transform is None:
+        return None
+    numbers = tuple(transform)
+    return numbers[:6] if numbers[6:] == (0, 0, 1) else numbers
 
 
 def _all_or_raise(answers: list[Answer | GeoBentoError], field: str) -> list[Answer]:

@@ -225,6 +225,9 @@ class ModelCard(_Record):
     the authors' `own`, of the input as a whole."""
     outputs: tuple[Literal["pooled", "grid"], ...] = ("pooled", "grid")
     """Answers on offer."""
+    needs: tuple[Literal["times", "pixel_size"], ...] = ()
+    """What the model is told besides pixels, and own data have to say: when they are from, how
+    large a pixel is on the ground."""
     weights: WeightsSource
     """Where the weights come from."""
     notes: tuple[str, ...] = ()

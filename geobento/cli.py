@@ -71,6 +71,22 @@ class _Point(click.ParamType[tuple[float, float]]):
         return lon, lat
 
 
+class _Six(click.ParamType[tuple[float, ...]]):
+    name = "A,B,C,D,E,F"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[float, ...]:
+        try:
+            a, b, c, d, e, f = (float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(
+                f"{value!r} is not A,B,C,D,E,F such as 10,0,617420,0,-10,9625020: "
+                "x = A col + B row + C, y = D col + E row + F",
+                param,
+                ctx,
+            )
+        return a, b, c, d, e, f
+
+
 class _NewFile(click.ParamType[Path]):
     name = "FILE"
 
@@ -122,6 +138,47 @@ def embed(
                 )
             )
     _finish(embeddings, [f"{lon},{lat}" for lon, lat in points], out)
+
+
+@main.command("embed-pixels")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--model", default="mosaiks", show_default=True)
+@click.option("--bands", metavar="B2,B3,...", help="Names of its bands; default: as it says.")
+@click.option("--units", help="Units of its values; default: as it says.")
+@click.option("--modality", help="Which imagery it is; default: the card's.")
+@click.option("--crs", help="Reference system; default: as it says.")
+@click.option("--transform", type=_Six(), help="Where its pixels lie; default: as it says.")
+@click.option("--nodata", type=float, help="Value that means no data; default: as it says.")
+@click.option("--time", "times", multiple=True, help="When it is from; may be repeated.")
+@click.option("--grid", is_flag=True, help="A grid of vectors instead of one vector.")
+@click.option("--out", type=_NewFile(), help="Write an .npz file.")
+def embed_pixels(
+    file: Path,
+    model: str,
+    bands: str | None,
+    units: str | None,
+    modality: str | None,
+    crs: str | None,
+    transform: tuple[float, ...] | None,
+    nodata: float | None,
+    times: tuple[str, ...],
+    grid: bool,
+    out: Path | None,
+) -> None:
+    """Embed pixels of your own: a GeoTIFF, or an .npy file."""
+    embedding = api.embed_pixels(
+        model,
+        file,
+        bands=None if bands is None else [name.strip() for name in bands.split(",")],
+        units=units,
+        modality=modality,
+        crs=crs,
+        transform=transform,
+        nodata=nodata,
+        times=times,
+        output=OutputSpec.grid() if grid else OutputSpec.pooled(),
+    )
+    _finish([embedding], [str(file)], out)
 
 
 @main.command("embed-image")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -20,6 +21,7 @@ from geobento.requests import (
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
     InspectRequest,
+    PixelEmbeddingRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
 )
@@ -76,6 +78,12 @@ class HttpEngine:
         return self._asked(
             "/zero_shot_classification", wire.decode_classifications, **_with_pictures(request)
         )
+
+    def pixel_embedding(self, request: PixelEmbeddingRequest) -> list[Embedding | GeoBentoError]:
+        """The answer for the pixels of the request."""
+        form = _form(_fields(request, exclude={"pixels"}))
+        files = [("pixels", ("pixels", request.pixels))]
+        return self._asked("/geo_embedding", wire.decode_answer, data=form, files=files)
 
     def geo_embedding(self, request: GeoEmbeddingRequest) -> list[Embedding | GeoBentoError]:
         """One answer per place, in order."""
@@ -135,17 +143,28 @@ def _fields(request: BaseModel, exclude: set[str] | None = None) -> dict[str, An
     return {**fields, "encoding": "base64"} if "encoding" in fields else fields
 
 
+def _form(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields as they stand in a form: text as it is, everything else as JSON."""
+    return {
+        name: value if name in TEXT_LISTS else _form_text(value) for name, value in fields.items()
+    }
+
+
+def _form_text(value: Any) -> str:
+    # JSON has no infinities and no NaN.
+    if isinstance(value, str) or (isinstance(value, float) and not math.isfinite(value)):
+        return str(value)
+    return orjson.dumps(value).decode()
+
+
 def _with_pictures(request: ImageEmbeddingRequest | ZeroShotRequest) -> dict[str, Any]:
     """What to send of a request with pictures: a form where all are bytes, JSON otherwise."""
     fields = _fields(request, exclude={"images"})
     if all(isinstance(image, bytes) for image in request.images):
-        form = {
-            name: value
-            if isinstance(value, str) or name in TEXT_LISTS
-            else orjson.dumps(value).decode()
-            for name, value in fields.items()
+        return {
+            "data": _form(fields),
+            "files": [("images", ("image", image)) for image in request.images],
         }
-        return {"data": form, "files": [("images", ("image", image)) for image in request.images]}
     images = [
         base64.b64encode(image).decode() if isinstance(image, bytes) else image
         for image in request.images

@@ -27,7 +27,7 @@ class GridMeta(_Meta):
     """Where the pixels of an array lie on the ground; rows run from north to south."""
 
     crs: str
-    """Authority code of the reference system, such as `EPSG:32736`."""
+    """Authority code of the reference system, such as `EPSG:32736`, or WKT where it has none."""
     transform: Transform
     """(a, b, c, d, e, f): x = a col + b row + c, y = d col + e row + f; outer corners."""
     height: int
@@ -135,12 +135,13 @@ class ComputedMeta(_Meta):
 
 
 class ImageryMeta(_Meta):
-    """What was fetched; null where nothing was."""
+    """What was fetched or brought; null where nothing was, and where own data do not say it."""
 
     backend: str | None = None
-    """Which kind of source answered: `gee`, `stac` or `demo`."""
+    """Which kind of source answered: `gee`, `stac` or `demo`; `own`: the pixels came with the
+    request."""
     source: str | None = None
-    """The catalog or project that answered."""
+    """The catalog or project that answered; of own data the kind of file."""
     notice: str | None = None
     """What a reader must know about this imagery."""
     sensor: SensorSpec | None = None
@@ -150,7 +151,7 @@ class ImageryMeta(_Meta):
     frames: FramesMeta | None = None
     """The composites in time; null: one of the whole window."""
     scenes: list[SceneMeta] | None = None
-    """What the composite was made from, oldest first."""
+    """What the composite was made from, oldest first; of own data the times that were given."""
     offset_applied: bool | None = None
     """Whether an offset of a newer processing was added to the raw values of a scene."""
     cached: bool | None = None
@@ -158,7 +159,7 @@ class ImageryMeta(_Meta):
     valid_fraction: float | None = None
     """Share of pixels for which any scene had data, 0 to 1; the rest hold the fill value."""
     warnings: list[str] = []
-    """What is odd about the pixels, where the request asked to check them."""
+    """What is odd about the pixels, where the request asked to check them or brought them."""
     crs: str | None = None
     """Reference system of the data: of the grid of vectors or, for a vector, of the pixels."""
     transform: Transform | None = None
@@ -167,7 +168,7 @@ class ImageryMeta(_Meta):
     footprint: list[tuple[float, float]] | None = None
     """Corners of the pixels in longitude and latitude, a closed ring."""
     pixels: GridMeta | None = None
-    """The pixels that were fetched."""
+    """The pixels that were fetched or brought."""
 
 
 class EmbeddingMeta(ImageryMeta, ComputedMeta):

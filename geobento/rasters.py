@@ -87,6 +87,12 @@ def to_geotiff(embedding: Embedding, path: str | Path) -> None:
 
 def _grid(embedding: Embedding) -> GridMeta:
     grid = embedding.meta.grid
+    if grid is None and embedding.data.ndim == 3:
+        raise SpecError(
+            "these pixels came without crs and transform, so their grid lies nowhere; give both "
+            "for one that can be put on a map",
+            field="crs",
+        )
     if grid is None or embedding.data.ndim != 3:
         raise SpecError(
             "this embedding is a vector and lies nowhere; ask with output=OutputSpec.grid() for "

@@ -7,12 +7,14 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 
 from geobento.embedding import ClassificationMeta, EmbeddingMeta
+from geobento.places import Crs
 from geobento.specs import (
     Backend,
     Device,
     FetchSpec,
     InputPrep,
     InputPrepSpec,
+    Instant,
     Output,
     OutputPooled,
     Place,
@@ -198,6 +200,43 @@ class GeoEmbeddingRequest(_Request):
         """The places asked for, one or several."""
         given = [self.spatial] if self.spatial is not None else list(self.spatials or [])
         return cast("list[Place]", given)
+
+
+class PixelEmbeddingRequest(_Request):
+    """Pixels of your own in (a file, as multipart); a vector or a grid of vectors out."""
+
+    model: Annotated[str, Field(examples=["mosaiks"])]
+    """Id or alias of a served model that reads satellite imagery; see `GET /models`."""
+    pixels: Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})]
+    """A GeoTIFF, or an `.npy` file of shape (C, H, W) or, over time, (T, C, H, W)."""
+    bands: tuple[str, ...] | None = None
+    """Names of the C bands, in their order; more than the model reads may be there. Null: the
+    band descriptions of the GeoTIFF."""
+    units: str | None = None
+    """Units of the values: those of the model's card such as `digital numbers`, or for the
+    reflectance of Sentinel-2 `reflectance` (0 to 1). Null: what the GeoTIFF says."""
+    crs: Crs | None = None
+    """Reference system, x before y. Null: that of the GeoTIFF."""
+    transform: tuple[float, float, float, float, float, float] | None = None
+    """(a, b, c, d, e, f): x = a col + b row + c, y = d col + e row + f; outer corners, rows from
+    north to south. Null: that of the GeoTIFF."""
+    times: tuple[Instant, ...] = ()
+    """When the pixels are from, UTC: one time per frame of (T, C, H, W); of one image, those of
+    all scenes that it is made from."""
+    nodata: Annotated[float, Field(allow_inf_nan=True)] | None = None
+    """Value that means no data; NaN always does. Null: that of the GeoTIFF."""
+    modality: str | None = None
+    """Which imagery the pixels are; null: the card's default."""
+    output: Output = OutputPooled()
+    """One vector, or a grid of vectors; without `crs` and `transform` it lies nowhere."""
+    config: Annotated[dict[str, Any], Field(alias="model_config")] = {}
+    """Options of the model; its card has the schema."""
+    device: Device = "auto"
+    """Where the forward pass runs; refused where the runner cannot honour it."""
+    input_prep: InputPrep = InputPrepSpec()
+    """How pixels larger than the model's input are brought to it."""
+    encoding: Encoding = "float"
+    """`float`: JSON numbers. `base64`: little-endian float32, row by row."""
 
 
 class InspectRequest(_Request):

@@ -16,7 +16,7 @@ class PixelGrid:
     """Where every pixel lies on the ground: north up, square to the axes of its CRS.
 
     Attributes:
-        crs: Authority code, such as ``EPSG:32736``.
+        crs: Authority code, such as ``EPSG:32736``, or WKT where there is none.
         transform: ``(a, b, c, d, e, f)``: ``x = a * col + b * row + c``,
             ``y = d * col + e * row + f``; column and row count from the outer corner of the
             first pixel, so ``(c, f)`` is the north-western corner of the grid.
@@ -95,7 +95,8 @@ class Provenance:
     """Which source answered, and from what.
 
     Attributes:
-        backend: Word of the public ``backend`` parameter: ``gee``, ``stac`` or ``demo``.
+        backend: Word of the public ``backend`` parameter: ``gee``, ``stac`` or ``demo``; ``own``
+            for pixels that came with the request.
         source: The catalog, project or archive, as named in its own metadata.
         scenes: What the pixels were made from, oldest first.
         notice: What a reader must know, such as that the landscape is invented.
@@ -140,9 +141,9 @@ class Sample:
     cached: bool | None = None
 
     def without_pixels(self) -> Sample:
-        """What there is to know beside the values."""
+        """What there is to know beside the values; of these the height and width."""
         extras = {name: extra.without_pixels() for name, extra in self.extras.items()}
-        return replace(self, pixels=np.empty(0), extras=extras)
+        return replace(self, pixels=np.empty((0, *self.pixels.shape[-2:])), extras=extras)
 
 
 def middle(times: Sequence[datetime]) -> datetime:

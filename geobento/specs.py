@@ -248,6 +248,7 @@ __all__ = [
     "FetchSpec",
     "InputPrep",
     "InputPrepSpec",
+    "Instant",
     "MultiPolygon",
     "Output",
     "OutputGrid",

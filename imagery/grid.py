@@ -6,16 +6,19 @@ import math
 
 import numpy as np
 import shapely
+from pyproj import Proj
 
 from geobento.errors import SpecError
 from geobento.places import Area, Place, PointBuffer
 from geobento.sample import PixelGrid
-from imagery.outline import WGS84, carried, lonlat, outline, transformer
+from imagery.outline import WGS84, carried, lonlat, outline, parsed, transformer
 
 SOUTHERN_LIMIT, NORTHERN_LIMIT = -80.0, 84.0
 """Latitudes between which UTM is defined."""
 WIDEST_DEG = 6.0
 """A wider place would lie in several UTM zones."""
+MOST_STRETCH = 0.01
+"""A metre of a projection may differ by this share from a metre on the ground."""
 SEARCH_POINTS = 21
 """Points per edge of the outline in degrees that catalogs are searched by."""
 
@@ -67,6 +70,24 @@ def lonlat_bounds(grid: PixelGrid) -> tuple[float, float, float, float]:
     left, bottom, right, top = grid.bounds
     return transformer(grid.crs, WGS84).transform_bounds(
         left, bottom, right, top, densify_pts=SEARCH_POINTS
+    )
+
+
+def in_ground_metres(grid: PixelGrid) -> bool:
+    """Whether the unit of a grid's reference system is a metre on the ground, at its centre.
+
+    Not so: degrees, feet, and metres of projections that stretch, such as the web's Mercator.
+
+    Raises:
+        SpecError: The grid lies outside of what the reference system describes.
+    """
+    crs = parsed(grid.crs)
+    if not crs.is_projected or crs.axis_info[0].unit_conversion_factor != 1:
+        return False
+    left, bottom, right, top = grid.bounds
+    scale = Proj(crs).get_factors(*lonlat(grid.crs, (left + right) / 2, (bottom + top) / 2))
+    return all(
+        abs(found - 1) < MOST_STRETCH for found in (scale.meridional_scale, scale.parallel_scale)
     )
 
 

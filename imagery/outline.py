@@ -21,7 +21,7 @@ EDGE_POINTS = 2000
 """Points along the longer side of an outline when it is carried to another reference system,
 where straight edges become curves: enough to stay within 2 mm of the curve over six degrees."""
 
-_NAMES_FILES = re.compile(r"grids\s*=|\bfile\b|\+init|\bpipeline\b", re.IGNORECASE)
+_NAMES_FILES = re.compile(r"grids|file|\+init|\bpipeline\b", re.IGNORECASE)
 """Definitions that have the library read files of the machine that it runs on."""
 
 

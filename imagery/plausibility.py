@@ -13,6 +13,9 @@ MOST_OUTSIDE = 0.01
 """A share of values up to this may lie outside of the usual range: glints, shadows, noise."""
 LEAST_PEAK = 4
 """Digital numbers that are all smaller have become reflectances of some tenths."""
+MOST_SCORE = 100
+"""Digital numbers that are all smaller and often below 0 have become standard scores."""
+OFTEN = 0.05
 
 
 def problems(sample: Sample, collection: Collection) -> list[str]:
@@ -37,10 +40,27 @@ def problems(sample: Sample, collection: Collection) -> list[str]:
             found.append(f"{band} has values that are not finite")
         elif values.size > 1 and np.ptp(values) == 0:
             found.append(f"{band} is {values[0]:g} everywhere")
+    return found + wrong_units(sample.bands, data, collection)
+
+
+def wrong_units(
+    bands: tuple[str, ...],
+    data: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
+    collection: Collection,
+) -> list[str]:
+    """What says that values are not in the units of a collection, one sentence each.
+
+    Args:
+        bands: Names of the C bands.
+        data: (C, N) values of pixels that have data.
+        collection: What they are taken for.
+    """
+    found = []
     if collection.usual is not None:
-        found += _unusual(sample.bands, data, collection.usual, collection.units)
+        found += _unusual(bands, data, collection.usual, collection.units)
     peak = float(np.nanmax(data, initial=0))
-    if collection.scaling and 0 < peak < LEAST_PEAK:
+    scores = peak < MOST_SCORE and float(np.mean(data < 0)) > OFTEN
+    if collection.scaling and (0 < peak < LEAST_PEAK or scores):
         found.append(
             f"no value is above {peak:g}: these are not {collection.units} but scaled already"
         )

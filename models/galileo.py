@@ -230,6 +230,7 @@ CARD = ModelCard(
         revision="0f0b5b95ac81acef4b74cf4686dc877202f4541b",
         licence="MIT",
     ),
+    needs=("times", "pixel_size"),
     config_schema={
         "type": "object",
         "properties": {

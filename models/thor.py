@@ -123,6 +123,7 @@ CARD = ModelCard(
         "B1 and B9 are read where the sensor names them; rs-embed never does.",
     ),
     weights=WeightsSource(source="FM4CS/THOR", licence="not stated"),
+    needs=("pixel_size",),
     config_schema={
         "type": "object",
         "properties": {

@@ -44,7 +44,7 @@ class Context:
         pooling: How the vector comes about; None: a grid.
         normalize: Whether to scale to unit length.
         precision: Number format of the forward pass.
-        query: What was fetched; None for a picture.
+        query: What was fetched; None for a picture and for own data.
         sample: The imagery without its pixels; None for a picture.
         config: Options of the model that the request set.
         text: How a text was read; None for other inputs.
@@ -69,6 +69,13 @@ class Context:
     further: Sequence[ImageQuery] = ()
     warnings: Sequence[str] = ()
     timing_ms: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def pixels(self) -> PixelGrid | None:
+        """Where the pixels lie, as far as that is known."""
+        if self.query is not None:
+            return self.query.grid
+        return None if self.sample is None else self.sample.grid
 
 
 def embedding(
@@ -102,20 +109,23 @@ def _assembled(
     arrays: list[NDArray[np.float32]], margin: float, context: Context
 ) -> tuple[NDArray[np.float32], PixelGrid | None]:
     """One vector, or one grid and where its cells lie."""
-    query, tiles, pooling = context.query, context.tiling, context.pooling
-    if query is None or arrays[0].ndim == 1:
+    pixels, tiles, pooling = context.pixels, context.tiling, context.pooling
+    if arrays[0].ndim == 1:
         if tiles is None or pooling is None:
             return arrays[0], None
         return stitch.pooled(arrays, tiles, _kind(pooling)), None
     height, width = arrays[0].shape[-2:]
-    if tiles is None:
-        data, cells = arrays[0], query.grid.cells(height, width, margin)
+    data = arrays[0] if tiles is None else stitch.grid(arrays, tiles, margin)
+    if pixels is None:
+        cells = None
+    elif tiles is None:
+        cells = pixels.cells(height, width, margin)
     else:
-        data = stitch.grid(arrays, tiles, margin)
-        cells = stitch.cells(query.grid, tiles, height, width, margin)
+        cells = stitch.cells(pixels, tiles, height, width, margin)
     if pooling is None:
         return data, cells
-    weights = None if context.area is None else coverage.weights(context.area, cells)
+    area = context.area
+    weights = None if area is None or cells is None else coverage.weights(area, cells)
     return stitch.over_cells(data, _kind(pooling), weights), None
 
 
@@ -176,7 +186,7 @@ def _meta(
         grid_hw=(data.shape[1], data.shape[2]) if data.ndim == 3 else None,
         modality=context.modality,
         image_size=_image_size(context),
-        input_prep=None if context.query is None else "resize" if tiles is None else "tile",
+        input_prep=None if context.sample is None else "resize" if tiles is None else "tile",
         tiles=None if tiles is None else tiles_meta(tiles),
         text=context.text,
         further={
@@ -200,7 +210,7 @@ def _image_size(context: Context) -> tuple[int, int] | None:
     card = context.served.card
     if context.text is not None:
         return None
-    if context.query is None:
+    if context.sample is None:
         image = card.image
         side = None if image is None else image.crop or image.size
         return None if side is None else (side, side)
@@ -209,47 +219,58 @@ def _image_size(context: Context) -> tuple[int, int] | None:
         return side, side
     if context.tiling is not None:
         return context.tiling.size, context.tiling.size
-    return context.query.grid.shape
+    height, width = context.sample.pixels.shape[-2:]
+    return height, width
 
 
 def _imagery(cells: PixelGrid | None, context: Context) -> dict[str, Any]:
     """What is told of imagery; nothing for pictures and texts."""
-    query, sample = context.query, context.sample
-    if query is None or sample is None or sample.provenance is None:
+    sample = context.sample
+    if sample is None or sample.provenance is None:
         return {}
-    return imagery_fields(query, sample, context.warnings, query.grid if cells is None else cells)
+    lies = context.pixels if cells is None else cells
+    return imagery_fields(context.query, sample, context.warnings, lies)
 
 
 def imagery_fields(
-    query: ImageQuery, sample: Sample, warnings: Sequence[str], lies: PixelGrid
+    query: ImageQuery | None, sample: Sample, warnings: Sequence[str], lies: PixelGrid | None
 ) -> dict[str, Any]:
     """The fields of `ImageryMeta`.
 
     Args:
-        query: What was fetched.
+        query: What was fetched; None for own data.
         sample: What came, with its provenance.
         warnings: What is odd about it.
-        lies: Where the data of the answer lie.
+        lies: Where the data of the answer lie, as far as that is known.
     """
     origin = sample.provenance
     assert origin is not None
+    pixels = sample.grid if query is None else query.grid
     return {
         "backend": origin.backend,
         "source": origin.source,
         "notice": origin.notice,
-        "sensor": query.sensor,
-        "temporal": window(query.start, query.end),
+        "sensor": None if query is None else query.sensor,
+        "temporal": None if query is None else window(query.start, query.end),
         "frames": frames_meta(query, sample),
         "scenes": scene_metas(origin.scenes),
-        "offset_applied": any(scene.offset_applied for scene in origin.scenes),
+        "offset_applied": None
+        if query is None
+        else any(scene.offset_applied for scene in origin.scenes),
         "cached": sample.cached,
         "valid_fraction": 1.0 if sample.valid is None else round(float(sample.valid.mean()), 6),
         "warnings": list(warnings),
-        "crs": lies.crs,
-        "transform": lies.transform,
-        "footprint": lonlat_corners(query.grid),
-        "pixels": grid_meta(query.grid),
+        "crs": None if lies is None else lies.crs,
+        "transform": None if lies is None else lies.transform,
+        "footprint": None if pixels is None else _footprint(pixels),
+        "pixels": None if pixels is None else grid_meta(pixels),
     }
+
+
+def _footprint(grid: PixelGrid) -> list[tuple[float, float]] | None:
+    """The corners of a grid; None where one lies beyond the edge of the world."""
+    corners = lonlat_corners(grid)
+    return corners if np.isfinite(corners).all() else None
 
 
 def grid_meta(grid: PixelGrid) -> GridMeta:

@@ -20,17 +20,21 @@ from geobento.requests import (
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
     InspectRequest,
+    PixelEmbeddingRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
 )
 from geobento.sample import Sample
 from geobento.settings import Settings
 from imagery.source import ImageQuery
+from models.base import Model
 from models.execute import EncodeItem
-from pipeline import answer, pictures, series
+from models.pooling import Pooling
+from pipeline import answer, pictures, pixel_files, series
 from pipeline.check import check
 from pipeline.fetch import Asked, FetchLayer
 from pipeline.jobs import EmbeddingJob, Entry, ZeroShotJob
+from pipeline.own_data import plan_pixels
 from pipeline.picture_urls import PictureFetcher
 from pipeline.registry import OpenModel, Registry
 from pipeline.resolve import (
@@ -42,6 +46,15 @@ from pipeline.resolve import (
     plan_geo,
     plan_patch,
 )
+from pipeline.tiling import Tiling
+
+_OWN_FIELDS = {
+    "spatial": "pixels",
+    "sensor": "pixels",
+    "sensor.bands": "bands",
+    "temporal": "times",
+}
+"""What is at fault in own data, by the parameter that it is where pixels are fetched."""
 
 Found = TypeVar("Found")
 
@@ -142,12 +155,7 @@ class Engine:
         """
         opened = self.registry.find(request.model)
         self._check_count(len(request.places), "spatials")
-        if request.device not in ("auto", opened.device):
-            raise ModelError(
-                f"{opened.served.card.id} runs on {opened.device!r} here; "
-                f"accepted: 'auto' or {opened.device!r}",
-                field="device",
-            )
+        _check_device(opened, request.device)
         imagery, plans = plan_geo(
             opened.served.card, request, served=opened.model.modalities(), limits=self._limits
         )
@@ -166,6 +174,43 @@ class Engine:
         opened = self.registry.find(request.model)
         served = opened.model.modalities()
         return plan_patch(opened.served.card, request, served=served, limits=self._limits)
+
+    def pixel_job(self, request: PixelEmbeddingRequest) -> EmbeddingJob:
+        """First half for pixels that came with the request: decode, resolve, prepare.
+
+        Raises:
+            GeoBentoError: The request cannot be answered.
+        """
+        opened = self.registry.find(request.model)
+        _check_device(opened, request.device)
+        start = time.perf_counter()
+        file = pixel_files.read(request.pixels, self._settings.max_place_pixels)
+        plan = plan_pixels(
+            opened.served.card,
+            request,
+            file,
+            served=opened.model.modalities(),
+            limits=self._limits,
+        )
+        try:
+            model = opened.model.with_options(request.config)
+            items = _encode_items(model, plan.sample, plan.tiling, plan.encoding)
+        except GeoBentoError as error:
+            error.field = _OWN_FIELDS.get(error.field or "", error.field)
+            raise
+        context = answer.Context(
+            opened.served,
+            plan.sample.modality,
+            plan.pooling,
+            False,
+            opened.precision,
+            sample=plan.sample.without_pixels(),
+            config=request.config,
+            tiling=plan.tiling,
+            warnings=plan.warnings,
+            timing_ms={"prepare": (time.perf_counter() - start) * 1000},
+        )
+        return EmbeddingJob(opened.served.card.id, [(items, context)])
 
     def warm_up(self) -> None:
         """Open every tokenizer, so that a damaged one stops the start and no request waits.
@@ -287,6 +332,23 @@ def _downloaded(fetcher: PictureFetcher, image: str | bytes) -> str | bytes | Ge
         return error
 
 
+def _check_device(opened: OpenModel, device: str) -> None:
+    if device not in ("auto", opened.device):
+        raise ModelError(
+            f"{opened.served.card.id} runs on {opened.device!r} here; "
+            f"accepted: 'auto' or {opened.device!r}",
+            field="device",
+        )
+
+
+def _encode_items(
+    model: Model, sample: Sample, tiling: Tiling | None, encoding: Pooling | None
+) -> list[EncodeItem]:
+    """What the encoder gets of one place, tile by tile."""
+    tiles = [sample] if tiling is None else tiling.samples(sample)
+    return [EncodeItem(inputs=model.prepare(tile), pooling=encoding) for tile in tiles]
+
+
 def ask_each(
     plans: Sequence[GeoPlan | GeoBentoError],
     ask: Callable[[Sequence[Asked]], Sequence[Found | GeoBentoError]],
@@ -317,11 +379,10 @@ def _geo_entry(
     model = opened.model.with_options(config)
     try:
         sample = series.together(opened.served.card, samples)
-        tiles = [sample] if plan.tiling is None else plan.tiling.samples(sample)
         warnings = check(sample, plan.query)
         for query in (plan.query, *plan.further):
             warnings += series.warning(query, sample.extras.get(query.modality, sample))
-        items = [EncodeItem(inputs=model.prepare(tile), pooling=plan.encoding) for tile in tiles]
+        items = _encode_items(model, sample, plan.tiling, plan.encoding)
     except GeoBentoError as error:
         return error
     context = answer.Context(

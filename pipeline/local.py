@@ -13,6 +13,7 @@ from geobento.requests import (
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
     InspectRequest,
+    PixelEmbeddingRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
 )
@@ -71,6 +72,10 @@ class LocalEngine:
     def geo_embedding(self, request: GeoEmbeddingRequest) -> list[Embedding | GeoBentoError]:
         """One answer per place, in order."""
         return self._answers(self._engine.geo_job(request))
+
+    def pixel_embedding(self, request: PixelEmbeddingRequest) -> list[Embedding | GeoBentoError]:
+        """The answer for the pixels of the request."""
+        return self._answers(self._engine.pixel_job(request))
 
     def plan_embedding(self, request: GeoEmbeddingRequest) -> EmbeddingPlan:
         """What a request would do."""

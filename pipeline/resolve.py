@@ -20,7 +20,7 @@ from geobento.requests import (
     ZeroShotRequest,
 )
 from geobento.sample import PixelGrid
-from geobento.specs import InputPrepSpec, OutputGrid, Place, SensorSpec
+from geobento.specs import InputPrep, InputPrepSpec, Output, OutputGrid, Place, SensorSpec
 from imagery import collections, grid
 from imagery.source import ImageQuery
 from models import bands
@@ -169,7 +169,7 @@ def plan_geo(
     _check_saving(imagery.sensor, limits)
     check_options(card, request.config, "model_config")
     imagery = _over_time(card, imagery, request)
-    _check_form(card, request)
+    check_output(card, request.output)
     plans: list[GeoPlan | GeoBentoError] = []
     for position, place in enumerate(request.places):
         field = "spatial" if request.spatial is not None else f"spatials.{position}"
@@ -209,7 +209,9 @@ def plan_patch(
 def _imagery(
     card: ModelCard, request: GeoEmbeddingRequest | InspectRequest, served: tuple[str, ...]
 ) -> Imagery:
-    modality = _modality(card, request, served)
+    named = None if request.sensor is None else request.sensor.modality
+    asked = {"modality": request.modality, "sensor.modality": named}
+    modality = find_modality(card, asked, served)
     sensor = _sensor(card, modality, request)
     return Imagery(sensor, modality, *_window(card, sensor, request))
 
@@ -273,46 +275,55 @@ def _plan(
     field: str,
 ) -> GeoPlan:
     query = imagery.query(place, limits, field)
-    _check_least(card, query, field)
+    check_least(card, query.modality, query.grid.shape, field)
     _check_volume(query, limits, field)
     pooling = None if isinstance(request.output, OutputGrid) else request.output.pooling
-    tiles = _tiling(card, query.modality, request, query.grid, limits)
+    tiles = tiles_of(card, query.modality, request.input_prep, query.grid.shape, limits)
     area = place if isinstance(place, Polygon | MultiPolygon) and pooling else None
-    has_grid = "grid" in card.outputs
-    of_cells = has_grid and (pooling != "authors" or card.feature == "mean")
-    if area is not None and not of_cells:
+    if area is not None and not of_cells(card, pooling):
         raise ModelError(
             f"the vector of {card.id} is of all that it sees and cannot leave out what lies "
             "outside of a polygon; accepted: PointBuffer, BBox"
-            + (", or output.pooling 'mean' or 'max'" if has_grid else ""),
+            + (", or output.pooling 'mean' or 'max'" if "grid" in card.outputs else ""),
             field=field,
         )
-    # One vector of all cells that count is the same however the place was cut.
-    pooled_later = (tiles or area) and of_cells
-    encoding = None if pooled_later else pooling
+    encoding = None if (tiles or area) and of_cells(card, pooling) else pooling
     further = tuple(one.beside(query) for one in imagery.further)
     for other in further:
         _check_volume(other, limits, field)
     return GeoPlan(query, request.backend, pooling, tiles, area, encoding, further)
 
 
-def _modality(
-    card: ModelCard, request: GeoEmbeddingRequest | InspectRequest, served: tuple[str, ...]
-) -> str:
+def of_cells(card: ModelCard, pooling: Pooling | None) -> bool:
+    """Whether an answer can be made from the grid of vectors.
+
+    One vector of all cells that count is the same however the place was cut.
+    """
+    return "grid" in card.outputs and (pooling != "authors" or card.feature == "mean")
+
+
+def find_modality(card: ModelCard, asked: Mapping[str, str | None], served: tuple[str, ...]) -> str:
+    """The satellite imagery that a request is about.
+
+    Args:
+        card: The model's card.
+        asked: What the request says, by its parameter; None: nothing.
+        served: Inputs that the served weights read.
+
+    Raises:
+        ModelError: The model reads none, not this one, or the parameters differ.
+    """
     offered = [name for name in card.modalities if name in served]
     if not offered:
         raise ModelError(f"{card.id} reads pictures only; use /image_embedding", field="model")
     named = {
         field: _offered(card, name, offered, field)
-        for field, name in (
-            ("modality", request.modality),
-            ("sensor.modality", request.sensor.modality if request.sensor is not None else None),
-        )
+        for field, name in asked.items()
         if name is not None
     }
     if len(set(named.values())) > 1:
         raise ModelError(
-            f"modality is {request.modality!r} but sensor.modality says otherwise; "
+            f"modality is {asked['modality']!r} but sensor.modality says otherwise; "
             "give one of the two",
             field="sensor.modality",
         )
@@ -375,25 +386,31 @@ def _check_saving(sensor: SensorSpec, limits: Limits) -> None:
         raise SpecError("check_save_dir needs check_input: true", field="sensor.check_save_dir")
 
 
-def _check_form(card: ModelCard, request: GeoEmbeddingRequest) -> None:
-    if request.output.mode not in card.outputs:
+def check_output(card: ModelCard, output: Output) -> None:
+    """Check that the model gives this form of answer.
+
+    Raises:
+        ModelError: It does not.
+    """
+    if output.mode not in card.outputs:
         raise ModelError(
-            f"{card.id} does not answer with {request.output.mode!r}; "
-            f"accepted: {', '.join(card.outputs)}",
+            f"{card.id} does not answer with {output.mode!r}; accepted: {', '.join(card.outputs)}",
             field="output.mode",
         )
 
 
-def _tiling(
-    card: ModelCard,
-    modality: str,
-    request: GeoEmbeddingRequest,
-    pixel_grid: PixelGrid,
-    limits: Limits,
+def tiles_of(
+    card: ModelCard, modality: str, prep: InputPrep, shape: tuple[int, int], limits: Limits
 ) -> Tiling | None:
-    prep = cast("InputPrepSpec", request.input_prep)
+    """The tiles that pixels are cut into; None: the model gets them whole.
+
+    Raises:
+        ModelError: The model has no input size, and the request names no tile size.
+        SpecError: The tiles leave gaps, are too many or too large.
+        PayloadTooLarge: The tiles have too many pixels together.
+    """
     spec = card.modalities[modality]
-    tiles = tiling.decide(prep, pixel_grid.shape, spec.tile or spec.size, card.id)
+    tiles = tiling.decide(cast("InputPrepSpec", prep), shape, spec.tile or spec.size, card.id)
     if tiles is not None and (pixels := len(tiles) * tiles.size**2) > OVERLAP * (
         limit := limits.max_place_pixels
     ):
@@ -442,12 +459,30 @@ def _check_size(shape: tuple[int, int], limits: Limits, field: str) -> None:
         )
 
 
-def _check_least(card: ModelCard, query: ImageQuery, field: str) -> None:
-    height, width = query.grid.shape
-    least = card.modalities[query.modality].min_pixels
+def check_least(
+    card: ModelCard,
+    modality: str,
+    shape: tuple[int, int],
+    field: str,
+    pixel_size: str = "scale_m",
+) -> None:
+    """Check that a place has enough pixels for the model.
+
+    Args:
+        card: The model's card.
+        modality: What it reads.
+        shape: (height, width) of the place, pixels.
+        field: Parameter that names the place.
+        pixel_size: What a caller would change for other pixels.
+
+    Raises:
+        ModelError: It has too few.
+    """
+    height, width = shape
+    least = card.modalities[modality].min_pixels
     if min(height, width) < least:
         raise ModelError(
             f"the place has {height} x {width} pixels, {card.id} needs at least "
-            f"{least} x {least}; take a larger place or a smaller scale_m",
+            f"{least} x {least}; take a larger place or a smaller {pixel_size}",
             field=field,
         )

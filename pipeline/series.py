@@ -79,14 +79,24 @@ def together(card: ModelCard, samples: Sequence[Sample]) -> Sample:
     return replace(samples[0], extras={sample.modality: sample for sample in samples[1:]})
 
 
-def frames_meta(query: ImageQuery, sample: Sample) -> FramesMeta | None:
-    """What an answer says of the frames; None: there was one image."""
-    if query.frames == 1:
+def frames_meta(query: ImageQuery | None, sample: Sample) -> FramesMeta | None:
+    """What an answer says of the frames; None: there was one image.
+
+    Args:
+        query: What was fetched; None for own data, which are read as they come.
+        sample: What came.
+    """
+    if query is None:
+        series = sample.valid is not None and sample.valid.ndim == 3
+        asked, parts = len(sample.times) if series else 1, tuple(range(len(sample.times)))
+    else:
+        asked, parts = query.frames, sample.parts
+    if asked == 1:
         return None
     return FramesMeta(
-        requested=query.frames,
-        distinct=len(sample.parts),
-        dropped=[part for part in range(query.frames) if part not in sample.parts],
+        requested=asked,
+        distinct=len(parts),
+        dropped=[part for part in range(asked) if part not in parts],
         times=[time.isoformat().replace("+00:00", "Z") for time in sample.times],
     )
 

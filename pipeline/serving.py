@@ -17,6 +17,7 @@ from geobento.requests import (
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
     InspectRequest,
+    PixelEmbeddingRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
 )
@@ -99,6 +100,16 @@ class Serving:
             GeoBentoError: The request as a whole, or its only place, failed.
         """
         return await self._answers(self.engine.geo_job, request, self._fetching)
+
+    async def pixel_embedding(
+        self, request: PixelEmbeddingRequest
+    ) -> list[Embedding | GeoBentoError]:
+        """The answer for the pixels that came with a request.
+
+        Raises:
+            GeoBentoError: The request failed.
+        """
+        return await self._answers(self.engine.pixel_job, request, self._decoding)
 
     async def plan_embedding(self, request: GeoEmbeddingRequest) -> EmbeddingPlan:
         """What a request of `geo_embedding` would do.

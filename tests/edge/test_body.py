@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 import httpx
@@ -13,7 +14,11 @@ from starlette.requests import Request
 
 from edge import body
 from geobento.errors import GeoBentoError, InvalidRequest, UnsupportedMediaType
-from geobento.requests import ImageEmbeddingRequest
+from geobento.requests import (
+    GeoEmbeddingRequest,
+    ImageEmbeddingRequest,
+    PixelEmbeddingRequest,
+)
 
 
 def read(content: bytes, kind: str | None, files: str | None = "images") -> Any:
@@ -53,6 +58,19 @@ def test_a_bare_picture() -> None:
     assert read_picture(b"x", "model=m&model=n").field == "model"
     assert read_picture(b"x", "model=m&colour=red").field == "colour"
     assert read_picture(b"x", "model=m&normalize=perhaps").field == "normalize"
+
+
+def read_pixels(content: bytes, kind: str) -> Any:
+    """What a body is read as where places come as JSON and pixels as a form."""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": content, "more_body": False}
+
+    headers = [(b"content-type", kind.encode())]
+    scope = {"type": "http", "method": "POST", "headers": headers, "query_string": b""}
+    request = Request(scope, receive)
+    asked = body.read(request, GeoEmbeddingRequest, form=(PixelEmbeddingRequest, "pixels"))
+    return asyncio.run(asked)
 
 
 def form(data: dict[str, Any], files: list[tuple[str, bytes]]) -> tuple[bytes, str]:
@@ -203,3 +221,76 @@ def test_a_form_in_an_odd_charset(charset: str) -> None:
     content = part(b'Content-Disposition: form-data; name="model"', b"\\")
     error = read(content, f"multipart/form-data; boundary=b; charset={charset}")
     assert isinstance(error, InvalidRequest)
+
+
+def test_a_form_with_pixels() -> None:
+    """A file; words as they are, also those that could be JSON; everything else as JSON."""
+    content, kind = form(
+        {
+            "model": "m",
+            "bands": '["B2", "B3"]',
+            "units": "1",
+            "crs": "EPSG:32736",
+            "transform": "[10, 0, 0, 0, -10, 0]",
+            "times": '["2023-06-11"]',
+            "nodata": "NaN",
+            "model_config": '{"a": 1}',
+            "output": '{"mode": "grid"}',
+            "input_prep": "tile",
+            "encoding": "base64",
+        },
+        [("pixels", b"one\r\n")],
+    )
+    request = read_pixels(content, kind)
+    assert isinstance(request, PixelEmbeddingRequest)
+    assert (request.pixels, request.bands, request.units) == (b"one\r\n", ("B2", "B3"), "1")
+    assert (request.crs, request.transform) == ("EPSG:32736", (10, 0, 0, 0, -10, 0))
+    assert request.times[0].isoformat() == "2023-06-11T00:00:00+00:00"
+    assert request.nodata is not None
+    assert math.isnan(request.nodata)
+    assert request.config == {"a": 1}
+    assert (request.output.mode, request.encoding) == ("grid", "base64")
+    assert request.input_prep.mode == "tile"  # type: ignore[union-attr]
+
+
+def test_a_form_without_pixels() -> None:
+    """It says what is missing."""
+    content = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n--b--\r\n'
+    error = read_pixels(content, "multipart/form-data; boundary=b")
+    assert isinstance(error, InvalidRequest)
+    assert (error.field, error.message) == ("pixels", "pixels: this parameter is required")
+
+
+def test_a_place_goes_as_json_beside_pixels() -> None:
+    """The type of the body decides between the two."""
+    place = b'{"type": "PointBuffer", "lon": 1, "lat": 2, "buffer_m": 3}'
+    request = read_pixels(b'{"model": "m", "spatial": ' + place + b"}", "application/json")
+    assert isinstance(request, GeoEmbeddingRequest)
+    error = read_pixels(b"x", "image/tiff")
+    assert isinstance(error, UnsupportedMediaType)
+    assert error.message.endswith("accepted: application/json or multipart/form-data")
+
+
+@pytest.mark.parametrize(
+    ("fields", "files", "field", "says"),
+    [
+        ({}, [("pixels", b"a"), ("pixels", b"b")], "pixels", "more than once"),
+        ({"bands": "B2,B3"}, [("pixels", b"a")], "bands", "a list as JSON"),
+        ({"bands": ["B2", "B3"]}, [("pixels", b"a")], "bands", ""),
+        ({"times": "2023-06-11"}, [("pixels", b"a")], "times", "a list as JSON"),
+        ({"times": '["yesterday"]'}, [("pixels", b"a")], "times.0", ""),
+        ({"transform": "[1, 2]"}, [("pixels", b"a")], "transform.2", "required"),
+        ({"nodata": "none"}, [("pixels", b"a")], "nodata", "number"),
+        ({"spatial": "{}"}, [("pixels", b"a")], "spatial", "no such parameter"),
+        ({"config": "{}"}, [("pixels", b"a")], "config", "no such parameter"),
+        ({}, [("pixels", b"a"), ("bands", b"b")], "bands", "not a file"),
+    ],
+)
+def test_forms_with_pixels_that_are_refused(
+    fields: dict[str, Any], files: list[tuple[str, bytes]], field: str, says: str
+) -> None:
+    """With the field at fault."""
+    error = read_pixels(*form({"model": "m"} | fields, files))
+    assert isinstance(error, InvalidRequest)
+    assert error.field == field
+    assert says in error.message

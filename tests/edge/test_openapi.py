@@ -41,6 +41,19 @@ def test_its_examples_are_of_their_type(operation: dict[str, Any]) -> None:
             assert status == "200" or content["example"]["error"]["type"]
 
 
+def test_the_form_with_pixels() -> None:
+    """A binary file; names of bands and other lists as JSON, words as they are."""
+    body = DOCUMENT["paths"]["/geo_embedding"]["post"]["requestBody"]["content"]
+    assert set(body) == {"application/json", "multipart/form-data"}
+    form = body["multipart/form-data"]
+    schema = DOCUMENT["components"]["schemas"][form["schema"]["$ref"].rpartition("/")[2]]
+    assert schema["properties"]["pixels"]["format"] == "binary"
+    assert schema["required"] == ["model", "pixels"]
+    assert set(form["encoding"]) >= {"bands", "transform", "times", "nodata", "model_config"}
+    assert set(form["encoding"]).isdisjoint({"model", "pixels", "units", "crs", "modality"})
+    assert {one["contentType"] for one in form["encoding"].values()} == {"application/json"}
+
+
 def test_all_forms_of_a_picture() -> None:
     """JSON, multipart with repeated binary files, and a bare picture."""
     body = DOCUMENT["paths"]["/image_embedding"]["post"]["requestBody"]["content"]

@@ -14,7 +14,10 @@ from geobento import cli
 from geobento.cli import main
 from geobento.embedding import EmbeddingMeta
 from geobento.version import __version__
+from models.mosaiks import CARD
+from tests import geotiffs
 from tests.conftest import ROOT
+from tests.geotiffs import geotiff
 
 FIELD = str(ROOT / "tests" / "data" / "field.jpg")
 JUNE = ["--from", "2023-06-01", "--to", "2023-07-01"]
@@ -36,7 +39,7 @@ def failed(*arguments: str) -> str:
 def test_all_commands_are_listed() -> None:
     """Also those that live in other rooms."""
     shown = run("--help").output
-    for command in ("models", "demo-archive", "embed", "embed-image"):
+    for command in ("models", "demo-archive", "embed", "embed-image", "embed-pixels"):
         assert command in shown
 
 
@@ -79,6 +82,38 @@ def test_pictures_are_embedded(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     with np.load(tmp_path / "pictures.npz") as written:
         np.testing.assert_allclose(np.linalg.norm(written["embeddings"], axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("mosaiks_stored")
+def test_own_pixels_are_embedded(tmp_path: Path) -> None:
+    """A GeoTIFF that says all, and an array of which the options say the same, agree."""
+    numbers = np.random.default_rng(0).integers(200, 4000, (12, 16, 16)).astype(np.uint16)
+    bands = CARD.modalities["s2"].sensor.bands
+    (tmp_path / "own.tif").write_bytes(geotiff(numbers, bands=bands, units="digital numbers"))
+    np.save(tmp_path / "own.npy", numbers)
+    said = ["--bands", ",".join(bands), "--units", "digital numbers", "--crs", geotiffs.CRS]
+    said += ["--transform", ",".join(map(str, geotiffs.TRANSFORM)), "--nodata=1"]
+    more = ["--modality", "sentinel-2", "--time", "2023-06-11", "--grid"]
+    lines = [
+        orjson.loads(run("embed-pixels", str(tmp_path / name), *options, *more).stdout)
+        for name, options in (("own.tif", []), ("own.npy", said))
+    ]
+    assert lines[0]["data"] == lines[1]["data"]
+    metas = [EmbeddingMeta.model_validate(line["meta"]) for line in lines]
+    assert metas[0].grid == metas[1].grid is not None
+    assert [meta.source for meta in metas] == ["GeoTIFF", "NumPy array"]
+    assert [[scene.time for scene in meta.scenes or []] for meta in metas] == [
+        ["2023-06-11T00:00:00Z"]
+    ] * 2
+    out = tmp_path / "out.npz"
+    done = run("embed-pixels", str(tmp_path / "own.tif"), "--model", "rcf", "--out", str(out))
+    assert done.exit_code == 0, done.output
+    with np.load(out) as written:
+        assert written["embeddings"].shape == (1, 1024)
+    assert "units" in failed("embed-pixels", str(tmp_path / "own.npy"), *said[:2])
+    assert "such as 10,0,617420" in failed(
+        "embed-pixels", str(tmp_path / "own.npy"), "--transform", "10,0"
+    )
 
 
 @pytest.mark.usefixtures("mosaiks_stored", "demo_archive")

@@ -45,6 +45,16 @@ def test_reference_systems_that_are_known(crs: str) -> None:
         "+proj=longlat +nadgrids=/etc/passwd",
         "+proj=longlat +datum=WGS84 +geoidgrids = @/etc/passwd +vunits=m",
         "+init=/etc/passwd:1",
+        'GEOGCS["a",DATUM["b",SPHEROID["c",6378137,298.257223563],'
+        'EXTENSION["PROJ4_GRIDS","/etc/passwd"]],PRIMEM["Greenwich",0],'
+        'UNIT["degree",0.0174532925199433]]',
+        'BOUNDCRS[SOURCECRS[GEOGCRS["a",DATUM["b",ELLIPSOID["c",6378137,298.257223563]],'
+        'CS[ellipsoidal,2],AXIS["lat",north],AXIS["lon",east],'
+        'ANGLEUNIT["degree",0.0174532925199433]]],TARGETCRS[GEOGCRS["WGS 84",'
+        'DATUM["World Geodetic System 1984",ELLIPSOID["WGS 84",6378137,298.257223563]],'
+        'CS[ellipsoidal,2],AXIS["lat",north],AXIS["lon",east],'
+        'ANGLEUNIT["degree",0.0174532925199433]]],ABRIDGEDTRANSFORMATION["d",'
+        'METHOD["NTv2",ID["EPSG",9615]],PARAMETERFILE["e","/etc/passwd",ID["EPSG",8656]]]]',
     ],
 )
 def test_reference_systems_that_are_refused(crs: str) -> None:

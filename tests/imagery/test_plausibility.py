@@ -32,6 +32,8 @@ def test_ordinary_pixels() -> None:
     glint = PIXELS.copy()
     glint[0, 0, :5] = 30_000
     assert problems(replace(GOOD, pixels=glint), S2) == []
+    dark = np.round(RANDOM.normal(30, 10, PIXELS.shape)).astype(np.float32)
+    assert problems(replace(GOOD, pixels=dark), S2) == []
 
 
 @pytest.mark.parametrize(
@@ -42,6 +44,8 @@ def test_ordinary_pixels() -> None:
         (changed(2, 60_000, 2), "10.0% of B2 lie outside of -1000 to 20000"),
         (changed(2, -5000, 2), "10.0% of B2 lie outside"),
         (replace(GOOD, pixels=PIXELS / 10_000), "scaled already"),
+        (replace(GOOD, pixels=(PIXELS - 2000) / 1000), "scaled already"),
+        (replace(GOOD, pixels=(PIXELS - 2000) / 50), "scaled already"),
         (replace(GOOD, valid=np.arange(600).reshape(20, 30) < 30), "only 5.0% of the pixels"),
         (replace(GOOD, valid=np.zeros((20, 30), bool)), "only 0.0% of the pixels"),
     ],

@@ -1,0 +1,63 @@
+"""What models are told besides pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("transformers")
+
+from geobento.sample import PixelGrid, Sample
+from models.base import Model
+from models.catalog import families
+from tests.models import small
+
+SIDE = 32
+PIXELS = np.random.default_rng(0).uniform(1, 50, (40, SIDE, SIDE)).astype(np.float32)
+
+
+def inputs(cls: type[Model], modality: str, month: int, pixel_m: float) -> Mapping[str, Any]:
+    """What the network gets of the same pixels, of some month and size."""
+    model = cls(small.config(cls))
+    bands = cls.card.modalities[modality].sensor.bands
+    transform = (pixel_m, 0.0, 500_000.0, 0.0, -pixel_m, 5_000_000.0)
+    sample = Sample(
+        PIXELS[: len(bands)],
+        bands,
+        modality,
+        valid=np.ones((SIDE, SIDE), bool),
+        grid=PixelGrid("EPSG:32632", transform, SIDE, SIDE),
+        times=(datetime(2023, month, 2, tzinfo=UTC),),
+    )
+    return model.prepare(sample)
+
+
+def differ(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two inputs are not the same."""
+    return one.keys() != other.keys() or any(
+        not np.array_equal(one[name], other[name]) for name in one
+    )
+
+
+@pytest.mark.parametrize(
+    ("cls", "modality"),
+    [
+        (cls, modality)
+        for cls in families()
+        for modality in cls(small.config(cls)).modalities()
+        if modality in cls.card.modalities
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.card.id,
+)
+def test_cards_say_what_their_models_are_told(cls: type[Model], modality: str) -> None:
+    """Pixels of one's own have to say it; where a card left it out, it would be made up."""
+    told = inputs(cls, modality, 1, 10)
+    assert not differ(told, inputs(cls, modality, 1, 10))
+    if differ(told, inputs(cls, modality, 7, 10)):
+        assert "times" in cls.card.needs
+    if differ(told, inputs(cls, modality, 1, 20)):
+        assert "pixel_size" in cls.card.needs
