@@ -63,6 +63,7 @@ readme: $(VENV)/.developing
 # Throughput and latency against the limit of this machine; results in benchmarks/results.
 bench: $(VENV)/.developing
 	$(BIN)/python -m benchmarks.images
+	$(BIN)/python -m benchmarks.places
 
 clean:
 	rm -rf $(VENV) build *.egg-info

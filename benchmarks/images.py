@@ -117,7 +117,7 @@ def main() -> None:
             data = jpegs(SIZES[size], COUNT)
             exact = vectors(stored.tag, data)
             for precision in ("float32", "bfloat16"):
-                most = limit.images_per_s(stored.tag, precision, data, chosen.seconds)
+                most = limit.items_per_s(stored.tag, precision, limit.picture, data, chosen.seconds)
                 row = {"what": f"one process, {precision}", "size": size, "per_s": round(most, 1)}
                 rows.append(row)
                 print(row, flush=True)
@@ -137,26 +137,26 @@ def main() -> None:
                         }
                         rows.append(row)
                         print(row, flush=True)
-    write(rows, chosen.model)
+    write(rows, chosen.model, "images")
 
 
 def rows_limit(rows: Sequence[dict[str, Any]], size: str) -> float:
-    """The best that one process per core did with pictures of a size."""
+    """The best that one process per core did with inputs of a size."""
     return float(
         max(r["per_s"] for r in rows if r["size"] == size and r["what"].startswith("one process"))
     )
 
 
-def write(rows: list[dict[str, Any]], model: str) -> None:
-    """Both files."""
+def write(rows: list[dict[str, Any]], model: str, name: str) -> None:
+    """Both files of a benchmark."""
     RESULTS.mkdir(exist_ok=True)
     about = {"model": model, "machine": platform.machine(), "cores": os.cpu_count()}
-    (RESULTS / "images.json").write_text(json.dumps({"about": about, "rows": rows}, indent=1))
+    (RESULTS / f"{name}.json").write_text(json.dumps({"about": about, "rows": rows}, indent=1))
     columns = ["what", "size", "per_s", "of_limit", "p50_ms", "p95_ms", "p99_ms", "errors"]
     columns += ["cpu_ms", "memory_mib", "cosine"]
     lines = [f"# {model}", "", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     lines += [f"| {' | '.join(str(row.get(name, '')) for name in columns)} |" for row in rows]
-    (RESULTS / "images.md").write_text("\n".join(lines) + "\n")
+    (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,20 +6,48 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.pictures import SIZES, jpegs
+
+if TYPE_CHECKING:
+    from geobento.sample import Sample
+    from models.base import Model
+    from models.execute import EncodeItem
 
 BATCH = 32
 
 
-def images_per_s(tag: str, precision: str, data: Sequence[bytes], seconds: float) -> float:
-    """Pictures a second from JPEG to vector, all cores."""
+def picture(model: Model, encoded: bytes) -> EncodeItem:
+    """From a JPEG to an input."""
+    from models.execute import EncodeItem
+    from pipeline import pictures
+
+    inputs = model.prepare_picture(pictures.decode(encoded, 64))
+    return EncodeItem(inputs=inputs, pooling="authors")
+
+
+def place(model: Model, sample: Sample) -> EncodeItem:
+    """From the pixels of a place to an input."""
+    from models.execute import EncodeItem
+
+    return EncodeItem(inputs=model.prepare(sample), pooling="authors")
+
+
+def items_per_s(
+    tag: str,
+    precision: str,
+    prepare: Callable[[Model, Any], EncodeItem],
+    data: Sequence[Any],
+    seconds: float,
+) -> float:
+    """Items a second, prepared by one of the functions above and encoded, all cores."""
     cores = len(os.sched_getaffinity(0))
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(cores)
     with context.Pool(cores, _join, (barrier,)) as pool:
-        work = [(tag, precision, list(data), seconds)] * cores
+        work = [(tag, precision, prepare, list(data), seconds)] * cores
         return sum(pool.map(_core, work, chunksize=1))
 
 
@@ -27,33 +55,29 @@ def _join(barrier: object) -> None:
     globals()["_barrier"] = barrier
 
 
-def _core(work: tuple[str, str, list[bytes], float]) -> float:
-    tag, precision, data, seconds = work
+def _core(work: tuple[str, str, Callable[[Model, Any], EncodeItem], list[Any], float]) -> float:
+    tag, precision, prepare, data, seconds = work
     import torch
 
     from models import store
-    from models.execute import EncodeItem
-    from pipeline import pictures
 
     torch.set_num_threads(1)
     stored = store.find(tag)
     loaded = stored.load(precision=precision)  # type: ignore[arg-type]
     model = loaded.model
 
-    def item(encoded: bytes) -> EncodeItem:
-        inputs = model.prepare_picture(pictures.decode(encoded, 64))
-        return EncodeItem(inputs=inputs, pooling="authors")
-
     batch = [data[position % len(data)] for position in range(BATCH)]
-    loaded.run([item(encoded) for encoded in batch])
+    for result in loaded.run([prepare(model, each) for each in batch]):
+        if result.error is not None:
+            raise RuntimeError(f"an item failed in {precision}: {result.error}")
     globals()["_barrier"].wait()
     start, done = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
-        loaded.run([item(encoded) for encoded in batch])
+        loaded.run([prepare(model, each) for each in batch])
         done += BATCH
     return done / (time.perf_counter() - start)
 
 
 if __name__ == "__main__":
     for name in ("float32", "bfloat16"):
-        print(name, images_per_s(sys.argv[1], name, jpegs(SIZES["640x480"], 32), 10))
+        print(name, items_per_s(sys.argv[1], name, picture, jpegs(SIZES["640x480"], 32), 10))

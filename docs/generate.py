@@ -66,7 +66,7 @@ def settings_table() -> str:
 def answers() -> dict[str, str]:
     """What the README's requests are answered with, most numbers left out."""
     stored = import_model("mosaiks")
-    engine = LocalEngine(Settings(models=(stored.tag,), stac=None))
+    engine = LocalEngine(Settings(models=(stored.tag,), stac=None, cache=False))
     picture = (ROOT / "tests" / "data" / "field.jpg").read_bytes()
     geo = GeoEmbeddingRequest.model_validate(_example(GeoEmbeddingRequest))
     patch = InspectRequest.model_validate(_example(InspectRequest))

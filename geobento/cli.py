@@ -32,6 +32,7 @@ from geobento.version import __version__
 ELSEWHERE = {
     "models": "models.cli:models",
     "demo-archive": "imagery.cli:demo_archive",
+    "cache": "imagery.cli:cache",
 }
 """Command -> where it is defined; imported when it is called."""
 

@@ -154,6 +154,8 @@ class ImageryMeta(_Meta):
     """What the composite was made from, oldest first; of own data the times that were given."""
     offset_applied: bool | None = None
     """Whether an offset of a newer processing was added to the raw values of a scene."""
+    cached: bool | None = None
+    """Whether the pixels were kept from an earlier fetch; null where none are kept."""
     valid_fraction: float | None = None
     """Share of pixels for which any scene had data, 0 to 1; the rest hold the fill value."""
     warnings: list[str] = []
@@ -177,7 +179,8 @@ class EmbeddingMeta(ImageryMeta, ComputedMeta):
     further: dict[str, ImageryMeta] = {}
     """What was fetched of further modalities, by modality."""
     timing_ms: dict[str, float] = {}
-    """How long the steps took: `fetch`, `prepare`, `encode` (with the wait for a batch)."""
+    """How long the steps took: `fetch` (from the source or, if `cached`, from disk), `prepare`,
+    `encode` (with the wait for a batch)."""
 
     @property
     def grid(self) -> GridMeta | None:
@@ -188,8 +191,10 @@ class EmbeddingMeta(ImageryMeta, ComputedMeta):
         return GridMeta(crs=self.crs, transform=self.transform, height=height, width=width)
 
     def untimed(self) -> EmbeddingMeta:
-        """The same without how long it took: equal for equal requests."""
-        return self.model_copy(update={"timing_ms": {}})
+        """The same without how it went this time: equal for equal requests."""
+        kept = {"cached": None}
+        further = {name: meta.model_copy(update=kept) for name, meta in self.further.items()}
+        return self.model_copy(update={"timing_ms": {}, "further": further, **kept})
 
 
 class ClassificationMeta(_Meta):

@@ -126,6 +126,7 @@ class Sample:
             0; parts without any usable pixel are left out.
         provenance: Where the pixels came from; None for a picture.
         extras: Further inputs beside this one, by modality.
+        cached: Whether it was kept from an earlier fetch; None: nothing keeps samples here.
     """
 
     pixels: NDArray[Any]
@@ -137,6 +138,7 @@ class Sample:
     parts: tuple[int, ...] = ()
     provenance: Provenance | None = None
     extras: Mapping[str, Sample] = field(default_factory=dict)
+    cached: bool | None = None
 
     def without_pixels(self) -> Sample:
         """What there is to know beside the values; of these the height and width."""

@@ -63,6 +63,13 @@ class Settings(BaseSettings):
     demo_only: bool = False
     """`on`: the demo archive answers whatever `backend` a request names, to try out programs that
     name one. Answers say that it did."""
+    cache: bool = True
+    """`off`: no fetched pixels are kept on disk."""
+    cache_mb: Annotated[float, Field(gt=0)] = 4096
+    """Size of the pixels kept, mebibytes; those that were not used for longest go first."""
+    cache_open_hours: Annotated[float, Field(ge=0)] = 24
+    """How long pixels are kept whose window ended less than 30 days before, or is still to end:
+    scenes may be added to it. Those of older windows stay."""
     max_body_mb: Annotated[float, Field(gt=0)] = 64
     """Largest request body, mebibytes."""
     max_items: Annotated[int, Field(gt=0)] = 256
@@ -114,6 +121,16 @@ class Settings(BaseSettings):
     def demo_archive(self) -> Path:
         """Where the demo archive lies."""
         return self.home / "demo-archive"
+
+    @property
+    def patches(self) -> Path:
+        """Where fetched pixels are kept."""
+        return self.home / "patches"
+
+    @property
+    def patches_bytes(self) -> int:
+        """Bound of their size."""
+        return int(self.cache_mb * 2**20)
 
 
 def load() -> Settings:

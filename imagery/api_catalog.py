@@ -50,6 +50,7 @@ class ApiCatalog:
     ) -> None:
         self._web = web
         self.files = files
+        self.identity = (url,)
         try:
             client = pystac_client.Client.open(url, stac_io=_Requests(web, deadline))
             self._link = client.get_search_link()

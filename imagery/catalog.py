@@ -73,6 +73,10 @@ class Catalog(Protocol):
         """What answers call it."""
 
     @property
+    def identity(self) -> tuple[str, ...]:
+        """What tells it from others, and from itself with other contents where that is known."""
+
+    @property
     def collections(self) -> frozenset[str] | None:
         """STAC ids of the collections that it has; None: that is not known."""
 

@@ -1,11 +1,17 @@
-"""``geobento demo-archive``."""
+"""``geobento demo-archive`` and ``geobento cache``."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.progress import Progress
+
+if TYPE_CHECKING:
+    from geobento.settings import Settings
+    from imagery.patch_store import PatchStore
 
 
 @click.command("demo-archive")
@@ -29,3 +35,61 @@ def demo_archive(directory: Path | None) -> None:
         except FileExistsError as error:
             raise click.ClickException(str(error)) from None
     click.echo(catalog)
+
+
+@click.group()
+def cache() -> None:
+    """Show and empty the cache of fetched pixels."""
+
+
+@cache.command()
+def info() -> None:
+    """How many patches are kept, their size, and when they were used."""
+    settings, store = _store()
+    try:
+        held = store.held()
+    except OSError as error:
+        raise click.ClickException(f"the cache cannot be read ({error.strerror})") from None
+    whole = [file for file in held if file.whole]
+    click.echo(f"folder      {settings.patches}")
+    click.echo(f"in use      {'yes' if settings.cache else 'no, GEOBENTO_CACHE is off'}")
+    click.echo(f"patches     {len(whole)}")
+    size = sum(file.size for file in held)
+    click.echo(f"size        {_mib(size)} of {_mib(settings.patches_bytes)} MiB")
+    if whole:
+        click.echo(f"oldest use  {_when(whole[0].used)}")
+        click.echo(f"newest use  {_when(whole[-1].used)}")
+
+
+@cache.command()
+def clear() -> None:
+    """Remove all patches; services that run go on."""
+    _, store = _store()
+    try:
+        count, size = store.clear()
+    except OSError as error:
+        raise click.ClickException(f"the cache cannot be emptied ({error.strerror})") from None
+    click.echo(f"removed {count} patches, {_mib(size)} MiB")
+
+
+@cache.command()
+def path() -> None:
+    """Print the folder of the patches."""
+    settings, _ = _store()
+    click.echo(settings.patches)
+
+
+def _store() -> tuple[Settings, PatchStore]:
+    from geobento import settings
+    from imagery.patch_store import PatchStore
+
+    found = settings.load()
+    return found, PatchStore(found.patches, found.patches_bytes)
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.1f}"
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "seconds")

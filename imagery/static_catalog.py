@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from threading import Lock
 from typing import Any, Protocol
 from urllib.parse import urljoin
 
+import orjson
 import pystac
 
 from geobento.errors import GeoBentoError, SourceError
@@ -156,6 +158,12 @@ class StaticCatalog:
         with self._lock:
             return self._contents[1]
 
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """Its address, and a digest of its records; it says nothing of the files."""
+        with self._lock:
+            return self._tree.top, self._contents[2]
+
     def search(self, search: Search, deadline: float) -> list[pystac.Item]:
         """Items that match, see `imagery.catalog.Catalog`."""
         return chosen(self.items, search)
@@ -171,12 +179,12 @@ class StaticCatalog:
         )
 
     @cached_property
-    def _contents(self) -> tuple[str, list[pystac.Item]]:
-        tree = self._tree
+    def _contents(self) -> tuple[str, list[pystac.Item], str]:
+        tree, digest = self._tree, hashlib.sha256()
         try:
             top = tree.records([tree.top])[0]
-            items = sorted(_items(tree, top), key=lambda item: (item_time(item), item.id))
-            return str(top["id"]), items
+            items = sorted(_items(tree, top, digest), key=lambda item: (item_time(item), item.id))
+            return str(top["id"]), items, digest.hexdigest()
         except GeoBentoError as error:
             raise type(error)(
                 f"the STAC catalog {tree.label}: {error.message}", retry_after=error.retry_after
@@ -187,13 +195,20 @@ class StaticCatalog:
             ) from error
 
 
-def _items(tree: Tree, top: dict[str, Any]) -> Iterator[pystac.Item]:
-    """All items below a record. Links are taken off them: nothing can follow one later."""
+def _items(tree: Tree, top: dict[str, Any], digest: hashlib._Hash) -> Iterator[pystac.Item]:
+    """All items below a record. Links are taken off them: nothing can follow one later.
+
+    Args:
+        tree: Where records lie.
+        top: The record.
+        digest: Gets all records.
+    """
     visited = {tree.top}
     level = [(tree.top, top)]
     while level:
         wanted: list[str] = []
         for place, record in level:
+            digest.update(orjson.dumps(record, option=orjson.OPT_SORT_KEYS))
             if record.get("type") == "Feature" and place != tree.top:
                 item = pystac.Item.from_dict(record, href=place)
                 item.make_asset_hrefs_absolute()

@@ -257,6 +257,7 @@ def imagery_fields(
         "offset_applied": None
         if query is None
         else any(scene.offset_applied for scene in origin.scenes),
+        "cached": sample.cached,
         "valid_fraction": 1.0 if sample.valid is None else round(float(sample.valid.mean()), 6),
         "warnings": list(warnings),
         "crs": None if lies is None else lies.crs,

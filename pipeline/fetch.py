@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import cached_property, partial
 from threading import Lock
 from typing import TypeAlias, TypeVar
@@ -13,6 +14,8 @@ from typing import TypeAlias, TypeVar
 from geobento.errors import GeoBentoError, InvalidRequest, SourceError
 from geobento.sample import Sample
 from geobento.settings import Settings
+from imagery.patch_cache import CachedSource
+from imagery.patch_store import PatchStore
 from imagery.source import ImageQuery, Source, Survey
 
 logger = logging.getLogger("geobento.fetch")
@@ -122,6 +125,17 @@ class FetchLayer:
             return SourceError(f"the source {backend!r} failed; the service log has more")
 
 
+def _shared(source: Source, settings: Settings, *identity: str) -> Source:
+    """A source of which equal requests share a fetch, and whose samples are kept."""
+    return CachedSource(
+        source,
+        PatchStore(settings.patches, settings.patches_bytes) if settings.cache else None,
+        *identity,
+        keep_open=timedelta(hours=settings.cache_open_hours),
+        timeout_s=SOURCE_SHARE * settings.request_timeout_s,
+    )
+
+
 def _open_earth_engine(settings: Settings) -> Source:
     try:
         from imagery.earth_engine import EarthEngineSource
@@ -146,7 +160,8 @@ def _open_earth_engine(settings: Settings) -> Source:
         limiter=limiter,
         timeout_s=timeout_s,
     )
-    return EarthEngineSource(client, timeout_s=timeout_s)
+    source = EarthEngineSource(client, timeout_s=timeout_s)
+    return _shared(source, settings, settings.ee_project, settings.ee_url or "")
 
 
 def _open_stac(settings: Settings) -> Source:
@@ -157,7 +172,7 @@ def _open_stac(settings: Settings) -> Source:
     timeout_s = SOURCE_SHARE * settings.request_timeout_s
     key = settings.stac_key.get_secret_value() if settings.stac_key is not None else None
     catalog = open_catalog(settings.stac, hosts=settings.stac_hosts, key=key, timeout_s=timeout_s)
-    return StacSource(catalog, timeout_s=timeout_s)
+    return _shared(StacSource(catalog, timeout_s=timeout_s), settings, *catalog.identity)
 
 
 def _open_demo(settings: Settings) -> Source:
@@ -165,5 +180,6 @@ def _open_demo(settings: Settings) -> Source:
     from imagery.stac import StacSource
     from imagery.static_catalog import StaticCatalog
 
-    catalog = ensure_demo_archive(settings.demo_archive)
-    return StacSource(StaticCatalog(catalog), backend="demo", notice=DEMO_NOTICE)
+    catalog = StaticCatalog(ensure_demo_archive(settings.demo_archive))
+    source = StacSource(catalog, backend="demo", notice=DEMO_NOTICE)
+    return _shared(source, settings, *catalog.identity)

@@ -259,3 +259,26 @@ def test_checkpoints_that_cannot_be_read(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     """A folder that does not exist is said plainly."""
     failed("embed-image", FIELD, "--out", str(tmp_path / "missing" / "a.npz"))
+
+
+def test_the_cache_is_shown_and_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With counts and sizes; before it is there, and while it is off."""
+    folder = tmp_path / "patches"
+    monkeypatch.setenv("GEOBENTO_HOME", str(tmp_path))
+    monkeypatch.setenv("GEOBENTO_CACHE_MB", "2")
+    assert run("cache", "path").output == f"{folder}\n"
+    assert "patches     0" in run("cache", "info").output
+    assert not folder.exists()
+    folder.mkdir()
+    for digit in "ab":
+        (folder / f"{digit * 64}.patch").write_bytes(bytes(2**19))
+    monkeypatch.setenv("GEOBENTO_CACHE", "off")
+    shown = run("cache", "info").output
+    for part in ("no, GEOBENTO_CACHE is off", "patches     2", "1.0 of 2.0 MiB", "oldest use"):
+        assert part in shown
+    assert run("cache", "clear").output == "removed 2 patches, 1.0 MiB\n"
+    assert not list(folder.iterdir())
+    folder.rmdir()
+    folder.write_text("")
+    assert "cannot be read" in failed("cache", "info")
+    assert "cannot be emptied" in failed("cache", "clear")

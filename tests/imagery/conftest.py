@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from pathlib import Path
+from threading import Semaphore
+from typing import Any
 
 import pytest
 
@@ -17,6 +20,8 @@ from tests.imagery.stac_server import StacServer, stac_server
 
 PROJECT = "some-project"
 OpenSource = Callable[..., EarthEngineSource]
+LONG_S = 30.0
+Waiters = Callable[[int], None]
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +67,24 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     monkeypatch.setattr("imagery.retry.sleep", recorded)
     return waited
+
+
+@pytest.fixture
+def waiters(monkeypatch: pytest.MonkeyPatch) -> Waiters:
+    """Blocks until so many threads more wait for somebody else's work."""
+    arrived = Semaphore(0)
+
+    def announced(*args: Any) -> Any:
+        arrived.release()
+        return wait(*args)
+
+    monkeypatch.setattr("imagery.in_flight.wait", announced)
+
+    def until(count: int) -> None:
+        for _ in range(count):
+            assert arrived.acquire(timeout=LONG_S)
+
+    return until
 
 
 def open_client(

@@ -264,3 +264,18 @@ def test_a_web_catalog_that_cannot_be_read(
         web_catalog(stac, catalog)
     assert "127.0.0.1" in caught.value.message
     assert "/files" not in caught.value.message
+
+
+def test_the_identity_is_of_all_records(tmp_path: Path) -> None:
+    """A change of any one shows, whichever file it is in."""
+    builder = CatalogBuilder(tmp_path)
+    builder.add("a", "2023-06-02T00:00:00Z", BAND)
+    catalog = builder.save()
+    found = [StaticCatalog(catalog).identity, StaticCatalog(catalog).identity]
+    assert found[0] == found[1]
+    records = sorted(tmp_path.rglob("*.json"))
+    assert len(records) == 3
+    for file in records:
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"note": "changed"}))
+        found.append(StaticCatalog(catalog).identity)
+    assert len(set(found)) == 4

@@ -18,7 +18,7 @@ from imagery.source import ImageQuery, Source
 from pipeline.fetch import FetchLayer
 from tests.imagery.catalogs import GRID
 from tests.imagery.ee_server import Standin, earth_engine
-from tests.imagery.world import S2, WorldScene
+from tests.imagery.world import S2, WorldScene, write_catalog
 
 WINDOW = TemporalSpec.range("2023-06-01", "2023-07-01").window
 QUERY = ImageQuery(SensorSpec(S2, ("B4",)), GRID, *WINDOW, "s2")
@@ -97,3 +97,36 @@ def test_earth_engine_without_a_project(tmp_path: Path) -> None:
     """The word `gee` is refused with what is there."""
     with pytest.raises(InvalidRequest, match="accepted: auto, demo"):
         FetchLayer.configured(Settings(home=tmp_path)).source("gee")
+
+
+def fetched(settings: Settings) -> Sample:
+    """A sample by a layer of its own, as after a restart."""
+    (answer,) = FetchLayer.configured(settings).fetch_all([("auto", QUERY)])
+    assert isinstance(answer, Sample)
+    return answer
+
+
+def test_samples_are_kept(standin: Standin, tmp_path: Path) -> None:
+    """Of a configured source, unless they are not to be; in `GEOBENTO_HOME`."""
+    settings = Settings(ee_project="some-project", ee_url=standin.url, home=tmp_path)
+    assert [fetched(settings).cached for _ in range(2)] == [False, True]
+    assert len(standin.calls("computePixels")) == 1
+    assert list((tmp_path / "patches").glob("*.patch"))
+    off = settings.model_copy(update={"cache": False})
+    assert fetched(off).cached is None
+    other = settings.model_copy(update={"ee_project": "other-project"})
+    assert fetched(other).cached is False
+
+
+def test_a_catalog_that_changed_is_read_anew(tmp_path: Path) -> None:
+    """After a restart: a scene that was added, wherever its link stands, is in the answer."""
+    root = tmp_path / "catalog"
+    first = WorldScene("first", "2023-06-10T08:00:00Z", 1)
+    catalog = write_catalog([first], ("B4",), root)
+    settings = Settings(stac=str(catalog), home=tmp_path)
+    before = fetched(settings)
+    assert fetched(settings).cached
+    write_catalog([first, WorldScene("second", "2023-06-11T08:00:00Z", 2)], ("B4",), root)
+    after = fetched(settings)
+    assert not after.cached
+    assert (after.pixels != before.pixels).any()

@@ -75,3 +75,21 @@ def test_another_variant_is_not_served_in_its_place(demo_archive: Path) -> None:
     engine = LocalEngine(Settings(models=(stored.tag,), stac=None))
     with pytest.raises(ModelNotFound, match="geobento models import satmaepp_s2_10b"):
         ask(engine, "satmaepp_s2_10b")
+
+
+def test_kept_pixels_give_the_same_answer(demo_archive: Path, tmp_path: Path) -> None:
+    """To the bit, with the same metadata but for `cached`."""
+    stored = small.stored(RemoteClip, variant="vit_b_32")
+    settings = Settings(models=(stored.tag,), stac=str(demo_archive), home=tmp_path)
+    for output in ({"mode": "pooled"}, {"mode": "grid"}):
+        window = JUNE | {"end": "2023-08-01" if output["mode"] == "grid" else "2023-09-01"}
+        fresh, kept = (
+            ask(LocalEngine(settings), "remoteclip_s2rgb", output=output, temporal=window)
+            for _ in range(2)
+        )
+        for one, other in zip(fresh, kept, strict=True):
+            assert isinstance(one, Embedding)
+            assert isinstance(other, Embedding)
+            assert (one.meta.cached, other.meta.cached) == (False, True)
+            assert one.data.tobytes() == other.data.tobytes()
+            assert one.meta.untimed() == other.meta.untimed()

@@ -88,7 +88,7 @@ def test_every_place_has_its_plan() -> None:
         ({"sensor": replace(SENSOR, modality="s1")}, "sensor.modality", "accepted: s2"),
         ({"modality": "sentinel-1"}, "modality", "'sentinel-1'; accepted: s2"),
         ({"modality": "rgb"}, "modality", "accepted: s2"),
-        ({"model_config": {"a": 1}}, "model_config.a", "accepted: none"),
+        ({"model_config": {"a": 1}}, "model_config.a", "accepted: variant"),
         ({"input_prep": "tile"}, "input_prep.tile_size", "reads a place of any size whole"),
         ({"temporal": None}, "temporal", "time window"),
         ({"spatial": PointBuffer(0, 0, 9)}, "spatial", "at least 3 x 3"),
