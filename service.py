@@ -117,8 +117,9 @@ class GeoBento:
 
     def __init__(self) -> None:
         runners = {
-            served.card.id: RunnerClient(
-                getattr(self, runner_name(served.card.id)), served.card.max_batch_size
+            served.tag: RunnerClient(
+                getattr(self, runner_name(served.card.id, served.variant)),
+                served.card.max_batch_size,
             )
             for served in REGISTRY.served()
         }
@@ -202,7 +203,8 @@ class GeoBento:
 
         async def work() -> bytes:
             found = await ask(request)
-            served = REGISTRY.find(request.model).served
+            modality = getattr(request, "modality", None)
+            served = REGISTRY.find(request.model, request.config, modality).served
             return await anyio.to_thread.run_sync(encode, found, request, served)
 
         return await answers.answered(work(), SETTINGS.request_timeout_s)
@@ -216,7 +218,8 @@ for entry in STORED:
         workers=SETTINGS.runner_workers,
         timeout_s=SETTINGS.request_timeout_s + BEHIND_S,
     )
-    setattr(GeoBento, runner_name(entry.metadata["model"]), bentoml.depends(runner))
+    name = runner_name(entry.metadata["model"], entry.metadata["variant"])
+    setattr(GeoBento, name, bentoml.depends(runner))
 
 svc = bentoml.service(
     name="geobento",

@@ -227,7 +227,7 @@ def routes(serving: Callable[[], Serving], timeout_s: float) -> list[Route]:
         return await answered(_embeddings(serving(), asked), timeout_s, SHAPE)
 
     async def models(_: Request) -> Response:
-        listed = [_model(served) for served in serving().registry.served()]
+        listed = [_model(served) for served in serving().registry.by_id()]
         return JSONBytes(OpenAIModels(data=listed).model_dump_json())
 
     async def model(request: Request) -> Response:

@@ -153,12 +153,12 @@ def routes(
         return orjson.dumps(list(TASKS))
 
     async def models(_: Request) -> bytes:
-        return orjson.dumps([_shown(served) for served in serving().registry.served()])
+        return orjson.dumps([_shown(served) for served in serving().registry.by_id()])
 
     async def models_of_task(request: Request) -> bytes:
         task = _task(request)
         return orjson.dumps(
-            [_shown(served) for served in serving().registry.served() if task.offered_by(served)]
+            [_shown(served) for served in serving().registry.by_id() if task.offered_by(served)]
         )
 
     async def tasks_of_model(request: Request) -> bytes:
@@ -233,7 +233,7 @@ def _model(serving: Serving, request: Request) -> OpenModel:
             return serving.registry.find(spelling)
         except ModelNotFound:
             continue
-    listed = ", ".join(_shown(served) for served in serving.registry.served())
+    listed = ", ".join(_shown(served) for served in serving.registry.by_id())
     raise ModelNotFound(f"there is no model {name!r}; available: {listed}")
 
 

@@ -28,7 +28,7 @@ def page(card: ModelCard) -> str:
         *([_texts(card, card.text)] if card.text is not None else []),
         *([_imagery(card)] if card.modalities else []),
         _answers(card),
-        *([_options(card)] if card.config_schema.get("properties") else []),
+        _options(card),
         *([_notes(card)] if card.notes else []),
     ]
     return re.sub(r"\n{3,}", "\n\n", "\n\n".join(sections)) + "\n"
@@ -161,7 +161,7 @@ def _answers(card: ModelCard) -> str:
 
 
 def _options(card: ModelCard) -> str:
-    schema = json.dumps(card.config_schema["properties"], indent=1)
+    schema = json.dumps(card.options, indent=1)
     return f"## Options\n\nKeys of `config` and `model_config`:\n\n{_block('json', schema)}"
 
 

@@ -31,6 +31,7 @@ from geobento.errors import (
     PayloadTooLarge,
     QuotaError,
     SourceError,
+    SourceUnavailable,
     UnsupportedMediaType,
 )
 from geobento.look import EmbeddingPlan, Inspection
@@ -68,7 +69,13 @@ _ALL: tuple[Failure, ...] = (
     Overloaded,
     DeadlineExceeded,
 )
-_PLACES: tuple[Failure, ...] = (*_ALL, NoImageryError, QuotaError, SourceError)
+_PLACES: tuple[Failure, ...] = (
+    *_ALL,
+    NoImageryError,
+    QuotaError,
+    SourceError,
+    SourceUnavailable,
+)
 
 
 def document(version: str, others: Sequence[Operation] = ()) -> dict[str, Any]:

@@ -254,6 +254,16 @@ class ModelCard(_Record):
         """The id, or the name itself where it stands for some variants only."""
         return self.id if len(self.variants_of(name)) == len(self.variants) else name
 
+    @property
+    def options(self) -> dict[str, dict[str, Any]]:
+        """JSON schemas of the options that requests may set: `config_schema`, and the variant."""
+        variant = {
+            "type": "string",
+            "enum": list(self.variants),
+            "description": "Which weights, of those that are served.",
+        }
+        return {**self.config_schema.get("properties", {}), "variant": variant}
+
     def preprocessing_digest(self) -> str:
         """Hex digest of everything that decides what the network sees.
 

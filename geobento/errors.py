@@ -13,7 +13,8 @@
     ├── InternalError          500  a defect of the service; the log has the cause
     ├── SourceError            502  an imagery source failed or answered nonsense
     │   ├── NoImageryError     422  the source holds no usable pixel for place and window
-    │   └── QuotaError         429  the source's quota is used up; try again later
+    │   ├── QuotaError         429  the source's quota is used up; try again later
+    │   └── SourceUnavailable  503  the source cannot be reached, or is out of order
     ├── Overloaded             503  accepted work is at its bound; try again later
     └── DeadlineExceeded       504  the work took longer than the service allows
 
@@ -170,6 +171,13 @@ class QuotaError(SourceError):
 
     type = "quota_error"
     status = 429
+
+
+class SourceUnavailable(SourceError):
+    """The source cannot be reached, is out of order, or did not answer in time."""
+
+    type = "source_unavailable"
+    status = 503
 
 
 class Overloaded(GeoBentoError):

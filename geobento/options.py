@@ -33,14 +33,14 @@ def check_options(card: ModelCard, options: Mapping[str, Any], field: str) -> No
     """Check keys and values of a request's model options.
 
     Args:
-        card: The model's card; the properties of its `config_schema` use `KEYWORDS` alone.
+        card: The model's card; the `options` use `KEYWORDS` alone.
         options: What the request says.
         field: Parameter of the request that holds the options.
 
     Raises:
         ModelError: A key or value is not accepted; `field` names the option.
     """
-    known: Mapping[str, Mapping[str, Any]] = card.config_schema.get("properties", {})
+    known = card.options
     if unknown := sorted(set(options) - set(known)):
         raise ModelError(
             f"{card.id} has no option {unknown[0]!r}; "

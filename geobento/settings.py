@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from geobento.errors import SettingsError
@@ -28,8 +28,8 @@ class Settings(BaseSettings):
     )
 
     models: Annotated[tuple[str, ...], NoDecode] = ()
-    """Models to serve, separated by commas: ids, aliases or `id:version`. Empty: all in the
-    model store."""
+    """Models to serve, separated by commas: ids, aliases, `id:variant` or `id:version`.
+    Empty: the newest of every variant in the model store."""
     url: str | None = None
     """Server that `get_embedding` and the command line ask. Empty: they work in-process."""
     home: Path = Path.home() / ".geobento"
@@ -43,7 +43,13 @@ class Settings(BaseSettings):
     """Processes per model. On a CPU one per core keeps all cores at work whatever else runs, and
     takes the memory of one copy of the weights each; a GPU wants one."""
     stac: str | None = None
-    """`catalog.json` of a static STAC catalog to fetch imagery from. Empty: no such source."""
+    """STAC catalog to fetch imagery from: `earth-search`, `planetary-computer`, the URL of an API
+    or of a static catalog, or the path of a `catalog.json`. Empty: no such source."""
+    stac_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Further hosts, besides the catalog's own, from which its files are read, separated by
+    commas; `.example.com` stands for all below it."""
+    stac_key: SecretStr | None = None
+    """Subscription key for Planetary Computer, where a collection wants one."""
     ee_project: Annotated[str, Field(pattern=_PROJECT)] | None = None
     """Cloud project that Earth Engine charges. Empty: no such source."""
     ee_key_file: Path | None = None
@@ -83,7 +89,7 @@ class Settings(BaseSettings):
     fetch_threads: Annotated[int, Field(gt=0)] = 8
     """Places fetched at a time by one process."""
 
-    @field_validator("models", mode="before")
+    @field_validator("models", "stac_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -91,7 +97,7 @@ class Settings(BaseSettings):
         return value
 
     @field_validator(
-        "stac", "url", "job_store", "ee_project", "ee_key_file", "ee_url", mode="before"
+        "stac", "stac_key", "url", "job_store", "ee_project", "ee_key_file", "ee_url", mode="before"
     )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:

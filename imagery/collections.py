@@ -4,28 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from geobento.errors import ModelError
-from imagery.composite import MASKED_CLASSES
+from imagery.composite import MASKED_CLASSES, QualityMask
+from imagery.presets import PRESETS
 
 Resampling = Literal["nearest", "bilinear"]
-
-
-@dataclass(frozen=True)
-class QualityMask:
-    """A band that says which pixels show no ground.
-
-    Attributes:
-        band: Its name.
-        classes: Values of pixels to leave out.
-        bits: Or the bits any of which leaves a pixel out, counted from the lowest.
-    """
-
-    band: str
-    classes: tuple[int, ...] = ()
-    bits: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,7 +23,6 @@ class EarthEngineEntry:
         platform_property: Name of the satellite, where several feed the collection.
         tile_property: Name of a scene's tile, where an acquisition may be there twice.
         processing_properties: Greatest, in this order, for the newest of them.
-        mask: Where pixels show no ground.
         radar: Scenes differ in mode, polarisation and pass direction.
         notice: What every answer has to say about this imagery.
     """
@@ -46,7 +31,6 @@ class EarthEngineEntry:
     platform_property: str | None = None
     tile_property: str | None = None
     processing_properties: tuple[str, ...] = ()
-    mask: QualityMask | None = None
     radar: bool = False
     notice: str | None = None
 
@@ -59,13 +43,16 @@ class Collection:
         id: Earth Engine id, the name in requests.
         stac: Collection ids in STAC catalogs, preferred first; none: STAC is not read for it.
         bands: Keys under which STAC catalogs hold each band, tried in order, by the name that
-            requests use.
+            requests use; ``key.2`` is the second band of the asset ``key``.
         units: Units of the raw values.
         nodata: Value that means no data where a file does not state one; None: NaN.
         resampling: How bands are brought to another lattice.
         lattice_m: Pixel corners lie at multiples of this in UTM; None: no common lattice.
         cloud_property: Item property with the cloud percentage of a scene, if it has one.
-        mask_assets: Keys under which catalogs hold the scene classification, tried in order.
+        mask: Where pixels show no ground.
+        mask_assets: Keys under which catalogs hold the band of the mask, tried in order.
+        stac_properties: What items of the STAC collections have to state to belong to this one.
+        stac_scale: Factor from the values in STAC catalogs to those of the collection.
         static: The same at all times; the time window does not apply.
         harmonised: Digital numbers are brought to the scale without the offset of later
             processing baselines.
@@ -84,7 +71,10 @@ class Collection:
     resampling: Resampling = "nearest"
     lattice_m: float | None = None
     cloud_property: str | None = None
+    mask: QualityMask | None = None
     mask_assets: tuple[str, ...] = ()
+    stac_properties: Mapping[str, str] = field(default_factory=dict)
+    stac_scale: float = 1.0
     static: bool = False
     harmonised: bool = False
     positive: bool = False
@@ -128,10 +118,13 @@ _S1_GEE = EarthEngineEntry(
     ),
 )
 _HLS_MASK = QualityMask("Fmask", bits=(1, 2, 3))
-_LANDSAT_GEE = EarthEngineEntry(
-    cloud_property="CLOUD_COVER", mask=QualityMask("QA_PIXEL", bits=(0, 1, 2, 3, 4))
-)
-_LANDSAT_REFLECTANCE = tuple(f"SR_B{number}" for number in range(1, 8))
+_LANDSAT_MASK = QualityMask("QA_PIXEL", bits=(0, 1, 2, 3, 4))
+_LANDSAT_REFLECTANCE = {
+    f"SR_B{number}": (name,)
+    for number, name in enumerate(
+        ("coastal", "blue", "green", "red", "nir08", "swir16", "swir22"), start=1
+    )
+}
 _POLARISATIONS = ("VV", "VH", "HH", "HV")
 _MODIS_REFLECTANCE = tuple(f"sur_refl_b0{number}" for number in range(1, 8))
 
@@ -140,29 +133,40 @@ def _gee_only(*bands: str) -> dict[str, tuple[str, ...]]:
     return dict.fromkeys(bands, ())
 
 
-def _hls(collection_id: str, bands: tuple[str, ...]) -> Collection:
+def _hls(collection_id: str, stac: str, bands: tuple[str, ...]) -> Collection:
+    """Catalogs have integers where Earth Engine has reflectance."""
     return Collection(
         id=collection_id,
-        stac=(),
-        bands=_gee_only(*bands),
+        stac=(stac,),
+        bands={band: (f"B{band[1:].zfill(2)}",) for band in bands},
         units="surface reflectance",
+        nodata=-9999,
         lattice_m=30,
-        gee=EarthEngineEntry(cloud_property="CLOUD_COVERAGE", mask=_HLS_MASK),
+        cloud_property="eo:cloud_cover",
+        mask=_HLS_MASK,
+        mask_assets=("Fmask",),
+        stac_scale=1e-4,
+        gee=EarthEngineEntry(cloud_property="CLOUD_COVERAGE"),
     )
 
 
-def _landsat(collection_id: str) -> Collection:
+def _landsat(collection_id: str, platform: str) -> Collection:
     """Corners lie at odd multiples of 15 m: no lattice that grids are snapped to."""
     return Collection(
         id=collection_id,
-        stac=(),
-        bands=_gee_only(*_LANDSAT_REFLECTANCE, "ST_B10"),
+        stac=("landsat-c2-l2",),
+        bands={**_LANDSAT_REFLECTANCE, "ST_B10": ("lwir11",)},
         units="digital numbers of surface reflectance; ST_B10: of surface temperature, kelvin",
         scaling={
             **dict.fromkeys(_LANDSAT_REFLECTANCE, (2.75e-5, -0.2)),
             "ST_B10": (0.00341802, 149.0),
         },
-        gee=_LANDSAT_GEE,
+        nodata=0,
+        cloud_property="eo:cloud_cover",
+        mask=_LANDSAT_MASK,
+        mask_assets=("qa_pixel",),
+        stac_properties={"platform": platform, "landsat:collection_category": "T1"},
+        gee=EarthEngineEntry(cloud_property="CLOUD_COVER"),
     )
 
 
@@ -177,11 +181,12 @@ COLLECTIONS = {
             nodata=0,
             lattice_m=10,
             cloud_property="eo:cloud_cover",
+            mask=QualityMask("SCL", classes=MASKED_CLASSES),
             mask_assets=("scl", "SCL"),
             harmonised=True,
             usual=(-1000, 20_000),
             scaling=dict.fromkeys(_S2_L2A, (1e-4, 0.0)),
-            gee=replace(_S2_GEE, mask=QualityMask("SCL", classes=MASKED_CLASSES)),
+            gee=_S2_GEE,
         ),
         Collection(
             id="COPERNICUS/S2_HARMONIZED",
@@ -218,11 +223,16 @@ COLLECTIONS = {
         ),
         _hls(
             "NASA/HLS/HLSS30/v002",
+            "hls2-s30",
             tuple(f"B{name}" for name in (*range(1, 9), "8A", *range(9, 13))),
         ),
-        _hls("NASA/HLS/HLSL30/v002", tuple(f"B{name}" for name in (*range(1, 8), *range(9, 12)))),
-        _landsat("LANDSAT/LC08/C02/T1_L2"),
-        _landsat("LANDSAT/LC09/C02/T1_L2"),
+        _hls(
+            "NASA/HLS/HLSL30/v002",
+            "hls2-l30",
+            tuple(f"B{name}" for name in (*range(1, 8), *range(9, 12))),
+        ),
+        _landsat("LANDSAT/LC08/C02/T1_L2", "landsat-8"),
+        _landsat("LANDSAT/LC09/C02/T1_L2", "landsat-9"),
         Collection(
             id="MODIS/061/MOD09GA",
             stac=(),
@@ -232,8 +242,8 @@ COLLECTIONS = {
         ),
         Collection(
             id="USDA/NAIP/DOQQ",
-            stac=(),
-            bands=_gee_only("R", "G", "B", "N"),
+            stac=("naip",),
+            bands={name: (f"image.{number}",) for number, name in enumerate("RGBN", start=1)},
             units="8-bit brightness",
         ),
         Collection(
@@ -265,20 +275,34 @@ def get(collection_id: str) -> Collection:
         ) from None
 
 
-def get_in_stac(collection_id: str) -> Collection:
-    """A collection that STAC catalogs are read for, by its Earth Engine id.
+def get_in_stac(
+    collection_id: str, source: str = "", held: frozenset[str] | None = None
+) -> Collection:
+    """A collection that a STAC catalog is read for, by its Earth Engine id.
+
+    Args:
+        collection_id: Earth Engine id.
+        source: Name of the catalog.
+        held: STAC ids of the collections that it has; None: that is not known.
 
     Raises:
-        ModelError: There is no such entry; the message says which source has it, if one does.
+        ModelError: There is no such entry, or the catalog does not have it; the message says
+            which sources do.
     """
     collection = get(collection_id)
-    if not collection.stac:
-        raise ModelError(
-            f"the collection {collection_id!r} is not read from STAC catalogs; Earth Engine has "
-            "it (backend 'gee')",
-            field="sensor.collection",
-        )
-    return collection
+    if collection.stac and (held is None or not held.isdisjoint(collection.stac)):
+        return collection
+    others = [
+        f"the STAC catalog {preset.name!r}"
+        for preset in PRESETS.values()
+        if not preset.collections.isdisjoint(collection.stac)
+    ]
+    place = f"in the source {source!r}" if collection.stac else "read from STAC catalogs"
+    raise ModelError(
+        f"the collection {collection_id!r} is not {place}; Earth Engine has it (backend 'gee')"
+        + "".join(f", and {other}" for other in others),
+        field="sensor.collection",
+    )
 
 
 def offset(item: Mapping[str, Any], asset: Mapping[str, Any], stac_collection: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,32 @@ MASKED_CLASSES = (0, 1, 3, 8, 9, 10)
 medium and high probability, cirrus."""
 
 
-def clear(classes: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where a Sentinel-2 scene classification shows the ground."""
-    return ~np.isin(classes, MASKED_CLASSES)
+@dataclass(frozen=True)
+class QualityMask:
+    """A band that says which pixels show no ground.
+
+    Attributes:
+        band: Its name.
+        classes: Values of pixels to leave out.
+        bits: Or the bits any of which leaves a pixel out, counted from the lowest.
+    """
+
+    band: str
+    classes: tuple[int, ...] = ()
+    bits: tuple[int, ...] = ()
+
+    @property
+    def flags(self) -> int:
+        """All of the bits."""
+        return sum(1 << bit for bit in self.bits)
+
+
+def clear(values: NDArray[Any], mask: QualityMask) -> NDArray[np.bool_]:
+    """Where a quality band shows the ground; not where it is NaN."""
+    has = np.isfinite(values)
+    whole = np.where(has, values, 0).astype(np.int64)
+    hidden = (whole & mask.flags) != 0 if mask.bits else np.isin(whole, mask.classes)
+    return np.asarray(has & ~hidden)
 
 
 def fuse(

@@ -304,11 +304,11 @@ def look(asset: str, bands: Sequence[str], collection: Collection) -> ee.Image:
         values = values.resample(collection.resampling)
     if collection.positive:
         values = values.updateMask(values.gt(0))
-    mask = collection.gee.mask
+    mask = collection.mask
     if mask is not None:
         flags = scene.select([mask.band])
         if mask.bits:
-            shows = flags.bitwiseAnd(sum(1 << bit for bit in mask.bits)).eq(0)
+            shows = flags.bitwiseAnd(mask.flags).eq(0)
         else:
             shows = flags.remap(list(mask.classes), [0] * len(mask.classes), 1)
         values = values.updateMask(shows)

@@ -17,7 +17,13 @@ import httpx
 from google.oauth2 import service_account
 from googleapiclient.errors import HttpError
 
-from geobento.errors import GeoBentoError, ModelError, QuotaError, SourceError
+from geobento.errors import (
+    GeoBentoError,
+    ModelError,
+    QuotaError,
+    SourceError,
+    SourceUnavailable,
+)
 from imagery.limits import ProjectLimiter
 from imagery.retry import Transient, parse_retry_after, with_retries
 
@@ -194,7 +200,7 @@ def refused(status: int, message: str, headers: Mapping[str, str], project: str)
             reason = f"Earth Engine answered {status}: its quota is used up"
             return Transient(QuotaError(reason, retry_after=shown), retry_after)
         reason = f"Earth Engine answered {status}: it is out of order"
-        return Transient(SourceError(reason, retry_after=retry_after), retry_after)
+        return Transient(SourceUnavailable(reason, retry_after=retry_after), retry_after)
     if status in (401, 403):
         return _no_access(project)
     if any(text in message for text in TOO_MUCH):
@@ -211,9 +217,9 @@ def broken(error: Exception, project: str) -> Exception:
     if isinstance(error, GeoBentoError):
         return error
     if isinstance(error, TimeoutError):
-        return Transient(SourceError("Earth Engine did not answer in the time that it has"))
+        return Transient(SourceUnavailable("Earth Engine did not answer in the time that it has"))
     if isinstance(error, ConnectionError | google.auth.exceptions.TransportError):
-        return Transient(SourceError("the connection to Earth Engine failed"))
+        return Transient(SourceUnavailable("the connection to Earth Engine failed"))
     if isinstance(error, google.auth.exceptions.GoogleAuthError):
         return _no_access(project)
     if isinstance(error, ValueError | EOFError | TypeError):  # the library takes any text for JSON

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,22 +12,22 @@ import numpy as np
 import pystac
 from numpy.typing import NDArray
 
-from geobento.errors import GeoBentoError, ModelError, NoImageryError, SourceError
+from geobento.errors import (
+    GeoBentoError,
+    ModelError,
+    NoImageryError,
+    SourceError,
+    SourceUnavailable,
+)
 from geobento.sample import PixelGrid, Provenance, Sample, Scene
-from imagery import collections, frames
+from imagery import collections, frames, geotiff
+from imagery.catalog import Catalog, Search, item_time, tile
 from imagery.collections import Collection, Resampling
 from imagery.composite import clear, composite, fuse
 from imagery.frames import Frame
 from imagery.grid import lonlat_bounds
 from imagery.scenes import passes, radar_looks
 from imagery.source import ImageQuery, Survey
-from imagery.static_catalog import Search, StaticCatalog, item_time, local_file, matches, tile
-
-GDAL_OPTIONS = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_NUM_THREADS": "1",
-    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".tif,.tiff,.TIF",
-}
 
 FLOAT_BYTES = 4
 """Size of a value as it is held once it is read."""
@@ -50,10 +51,11 @@ class SceneRead:
 
 
 class StacSource:
-    """A source over a static STAC catalog.
+    """A source over a STAC catalog.
 
     Args:
         catalog: Where items are found.
+        timeout_s: Longest time for one fetch.
         backend: Word of the public ``backend`` parameter.
         notice: What every answer has to say about this imagery.
         name: What answers call the source; the catalog's own id if None.
@@ -61,13 +63,15 @@ class StacSource:
 
     def __init__(
         self,
-        catalog: StaticCatalog,
+        catalog: Catalog,
         *,
+        timeout_s: float = 60.0,
         backend: str = "stac",
         notice: str | None = None,
         name: str | None = None,
     ) -> None:
         self._catalog = catalog
+        self._timeout_s = timeout_s
         self._backend = backend
         self._notice = notice
         self._given_name = name
@@ -79,30 +83,35 @@ class StacSource:
 
     def fetch(self, query: ImageQuery) -> Sample:
         """One composite, or one per frame, see `imagery.source.Source`."""
-        collection = collections.get_in_stac(query.sensor.collection)
-        plan = self._plan(query, collection)
+        deadline = time.monotonic() + self._timeout_s
+        collection = self._collection(query)
+        plan = self._plan(query, collection, deadline)
         groups = [[plan[at] for at in pass_] for pass_ in _passes([scene.item for scene in plan])]
         # Frame by frame, so that not all scenes are in memory at a time.
         parts = frames.split(groups, lambda scene: item_time(scene.item), query)
-        found = [self._frame(number, scenes, query) for number, scenes in parts.items()]
+        found = [self._frame(number, scenes, query, deadline) for number, scenes in parts.items()]
         seen = [frame for frame in found if frame is not None]
         if not seen:
-            raise self._nothing(query, search_for(query, collection))
+            raise self._nothing(query, search_for(query, collection), deadline)
         used = sorted(
             (scene for frame in seen for scene in frame.scenes), key=lambda scene: scene.time
         )
         return frames.sample(seen, query, self._provenance(used))
 
     def _frame(
-        self, number: int, groups: Sequence[Sequence[SceneRead]], query: ImageQuery
+        self,
+        number: int,
+        groups: Sequence[Sequence[SceneRead]],
+        query: ImageQuery,
+        deadline: float,
     ) -> Frame | None:
         """The composite of some passes; None: they show nothing."""
-        collection = collections.get_in_stac(query.sensor.collection)
+        collection = self._collection(query)
         plan = sorted(
             (scene for group in groups for scene in group),
             key=lambda scene: (item_time(scene.item), scene.item.id),
         )
-        stack, valid = read(plan, query.grid, collection, self._catalog)
+        stack, valid = read(plan, query.grid, collection, self._catalog, deadline)
         seen = np.asarray(valid.any(axis=(1, 2, 3)))
         if not seen.any():
             return None
@@ -117,24 +126,29 @@ class StacSource:
         A request is the reading of a file. Its bytes are those of the place's pixels as they are
         held once read; files hold less.
         """
-        collection = collections.get_in_stac(query.sensor.collection)
-        plan = self._plan(query, collection)
+        collection = self._collection(query)
+        plan = self._plan(query, collection, time.monotonic() + self._timeout_s)
         reads = sum(len(scene.assets) + (scene.mask is not None) for scene in plan)
         height, width = query.grid.shape
         scenes = [_scene(scene, collection) for scene in plan]
         return Survey(self._provenance(scenes), reads, reads * height * width * FLOAT_BYTES)
 
-    def _plan(self, query: ImageQuery, collection: Collection) -> list[SceneRead]:
+    def _collection(self, query: ImageQuery) -> Collection:
+        return collections.get_in_stac(
+            query.sensor.collection, self._name, self._catalog.collections
+        )
+
+    def _plan(self, query: ImageQuery, collection: Collection, deadline: float) -> list[SceneRead]:
         """What to read for a query; at least one scene."""
         search = search_for(query, collection)
-        found = self._catalog.search(search)
+        found = self._catalog.search(search, deadline)
         if not found:
-            raise self._nothing(query, search)
+            raise self._nothing(query, search, deadline)
         plan = plan_reads(found, query.sensor.bands, collection)
         if collection.gee.radar:
             plan = radar_looks(plan, query.sensor, _look)
             if not plan:
-                raise self._nothing(query, search)
+                raise self._nothing(query, search, deadline)
         return plan
 
     def _provenance(self, scenes: Sequence[Scene]) -> Provenance:
@@ -144,35 +158,41 @@ class StacSource:
     def _name(self) -> str:
         return self._catalog.name if self._given_name is None else self._given_name
 
-    def _nothing(self, query: ImageQuery, search: Search) -> NoImageryError:
+    def _nothing(self, query: ImageQuery, search: Search, deadline: float) -> NoImageryError:
         """The error for an empty result, with what the catalog does hold at this place."""
-        anywhen = Search(search.collections, search.bounds)
-        times = [item_time(item) for item in self._catalog.items if matches(item, anywhen)]
+        holdings = self._catalog.holdings(search, deadline)
+        times = holdings.times
         nearest = min(
             times, key=lambda time: max(query.start - time, time - query.end), default=None
         )
+        stated = [cloud for cloud in holdings.clouds if cloud is not None]
         window = f"{query.start.date()} to {query.end.date()}"
-        if not times:
-            reason = "it has none of this place at any time"
-        else:
-            reason = (
-                f"of this place it has {len(times)} scenes from {min(times).date()} to "
-                f"{max(times).date()}"
-            )
-        clouds = (
-            f" with at most {query.sensor.cloudy_pct:g} % cloud"
-            if search.max_cloud is not None
-            else ""
+        limit = (
+            f" with at most {search.max_cloud:g} % cloud" if search.max_cloud is not None else ""
         )
+        if nearest is None:
+            reason = "it has none of this place at any time" if holdings.complete else "it has none"
+        elif holdings.complete:
+            reason = (
+                f"of this place it has {len(times)} scenes from {times[0].date()} to "
+                f"{times[-1].date()}"
+            )
+        else:
+            reason = f"of this place the nearest scene is of {nearest.date()}"
+        if holdings.clouds:
+            reason += f", in the window {len(holdings.clouds)}"
+            reason += f" with {min(stated):g} % cloud or more" if stated else ""
         return NoImageryError(
             f"the source {self._name!r} has no usable pixel of "
-            f"{query.sensor.collection} for {window}{clouds}; {reason}",
+            f"{query.sensor.collection} for {window}{limit}; {reason}",
             detail={
                 "collection": query.sensor.collection,
                 "source": self._name,
-                "scenes_at_any_time": len(times),
-                "first": min(times).isoformat() if times else None,
-                "last": max(times).isoformat() if times else None,
+                "scenes_in_window": len(holdings.clouds),
+                "least_cloud_pct": min(stated, default=None),
+                "scenes_at_any_time": len(times) if holdings.complete else None,
+                "first": times[0].isoformat() if times and holdings.complete else None,
+                "last": times[-1].isoformat() if times and holdings.complete else None,
                 "nearest": nearest.isoformat() if nearest else None,
             },
         )
@@ -194,6 +214,7 @@ def search_for(query: ImageQuery, collection: Collection) -> Search:
         end=None if static else query.end,
         cloud_property=collection.cloud_property,
         max_cloud=query.sensor.cloudy_pct if collection.cloud_property else None,
+        properties=collection.stac_properties,
     )
 
 
@@ -213,19 +234,24 @@ def plan_reads(
         assets = tuple(_held(item, collection.bands[band])[0] for band in bands)
         offsets = tuple(
             collections.offset(
-                item.properties, item.assets[key].to_dict(), item.collection_id or ""
+                item.properties, item.assets[key.split(".")[0]].to_dict(), item.collection_id or ""
             )
             if collection.harmonised
             else 0
             for key in assets
         )
+        _count_bands(item, assets)
         mask = next(iter(_held(item, collection.mask_assets)), None)
         plan.append(SceneRead(item, assets, offsets, mask))
     return plan
 
 
 def read(
-    plan: Sequence[SceneRead], grid: PixelGrid, collection: Collection, catalog: StaticCatalog
+    plan: Sequence[SceneRead],
+    grid: PixelGrid,
+    collection: Collection,
+    catalog: Catalog,
+    deadline: float,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Read all scenes onto a grid.
 
@@ -249,25 +275,29 @@ def read(
                 collection.nodata,
                 collection.resampling,
                 catalog,
+                deadline,
                 overviews=not collection.positive,
             )
             values[positions] = loaded
             valid[positions] = _has_data(loaded, collection)
-            if scenes[0].mask is not None:
-                classes = _load(
-                    items, (scenes[0].mask,), grid, 0, "nearest", catalog, overviews=False
-                )
-                valid[positions] &= clear(classes)
+            if scenes[0].mask is not None and collection.mask is not None:
+                key = (scenes[0].mask,)
+                flags = _load(items, key, grid, None, "nearest", catalog, deadline, overviews=False)
+                valid[positions] &= clear(flags, collection.mask)
     except GeoBentoError:
         raise
     except Exception as error:
-        raise SourceError(
-            f"reading from the source {catalog.name!r} failed ({type(error).__name__})"
-        ) from error
+        reading = f"reading from the source {catalog.name!r}"
+        if isinstance(error, TimeoutError) or time.monotonic() > deadline:
+            reason = f"{reading} did not end in the time that it has"
+            raise SourceUnavailable(reason) from error
+        raise SourceError(f"{reading} failed ({type(error).__name__})") from error
     offsets = np.array([scene.offsets for scene in plan], np.float32)[:, :, None, None]
     if offsets.any():
         shifted = np.maximum(values + offsets, 0)
         values = np.where(valid & (values > 0), shifted, values)
+    if collection.stac_scale != 1:
+        values *= np.float32(collection.stac_scale)
     return values, valid
 
 
@@ -289,7 +319,8 @@ def _load(
     grid: PixelGrid,
     nodata: float | None,
     resampling: Resampling,
-    catalog: StaticCatalog,
+    catalog: Catalog,
+    deadline: float,
     *,
     overviews: bool,
 ) -> NDArray[np.float32]:
@@ -305,7 +336,8 @@ def _load(
     from odc.geo.geobox import GeoBox
 
     geobox = GeoBox(grid.shape, Affine(*grid.transform), grid.crs)
-    with rasterio.Env(**GDAL_OPTIONS):
+    files = catalog.files
+    with rasterio.Env(**geotiff.options(deadline)):
         loaded = odc.stac.load(
             list(items),
             bands=list(assets),
@@ -315,9 +347,10 @@ def _load(
             dtype="float32",
             nodata=np.nan if nodata is None else nodata,
             use_overviews=overviews,
-            patch_url=lambda href: str(local_file(href, catalog.root)),
+            patch_url=lambda href: files.path(href, deadline),
+            driver=geotiff.GeoTiffDriver(deadline),
             chunks=None,
-            pool=None,
+            pool=files.at_a_time if files.at_a_time > 1 else None,
             fail_on_error=True,
             preserve_original_order=True,
         )
@@ -337,7 +370,17 @@ def _has_data(values: NDArray[np.float32], collection: Collection) -> NDArray[np
 
 def _held(item: pystac.Item, keys: Sequence[str]) -> list[str]:
     """Which of these assets an item has, in the same order."""
-    return [key for key in keys if key in item.assets]
+    return [key for key in keys if key.split(".")[0] in item.assets]
+
+
+def _count_bands(item: pystac.Item, keys: Sequence[str]) -> None:
+    """State how many bands a file has: odc-stac goes by a field that catalogs may leave out."""
+    for key in keys:
+        name, _, number = key.partition(".")
+        fields = item.assets[name].extra_fields
+        if number and len(fields.get("raster:bands", ())) < int(number):
+            described = fields.get("eo:bands", fields.get("bands", ()))
+            fields["raster:bands"] = [{} for _ in range(max(len(described), int(number)))]
 
 
 def _complete(

@@ -1,67 +1,126 @@
-"""Searching a static STAC catalog: a tree of JSON files on disk."""
+"""Searching a static STAC catalog: a tree of JSON files on disk or on a web server."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any
-from urllib.parse import unquote, urlparse
+from typing import Any, Protocol
+from urllib.parse import urljoin
 
 import pystac
 
-from geobento.errors import SourceError
-from imagery.collections import number
-from imagery.scenes import newest
+from geobento.errors import GeoBentoError, SourceError
+from imagery.catalog import Holdings, Search, chosen, cloud, item_time, matches
+from imagery.files import Files, LocalFiles, inside
+from imagery.web import Web, netloc, parsed
 
-Bounds = tuple[float, float, float, float]
-"""(west, south, east, north), degrees; west is greater than east across the antimeridian."""
-TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""First bytes of TIFF and BigTIFF, both byte orders."""
+MOST_RECORDS = 20_000
+"""Larger catalogs are not read over a network record by record."""
+RECORDS_AT_A_TIME = 16
 
 
-@dataclass(frozen=True)
-class Search:
-    """What is looked for.
+class Tree(Protocol):
+    """Where the records of a catalog lie."""
 
-    Attributes:
-        collections: STAC collection ids.
-        bounds: Where.
-        start: First instant inside; None: any time.
-        end: First instant outside; None: any time.
-        cloud_property: Property with a scene's cloud percentage; None: clouds do not matter.
-        max_cloud: Scenes above it are left out; scenes that do not state it are kept.
+    @property
+    def top(self) -> str:
+        """The record that leads to all others."""
+
+    @property
+    def label(self) -> str:
+        """What errors call the catalog."""
+
+    @property
+    def files(self) -> Files:
+        """How the files of its items are opened."""
+
+    def join(self, base: str, href: str) -> str:
+        """The record that a link of another means.
+
+        Raises:
+            SourceError: It does not belong to the catalog.
+        """
+
+    def records(self, places: list[str]) -> list[dict[str, Any]]:
+        """Several records.
+
+        Raises:
+            SourceError: One is missing or damaged.
+        """
+
+
+class Folder:
+    """Records on disk. Nothing outside the folder of the catalog is read, whatever it links to.
+
+    Args:
+        path: The catalog's `catalog.json`.
     """
 
-    collections: tuple[str, ...]
-    bounds: Bounds
-    start: datetime | None = None
-    end: datetime | None = None
-    cloud_property: str | None = None
-    max_cloud: float | None = None
+    def __init__(self, path: Path) -> None:
+        resolved = path.resolve()
+        self.top = str(resolved)
+        self.label = resolved.name
+        self._root = resolved.parent
+        self.files: Files = LocalFiles(self._root)
+
+    def join(self, base: str, href: str) -> str:
+        """The file that a link means."""
+        return str(inside(href, Path(base).parent, self._root))
+
+    def records(self, places: list[str]) -> list[dict[str, Any]]:
+        """What is in some files."""
+        return [_record(json.loads(Path(place).read_bytes()), place) for place in places]
+
+
+class Site:
+    """Records on a web server. Nothing but what lies below the catalog's folder is read.
+
+    Args:
+        url: Address of the catalog's `catalog.json`.
+        web: How it is asked.
+        files: How the files of its items are opened.
+        deadline: Instant of `time.monotonic` at which reading records ends.
+    """
+
+    def __init__(self, url: str, web: Web, files: Files, deadline: float) -> None:
+        self.top = str(parsed(url))
+        self.label = f"at {netloc(parsed(url))}"
+        self.files = files
+        self._below = urljoin(self.top, ".")
+        self._web = web
+        self._deadline = deadline
+        self._count = 0
+
+    def join(self, base: str, href: str) -> str:
+        """The address that a link means."""
+        url = parsed(urljoin(base, href)).copy_with(fragment=None)
+        if not str(url).startswith(self._below) or ".." in url.path.split("/"):
+            raise SourceError("a link leads outside the catalog's folder")
+        return str(url)
+
+    def records(self, places: list[str]) -> list[dict[str, Any]]:
+        """What is at some addresses."""
+        self._count += len(places)
+        if self._count > MOST_RECORDS:
+            raise SourceError(f"it has more than {MOST_RECORDS} records; use an API or a copy")
+        with ThreadPoolExecutor(RECORDS_AT_A_TIME, thread_name_prefix="records") as pool:
+            return list(pool.map(lambda place: self._web.json(place, self._deadline), places))
 
 
 class StaticCatalog:
-    """A catalog on disk, read once, when first searched. Safe for several threads.
-
-    Nothing outside the folder of its `catalog.json` is read, whatever it links to.
+    """A static catalog, read once, when first searched. Safe for several threads.
 
     Args:
-        path: Its `catalog.json`.
+        where: Its `catalog.json`, or where else its records lie.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self._path = Path(path).resolve()
+    def __init__(self, where: str | Path | Tree) -> None:
+        self._tree: Tree = Folder(Path(where)) if isinstance(where, str | Path) else where
         self._lock = Lock()
-
-    @property
-    def root(self) -> Path:
-        """The folder that holds the catalog and everything it may point to."""
-        return self._path.parent
 
     def load(self) -> None:
         """Read the catalog now instead of with the first search.
@@ -78,6 +137,16 @@ class StaticCatalog:
             return self._contents[0]
 
     @property
+    def collections(self) -> frozenset[str] | None:
+        """Not known: a catalog without a single item of a collection may still be one for it."""
+        return None
+
+    @property
+    def files(self) -> Files:
+        """How the files of its items are opened."""
+        return self._tree.files
+
+    @property
     def items(self) -> list[pystac.Item]:
         """All items, oldest first, with absolute hrefs.
 
@@ -87,151 +156,68 @@ class StaticCatalog:
         with self._lock:
             return self._contents[1]
 
-    def search(self, search: Search) -> list[pystac.Item]:
-        """Items that match, oldest first; of an acquisition that was reprocessed, the newest.
+    def search(self, search: Search, deadline: float) -> list[pystac.Item]:
+        """Items that match, see `imagery.catalog.Catalog`."""
+        return chosen(self.items, search)
 
-        Raises:
-            SourceError: The catalog is missing or damaged.
-        """
-        matching = (item for item in self.items if matches(item, search))
-        return newest(matching, _acquisition, _processing)
+    def holdings(self, search: Search, deadline: float) -> Holdings:
+        """What there is around a search, see `imagery.catalog.Catalog`."""
+        here = [item for item in self.items if matches(item, search.anywhen)]
+        inside_window = [item for item in here if matches(item, search.whatever_clouds)]
+        return Holdings(
+            times=tuple(item_time(item) for item in here),
+            complete=True,
+            clouds=tuple(cloud(item, search) for item in inside_window),
+        )
 
     @cached_property
     def _contents(self) -> tuple[str, list[pystac.Item]]:
+        tree = self._tree
         try:
-            name = str(_record(self._path)["id"])
-            items = sorted(
-                _items(self._path, self.root, set()), key=lambda item: (item_time(item), item.id)
-            )
-        except SourceError as error:
-            raise SourceError(f"the STAC catalog {self._path.name}: {error.message}") from error
+            top = tree.records([tree.top])[0]
+            items = sorted(_items(tree, top), key=lambda item: (item_time(item), item.id))
+            return str(top["id"]), items
+        except GeoBentoError as error:
+            raise type(error)(
+                f"the STAC catalog {tree.label}: {error.message}", retry_after=error.retry_after
+            ) from error
         except Exception as error:
             raise SourceError(
-                f"the STAC catalog {self._path.name} cannot be read ({type(error).__name__})"
+                f"the STAC catalog {tree.label} cannot be read ({type(error).__name__})"
             ) from error
-        return name, items
 
 
-def item_time(item: pystac.Item) -> datetime:
-    """When an item was acquired, UTC; of a period, its start."""
-    time = item.datetime or item.common_metadata.start_datetime
-    if time is None:
-        return datetime.min.replace(tzinfo=UTC)
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-
-
-def matches(item: pystac.Item, search: Search) -> bool:
-    """Whether an item is what is looked for. Pure."""
-    return (
-        item.collection_id in search.collections
-        and item.bbox is not None
-        and overlap(_flat(item.bbox), search.bounds)
-        and (search.start is None or search.start <= item_time(item))
-        and (search.end is None or item_time(item) < search.end)
-        and not _too_cloudy(item.properties, search)
-    )
-
-
-def overlap(one: Bounds, other: Bounds) -> bool:
-    """Whether two rectangles share more than an edge."""
-    return (
-        one[1] < other[3]
-        and other[1] < one[3]
-        and any(
-            west < other_east and other_west < east
-            for west, east in _spans(one)
-            for other_west, other_east in _spans(other)
-        )
-    )
-
-
-def tile(item: pystac.Item) -> Any:
-    """What tells the tiles of one pass apart: the grid code, or else the rounded bounds."""
-    for name in ("grid:code", "s2:mgrs_tile", "mgrs:tile"):
-        if name in item.properties:
-            return item.properties[name]
-    return tuple(round(edge, 4) for edge in item.bbox or ())
-
-
-def local_file(href: str, root: Path) -> Path:
-    """The file of an asset, which has to lie within the catalog's own folder.
-
-    Raises:
-        SourceError: It lies elsewhere, is not a TIFF, or is missing. Formats that can point to
-            further files (VRT) are refused with everything that is not a TIFF.
-    """
-    path = _inside(href, root, root)
-    try:
-        with path.open("rb") as stream:
-            magic = stream.read(4)
-    except OSError as error:
-        raise SourceError(f"the file {path.name} cannot be read") from error
-    if magic not in TIFF_MAGIC:
-        raise SourceError(f"the file {path.name} is not a TIFF")
-    return path
-
-
-def _items(file: Path, root: Path, visited: set[Path]) -> Iterator[pystac.Item]:
+def _items(tree: Tree, top: dict[str, Any]) -> Iterator[pystac.Item]:
     """All items below a record. Links are taken off them: nothing can follow one later."""
-    if file in visited:
-        return
-    visited.add(file)
-    record = _record(file)
-    kind = record.get("type")
-    if kind == "Feature" and len(visited) > 1:
-        item = pystac.Item.from_dict(record, href=str(file))
-        item.make_asset_hrefs_absolute()
-        item.clear_links()
-        yield item
-    elif kind in ("Catalog", "Collection"):
-        for link in record.get("links", []):
-            if link.get("rel") in ("child", "item"):
-                yield from _items(_inside(link["href"], file.parent, root), root, visited)
-    else:
-        raise SourceError(f"{file.name} is not a STAC catalog, collection or item")
+    visited = {tree.top}
+    level = [(tree.top, top)]
+    while level:
+        wanted: list[str] = []
+        for place, record in level:
+            if record.get("type") == "Feature" and place != tree.top:
+                item = pystac.Item.from_dict(record, href=place)
+                item.make_asset_hrefs_absolute()
+                item.clear_links()
+                yield item
+            elif record.get("type") in ("Catalog", "Collection"):
+                links = [link["href"] for link in record.get("links", []) if _is_down(link)]
+                wanted += [tree.join(place, href) for href in links]
+            else:
+                raise SourceError(f"{_name(place)} is not a STAC catalog, collection or item")
+        places = [place for place in dict.fromkeys(wanted) if place not in visited]
+        visited.update(places)
+        level = list(zip(places, tree.records(places), strict=True)) if places else []
 
 
-def _record(file: Path) -> dict[str, Any]:
-    record = json.loads(file.read_bytes())
+def _is_down(link: dict[str, Any]) -> bool:
+    return link.get("rel") in ("child", "item")
+
+
+def _record(record: Any, place: str) -> dict[str, Any]:
     if not isinstance(record, dict):
-        raise SourceError(f"{file.name} is not a JSON object")
+        raise SourceError(f"{_name(place)} is not a JSON object")
     return record
 
 
-def _inside(href: str, base: Path, root: Path) -> Path:
-    """The file that a reference means, relative ones from `base`; it has to lie within `root`."""
-    parsed = urlparse(href)
-    if parsed.scheme not in ("", "file"):
-        raise SourceError(f"{Path(parsed.path).name} is not a local file")
-    path = (base / (unquote(parsed.path) if parsed.scheme else href)).resolve()
-    if not path.is_relative_to(root):
-        raise SourceError(f"the file {path.name} lies outside the catalog's folder")
-    return path
-
-
-def _flat(bbox: list[float]) -> Bounds:
-    """The horizontal part of an item's bounds, which may have heights."""
-    half = len(bbox) // 2
-    return bbox[0], bbox[1], bbox[half], bbox[half + 1]
-
-
-def _spans(bounds: Bounds) -> tuple[tuple[float, float], ...]:
-    west, _, east, _ = bounds
-    return ((west, east),) if west <= east else ((west, 180.0), (-180.0, east))
-
-
-def _too_cloudy(properties: dict[str, Any], search: Search) -> bool:
-    if search.cloud_property is None or search.max_cloud is None:
-        return False
-    cloud = number(properties.get(search.cloud_property))
-    return cloud is not None and cloud > search.max_cloud
-
-
-def _acquisition(item: pystac.Item) -> Any:
-    return item.collection_id, item.properties.get("platform"), tile(item), item_time(item)
-
-
-def _processing(item: pystac.Item) -> tuple[str, str]:
-    baseline = str(item.properties.get("s2:processing_baseline", ""))
-    made = item.properties.get("s2:generation_time", item.properties.get("updated", ""))
-    return baseline, str(made)
+def _name(place: str) -> str:
+    return place.rsplit("/", 1)[-1]

@@ -154,6 +154,7 @@ CARD = ModelCard(
         "one, as in the authors' example; the switch `flash_attn` of their code computes "
         "something else.",
     ),
+    needs=("times", "pixel_size"),
     weights=WeightsSource(source="g-astruc/AnySat", licence="MIT"),
     config_schema={
         "type": "object",

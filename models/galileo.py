@@ -109,6 +109,7 @@ CARD = ModelCard(
     variants={
         "nano": Variant(
             dim=128,
+            aliases=("galileo_nano",),
             title="4 blocks",
             parameters=1_037_856,
             repository="nasaharvest/galileo",
@@ -116,6 +117,7 @@ CARD = ModelCard(
         ),
         "tiny": Variant(
             dim=192,
+            aliases=("galileo_tiny",),
             title="12 blocks",
             parameters=5_705_520,
             repository="nasaharvest/galileo",
@@ -123,6 +125,7 @@ CARD = ModelCard(
         ),
         "base": Variant(
             dim=768,
+            aliases=("galileo_base",),
             title="12 blocks",
             parameters=86_523_072,
             repository="nasaharvest/galileo",

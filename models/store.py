@@ -220,7 +220,7 @@ def stored_models() -> list[StoredModel]:
 
 
 def find(name: str) -> StoredModel:
-    """The newest stored model of an id or alias, or the one of ``id:version``.
+    """The newest stored model of an id or alias, or the one of ``id:version`` or ``id:variant``.
 
     An alias that stands for a variant finds no other.
 
@@ -233,10 +233,11 @@ def find(name: str) -> StoredModel:
     variants = card.variants_of(asked)
     for stored in stored_models():
         stored_name, _, stored_version = stored.tag.partition(":")
+        variant = stored.metadata["variant"]
         if (
             stored_name == card.id
-            and stored.metadata["variant"] in variants
-            and version in ("", "latest", stored_version)
+            and variant in variants
+            and version in ("", "latest", stored_version, variant.lower())
         ):
             return stored
     raise ModelStoreError(
@@ -245,18 +246,21 @@ def find(name: str) -> StoredModel:
     )
 
 
+def _variant(stored: StoredModel) -> tuple[str, str]:
+    return stored.metadata["model"], stored.metadata["variant"]
+
+
 def choose(names: tuple[str, ...]) -> list[StoredModel]:
-    """The models to serve: those named, or the newest of every name in the store."""
+    """The models to serve: those named, or the newest of every variant in the store."""
     if names:
         chosen = {stored.tag: stored for stored in map(find, names)}
     else:
-        newest: dict[str, StoredModel] = {}
+        newest: dict[tuple[str, str], StoredModel] = {}
         for stored in stored_models():
-            newest.setdefault(stored.tag.partition(":")[0], stored)
+            newest.setdefault(_variant(stored), stored)
         chosen = {stored.tag: stored for stored in newest.values()}
-    by_id = {stored.metadata["model"] for stored in chosen.values()}
-    if len(by_id) < len(chosen):
-        raise ModelStoreError(f"one version per model can be served, got {', '.join(chosen)}")
+    if len(set(map(_variant, chosen.values()))) < len(chosen):
+        raise ModelStoreError(f"one version of each variant can be served, got {', '.join(chosen)}")
     return list(chosen.values())
 
 

@@ -88,10 +88,10 @@ class Engine:
         Raises:
             GeoBentoError: The request as a whole cannot be answered.
         """
-        opened = self.registry.find(request.model)
+        opened = self.registry.find(request.model, request.config)
         check_image_request(opened.served.card, request)
         entries = self._image_entries(opened, request, request.normalize)
-        return EmbeddingJob(opened.served.card.id, entries)
+        return EmbeddingJob(opened.served.tag, entries)
 
     def text_job(self, request: TextEmbeddingRequest) -> EmbeddingJob:
         """First half for texts: check, tokenize.
@@ -99,10 +99,10 @@ class Engine:
         Raises:
             GeoBentoError: The request as a whole cannot be answered.
         """
-        opened = self.registry.find(request.model)
+        opened = self.registry.find(request.model, request.config)
         check_text_request(opened.served.card, request)
         entries = self._text_entries(opened, request.texts, "texts", request.normalize)
-        return EmbeddingJob(opened.served.card.id, entries)
+        return EmbeddingJob(opened.served.tag, entries)
 
     def zero_shot_job(self, request: ZeroShotRequest) -> ZeroShotJob:
         """First half for pictures with classes: check, decode, tokenize, prepare.
@@ -110,7 +110,7 @@ class Engine:
         Raises:
             GeoBentoError: The request as a whole cannot be answered.
         """
-        opened = self.registry.find(request.model)
+        opened = self.registry.find(request.model, request.config)
         check_image_request(opened.served.card, request)
         check_text_request(opened.served.card, request)
         classes = self._text_entries(opened, request.prompts, "classes", True)
@@ -118,7 +118,7 @@ class Engine:
             if isinstance(entry, GeoBentoError):
                 raise entry
         return ZeroShotJob(
-            opened.served.card.id,
+            opened.served.tag,
             self._image_entries(opened, request, True),
             classes,
             opened.model.logit_scale,
@@ -141,7 +141,7 @@ class Engine:
             else _geo_entry(opened, cast("GeoPlan", plan), sample, request.config, fetch_ms)
             for plan, sample in zip(plans, samples, strict=True)
         ]
-        return EmbeddingJob(opened.served.card.id, entries)
+        return EmbeddingJob(opened.served.tag, entries)
 
     def resolve(
         self, request: GeoEmbeddingRequest
@@ -153,7 +153,7 @@ class Engine:
         Raises:
             GeoBentoError: The request as a whole cannot be answered.
         """
-        opened = self.registry.find(request.model)
+        opened = self.registry.find(request.model, request.config, request.modality)
         self._check_count(len(request.places), "spatials")
         _check_device(opened, request.device)
         imagery, plans = plan_geo(
@@ -171,7 +171,7 @@ class Engine:
         """
         if request.model is None:
             return plan_patch(None, request, served=(), limits=self._limits)
-        opened = self.registry.find(request.model)
+        opened = self.registry.find(request.model, modality=request.modality)
         served = opened.model.modalities()
         return plan_patch(opened.served.card, request, served=served, limits=self._limits)
 
@@ -181,7 +181,7 @@ class Engine:
         Raises:
             GeoBentoError: The request cannot be answered.
         """
-        opened = self.registry.find(request.model)
+        opened = self.registry.find(request.model, request.config, request.modality)
         _check_device(opened, request.device)
         start = time.perf_counter()
         file = pixel_files.read(request.pixels, self._settings.max_place_pixels)
@@ -210,7 +210,7 @@ class Engine:
             warnings=plan.warnings,
             timing_ms={"prepare": (time.perf_counter() - start) * 1000},
         )
-        return EmbeddingJob(opened.served.card.id, [(items, context)])
+        return EmbeddingJob(opened.served.tag, [(items, context)])
 
     def warm_up(self) -> None:
         """Open every tokenizer, so that a damaged one stops the start and no request waits.
@@ -218,10 +218,10 @@ class Engine:
         Raises:
             ModelStoreError: A tokenizer is not what was saved.
         """
-        for served in self.registry.served():
-            model = self.registry.find(served.card.id).model
-            if model.card.text is not None and model.card.text.modality in served.modalities:
-                model.prepare_text("warm")
+        for opened in self.registry.opened:
+            text = opened.served.card.text
+            if text is not None and text.modality in opened.served.modalities:
+                opened.model.prepare_text("warm")
 
     def _check_count(self, count: int, field: str) -> None:
         if count > self._settings.max_items:

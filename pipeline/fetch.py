@@ -150,13 +150,14 @@ def _open_earth_engine(settings: Settings) -> Source:
 
 
 def _open_stac(settings: Settings) -> Source:
+    from imagery.open_catalog import open_catalog
     from imagery.stac import StacSource
-    from imagery.static_catalog import StaticCatalog
 
     assert settings.stac is not None
-    catalog = StaticCatalog(settings.stac)
-    catalog.load()
-    return StacSource(catalog)
+    timeout_s = SOURCE_SHARE * settings.request_timeout_s
+    key = settings.stac_key.get_secret_value() if settings.stac_key is not None else None
+    catalog = open_catalog(settings.stac, hosts=settings.stac_hosts, key=key, timeout_s=timeout_s)
+    return StacSource(catalog, timeout_s=timeout_s)
 
 
 def _open_demo(settings: Settings) -> Source:

@@ -24,8 +24,8 @@ class Job(Protocol, Generic[Answer]):
     """A request after its first half."""
 
     @property
-    def model(self) -> str:
-        """Id of the model."""
+    def tag(self) -> str:
+        """Which weights it is for."""
 
     @property
     def items(self) -> list[EncodeItem]:
@@ -50,11 +50,11 @@ class EmbeddingJob:
     """Pictures, texts or places, each to become one embedding.
 
     Attributes:
-        model: Id of the model.
+        tag: Which weights they are for.
         entries: One per picture, text or place, in order.
     """
 
-    model: str
+    tag: str
     entries: Sequence[Entry]
 
     @property
@@ -74,14 +74,14 @@ class ZeroShotJob:
     """Pictures to be compared with classes.
 
     Attributes:
-        model: Id of the model.
+        tag: Which weights it is for.
         pictures: One entry per picture, in order.
         classes: One entry per class, in order.
         logit_scale: Factor on the cosines.
         template: Sentence that the classes were put into.
     """
 
-    model: str
+    tag: str
     pictures: Sequence[Entry]
     classes: Sequence[Entry]
     logit_scale: float

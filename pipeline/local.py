@@ -36,7 +36,7 @@ class LocalEngine:
 
     def __init__(self, settings: Settings) -> None:
         chosen = store.choose(settings.models)
-        self._stored = {entry.metadata["model"]: entry for entry in chosen}
+        self._stored = {entry.tag: entry for entry in chosen}
         self._loaded: dict[str, LoadedModel] = {}
         self._lock = Lock()
         self._device = devices.choose(settings.device)
@@ -90,12 +90,12 @@ class LocalEngine:
 
     def _answers(self, job: Job[Answer]) -> list[Answer | GeoBentoError]:
         start = time.perf_counter()
-        results = self._encode(job.model, job.items)
+        results = self._encode(job.tag, job.items)
         return job.answers(results, (time.perf_counter() - start) * 1000)
 
-    def _encode(self, model_id: str, items: list[EncodeItem]) -> list[EncodeResult]:
+    def _encode(self, tag: str, items: list[EncodeItem]) -> list[EncodeResult]:
         with self._lock:
-            if model_id not in self._loaded:
-                entry = self._stored[model_id]
-                self._loaded[model_id] = entry.load(self._device, self._precision(entry))
-            return self._loaded[model_id].run(items)
+            if tag not in self._loaded:
+                entry = self._stored[tag]
+                self._loaded[tag] = entry.load(self._device, self._precision(entry))
+            return self._loaded[tag].run(items)

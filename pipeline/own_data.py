@@ -100,14 +100,13 @@ def plan_pixels(
     _check_pixel_size(card, grid)
     names = _names(request, file)
     described = spec.described_by is not None and spec.described_by in request.config
-    collection = None if described else collections.get(spec.sensor.collection)
+    # Of some collections nothing is known but what the card says.
+    collection = None if described else collections.COLLECTIONS.get(spec.sensor.collection)
     bands = names if described else _bands(card, spec, names)
     chosen = [names.index(band) for band in bands]
     scaling = [file.scaling[position] for position in chosen] if file.scaling else []
     factor = (
-        1.0
-        if collection is None
-        else _factor(spec, collection, bands, request.units or file.units, scaling)
+        1.0 if described else _factor(spec, collection, bands, request.units or file.units, scaling)
     )
     stored = pixels[..., chosen, :, :]
     values = stored.astype(np.float32) * np.float32(factor)
@@ -242,7 +241,12 @@ def _check_pixel_size(card: ModelCard, grid: PixelGrid | None) -> None:
             f"{card.id} is told how large a pixel is on the ground; give crs and transform",
             field="transform",
         )
-    if not in_ground_metres(grid):
+    try:
+        in_metres = in_ground_metres(grid)
+    except SpecError as error:
+        error.field = "transform"
+        raise
+    if not in_metres:
         raise ModelError(
             f"{card.id} is told how large a pixel is on the ground; accepted: a crs in metres on "
             f"the ground such as UTM, got {grid.crs[:80]}",
@@ -252,15 +256,17 @@ def _check_pixel_size(card: ModelCard, grid: PixelGrid | None) -> None:
 
 def _factor(
     spec: Modality,
-    collection: Collection,
+    collection: Collection | None,
     bands: tuple[str, ...],
     units: str | None,
     scaling: Sequence[tuple[float, float]],
 ) -> float:
     """What stored values are multiplied by to be in the units of the model."""
-    scalings = [collection.scaling.get(band, (1.0, 0.0)) for band in bands]
-    words = [_short(spec.units), _short(collection.units)]
-    factors = dict.fromkeys([*words, spec.units.lower(), collection.units.lower()], 1.0)
+    known = {} if collection is None else collection.scaling
+    scalings = [known.get(band, (1.0, 0.0)) for band in bands]
+    stated = [spec.units] if collection is None else [spec.units, collection.units]
+    words = [_short(units) for units in stated]
+    factors = dict.fromkeys([*words, *(units.lower() for units in stated)], 1.0)
     if set(scalings) == {TEN_THOUSANDTHS}:
         words.append(REFLECTANCE)
         factors[REFLECTANCE] = 1 / TEN_THOUSANDTHS[0]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from geobento import modalities
 from geobento.cards import ServedModel
-from geobento.errors import ModelNotFound
+from geobento.errors import ModelError, ModelNotFound
 from models import catalog
 from models.base import Model
 
@@ -22,47 +25,87 @@ class OpenModel:
 
 
 class Registry:
-    """Served models by id and alias.
+    """Served models by id, alias and variant.
 
     Args:
         models: What is served, in the order of listing.
     """
 
     def __init__(self, models: Iterable[OpenModel]) -> None:
-        self._models = list(models)
-        self._names = {
-            name: opened
-            for opened in self._models
-            for name in (opened.served.card.id, *opened.served.card.aliases)
-            if opened.served.variant in opened.served.card.variants_of(name)
-        }
+        self.opened = list(models)
+        self._names: dict[str, list[OpenModel]] = defaultdict(list)
+        for opened in self.opened:
+            card = opened.served.card
+            for name in (card.id, *card.aliases):
+                if opened.served.variant in card.variants_of(name):
+                    self._names[name].append(opened)
 
     def served(self) -> list[ServedModel]:
         """What is served."""
-        return [opened.served for opened in self._models]
+        return [opened.served for opened in self.opened]
 
-    def find(self, name: str) -> OpenModel:
+    def by_id(self) -> list[ServedModel]:
+        """Of every model the variant that its id finds."""
+        ids = dict.fromkeys(served.card.id for served in self.served())
+        return [self.find(name).served for name in ids]
+
+    def find(
+        self, name: str, options: Mapping[str, Any] | None = None, modality: str | None = None
+    ) -> OpenModel:
         """A served model by id or alias, whatever its case.
 
-        An alias that stands for a variant finds no other.
+        An alias that stands for a variant finds no other. Where several variants are served, the
+        option `variant` names one; without it, it is the first that reads the modality, the card's
+        default before others.
 
         Raises:
             ModelNotFound: It is not served; the message says how to import it, or what is served.
+            ModelError: This variant of it is not served.
         """
         asked = name.strip().lower()
-        opened = self._names.get(asked)
-        if opened is not None:
-            return opened
-        served = [served.card.id for served in self.served()]
+        found = self._names.get(asked)
+        if not found:
+            raise self._missing(name, asked)
+        wanted = (options or {}).get("variant")
+        if wanted is not None:
+            return _of_variant(found, asked, wanted)
+        order = found[0].served.card.variants_of(asked)
+        return min(
+            found,
+            key=lambda opened: (
+                modality is not None
+                and modalities.find(modality, opened.served.modalities) is None,
+                order.index(opened.served.variant),
+            ),
+        )
+
+    def _missing(self, name: str, asked: str) -> ModelNotFound:
+        served = list(dict.fromkeys(served.card.id for served in self.served()))
         missing = catalog.unknown(name, served)
         try:
             card = catalog.family(name).card
         except ModelNotFound:
-            raise missing from None
+            return missing
         known = card.name_to_import(asked)
-        raise ModelNotFound(
+        return ModelNotFound(
             f"{known} is not served here; run: geobento models import {known} (and name it "
             f"in GEOBENTO_MODELS where that is set); available: {', '.join(served) or 'none'}",
             field="model",
             detail=missing.detail,
         )
+
+
+def _of_variant(found: Sequence[OpenModel], asked: str, wanted: object) -> OpenModel:
+    for opened in found:
+        if opened.served.variant == wanted:
+            return opened
+    card = found[0].served.card
+    served = ", ".join(opened.served.variant for opened in found)
+    if isinstance(wanted, str) and wanted in card.variants:
+        how = f"run: geobento models import {card.id} --variant {wanted}; "
+    else:
+        how = f"there are {', '.join(card.variants)}; "
+    raise ModelError(
+        f"{asked} is not served in the variant {wanted!r}; {how}served: {served}",
+        field="model_config.variant",
+    )

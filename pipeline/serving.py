@@ -138,7 +138,7 @@ class Serving:
     ) -> list[Answer | GeoBentoError]:
         job = await self._in_thread(first_half, request, limiter)
         start = time.perf_counter()
-        results = await self._encoders[job.model].encode(job.items)
+        results = await self._encoders[job.tag].encode(job.items)
         encode_ms = (time.perf_counter() - start) * 1000
         return await anyio.to_thread.run_sync(job.answers, results, encode_ms)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import bentoml
@@ -20,9 +21,9 @@ NEVER = 1_000_000_000
 calls are still using. With its defaults (100 calls, 300 s) concurrent requests fail."""
 
 
-def runner_name(model_id: str) -> str:
+def runner_name(model_id: str, variant: str) -> str:
     """Name of the runner of a model, in metrics, logs and as attribute of the front service."""
-    return f"runner_{model_id}"
+    return re.sub(r"\W", "_", f"runner_{model_id}_{variant}")
 
 
 def make_runner(
@@ -62,7 +63,7 @@ def make_runner(
             return self._loaded.run(items)
 
     service = bentoml.service(
-        name=runner_name(stored.metadata["model"]),
+        name=runner_name(stored.metadata["model"], stored.metadata["variant"]),
         workers=workers,
         traffic={"timeout": timeout_s},
         runner_connection={"max_requests": NEVER, "max_age": float(NEVER)},

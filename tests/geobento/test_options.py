@@ -17,7 +17,7 @@ from models.mosaiks import CARD
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "variant": {"enum": ["base", "large"], "default": "base"},
+        "size": {"enum": ["base", "large"], "default": "base"},
         "patch": {"type": "integer", "minimum": 1, "maximum": 8},
         "ratio": {"type": "number", "minimum": 0},
         "norm": {"type": "boolean"},
@@ -33,9 +33,10 @@ SOME = CARD.model_copy(update={"config_schema": SCHEMA})
 @pytest.mark.parametrize(
     ("options", "field", "says"),
     [
-        ({"size": 3}, "size", "has no option 'size'; accepted: bounds, level, most, name, norm"),
-        ({"variant": "huge"}, "variant", "'huge' for 'variant'; accepted: base, large"),
-        ({"variant": ["base"]}, "variant", "accepted: base, large"),
+        ({"side": 3}, "side", "has no option 'side'; accepted: bounds, level, most, name, norm"),
+        ({"size": "huge"}, "size", "'huge' for 'size'; accepted: base, large"),
+        ({"size": ["base"]}, "size", "accepted: base, large"),
+        ({"variant": "huge"}, "variant", "'huge' for 'variant'; accepted: gaussian, rolf2021"),
         ({"patch": 9}, "patch", "9 for 'patch'; accepted: integer from 1 to 8"),
         ({"patch": 2.5}, "patch", "accepted: integer from 1 to 8"),
         ({"patch": True}, "patch", "accepted: integer from 1 to 8"),
@@ -61,8 +62,8 @@ def test_what_is_refused(options: dict[str, Any], field: str, says: str) -> None
 
 
 def test_models_without_options() -> None:
-    """Then none is accepted, and the message says so."""
-    with pytest.raises(ModelError, match="accepted: none"):
+    """Then only the variant can be named, and the message says so."""
+    with pytest.raises(ModelError, match=r"accepted: variant$"):
         check_options(CARD, {"a": 1}, "config")
 
 

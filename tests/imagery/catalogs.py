@@ -23,7 +23,10 @@ GRID = PixelGrid("EPSG:32736", (10.0, 0.0, 617_400.0, 0.0, -10.0, 9_625_100.0), 
 def write_tiff(
     file: Path, pixels: NDArray[Any], grid: PixelGrid = GRID, nodata: float | None = 0
 ) -> None:
-    """A GeoTIFF of one band."""
+    """A GeoTIFF of one band, or of those of an array (C, H, W)."""
+    bands = pixels.reshape(-1, *pixels.shape[-2:])
+    if pixels.dtype.kind == "u" and nodata is not None and nodata < 0:
+        nodata = None
     file.parent.mkdir(parents=True, exist_ok=True)
     with rasterio.open(
         file,
@@ -31,13 +34,13 @@ def write_tiff(
         driver="GTiff",
         height=grid.height,
         width=grid.width,
-        count=1,
+        count=len(bands),
         dtype=pixels.dtype.name,
         crs=grid.crs,
         transform=Affine(*grid.transform),
         nodata=nodata,
     ) as target:
-        target.write(pixels, 1)
+        target.write(bands)
 
 
 class CatalogBuilder:
@@ -80,7 +83,8 @@ class CatalogBuilder:
             file = self.root / "data" / item.id / f"{key}.tif"
             write_tiff(file, pixels, grid, nodata)
             raster = {"nodata": nodata} if nodata is not None else {}
-            item.add_asset(key, pystac.Asset(str(file), extra_fields={"raster:bands": [raster]}))
+            described = [raster] * (pixels.shape[0] if pixels.ndim == 3 else 1)
+            item.add_asset(key, pystac.Asset(str(file), extra_fields={"raster:bands": described}))
         child = self._catalog.get_child(collection) or self._child(collection)
         child.add_item(item)
         return item

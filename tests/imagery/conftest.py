@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from imagery import geotiff
 from imagery.earth_engine import EarthEngineSource
 from imagery.ee_client import EarthEngineClient
 from imagery.limits import ProjectLimiter
 from tests.imagery.ee_server import Standin, earth_engine
+from tests.imagery.stac_server import StacServer, stac_server
 
 PROJECT = "some-project"
 OpenSource = Callable[..., EarthEngineSource]
@@ -73,3 +75,24 @@ def open_client(
         limiter=ProjectLimiter(folder, in_flight, 1e6),
         timeout_s=timeout_s,
     )
+
+
+@pytest.fixture(scope="session")
+def stac_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StacServer]:
+    """The STAC server of all tests, over their temporary folders."""
+    with stac_server(tmp_path_factory.getbasetemp()) as server:
+        yield server
+
+
+@pytest.fixture
+def stac(stac_process: StacServer) -> StacServer:
+    """The STAC server without faults, and with nothing asked yet."""
+    stac_process.reset()
+    return stac_process
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are tried again without much waiting."""
+    monkeypatch.setattr(geotiff, "sleep", lambda seconds: time.sleep(seconds / 100))
+    monkeypatch.setitem(geotiff.GDAL_OPTIONS, "GDAL_HTTP_RETRY_DELAY", "0.01")

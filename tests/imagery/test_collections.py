@@ -8,6 +8,7 @@ import pytest
 
 from geobento.errors import ModelError
 from imagery import collections
+from imagery.presets import PRESETS, Preset
 
 BASELINE_5 = {"s2:processing_baseline": "05.00"}
 
@@ -65,10 +66,27 @@ def test_an_unknown_collection_is_named_with_the_known() -> None:
 
 
 def test_a_collection_that_stac_lacks_names_who_has_it() -> None:
-    """Landsat is in the table, but only Earth Engine is asked for it."""
-    with pytest.raises(ModelError, match="Earth Engine"):
-        collections.get_in_stac("LANDSAT/LC08/C02/T1_L2")
-    assert collections.get_in_stac("COPERNICUS/S2_HARMONIZED").stac
+    """No catalog is read for MODIS; of Landsat another catalog than this one has what is read."""
+    with pytest.raises(
+        ModelError, match=r"from STAC catalogs; Earth Engine has it \(backend 'gee'"
+    ):
+        collections.get_in_stac("MODIS/061/MOD09GA")
+    landsat, held = "LANDSAT/LC08/C02/T1_L2", PRESETS["earth-search"].collections
+    with pytest.raises(ModelError, match=r"'earth-search'; Earth .*, and .* 'planetary-computer'$"):
+        collections.get_in_stac(landsat, "earth-search", held)
+    assert collections.get_in_stac(landsat, "mine").stac
+    assert collections.get_in_stac(landsat, "mine", frozenset({"landsat-c2-l2", "x"})).stac
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=lambda preset: preset.name)
+def test_presets_and_the_table_name_the_same_collections(preset: Preset) -> None:
+    """Every collection of a preset is one of the table, and all is over https."""
+    known = {name for collection in collections.COLLECTIONS.values() for name in collection.stac}
+    assert preset.collections <= known
+    assert all(
+        url is None or url.startswith("https://")
+        for url in (preset.url, preset.token_url, *preset.buckets.values())
+    )
 
 
 @pytest.mark.parametrize("collection", collections.COLLECTIONS.values(), ids=lambda c: c.id)
@@ -76,7 +94,7 @@ def test_every_entry_is_consistent(collection: collections.Collection) -> None:
     """Scalings are of bands that there are; masks hide something; STAC bands have keys."""
     assert set(collection.scaling) <= set(collection.bands)
     assert all(bool(keys) == bool(collection.stac) for keys in collection.bands.values())
-    mask = collection.gee.mask
+    mask = collection.mask
     assert mask is None or bool(mask.classes) != bool(mask.bits)
     assert bool(collection.gee.tile_property) == bool(collection.gee.processing_properties)
 

@@ -26,7 +26,7 @@ from geobento.errors import (
 )
 from geobento.sample import PixelGrid, Sample
 from imagery import collections, earth_engine
-from imagery.composite import clear
+from imagery.composite import MASKED_CLASSES, QualityMask, clear
 from imagery.composite import composite as reference
 from imagery.earth_engine import EarthEngineSource, fits, halves
 from imagery.source import ImageQuery
@@ -38,6 +38,7 @@ from tests.imagery.ee_server import Fault, Standin
 from tests.imagery.world import S2, WorldScene, shifted, write_catalog
 
 SENSOR = SensorSpec(S2, ("B4", "B8"))
+SCL = QualityMask("SCL", classes=MASKED_CLASSES)
 WINDOW = TemporalSpec.range("2023-06-01", "2023-07-01").window
 S1 = "COPERNICUS/S1_GRD_FLOAT"
 
@@ -106,7 +107,7 @@ def test_composites_without_clouds_and_gaps(
     standin.scenes = [scene(day, cloudy=True, holes=True) for day in range(1, count + 1)]
     sample = source.fetch(query(composite=method, fill_value=-7))
     stack = np.stack([bands_of(each) for each in standin.scenes]).astype(np.float32)
-    valid = np.stack([each.has_data() & clear(each.band("SCL")) for each in standin.scenes])
+    valid = np.stack([each.has_data() & clear(each.band("SCL"), SCL) for each in standin.scenes])
     pixels, whole = reference(stack, valid, method, -7)
     np.testing.assert_array_equal(sample.pixels, pixels)
     np.testing.assert_array_equal(sample.valid, whole)

@@ -347,8 +347,9 @@ def test_the_file_that_was_checked_is_the_file_that_is_opened(tmp_path: Path) ->
     builder = CatalogBuilder(tmp_path)
     item = builder.add(S2, "2023-06-10T08:00:00Z", bands(7))
     catalog = builder.save()
-    source = StacSource(StaticCatalog(catalog), name="given")
-    red = source._catalog.items[0].assets["red"]
+    opened = StaticCatalog(catalog)
+    source = StacSource(opened, name="given")
+    red = opened.items[0].assets["red"]
     file = tmp_path / "data" / item.id / "red.tif"
     red.href = file.as_uri().replace("red.tif", "%72ed.tif")
     decoy = file.with_name("%72ed.tif")
@@ -401,7 +402,7 @@ def test_a_survey_fails_as_a_fetch_does(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no band 'B1'"):
         source.survey(replace(may, sensor=replace(SENSOR, bands=("B1",))))
     with pytest.raises(ModelError, match="Earth Engine has it"):
-        source.survey(query(collection="LANDSAT/LC08/C02/T1_L2"))
+        source.survey(query(collection="MODIS/061/MOD09GA"))
 
 
 def test_radar_and_elevation(demo_archive: Path) -> None:

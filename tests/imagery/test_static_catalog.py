@@ -7,14 +7,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from geobento import SensorSpec
 from geobento.errors import SourceError
+from imagery.catalog import Search, overlap
+from imagery.files import local_file
 from imagery.grid import lonlat_bounds
-from imagery.static_catalog import Search, StaticCatalog, local_file, overlap
+from imagery.open_catalog import open_catalog
+from imagery.source import ImageQuery
+from imagery.stac import StacSource
+from imagery.static_catalog import StaticCatalog
 from tests.imagery.catalogs import GRID, CatalogBuilder, constant
+from tests.imagery.stac_server import Fault, StacServer
 
 HERE = lonlat_bounds(GRID)
+LATER = float("inf")
 BAND = {"red": constant(1)}
 
 
@@ -32,7 +41,7 @@ def found(catalog: Path, **changes: object) -> list[str]:
         "end": june(30),
         **changes,
     }
-    return [item.id for item in StaticCatalog(catalog).search(Search(**fields))]  # type: ignore[arg-type]
+    return [item.id for item in StaticCatalog(catalog).search(Search(**fields), LATER)]  # type: ignore[arg-type]
 
 
 def test_the_window_is_half_open(tmp_path: Path) -> None:
@@ -81,7 +90,7 @@ def test_a_catalog_that_cannot_be_read(tmp_path: Path, text: str | None) -> None
     if text is not None:
         file.write_text(text)
     with pytest.raises(SourceError, match=r"catalog\.json") as caught:
-        StaticCatalog(file).search(Search(("a",), HERE))
+        StaticCatalog(file).search(Search(("a",), HERE), LATER)
     assert str(tmp_path) not in caught.value.message
 
 
@@ -187,3 +196,71 @@ def test_rectangles_across_the_antimeridian(
     crossing = (179.99, 0.2, -179.99, 0.4)
     assert overlap(crossing, other) is shared
     assert overlap(other, crossing) is shared
+
+
+def web_catalog(stac: StacServer, catalog: Path) -> StaticCatalog:
+    """A catalog of the test's folder, over HTTP."""
+    opened = open_catalog(stac.file(catalog), timeout_s=20)
+    assert isinstance(opened, StaticCatalog)
+    return opened
+
+
+def test_a_catalog_on_a_web_server(stac: StacServer, tmp_path: Path) -> None:
+    """The same items and pixels as from disk; every record is read once."""
+    builder = CatalogBuilder(tmp_path)
+    for day in range(1, 8):
+        bands = {"red": constant(day), "nir": constant(10 * day)}
+        builder.add("sentinel-2-l2a", f"2023-06-0{day}T00:00:00Z", bands)
+    path = builder.save()
+    catalog = web_catalog(stac, path)
+    assert catalog.name == StaticCatalog(path).name
+    assert len(stac.asked("files")) == 1 + 1 + 1 + 7  # the first is asked for what it is
+    sensor = SensorSpec("COPERNICUS/S2_SR_HARMONIZED", ("B4", "B8"))
+    asked = ImageQuery(sensor, GRID, june(1), june(30), "s2")
+    sample = StacSource(catalog).fetch(asked)
+    assert sample.pixels[:, 0, 0].tolist() == [4, 40]
+    np.testing.assert_array_equal(
+        sample.pixels, StacSource(StaticCatalog(path)).fetch(asked).pixels
+    )
+
+
+@pytest.mark.parametrize(
+    "href",
+    [
+        "http://127.0.0.1:9/catalog.json", "file:///etc/hostname", "../other.json",
+        "/files/other.json", "./a/%2e%2e/%2e%2e/other.json", "//127.0.0.1:9/catalog.json",
+    ],
+)  # fmt: skip
+def test_links_lead_nowhere_outside_the_web_catalog(
+    stac: StacServer, tmp_path: Path, href: str
+) -> None:
+    """Records are read below the catalog's own folder alone."""
+    path = CatalogBuilder(tmp_path / "catalog").save()
+    record = json.loads(path.read_text())
+    record["links"].append({"rel": "item", "href": href})
+    path.write_text(json.dumps(record))
+    with pytest.raises(SourceError, match="outside the catalog's folder"):
+        web_catalog(stac, path)
+    assert all(asked["path"].endswith("/catalog/catalog.json") for asked in stac.asked("files"))
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (Fault(status=404), "404"),
+        (Fault(body="{"), "not JSON"),
+        (Fault(body='{"type": "Other"}'), "not a STAC catalog"),
+    ],
+)
+def test_a_web_catalog_that_cannot_be_read(
+    stac: StacServer, tmp_path: Path, waits: list[float], fault: Fault, says: str
+) -> None:
+    """The error names the host, and no more of the address."""
+    builder = CatalogBuilder(tmp_path)
+    builder.add("a", "2023-06-02T00:00:00Z", BAND)
+    catalog = builder.save()
+    stac.reset(faults={"files": [None, None, *[fault] * 20]})
+    with pytest.raises(SourceError, match=says) as caught:
+        web_catalog(stac, catalog)
+    assert "127.0.0.1" in caught.value.message
+    assert "/files" not in caught.value.message

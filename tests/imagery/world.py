@@ -107,29 +107,34 @@ def shifted(grid: PixelGrid, columns: int, rows: int, height: int, width: int) -
 
 
 def write_catalog(scenes: list[WorldScene], bands: tuple[str, ...], root: Path) -> Path:
-    """The same Sentinel-2 scenes as a static STAC catalog; returns its `catalog.json`."""
+    """The same scenes as a static STAC catalog; returns its `catalog.json`."""
     builder = CatalogBuilder(root)
-    assets = collections.get(S2).bands
     for scene in scenes:
-        has_data = scene.has_data()
+        collection = collections.get(scene.collection)
+        gap = 0 if collection.nodata is None else collection.nodata
         files = {
-            assets[band][0]: np.where(has_data, scene.band(band), 0).astype(np.uint16)
+            collection.bands[band][0]: np.where(
+                scene.has_data(), np.rint(scene.band(band) / collection.stac_scale), gap
+            ).astype(np.int32 if gap < 0 else np.uint16)
             for band in bands
         }
-        files["scl"] = scene.band("SCL").astype(np.uint8)
+        if collection.mask is not None:
+            files[collection.mask_assets[0]] = scene.band(collection.mask.band).astype(np.uint8)
         properties = {
             "platform": scene.described()["SPACECRAFT_NAME"].lower(),
             "grid:code": f"MGRS-{scene.tile}",
             "s2:processing_baseline": "03.01",
+            **collection.stac_properties,
         }
         if scene.cloud_pct is not None:
             properties["eo:cloud_cover"] = scene.cloud_pct
         time = datetime.fromisoformat(scene.time).astimezone(UTC).isoformat()
         builder.add(
-            "sentinel-2-l2a",
+            collection.stac[0],
             time,
             files,
             grid=scene.grid,
+            nodata=gap,
             item_id=scene.index,
             **{name.replace(":", "__"): value for name, value in properties.items()},
         )

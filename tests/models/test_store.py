@@ -104,7 +104,7 @@ def test_weights_that_do_not_fit_the_network_are_refused() -> None:
 
 
 def test_which_models_are_served() -> None:
-    """All in the store, the newest of each; or those named, by id, alias or version."""
+    """All in the store, the newest of each; or those named, by id, alias, variant or version."""
     assert store.choose(()) == []
     with pytest.raises(ModelStoreError, match="geobento models import mosaiks"):
         store.choose(("mosaiks",))
@@ -115,7 +115,8 @@ def test_which_models_are_served() -> None:
     assert [entry.tag for entry in store.choose(())] == [newest.tag]
     assert [entry.tag for entry in store.choose(("rcf",))] == [newest.tag]
     assert [entry.tag for entry in store.choose((first.tag,))] == [first.tag]
-    with pytest.raises(ModelStoreError, match="one version per model"):
+    assert [entry.tag for entry in store.choose(("mosaiks:gaussian",))] == [newest.tag]
+    with pytest.raises(ModelStoreError, match="one version of each variant"):
         store.choose((first.tag, newest.tag))
     assert store.remove(newest.tag) == newest.tag
     assert [entry.tag for entry in store.choose(())] == [first.tag]

@@ -25,6 +25,7 @@ from geobento.settings import Settings
 from models.base import Model
 from models.catalog import family
 from models.galileo import S2_BANDS, Galileo
+from models.importing import import_model
 from models.mosaiks import CARD as MOSAIKS
 from pipeline.fetch import FetchLayer
 from pipeline.local import LocalEngine
@@ -36,7 +37,7 @@ from tests.geotiffs import geotiff
 from tests.models import small
 
 S2 = MOSAIKS.modalities["s2"].sensor.bands
-DOFA, THOR = family("dofa").card, family("thor").card
+ANYSAT, DOFA, THOR = (family(name).card for name in ("anysat", "dofa", "thor"))
 RANDOM = np.random.default_rng(0)
 NUMBERS = RANDOM.integers(200, 4000, (12, 24, 30)).astype(np.uint16)
 POWER = RANDOM.gamma(2, 0.02, (2, 24, 30)).astype(np.float32)
@@ -154,6 +155,18 @@ def test_models_that_read_any_bands() -> None:
     np.testing.assert_array_equal(some.sample.pixels[some.sample.bands.index("B4")], NUMBERS[2])
     (warning,) = some.warnings
     assert "B4" in warning
+
+
+def test_imagery_that_no_source_has() -> None:
+    """The card alone says what aerial images are."""
+    pixels = RANDOM.integers(0, 256, (4, 250, 250)).astype(np.uint8)
+    said = {"crs": geotiffs.CRS, "transform": (0.2, 0, 0, 0, -0.2, 0), "times": [JUNE]}
+    file = PixelFile("NumPy array", pixels, bands=("N", "R", "G", "B"), units="8-bit brightness")
+    found = plan(file, ANYSAT, modality="aerial", **said).sample
+    assert found.bands == ("R", "G", "B", "N")
+    np.testing.assert_array_equal(found.pixels, pixels[[1, 2, 3, 0]])
+    with pytest.raises(SpecError, match=r"accepted: '8-bit brightness'$"):
+        plan(replace(file, units="reflectance"), ANYSAT, modality="aerial", **said)
 
 
 def test_bands_that_the_request_describes() -> None:
@@ -289,6 +302,10 @@ BAD: dict[str, tuple[type[GeoBentoError], str, str, PixelFile, ModelCard, dict[s
         ModelError, "crs", "a crs in metres", FILE, THOR,
         {"crs": "EPSG:4326", "transform": (1e-4, 0, 34, 0, -1e-4, -3)},
     ),
+    "a size beyond the edge of the world": (
+        SpecError, "transform", "outside", FILE, THOR,
+        {"crs": "EPSG:32736", "transform": (10, 0, 1e12, 0, -10, 1e12)},
+    ),
     "a size in metres of the web": (
         ModelError, "crs", "a crs in metres", FILE, THOR,
         {"crs": "EPSG:3857", "transform": (10, 0, 1e6, 0, -10, 6e6)},
@@ -392,11 +409,14 @@ def asked(engine: LocalEngine, model: str, pixels: bytes, **fields: Any) -> Embe
 
 @lru_cache
 def opened(cls: type[Model], variant: str | None = None) -> LocalEngine:
-    """The engine with a small model of a family alone."""
+    """The engine with a small model of a family alone; one without weights is small as it is."""
+    if cls.card is MOSAIKS:
+        return LocalEngine(Settings(models=(import_model(MOSAIKS.id).tag,)))
     return LocalEngine(Settings(models=(small.stored(cls, variant=variant).tag,)))
 
 
 GRID: dict[str, Any] = {"output": {"mode": "grid"}}
+ONE_IMAGE: dict[str, Any] = {"model_config": {"n_frames": 1}}
 TILES: dict[str, Any] = {"input_prep": {"mode": "tile", "tile_size": 32}}
 
 
@@ -410,6 +430,7 @@ TILES: dict[str, Any] = {"input_prep": {"mode": "tile", "tile_size": 32}}
         ("thor", None, {}, {}),
         ("satmaepp", "s2_10b", {"modality": "s2_10b", "sensor": L2A}, {"modality": "s2_10b"}),
         ("galileo", None, {"sensor": L2A}, {}),
+        ("anysat", None, ONE_IMAGE, ONE_IMAGE),
     ],
 )
 @pytest.mark.usefixtures("demo_archive")

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from geobento.errors import ModelNotFound
+from geobento.cards import ModelCard
+from geobento.errors import ModelError, ModelNotFound
+from models.galileo import CARD as GALILEO
+from models.satmaepp import CARD as SATMAE
 from models.store import StoredModel
 from pipeline.registry import OpenModel, Registry
+
+
+def variant(
+    stored: StoredModel, card: ModelCard, name: str, modalities: tuple[str, ...] = ("s2",)
+) -> OpenModel:
+    """A served variant of a family."""
+    fields = {"card": card, "variant": name, "modalities": list(modalities)}
+    return OpenModel(stored.model(), stored.served().model_copy(update=fields), "cpu")
 
 
 def opened(stored: StoredModel, name: str, *aliases: str) -> OpenModel:
@@ -44,3 +55,45 @@ def test_what_could_be_served_says_how(mosaiks_stored: StoredModel) -> None:
     registry = Registry([opened(mosaiks_stored, "b")])
     with pytest.raises(ModelNotFound, match="run: geobento models import dino_v2_vits14"):
         registry.find("DINOv2-small")
+
+
+def test_several_variants_of_a_model(mosaiks_stored: StoredModel) -> None:
+    """The id finds the default, an alias or the option `variant` the one that it names."""
+    base, nano = (variant(mosaiks_stored, GALILEO, name) for name in ("base", "nano"))
+    registry = Registry([base, nano])
+    assert registry.find("galileo") is nano
+    assert registry.find("Galileo_Base") is base
+    assert registry.find("galileo", {"variant": "base"}) is base
+    assert [served.variant for served in registry.by_id()] == ["nano"]
+    assert Registry([base]).find("galileo") is base
+    with pytest.raises(ModelNotFound, match="geobento models import galileo_nano"):
+        Registry([base]).find("galileo_nano")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ("tiny", "geobento models import galileo --variant tiny; served: base, nano"),
+        ("huge", "there are nano, tiny, base; served: base, nano"),
+        (["base"], "there are nano"),
+    ],
+)
+def test_a_variant_that_is_not_served(
+    mosaiks_stored: StoredModel, wanted: object, words: str
+) -> None:
+    """The error says how to import it, or which there are."""
+    registry = Registry(variant(mosaiks_stored, GALILEO, name) for name in ("base", "nano"))
+    with pytest.raises(ModelError, match=words) as caught:
+        registry.find("galileo", {"variant": wanted})
+    assert caught.value.field == "model_config.variant"
+
+
+def test_the_modality_decides_between_variants(mosaiks_stored: StoredModel) -> None:
+    """Where only one of the served variants reads what is asked for, that one is found."""
+    rgb = variant(mosaiks_stored, SATMAE, "rgb_vit_large", ("rgb",))
+    ten = variant(mosaiks_stored, SATMAE, "s2_10b", ("s2_10b",))
+    registry = Registry([ten, rgb])
+    assert registry.find("satmaepp") is rgb
+    assert registry.find("satmaepp", modality="s2_10b") is ten
+    assert registry.find("satmaepp", modality="s1") is rgb
+    assert registry.find("satmaepp_s2_10b") is ten
