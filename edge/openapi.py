@@ -69,13 +69,7 @@ _ALL: tuple[Failure, ...] = (
     Overloaded,
     DeadlineExceeded,
 )
-_PLACES: tuple[Failure, ...] = (
-    *_ALL,
-    NoImageryError,
-    QuotaError,
-    SourceError,
-    SourceUnavailable,
-)
+_PLACES: tuple[Failure, ...] = (*_ALL, NoImageryError, QuotaError, SourceError, SourceUnavailable)
 
 
 def document(version: str, others: Sequence[Operation] = ()) -> dict[str, Any]:
