@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -96,14 +97,18 @@ async def run(
         connections: How many.
         seconds: How long.
         judge: The outcome of an answer, from the request's position, its status, head and body.
-        pause_s: How long a connection waits after a refusal or a loss.
+        pause_s: How long a connection waits after a refusal or a loss, on average.
     """
     load = Load()
     numbers = count()
     start = time.perf_counter()
     end = start + seconds
 
+    async def pause() -> None:
+        await asyncio.sleep(random.uniform(0.5, 1.5) * pause_s)
+
     async def connection() -> None:
+        await asyncio.sleep(random.uniform(0, pause_s))  # or all would come back at the same time
         streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         while time.perf_counter() < end:
             position = next(numbers) % len(requests)
@@ -119,7 +124,7 @@ async def run(
                 if streams is not None:
                     streams[1].close()
                 streams = None
-                await asyncio.sleep(pause_s)
+                await pause()
                 continue
             load.outcomes[judge(position, status, head, body)] += 1
             load.answers.setdefault(position, (status, body))
@@ -129,7 +134,7 @@ async def run(
             load.errors += 1
             if status in (429, 503):
                 load.refusals.append(time.perf_counter() - sent)
-                await asyncio.sleep(pause_s)
+                await pause()
         if streams is not None:
             streams[1].close()
 

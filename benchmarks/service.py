@@ -58,10 +58,11 @@ class Served:
                     return process
         raise LookupError(begins)
 
-    def stop(self, within_s: float) -> int:
+    def stop(self, within_s: float) -> int | None:
         """Ask it to stop, and wait; the exit status."""
         self._process.terminate()
-        return int(self._process.wait(within_s) or 0)
+        status: int | None = self._process.wait(within_s)
+        return status
 
     def _processes(self) -> list[psutil.Process]:
         return [self._process, *self._process.children(recursive=True)]

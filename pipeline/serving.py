@@ -146,8 +146,8 @@ class Serving:
         results = await self._encoders[job.tag].encode(job.items)
         seconds = time.perf_counter() - start
         forward_s = min(seconds, max((result.forward_s for result in results), default=0.0))
-        current.spent("forward", forward_s)
         current.spent("queue", seconds - forward_s)
+        current.spent("forward", forward_s)
         answers = await anyio.to_thread.run_sync(job.answers, results, seconds * 1000)
         _count(name, answers)
         return answers

@@ -35,7 +35,8 @@ LANES = 2
 """Parts of one request that are with the runner or wait before it at a time; those of other
 requests go in between."""
 LAST_WORD = 0.05
-"""Share of the time left in which it is found out why there is no answer."""
+LAST_WORD_S = 1.0
+"""Share of the time left, and most of it, in which it is found out why there is no answer."""
 RESTART_S = 5
 
 
@@ -118,11 +119,12 @@ class RunnerClient:
         if deadline is None:
             return await self._call(items, None)
         left = max(0.0, deadline - time.time())
+        last = min(LAST_WORD * left, LAST_WORD_S)
         try:
-            async with asyncio.timeout((1 - LAST_WORD) * left):
+            async with asyncio.timeout(left - last):
                 return await self._call(items, deadline)
         except TimeoutError:
-            if self._answers and await self._is_up(LAST_WORD * left / 2):
+            if self._answers and await self._is_up(last / 2):
                 raise DeadlineExceeded(
                     "the model did not get to the request within the time that it may take"
                 ) from None
@@ -152,6 +154,9 @@ class RunnerClient:
                 deaths += time.time() - sent > AT_ONCE_S
                 if deaths > MOST_DEATHS:
                     break
+            except TimeoutError:  # of BentoML's client, where the request has no deadline
+                self._answers = False
+                break
             except BentoMLException as error:
                 if error.error_code.value in (429, 503, 504):
                     raise Overloaded("the model is overloaded", retry_after=1) from error

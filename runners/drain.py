@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+SUPERVISED = "BENTOML_RUNNER_MAP"
+"""Set for processes that BentoML's supervisor has started."""
 STEP_S = 0.05
 LAST_S = 5.0
 """Time that a runner has for itself when it has waited as long as it may."""
@@ -28,7 +31,7 @@ def lock_file(home: Path) -> Path:
     """The lock of the processes that one supervisor has started."""
     folder = home / "run"
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{os.getppid()}.lock"
+    return folder / f"{socket.gethostname()}-{os.getppid()}.lock"
 
 
 def hold(lock: Path, most_s: float) -> None:
@@ -64,8 +67,8 @@ def _wait(lock: Path, end: float) -> None:
 
 def _on_stop(wait: Callable[[float], None] | None, most_s: float) -> None:
     """Put something between a signal to stop and what the process does about it."""
-    if threading.current_thread() is not threading.main_thread():
-        return  # not a process of its own
+    if SUPERVISED not in os.environ:
+        return
     begun = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         _replace(number, signal.getsignal(number), wait, most_s, begun)

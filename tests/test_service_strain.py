@@ -132,7 +132,7 @@ def test_a_signal_to_stop_lets_requests_finish(
             client.settimeout(60)
             client.sendall(requests[0][:-100])
             time.sleep(1)
-            status: list[int] = []
+            status: list[int | None] = []
             stopping = threading.Thread(target=lambda: status.append(served.stop(60)))
             stopping.start()
             time.sleep(3)

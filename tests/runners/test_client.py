@@ -208,6 +208,12 @@ def test_the_deadline_is_kept(ready: bool, cls: type[Exception]) -> None:
     asyncio.run(go())
 
 
+def test_a_client_of_bentoml_that_gives_up() -> None:
+    """Its own bound is no defect of the service: come back later."""
+    with pytest.raises(Overloaded):
+        encode(Runner(TimeoutError()), 1)
+
+
 def test_items_that_kill_the_runner_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are not sent to it again and again."""
     monkeypatch.setattr(client, "AT_ONCE_S", -1.0)
