@@ -217,9 +217,11 @@ class Model(ABC):
         """Configuration of a variant of the card."""
 
     @classmethod
-    @abstractmethod
     def seeded(cls, config: Config) -> Tensors:
-        """Reproducible random weights for a configuration."""
+        """Reproducible random weights for a configuration: as the network is initialised."""
+        from models.networks.building import initialised
+
+        return initialised(cls(config))
 
     @classmethod
     @abstractmethod

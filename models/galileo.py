@@ -18,7 +18,7 @@ from geobento.sample import PixelGrid, Sample, middle
 from geobento.specs import SensorSpec
 from models.base import Config, Encoded, Inputs, Model, Tensors, scaled
 from models.checkpoints import CheckpointError, require_fit
-from models.networks.building import blank, initialised
+from models.networks.building import blank
 from models.radar import decibels
 from models.resample import resized
 
@@ -352,11 +352,6 @@ class Galileo(Model):
         """The released architecture."""
         width, depth, heads = SIZES[variant]
         return _config({"embedding_size": width, "depth": depth, "num_heads": heads})
-
-    @classmethod
-    def seeded(cls, config: Config) -> Tensors:
-        """Random weights."""
-        return initialised(cls(config))
 
     @classmethod
     def convert(
