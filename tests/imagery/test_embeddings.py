@@ -62,7 +62,7 @@ class Vectors(WorldScene):
 
     def band(self, name: str) -> NDArray[np.float64]:
         stored = self.stored[list(COLLECTION.bands).index(name)].astype(np.float64)
-        return np.sign(stored) * (stored / 127.5) ** 2
+        return np.asarray(np.sign(stored) * (stored / 127.5) ** 2)
 
     def has_data(self) -> NDArray[np.bool_]:
         return np.asarray(self.stored[0] != NO_DATA)

@@ -101,7 +101,7 @@ def test_cells_without_a_vector(engine: LocalEngine) -> None:
     vector = ask(engine, spatial=beyond)
     np.testing.assert_allclose(vector.data, mean_of(grid.data), atol=1e-6)
     for encoding in ("float", "base64"):
-        body = wire.encode_answer("gse", 64, [grid], encoding)  # type: ignore[arg-type]
+        body = wire.encode_answer("gse", 64, [grid], encoding)
         assert (b"null,null" in body) == (encoding == "float")
         (read,) = wire.decode_answer(body)
         assert isinstance(read, Embedding)
