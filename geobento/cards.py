@@ -268,6 +268,11 @@ class ModelCard(_Record):
         }
         return {**self.config_schema.get("properties", {}), "variant": variant}
 
+    def with_all_options(self) -> ModelCard:
+        """The same with `options` in its `config_schema`, for those who read it."""
+        schema = {**self.config_schema, "properties": self.options}
+        return self.model_copy(update={"config_schema": schema})
+
     def preprocessing_digest(self) -> str:
         """Hex digest of everything that decides what the network sees.
 

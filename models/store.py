@@ -86,7 +86,7 @@ class StoredModel:
             created=self.created,
             preprocessing=self.metadata["preprocessing"],
             modalities=list(model.modalities()),
-            card=model.card,
+            card=model.card.with_all_options(),
         )
 
     @property
