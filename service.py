@@ -20,8 +20,9 @@ from starlette.responses import Response
 from compat import openai, vitrivr
 from compat import openapi as other_apis
 from compat.worker import Jobs
-from edge import answers, body, guard, openapi, routes
-from geobento import __version__, settings, wire
+from edge import answers, body, guard, logs, openapi, routes
+from geobento import __version__, current, metrics, settings, wire
+from geobento.budget import Budget
 from geobento.cards import ServedModel
 from geobento.errors import GeoBentoError, ModelStoreError
 from geobento.requests import (
@@ -38,6 +39,7 @@ from models import devices, store
 from pipeline.engine import Engine
 from pipeline.registry import OpenModel, Registry
 from pipeline.serving import Serving
+from runners import drain, supervisor
 from runners.client import RunnerClient
 from runners.here import Here
 from runners.runner import make_runner, runner_name
@@ -45,6 +47,8 @@ from runners.runner import make_runner, runner_name
 logger = logging.getLogger("geobento")
 
 SETTINGS = settings.get()
+logs.configure(SETTINGS.log_format)
+supervisor.settle()
 STORED = store.choose(SETTINGS.models)
 if not STORED:
     raise ModelStoreError("the model store is empty; run: geobento models import mosaiks")
@@ -128,9 +132,16 @@ class GeoBento:
     """What works on the jobs of vitrivr's API."""
 
     def __init__(self) -> None:
+        held = metrics.HELD_BYTES.labels("inputs")
+        inputs = Budget(SETTINGS.max_mb_in_flight * 2**20, "inputs for models", held.set)
         runners: dict[str, RunnerClient | Here] = {
             entry.tag: RunnerClient(
-                getattr(self, attribute(entry)), entry.model().card.max_batch_size
+                getattr(self, attribute(entry)),
+                entry.model().card.max_batch_size,
+                name=entry.served().name,
+                workers=SETTINGS.runner_workers,
+                max_waiting=SETTINGS.max_items_waiting,
+                inputs=inputs,
             )
             if entry.is_computed
             else Here(entry.load())
@@ -139,6 +150,16 @@ class GeoBento:
         self.runners = runners
         GeoBento.serving = Serving(Engine(REGISTRY, SETTINGS), runners, 4 * SETTINGS.fetch_threads)
         GeoBento.jobs = vitrivr.jobs(lambda: GeoBento.serving, SETTINGS, self.__is_ready__)
+
+    @bentoml.on_startup
+    def keep_house(self) -> None:
+        """Say what is served, drop what killed processes left, stop before the runners do."""
+        metrics.forget_the_dead()
+        for opened in REGISTRY.opened:
+            metrics.MODEL.labels(
+                opened.served.name, opened.served.tag, opened.precision, DEVICE
+            ).set(1)
+        drain.hold(drain.lock_file(SETTINGS.home), SETTINGS.request_timeout_s + 2 * BEHIND_S)
 
     @bentoml.on_startup
     async def start_jobs(self) -> None:
@@ -218,7 +239,8 @@ class GeoBento:
             found = await ask(request)
             modality = getattr(request, "modality", None)
             served = REGISTRY.find(request.model, request.config, modality).served
-            return await anyio.to_thread.run_sync(encode, found, request, served)
+            with current.stage("encode"):
+                return await anyio.to_thread.run_sync(encode, found, request, served)
 
         return await answers.answered(work(), SETTINGS.request_timeout_s)
 
@@ -231,6 +253,7 @@ for entry in STORED:
             precision=entry.precision(SETTINGS.precision, DEVICE),
             workers=SETTINGS.runner_workers,
             timeout_s=SETTINGS.request_timeout_s + BEHIND_S,
+            home=SETTINGS.home,
         )
         setattr(GeoBento, attribute(entry), bentoml.depends(runner))
     else:  # a Bento takes along what a service names
@@ -241,11 +264,13 @@ svc = bentoml.service(
     workers=1,
     traffic={"timeout": SETTINGS.request_timeout_s + 2 * BEHIND_S},
     runner_probe={"enabled": False},
+    logging={"access": {"enabled": SETTINGS.log_format == "text"}},
 )(GeoBento)
 svc.add_asgi_middleware(
     guard.Guard,
     max_body_mb=SETTINGS.max_body_mb,
     max_in_flight=SETTINGS.max_requests_in_flight,
+    max_mb_in_flight=SETTINGS.max_mb_in_flight,
     shapes={"v1": openai.SHAPE, "api": vitrivr.SHAPE},
 )
 svc.mount_asgi_app(

@@ -306,6 +306,11 @@ class ServedModel(_Record):
     card: ModelCard
     """The model's card."""
 
+    @property
+    def name(self) -> str:
+        """`id:variant`, as it stands in metrics."""
+        return f"{self.card.id}:{self.variant}"
+
 
 class ModelList(_Record):
     """The models that this service answers with."""

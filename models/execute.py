@@ -33,6 +33,10 @@ class EncodeItem(BaseModel):
     """How to make one vector; None: the whole grid."""
     preprocessing: str | None = None
     """How pictures are brought to the network; None: as the authors do."""
+    sent: float | None = None
+    """Clock time at which it was sent to a runner, seconds since 1970."""
+    deadline: float | None = None
+    """Clock time after which nobody waits for it, seconds since 1970."""
 
 
 class EncodeResult(BaseModel):
@@ -48,6 +52,10 @@ class EncodeResult(BaseModel):
     """Tokens that the network has before those of the grid."""
     error: dict[str, Any] | None = None
     """Body of the error, where the item failed."""
+    queue_s: float = 0.0
+    """Time between the sending of the item and the forward, seconds."""
+    forward_s: float = 0.0
+    """Time of the batch that it was in, seconds."""
 
 
 class LoadedModel:
