@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import anyio.to_thread
 import bentoml
+from bentoml.models import BentoModel
 from pydantic import ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
@@ -40,6 +41,7 @@ from pipeline.registry import OpenModel, Registry
 from pipeline.serving import Serving
 from runners import drain, supervisor
 from runners.client import RunnerClient
+from runners.here import Here
 from runners.runner import make_runner, runner_name
 
 logger = logging.getLogger("geobento")
@@ -52,7 +54,12 @@ if not STORED:
     raise ModelStoreError("the model store is empty; run: geobento models import mosaiks")
 DEVICE = devices.choose(SETTINGS.device)
 REGISTRY = Registry(
-    OpenModel(entry.model(), entry.served(), DEVICE, entry.precision(SETTINGS.precision, DEVICE))
+    OpenModel(
+        entry.model(),
+        entry.served(),
+        entry.device(DEVICE),
+        entry.precision(SETTINGS.precision, DEVICE),
+    )
     for entry in STORED
 )
 
@@ -111,6 +118,11 @@ class ZeroShotBody(ZeroShotRequest, bentoml.IODescriptor):
         return await body.read(request, ZeroShotRequest, files="images")
 
 
+def attribute(entry: store.StoredModel) -> str:
+    """Name of a model's runner, or of what stands in for it, at the front service."""
+    return runner_name(entry.metadata["model"], entry.metadata["variant"])
+
+
 class GeoBento:
     """Pictures and places into vectors."""
 
@@ -122,16 +134,18 @@ class GeoBento:
     def __init__(self) -> None:
         held = metrics.HELD_BYTES.labels("inputs")
         inputs = Budget(SETTINGS.max_mb_in_flight * 2**20, "inputs for models", held.set)
-        runners = {
-            served.tag: RunnerClient(
-                getattr(self, runner_name(served.card.id, served.variant)),
-                served.card.max_batch_size,
-                name=served.name,
+        runners: dict[str, RunnerClient | Here] = {
+            entry.tag: RunnerClient(
+                getattr(self, attribute(entry)),
+                entry.model().card.max_batch_size,
+                name=entry.served().name,
                 workers=SETTINGS.runner_workers,
                 max_waiting=SETTINGS.max_items_waiting,
                 inputs=inputs,
             )
-            for served in REGISTRY.served()
+            if entry.is_computed
+            else Here(entry.load())
+            for entry in STORED
         }
         self.runners = runners
         GeoBento.serving = Serving(Engine(REGISTRY, SETTINGS), runners, 4 * SETTINGS.fetch_threads)
@@ -232,16 +246,18 @@ class GeoBento:
 
 
 for entry in STORED:
-    runner = make_runner(
-        entry,
-        device=DEVICE,
-        precision=entry.precision(SETTINGS.precision, DEVICE),
-        workers=SETTINGS.runner_workers,
-        timeout_s=SETTINGS.request_timeout_s + BEHIND_S,
-        home=SETTINGS.home,
-    )
-    name = runner_name(entry.metadata["model"], entry.metadata["variant"])
-    setattr(GeoBento, name, bentoml.depends(runner))
+    if entry.is_computed:
+        runner = make_runner(
+            entry,
+            device=DEVICE,
+            precision=entry.precision(SETTINGS.precision, DEVICE),
+            workers=SETTINGS.runner_workers,
+            timeout_s=SETTINGS.request_timeout_s + BEHIND_S,
+            home=SETTINGS.home,
+        )
+        setattr(GeoBento, attribute(entry), bentoml.depends(runner))
+    else:  # a Bento takes along what a service names
+        setattr(GeoBento, attribute(entry), BentoModel(entry.tag))
 
 svc = bentoml.service(
     name="geobento",

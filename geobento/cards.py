@@ -163,6 +163,10 @@ class Modality(_Record):
     """Side of a tile in pixels, for places that are cut into tiles; null: `size`."""
     min_pixels: int = 1
     """Smallest height and width accepted, pixels."""
+    max_pixels: Annotated[int | None, _unless_empty] = None
+    """Most pixels of a place, where the service accepts more; null: as many as the service does."""
+    normalize: Annotated[bool, _unless_empty] = False
+    """Whether the authors' vector of a place has unit length."""
     series: Annotated[Series | None, _unless_empty] = None
     """Several composites in time; absent: one."""
     further: Annotated[bool, _unless_empty] = False

@@ -228,7 +228,8 @@ class Embedding:
     """A vector ``(D,)`` or a grid of vectors ``(D, H, W)``, float32.
 
     Attributes:
-        data: The array; rows of a grid run from north to south.
+        data: The array; rows of a grid run from north to south. Cells that a finished product has
+            no data for are NaN.
         meta: How it came about.
     """
 

@@ -45,7 +45,7 @@ class EncodeResult(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     data: Any = None
-    """float32 array (D,) or (D, h, w)."""
+    """float32 array (D,) or (D, h, w); NaN in grid cells that there are no data for."""
     margin: float = 0.0
     """Input pixels at every side that the grid does not cover."""
     prefix: int = 0
@@ -163,9 +163,18 @@ def _results(encoded: Encoded, items: Sequence[EncodeItem]) -> list[EncodeResult
     results = []
     for row, item in enumerate(items):
         data = np.ascontiguousarray(computed[item.pooling][row])
-        if np.isfinite(data).all():
+        if np.isfinite(_of_data(data, encoded, row)).all():
             results.append(EncodeResult(data=data, margin=encoded.margin, prefix=encoded.prefix))
         else:
             error = InternalError("the model answered with values that are not finite")
             results.append(EncodeResult(error=error.body()))
     return results
+
+
+def _of_data(
+    data: np.ndarray[Any, np.dtype[np.float32]], encoded: Encoded, row: int
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """What must be finite: all but the grid cells that there are no data for."""
+    if encoded.seen is None or data.ndim == 1:
+        return data
+    return data[:, encoded.seen[row].reshape(encoded.grid_shape).cpu().numpy()]

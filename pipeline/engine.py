@@ -46,6 +46,7 @@ from pipeline.resolve import (
     check_text_request,
     plan_geo,
     plan_patch,
+    unit_length,
 )
 from pipeline.tiling import Tiling
 
@@ -204,7 +205,7 @@ class Engine:
             opened.served,
             plan.sample.modality,
             plan.pooling,
-            False,
+            unit_length(opened.served.card, plan.sample.modality, plan.pooling),
             opened.precision,
             sample=plan.sample.without_pixels(),
             config=request.config,
@@ -395,7 +396,7 @@ def _geo_entry(
         opened.served,
         plan.query.modality,
         plan.pooling,
-        False,
+        unit_length(opened.served.card, plan.query.modality, plan.pooling),
         opened.precision,
         plan.query,
         sample.without_pixels(),
