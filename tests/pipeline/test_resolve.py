@@ -20,7 +20,8 @@ from geobento.specs import (
 )
 from models import gse
 from models.mosaiks import CARD, S2_BANDS
-from pipeline.resolve import GeoPlan, Limits, check_image_request, plan_geo
+from pipeline.limits import Limits
+from pipeline.resolve import GeoPlan, check_image_request, plan_geo
 
 PLACE = PointBuffer(34.066, -3.401, 1000)
 SENSOR = SensorSpec("COPERNICUS/S2_SR_HARMONIZED", S2_BANDS)
