@@ -19,7 +19,8 @@ from starlette.responses import Response
 from compat import openai, vitrivr
 from compat import openapi as other_apis
 from compat.worker import Jobs
-from edge import answers, body, guard, openapi, routes
+from edge import answers, body, exposure, guard, keys, openapi, routes
+from edge.layers import layers
 from geobento import __version__, settings, wire
 from geobento.cards import ServedModel
 from geobento.errors import GeoBentoError, ModelStoreError
@@ -43,6 +44,7 @@ from runners.runner import make_runner, runner_name
 logger = logging.getLogger("geobento")
 
 SETTINGS = settings.get()
+KEYS = keys.configured(SETTINGS)
 STORED = store.choose(SETTINGS.models)
 if not STORED:
     raise ModelStoreError("the model store is empty; run: geobento models import mosaiks")
@@ -126,6 +128,11 @@ class GeoBento:
         self.runners = runners
         GeoBento.serving = Serving(Engine(REGISTRY, SETTINGS), runners, 4 * SETTINGS.fetch_threads)
         GeoBento.jobs = vitrivr.jobs(lambda: GeoBento.serving, SETTINGS, self.__is_ready__)
+
+    @bentoml.on_startup
+    def tell_who_can_ask(self) -> None:
+        """Warn where that is everyone."""
+        exposure.warn_if_open(exposure.listening_on(), with_keys=bool(KEYS))
 
     @bentoml.on_startup
     async def start_jobs(self) -> None:
@@ -227,11 +234,14 @@ svc = bentoml.service(
     traffic={"timeout": SETTINGS.request_timeout_s + 2 * BEHIND_S},
     runner_probe={"enabled": False},
 )(GeoBento)
+SHAPES = {"v1": openai.SHAPE, "api": vitrivr.SHAPE}
+for layer, options in layers(SETTINGS, KEYS, SHAPES):
+    svc.add_asgi_middleware(layer, **options)
 svc.add_asgi_middleware(
     guard.Guard,
     max_body_mb=SETTINGS.max_body_mb,
     max_in_flight=SETTINGS.max_requests_in_flight,
-    shapes={"v1": openai.SHAPE, "api": vitrivr.SHAPE},
+    shapes=SHAPES,
 )
 svc.mount_asgi_app(
     routes.app(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edge.answers import OURS, ErrorShape
+from edge.answers import ErrorShape, shape_of
 from geobento.errors import (
     GeoBentoError,
     InternalError,
@@ -53,7 +53,7 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        shape = self._shapes.get(scope["path"].strip("/").partition("/")[0], OURS)
+        shape = shape_of(scope["path"], self._shapes)
         if scope["path"] in UNBOUNDED:
             await self.app(scope, receive, _Shape(scope, send, shape))
         elif self._in_flight >= self._max_in_flight:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -27,11 +28,14 @@ from geobento.errors import (
     InvalidRequest,
     ModelNotFound,
     NoImageryError,
+    NotFound,
     Overloaded,
     PayloadTooLarge,
     QuotaError,
+    RateLimited,
     SourceError,
     SourceUnavailable,
+    Unauthorized,
     UnsupportedMediaType,
 )
 from geobento.look import EmbeddingPlan, Inspection
@@ -60,6 +64,17 @@ LOOK = Tag("Look before you leap", "What a request would do, what its pixels are
 MODELS = Tag("Models", "What is served.")
 INFRASTRUCTURE = Tag("Infrastructure", "Probes and metrics.")
 
+_WHERE_WANTED = "Where the service wants an API key."
+SECURITY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": _WHERE_WANTED},
+    "header": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": _WHERE_WANTED,
+    },
+}
+
 _ALL: tuple[Failure, ...] = (
     InvalidRequest,
     ModelNotFound,
@@ -79,7 +94,7 @@ def document(version: str, others: Sequence[Operation] = ()) -> dict[str, Any]:
         version: Version of the API.
         others: Operations beside our own.
     """
-    operations = [*_operations(), *others]
+    operations = [_guarded(operation) for operation in (*_operations(), *others)]
     return {
         "openapi": "3.1.0",
         "info": {
@@ -91,8 +106,16 @@ def document(version: str, others: Sequence[Operation] = ()) -> dict[str, Any]:
         "servers": [{"url": "."}],
         "tags": tags(operations),
         "paths": paths(operations),
-        "components": {"schemas": components(operations)},
+        "components": {"schemas": components(operations), "securitySchemes": SECURITY_SCHEMES},
+        "security": [{}, *({name: []} for name in SECURITY_SCHEMES)],
     }
+
+
+def _guarded(operation: Operation) -> Operation:
+    """The operation with what a service that wants API keys may answer besides."""
+    if operation.keyless:
+        return operation
+    return replace(operation, errors=(*operation.errors, Unauthorized, RateLimited))
 
 
 def _operations() -> list[Operation]:
@@ -193,13 +216,21 @@ def _operations() -> list[Operation]:
         ),
         _probe("livez", "Whether the process is alive"),
         _probe("readyz", "Whether every model has answered its warm-up", Overloaded),
-        _probe("metrics", "Metrics in the format of Prometheus"),
+        _probe("metrics", "Metrics in the format of Prometheus", NotFound("On another port.")),
     ]
 
 
 def _probe(name: str, summary: str, *errors: Failure) -> Operation:
     return Operation(
-        name, "get", f"/{name}", INFRASTRUCTURE, summary, str, errors, media_type="text/plain"
+        name,
+        "get",
+        f"/{name}",
+        INFRASTRUCTURE,
+        summary,
+        str,
+        errors,
+        media_type="text/plain",
+        keyless=True,
     )
 
 
@@ -248,7 +279,10 @@ def _encoding() -> dict[str, Any]:
 
 def _query_form(schema: dict[str, Any]) -> dict[str, Any]:
     """A parameter's schema; one that is an object is written as JSON."""
-    plain = {name: value for name, value in schema.items() if name != "description"}
+    # Without its default, which generated clients would send with every other body, too.
+    plain = {
+        name: value for name, value in schema.items() if name not in ("description", "default")
+    }
     if plain.get("type") == "object":
         return {"content": {"application/json": {"schema": plain}}}
     return {"schema": plain}

@@ -15,7 +15,7 @@ import pytest
 
 from geobento import wire
 from geobento.cards import ModelList
-from geobento.client import HttpEngine
+from geobento.client import Client
 from geobento.embedding import Embedding
 from geobento.errors import GeoBentoError, InternalError, NoImageryError, Overloaded, SourceError
 from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
@@ -59,13 +59,13 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def server(status: int = 200, body: bytes | None = None) -> Iterator[tuple[Server, HttpEngine]]:
+def server(status: int = 200, body: bytes | None = None) -> Iterator[tuple[Server, Client]]:
     """A server and a client of it."""
     if body is None:
         body = wire.encode_answer("m", 2, [VECTOR], "base64")
     with Server(status, body) as listening:
         Thread(target=listening.serve_forever, daemon=True).start()
-        client = HttpEngine(f"http://127.0.0.1:{listening.server_address[1]}", timeout_s=5)
+        client = Client(f"http://127.0.0.1:{listening.server_address[1]}", timeout_s=5)
         try:
             yield listening, client
         finally:
@@ -120,14 +120,14 @@ def test_nobody_there() -> None:
         listening.shutdown()
         listening.server_close()
     with pytest.raises(SourceError, match="no GeoBento server answers"):
-        HttpEngine(url, timeout_s=1).geo_embedding(GEO)
+        Client(url, timeout_s=5, retries=1).geo_embedding(GEO)
 
 
 def test_a_server_that_is_too_slow() -> None:
     """The wait is bounded."""
     with server() as (listening, _):
         listening.shutdown()
-        client = HttpEngine(f"http://127.0.0.1:{listening.server_address[1]}", timeout_s=0.3)
+        client = Client(f"http://127.0.0.1:{listening.server_address[1]}", timeout_s=0.3)
         with pytest.raises(Overloaded, match="in time"):
             client.geo_embedding(GEO)
 
@@ -190,7 +190,7 @@ def test_the_time_to_wait_arrives() -> None:
     """`retry_after` says the same in-process and over HTTP."""
     body = orjson.dumps(Overloaded("busy").body())
     answer = httpx.Response(503, content=body, headers={"Retry-After": "3"})
-    client = HttpEngine("http://test", transport=httpx.MockTransport(lambda _: answer))
+    client = Client("http://test", retries=0, transport=httpx.MockTransport(lambda _: answer))
     with pytest.raises(Overloaded) as caught:
         client.geo_embedding(GEO)
     assert caught.value.retry_after == 3
