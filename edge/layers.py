@@ -14,7 +14,7 @@ from edge.security_headers import SecurityHeaders
 from geobento.keys import ApiKey
 from geobento.settings import Settings
 
-Layer = tuple[type[Any], dict[str, Any]]
+Layer = tuple[Any, dict[str, Any]]
 """ASGI middleware and its arguments."""
 
 

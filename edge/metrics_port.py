@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -35,6 +36,7 @@ class MetricsPort:
         self.app = app
         self._port = port
         self._shapes = shapes or {}
+        self._starlette: Any = None
         self._server: _Server | None = None
         self._running: asyncio.Task[None] | None = None
 
@@ -49,6 +51,8 @@ class MetricsPort:
             await self.app(scope, receive, send)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._starlette = scope.get("app")
+
         async def heard() -> Message:
             message = await receive()
             if message["type"] == "lifespan.shutdown":
@@ -69,7 +73,13 @@ class MetricsPort:
     def _open(self) -> None:
         listening = _listening(self._port)
         config = uvicorn.Config(
-            self._unbounded, lifespan="off", log_config=None, access_log=False, server_header=False
+            self._unbounded,
+            interface="asgi3",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
         )
         self._server = _Server(config)
         self._running = asyncio.create_task(self._server.serve(sockets=[listening]))
@@ -84,7 +94,8 @@ class MetricsPort:
             answer = OURS.problem(NotFound("this port has probes and metrics alone"))
             await answer(scope, receive, send)
         else:
-            await self.app(scope, receive, send)
+            # The outer application is passed over here; routes look for it.
+            await self.app({**scope, "app": self._starlette}, receive, send)
 
 
 class _Server(uvicorn.Server):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from edge import examples
 from edge.operations import (
@@ -238,20 +238,9 @@ def _picture_forms(request: type[BaseModel]) -> Forms:
     """Other bodies than JSON of an operation that takes pictures, and their parameters."""
     schema = request.model_json_schema(ref_template=REF)
     described = {name: field for name, field in schema["properties"].items() if name != "images"}
-    files = {
-        "type": "array",
-        "minItems": 1,
-        "items": {"type": "string", "format": "binary"},
-        "description": "One file per picture, under the same field name.",
-    }
-    form = {
-        "type": "object",
-        "required": schema["required"],
-        "properties": {**described, "images": files},
-    }
     return Forms(
         {
-            "multipart/form-data": Form(form),
+            "multipart/form-data": Form(_with_files(request)),
             "image/*": Form({"type": "string", "format": "binary"}),
         },
         [
@@ -265,6 +254,21 @@ def _picture_forms(request: type[BaseModel]) -> Forms:
             for name, field in described.items()
         ],
     )
+
+
+def _with_files(request: type[BaseModel]) -> type[BaseModel]:
+    """The request as a form, with files for its pictures."""
+    files = Annotated[
+        list[Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})]],
+        Field(min_length=1, description="One file per picture, under the same field name."),
+    ]
+    parts = {
+        "__module__": __name__,
+        "__doc__": f"{request.__doc__} Pictures are files.",
+        "__annotations__": {"images": files},
+        "model_config": ConfigDict(json_schema_extra={}),
+    }
+    return type(request.__name__.replace("Request", "Form"), (request,), parts)
 
 
 def _encoding() -> dict[str, Any]:

@@ -312,7 +312,7 @@ class ErrorBody(_Request):
 class EmbeddingItem(_Request):
     """One embedding of the answer."""
 
-    data: list[Any] | str
+    data: list[float] | list[list[list[float]]] | str
     """The array: nested lists, or base64 of little-endian float32."""
     shape: list[int]
     """(D,) or (D, H, W)."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import httpx
 
     from models.store import StoredModel
+    from tests.servers import Keyed
 
 for name in [name for name in os.environ if name.startswith(("GEOBENTO_", "BENTOML_"))]:
     if name not in ("GEOBENTO_PARITY", "GEOBENTO_SHARED"):
@@ -67,3 +68,27 @@ def small_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Cl
     log = tmp_path_factory.mktemp("small-service") / "log"
     with serving(log, GEOBENTO_MODELS=",".join(tags)) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def keyed_service(
+    mosaiks_stored: object, demo_archive: object, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Keyed]:
+    """The service with `mosaiks`, a key, CORS, and metrics on a port of their own."""
+    from geobento import keys
+    from tests.servers import Keyed, free_port, serving
+
+    key, entry = keys.made("tests")
+    folder = tmp_path_factory.mktemp("keyed-service")
+    file, port = folder / "keys", free_port()
+    file.write_text(f"# who may ask\n{entry}\n")
+    with serving(
+        folder / "log",
+        GEOBENTO_MODELS="mosaiks",
+        GEOBENTO_API_KEYS_FILE=str(file),
+        GEOBENTO_REQUIRE_KEYS="on",
+        GEOBENTO_KEY_MAX_IN_FLIGHT="8",
+        GEOBENTO_CORS_ORIGINS="https://maps.example.com",
+        GEOBENTO_METRICS_PORT=str(port),
+    ) as client:
+        yield Keyed(str(client.base_url).rstrip("/"), key, port, folder / "log")
