@@ -54,19 +54,27 @@ def demo_archive(home: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """The service with small models of the families that read pictures and texts."""
+def small_models() -> str:
+    """Small models of the families that read pictures and texts, as GEOBENTO_MODELS has them."""
     pytest.importorskip("transformers")
     from models.clip_vit_large_patch14 import Clip
     from models.dino_v2_vits14 import DinoV2
     from models.importing import import_model
     from tests.models import small
-    from tests.servers import serving
 
     tags = [small.stored(cls).tag for cls in (Clip, DinoV2)]
-    tags.append(import_model("mosaiks").tag)
+    return ",".join([*tags, import_model("mosaiks").tag])
+
+
+@pytest.fixture(scope="session")
+def small_service(
+    small_models: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[httpx.Client]:
+    """The service with small models."""
+    from tests.servers import serving
+
     log = tmp_path_factory.mktemp("small-service") / "log"
-    with serving(log, GEOBENTO_MODELS=",".join(tags)) as started:
+    with serving(log, GEOBENTO_MODELS=small_models) as started:
         yield started
 
 
