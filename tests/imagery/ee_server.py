@@ -354,7 +354,24 @@ class Evaluator:
                 f"Image.load: Image asset '{id}' not found (does not exist or caller does not "
                 "have access)."
             )
-        return _Lazy(lambda name: self._sampled(scene, name, "nearest"))
+        return _Lazy(lambda name: self._sampled(scene, name, "nearest"), scene.index)
+
+    def link_collection(
+        self, input: Image, imageCollection: list[WorldScene], linkedBands: list[str]
+    ) -> Image:
+        """Bands of the image of the same index; masked throughout where there is none."""
+        assert isinstance(input, _Lazy)
+        found = [scene for scene in imageCollection if scene.index == input.index]
+
+        def read(name: str) -> Band:
+            if name not in linkedBands:
+                return input[name]
+            if found:
+                return self._sampled(found[0], name, "nearest")
+            assert self._grid is not None
+            return Band(np.zeros(self._grid.shape), np.zeros(self._grid.shape, bool))
+
+        return _Lazy(read, input.index)
 
     def select(self, input: Image, bandSelectors: list[str]) -> Image:
         try:
@@ -481,9 +498,10 @@ class Evaluator:
 class _Lazy(dict[str, Band]):
     """The bands of a scene, read when asked for."""
 
-    def __init__(self, read: Callable[[str], Band]) -> None:
+    def __init__(self, read: Callable[[str], Band], index: str) -> None:
         super().__init__()
         self._read = read
+        self.index = index
 
     def __missing__(self, name: str) -> Band:
         return self._read(name)
@@ -525,11 +543,13 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Collection.reduceColumns": Evaluator.reduce_columns,
     "Image.load": Evaluator.load_image,
     "Image.select": Evaluator.select,
+    "Image.linkCollection": Evaluator.link_collection,
     "Image.resample": Evaluator.resample,
     "Image.constant": Evaluator.constant,
     "Image.updateMask": Evaluator.update_mask,
     "Image.remap": Evaluator.remap,
     "Image.gt": lambda self, **given: self.compare(np.greater)(**given),
+    "Image.gte": lambda self, **given: self.compare(np.greater_equal)(**given),
     "Image.eq": lambda self, **given: self.compare(np.equal)(**given),
     "Image.bitwiseAnd": lambda self, **given: self.compare(
         lambda one, other: one.astype(np.int64) & other.astype(np.int64)

@@ -140,7 +140,8 @@ def test_offsets_come_from_the_items(stac: StacServer, tmp_path: Path) -> None:
         sample = source.fetch(query(composite=method))
         assert (sample.pixels == 500).all()
     assert sample.provenance is not None
-    assert [used.offset_applied for used in sample.provenance.scenes] == [True, False, False]
+    told = [(used.processing, used.offset_applied) for used in sample.provenance.scenes]
+    assert told == [("05.09", True), ("05.09", True), ("03.01", False)]
 
 
 def test_a_place_across_the_antimeridian(stac: StacServer, tmp_path: Path) -> None:
@@ -180,12 +181,33 @@ def test_nothing_says_what_there_is(stac: StacServer, tmp_path: Path) -> None:
         source.fetch(query(elsewhere))
 
 
+def test_a_search_is_not_asked_twice_in_a_row(stac: StacServer, tmp_path: Path) -> None:
+    """Who looks at a plan and then fetches asks the catalog once; other searches are others."""
+    source = served(stac, tmp_path, scene(10), scene(20))
+    survey = source.survey(query())
+    assert survey.provenance == source.fetch(query()).provenance
+    assert len(stac.asked("search")) == 1
+    source.fetch(replace(query(), end=datetime(2023, 6, 15, tzinfo=UTC)))
+    assert len(stac.asked("search")) == 2
+
+
 def test_a_collection_that_it_lacks(stac: StacServer, tmp_path: Path) -> None:
     """The error says who has it, and nothing is asked."""
     source = served(stac, tmp_path, scene(1))
     asked = query(collection="LANDSAT/LC08/C02/T1_L2", bands=("SR_B4",))
     with pytest.raises(ModelError, match=r"'stand-in'; Earth Engine .* 'planetary-computer'"):
         source.fetch(asked)
+    assert stac.asked("search") == []
+
+
+def test_a_mask_that_it_lacks(stac: StacServer, tmp_path: Path) -> None:
+    """The error says who has Cloud Score+, and nothing is asked."""
+    source = served(stac, tmp_path, scene(1))
+    with pytest.raises(ModelError, match="Earth Engine has it") as caught:
+        source.fetch(query(cloud_mask="cloud_score_plus"))
+    assert caught.value.field == "sensor.cloud_mask"
+    with pytest.raises(ModelError, match="Earth Engine has it"):
+        source.survey(query(cloud_mask="cloud_score_plus"))
     assert stac.asked("search") == []
 
 

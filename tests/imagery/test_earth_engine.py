@@ -289,6 +289,55 @@ def test_quality_bits_hide_clouds(standin: Standin, source: EarthEngineSource) -
     np.testing.assert_array_equal(sample.valid, ~hidden)
 
 
+@pytest.mark.parametrize("collection", [S2, "COPERNICUS/S2_HARMONIZED"])
+def test_cloud_score_plus_hides_clouds(
+    standin: Standin, source: EarthEngineSource, collection: str
+) -> None:
+    """Where it is asked for, it alone decides: at 0.6 is in; a scene without scores shows nothing.
+    It is found by the scene's index, whatever else there is.
+    """
+    scored, unscored = (scene(day, cloudy=True, collection=collection) for day in (1, 2))
+    scores = replace(scored, seed=5, collection=collections.CLOUD_SCORE_PLUS.id)
+    standin.scenes = [replace(scores, index="scene-00", seed=9), unscored, scored, scores]
+    asked = query(collection=collection, cloud_mask="cloud_score_plus")
+    sample = source.fetch(asked)
+    clear_enough = scores.band("cs_cdf") >= 0.6
+    assert 0.3 < clear_enough.mean() < 0.7
+    np.testing.assert_array_equal(sample.valid, clear_enough)
+    shown = sample.pixels[:, clear_enough]
+    np.testing.assert_array_equal(shown, bands_of(scored)[:, clear_enough])
+    standin.scenes = [unscored]
+    with pytest.raises(NoImageryError, match="usable pixel"):
+        source.fetch(asked)
+
+
+@pytest.mark.parametrize(
+    ("collection", "stated", "processing", "offset"),
+    [
+        (S2, {"PROCESSING_BASELINE": "05.09"}, "05.09", True),
+        (S2, {"PROCESSING_BASELINE": "04.00"}, "04.00", True),
+        (S2, {"PROCESSING_BASELINE": "03.01"}, "03.01", False),
+        (S2, {"PROCESSING_BASELINE": None}, None, False),
+        ("LANDSAT/LC08/C02/T1_L2", {}, None, False),
+    ],
+)
+def test_answers_tell_the_processing(
+    standin: Standin,
+    source: EarthEngineSource,
+    collection: str,
+    stated: dict[str, Any],
+    processing: str | None,
+    offset: bool,
+) -> None:
+    """The baseline of every scene, and whether Earth Engine took its offset out."""
+    standin.scenes = [scene(1, collection=collection, properties=stated)]
+    bands = ("SR_B4",) if "LANDSAT" in collection else SENSOR.bands
+    origin = source.fetch(query(collection=collection, bands=bands)).provenance
+    assert origin is not None
+    (used,) = origin.scenes
+    assert (used.processing, used.offset_applied) == (processing, offset)
+
+
 def test_elevation_has_no_window(standin: Standin, source: EarthEngineSource) -> None:
     """What is the same at all times is found whatever the window, and tiles are not averaged."""
     dem = "COPERNICUS/DEM/GLO30"
