@@ -22,7 +22,7 @@ from imagery.collections import Collection
 from imagery.ee_client import EarthEngineClient, TooMuch
 from imagery.frames import Frame
 from imagery.retry import Transient
-from imagery.scenes import newest, passes, radar_looks
+from imagery.scenes import newest, passes, radar_looks, too_cloudy
 from imagery.source import ImageQuery, Survey
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -464,6 +464,7 @@ def _nothing(query: ImageQuery, found: Sequence[Found], why: str) -> NoImageryEr
             "collection": sensor.collection,
             "source": "earth-engine",
             "scenes_in_window": len(found),
+            "too_cloudy": too_cloudy(stated, sensor),
             "least_cloud_pct": min(stated, default=None),
         },
     )

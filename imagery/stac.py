@@ -27,7 +27,7 @@ from imagery.collections import Collection, Resampling
 from imagery.composite import clear, composite, fuse
 from imagery.frames import Frame
 from imagery.grid import lonlat_bounds
-from imagery.scenes import passes, radar_looks
+from imagery.scenes import passes, radar_looks, too_cloudy
 from imagery.source import ImageQuery, Survey
 
 FLOAT_BYTES = 4
@@ -197,6 +197,7 @@ class StacSource:
                 "collection": query.sensor.collection,
                 "source": self._name,
                 "scenes_in_window": len(holdings.clouds),
+                "too_cloudy": too_cloudy(stated, query.sensor),
                 "least_cloud_pct": min(stated, default=None),
                 "scenes_at_any_time": len(times) if holdings.complete else None,
                 "first": times[0].isoformat() if times and holdings.complete else None,
