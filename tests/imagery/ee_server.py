@@ -52,12 +52,14 @@ class Fault:
 
 @dataclass
 class Asked:
-    """A request that arrived: when, which call, its body and headers."""
+    """A request that arrived: when, which call, its body and headers, and what went wrong."""
 
     begun: float
     call: str
     body: dict[str, Any]
     headers: dict[str, str]
+    fault: Fault
+    sent: int = 0
 
 
 class Refusal(Exception):
@@ -139,15 +141,16 @@ class _Handler(BaseHTTPRequestHandler):
         standin = self.standin
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         call = self.path.split("?")[0].rsplit(":", 1)[-1]
+        fault = standin.next_fault() or Fault()
+        named = {name.lower(): value for name, value in self.headers.items()}
+        asked = Asked(time.monotonic(), call, body, named, fault)
         with standin.lock:
             standin.in_flight += 1
             standin.most_in_flight = max(standin.most_in_flight, standin.in_flight)
-            standin.asked.append(
-                Asked(time.monotonic(), call, body, {k.lower(): v for k, v in self.headers.items()})
-            )
-        fault = standin.next_fault() or Fault()
+            standin.asked.append(asked)
         try:
             status, content, headers = self._answer(call, body, fault)
+            asked.sent = len(content)
         finally:  # before the answer is sent: whoever has it may ask again at once
             with standin.lock:
                 standin.in_flight -= 1

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -530,8 +531,14 @@ def test_nothing_lasts_past_its_deadline(standin: Standin, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("count", [24, pytest.param(300, marks=pytest.mark.slow)])
 def test_under_faults_every_answer_is_right(standin: Standin, tmp_path: Path, count: int) -> None:
-    """A third of the answers fail: the rest is tried again, three at a time, till all is right."""
-    standin.scenes = [scene(day, cloudy=True) for day in (1, 2, 3)]
+    """A third of all answers go wrong: every place gets its pixels or a named error, no more is in
+    flight than may be, nobody comes back early, and nothing lasts past its deadline.
+    """
+    timeout_s, later_s = 30.0, 1.0
+    # Neither the places nor the halves and quarters of any two of them are the same.
+    whole = shifted(GRID, 0, 0, 60, 55)
+    places = [(number % 20, number // 20) for number in range(count)]
+    standin.scenes = [scene(day, cloudy=True, grid=whole) for day in (1, 2, 3)]
     chance = random.Random(7)
     kinds = [
         Fault(503, "unavailable"),
@@ -544,26 +551,46 @@ def test_under_faults_every_answer_is_right(standin: Standin, tmp_path: Path, co
 
     def fault() -> Fault | None:
         if chance.random() < 0.01:
-            return Fault(429, "Too Many Requests", {"Retry-After": "1"})
+            return Fault(429, "Too Many Requests", {"Retry-After": f"{later_s:.0f}"})
         return chance.choice(kinds) if chance.random() < 0.3 else Fault(delay_s=0.01)
 
-    limited = EarthEngineSource(open_client(standin, tmp_path, in_flight=3), timeout_s=60)
-    expected = limited.fetch(query())
-    standin.fault = fault
+    limited = EarthEngineSource(open_client(standin, tmp_path, in_flight=3), timeout_s=timeout_s)
+    expected = limited.fetch(query(whole))
+    standin.asked, standin.fault = [], fault
 
-    def fetch(_: int) -> Sample | GeoBentoError:
-        return _sample_or_error(limited, query())
+    def fetch(place: tuple[int, int]) -> tuple[Sample | GeoBentoError, float]:
+        row, column = place
+        begun = time.monotonic()
+        answer = _sample_or_error(limited, query(shifted(GRID, column, row, 40, 40)))
+        return answer, time.monotonic() - begun
 
     with ThreadPoolExecutor(12) as pool:
-        answers = list(pool.map(fetch, range(count)))
+        answers = list(pool.map(fetch, places))
     assert standin.most_in_flight == 3
-    right = [answer for answer in answers if isinstance(answer, Sample)]
-    for answer in right:
-        np.testing.assert_array_equal(answer.pixels, expected.pixels)
-    # A search cannot be split, and a small grid not for long: these alone may fail.
-    failed = [answer for answer in answers if isinstance(answer, GeoBentoError)]
-    assert all(isinstance(error, SourceError | PayloadTooLarge) for error in failed)
-    assert len(right) > count / 2
+    assert max(lasted for _, lasted in answers) < timeout_s + 10
+    right = 0
+    for (row, column), (answer, _) in zip(places, answers, strict=True):
+        # A search cannot be split, and a small grid not for long: these alone may fail.
+        if isinstance(answer, GeoBentoError):
+            assert isinstance(answer, SourceError | PayloadTooLarge)
+            continue
+        right += 1
+        part = np.s_[..., row : row + 40, column : column + 40]
+        np.testing.assert_array_equal(answer.pixels, expected.pixels[part])
+        np.testing.assert_array_equal(answer.valid, expected.valid[part])  # type: ignore[index]
+    assert right > count / 2
+    # Searches are all alike; who asks for pixels is known by them.
+    attempts: dict[str, list[Any]] = {}
+    for asked in standin.calls("computePixels"):
+        attempts.setdefault(str(asked.body["grid"]), []).append(asked)
+    waited = [
+        following.begun - refused.begun
+        for of_one in attempts.values()
+        for refused, following in pairwise(of_one)
+        if refused.fault.headers
+    ]
+    assert min(waited, default=later_s) >= later_s
+    assert waited or count < 300
 
 
 # -- beside STAC -------------------------------------------------------------------------------
