@@ -64,6 +64,7 @@ readme: $(VENV)/.developing
 bench: $(VENV)/.developing
 	$(BIN)/python -m benchmarks.images
 	$(BIN)/python -m benchmarks.places
+	$(BIN)/python -m benchmarks.earth_engine
 
 clean:
 	rm -rf $(VENV) build *.egg-info
