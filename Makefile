@@ -68,6 +68,7 @@ clients: $(VENV)/.developing
 bench: $(VENV)/.developing
 	$(BIN)/python -m benchmarks.images
 	$(BIN)/python -m benchmarks.places
+	$(BIN)/python -m benchmarks.earth_engine
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -212,9 +212,14 @@ def _check_sensor(sensor: SensorSpec) -> None:
             "accepted: true",
             field="sensor.use_float_linear",
         )
-    radar = collections.get(sensor.collection).gee.radar
+    gee = collections.get(sensor.collection).gee
+    if sensor.cloud_mask == "cloud_score_plus" and gee.scores is None:
+        raise ModelError(
+            f"Cloud Score+ is of Sentinel-2 alone; {sensor.collection} accepts 'quality_band'",
+            field="sensor.cloud_mask",
+        )
     for name, only in _RADAR.items():
-        if not radar and getattr(sensor, name) != only:
+        if not gee.radar and getattr(sensor, name) != only:
             raise ModelError(
                 f"sensor.{name} is for Sentinel-1; {sensor.collection} accepts {only!r} alone",
                 field=f"sensor.{name}",

@@ -119,6 +119,15 @@ def test_every_place_has_its_plan() -> None:
             "accepted: true",
         ),
         ({"sensor": replace(SENSOR, collection="X")}, "sensor.collection", "accepted"),
+        (
+            {
+                "sensor": replace(
+                    SENSOR, collection="MODIS/061/MOD09GA", cloud_mask="cloud_score_plus"
+                )
+            },
+            "sensor.cloud_mask",
+            "Sentinel-2 alone",
+        ),
         ({"sensor": replace(SENSOR, modality="s1")}, "sensor.modality", "accepted: s2"),
         ({"modality": "sentinel-1"}, "modality", "'sentinel-1'; accepted: s2"),
         ({"modality": "rgb"}, "modality", "accepted: s2"),
