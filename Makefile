@@ -8,10 +8,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 export BENTOML_DO_NOT_TRACK := 1
 
-.PHONY: serve gee models test test-all lint bento readme bench clean help
+.PHONY: serve gee models test test-all lint bento readme clients bench clean help
 
 help:
-	@echo "make serve | gee | models | test | test-all | lint | bento | readme | bench | clean"
+	@echo "make serve | gee | models | test | test-all | lint | bento | readme | clients | bench | clean"
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
@@ -59,6 +59,10 @@ bento: $(VENV)/.installed
 
 readme: $(VENV)/.developing
 	$(BIN)/python -m docs.generate
+
+# Clients in Python and, where node is, in TypeScript, from docs/openapi.json; in build/clients.
+clients: $(VENV)/.developing
+	$(BIN)/python -m clients.generate
 
 # Throughput and latency against the limit of this machine; results in benchmarks/results.
 bench: $(VENV)/.developing

@@ -15,7 +15,7 @@ from typing import Any
 
 from odc.loader import RioDriver, RioReader
 
-from imagery.retry import delay
+from geobento.waits import delay
 
 REMOTE = "/vsicurl/"
 """How names begin that GDAL reads in ranges over HTTP."""

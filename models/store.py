@@ -86,8 +86,17 @@ class StoredModel:
             created=self.created,
             preprocessing=self.metadata["preprocessing"],
             modalities=list(model.modalities()),
-            card=model.card,
+            card=model.card.with_all_options(),
         )
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether its vectors come from a forward pass, not from a finished product."""
+        return family(self.metadata["model"]).card.kind == "on_the_fly"
+
+    def device(self, chosen: str) -> str:
+        """Where it runs: on the device of the service, or where nothing is computed the CPU."""
+        return chosen if self.is_computed else "cpu"
 
     @property
     def evidence(self) -> dict[str, float] | None:

@@ -32,6 +32,10 @@ def test_values_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
         ("FETCH_THREADS", "-1"),
         ("EE_PROJECT", "../else"),
         ("EE_URL", "ftp://host"),
+        ("CORS_ORIGINS", "maps.example.com"),
+        ("CORS_ORIGINS", "https://maps.example.com/page"),
+        ("KEY_RATE", "0"),
+        ("METRICS_PORT", "70000"),
     ],
 )
 def test_an_unusable_value_names_its_variable(
