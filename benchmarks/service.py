@@ -40,6 +40,30 @@ class Served:
         """Memory of all its processes, what they share counted once."""
         return sum(p.memory_full_info().pss for p in self._processes()) >> 20
 
+    def is_ready(self, path: str = "/readyz") -> bool:
+        """Whether it says that it is ready."""
+        try:
+            with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def worker(self, begins: str) -> psutil.Process:
+        """A process of the service whose name begins so: `geobento`, `runner_` ..."""
+        for process in self._process.children():
+            words = process.cmdline()
+            if "--service-name" in words:
+                name = words[words.index("--service-name") + 1]
+                if name.startswith(begins):
+                    return process
+        raise LookupError(begins)
+
+    def stop(self, within_s: float) -> int | None:
+        """Ask it to stop, and wait; the exit status."""
+        self._process.terminate()
+        status: int | None = self._process.wait(within_s)
+        return status
+
     def _processes(self) -> list[psutil.Process]:
         return [self._process, *self._process.children(recursive=True)]
 
@@ -62,7 +86,8 @@ def serving(
         _wait(f"http://127.0.0.1:{port}{ready}", process, log)
         yield Served(port, psutil.Process(process.pid))
     finally:
-        process.send_signal(signal.SIGTERM)
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
         try:
             process.wait(30)
         except subprocess.TimeoutExpired:

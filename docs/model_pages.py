@@ -21,7 +21,7 @@ def page(card: ModelCard) -> str:
         f"# {card.title}",
         f"`{card.id}`" + (f", also {_code(card.aliases)}" if card.aliases else ""),
         card.summary,
-        f"{card.paper}. Weights: {card.licence} ({card.weights.source}).",
+        f"{card.paper}. {_origin(card)}",
         _variants(card),
         _import(card),
         *([_pictures(card, card.image)] if card.image is not None else []),
@@ -32,6 +32,12 @@ def page(card: ModelCard) -> str:
         *([_notes(card)] if card.notes else []),
     ]
     return re.sub(r"\n{3,}", "\n\n", "\n\n".join(sections)) + "\n"
+
+
+def _origin(card: ModelCard) -> str:
+    if card.kind == "precomputed":
+        return f"A finished product, no weights. Licence of its data: {card.licence}"
+    return f"Weights: {card.licence} ({card.weights.source})."
 
 
 def _variants(card: ModelCard) -> str:
@@ -54,7 +60,9 @@ def _import(card: ModelCard) -> str:
         if card.text is not None:
             files += " --tokenizer tokenizer.json"
         lines.append(f"geobento models import {card.id} {files}")
-    lines.append(f"geobento models import {card.id} --weights dummy   # random numbers, for tests")
+    if card.kind == "on_the_fly":
+        dummy = "--weights dummy   # random numbers, for tests"
+        lines.append(f"geobento models import {card.id} {dummy}")
     return _block("console", "\n".join(f"$ {line}" for line in lines))
 
 
@@ -124,6 +132,8 @@ def _modality(name: str, spec: Modality, card: ModelCard) -> str:
     sensor = spec.sensor
     default = " (default)" if name == card.default_modality else ""
     size = f"{spec.size} x {spec.size} pixels" if spec.size else f"from {spec.min_pixels} pixels"
+    if spec.max_pixels is not None:
+        size += f", up to {spec.max_pixels:,} in all"
     frames = _series(spec.series) if spec.series is not None else ""
     clear = "" if sensor.cloudy_pct is None else f" with at most {sensor.cloudy_pct}% cloud"
     return (

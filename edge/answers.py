@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ import orjson
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from geobento import current, metrics
 from geobento.errors import DeadlineExceeded, GeoBentoError, InternalError
 from geobento.requests import ErrorBody
 
@@ -40,7 +42,8 @@ class ErrorShape:
     body: type[BaseModel]
 
     def problem(self, error: GeoBentoError) -> Response:
-        """The answer for an error."""
+        """The answer for an error, which is counted."""
+        metrics.ERRORS.labels(error.type).inc()
         headers = {}
         if error.retry_after is not None:
             headers["Retry-After"] = str(math.ceil(error.retry_after))
@@ -64,17 +67,21 @@ def problem(error: GeoBentoError) -> Response:
 
 async def answered(work: Awaitable[bytes], timeout_s: float, shape: ErrorShape = OURS) -> Response:
     """The answer for work that gives a JSON body, whatever becomes of it."""
+    asked = current.get()
+    if asked is not None:
+        asked.deadline = time.time() + timeout_s
+    name = "" if asked is None else asked.id
     try:
         async with asyncio.timeout(timeout_s):
             return JSONBytes(await work)
     except GeoBentoError as error:
         if error.status >= 500:
-            logger.warning("%s: %s", error.type, error.message)
+            logger.warning("request %s: %s: %s", name, error.type, error.message)
         return shape.problem(error)
     except TimeoutError:
         return shape.problem(
             DeadlineExceeded(f"the request took longer than the {timeout_s:g} s that it may take")
         )
     except Exception:
-        logger.exception("a request failed")
+        logger.exception("request %s failed", name)
         return shape.problem(InternalError("the service failed; its log has the cause"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -97,14 +98,24 @@ def _only(uploads: list[Any], name: str) -> Any:
 def _fields(given: Iterable[tuple[str, UploadFile | str]], cls: type[BaseModel]) -> dict[str, Any]:
     """Fields that came as text: one value each, or several where the request has a list."""
     data: dict[str, Any] = {}
+    several = set()
     for name, part in given:
         if _takes_several(name, cls) and isinstance(part, str):
+            several.add(name)
             data.setdefault(name, []).append(part)
             continue
         if name in data:
             raise InvalidRequest("the field is given more than once", field=name)
         data[name] = _value(name, part, cls)
-    return data
+    return {name: _listed(value) if name in several else value for name, value in data.items()}
+
+
+def _listed(parts: list[str]) -> Any:
+    """Texts given one by one, or all in one field as a JSON list."""
+    if len(parts) == 1 and parts[0].lstrip().startswith("["):
+        with suppress(orjson.JSONDecodeError):
+            return orjson.loads(parts[0])
+    return parts
 
 
 def _takes_several(name: str, cls: type[BaseModel]) -> bool:

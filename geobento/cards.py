@@ -163,6 +163,10 @@ class Modality(_Record):
     """Side of a tile in pixels, for places that are cut into tiles; null: `size`."""
     min_pixels: int = 1
     """Smallest height and width accepted, pixels."""
+    max_pixels: Annotated[int | None, _unless_empty] = None
+    """Most pixels of a place, where the service accepts more; null: as many as the service does."""
+    normalize: Annotated[bool, _unless_empty] = False
+    """Whether the authors' vector of a place has unit length."""
     series: Annotated[Series | None, _unless_empty] = None
     """Several composites in time; absent: one."""
     further: Annotated[bool, _unless_empty] = False
@@ -264,6 +268,11 @@ class ModelCard(_Record):
         }
         return {**self.config_schema.get("properties", {}), "variant": variant}
 
+    def with_all_options(self) -> ModelCard:
+        """The same with `options` in its `config_schema`, for those who read it."""
+        schema = {**self.config_schema, "properties": self.options}
+        return self.model_copy(update={"config_schema": schema})
+
     def preprocessing_digest(self) -> str:
         """Hex digest of everything that decides what the network sees.
 
@@ -296,6 +305,11 @@ class ServedModel(_Record):
     """What these weights read, such as `image`, `text`, `s2`; may be less than the card lists."""
     card: ModelCard
     """The model's card."""
+
+    @property
+    def name(self) -> str:
+        """`id:variant`, as it stands in metrics."""
+        return f"{self.card.id}:{self.variant}"
 
 
 class ModelList(_Record):

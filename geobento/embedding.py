@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,6 +170,10 @@ class ImageryMeta(_Meta):
     pixels: GridMeta | None = None
     """The pixels that were fetched or brought."""
 
+    def untimed(self) -> Self:
+        """The same without how it went this time: equal for equal requests."""
+        return self.model_copy(update={"cached": None})
+
 
 class EmbeddingMeta(ImageryMeta, ComputedMeta):
     """How an embedding came about. The names are the same for pictures, texts and places; what does
@@ -190,11 +194,10 @@ class EmbeddingMeta(ImageryMeta, ComputedMeta):
         height, width = self.grid_hw
         return GridMeta(crs=self.crs, transform=self.transform, height=height, width=width)
 
-    def untimed(self) -> EmbeddingMeta:
+    def untimed(self) -> Self:
         """The same without how it went this time: equal for equal requests."""
-        kept = {"cached": None}
-        further = {name: meta.model_copy(update=kept) for name, meta in self.further.items()}
-        return self.model_copy(update={"timing_ms": {}, "further": further, **kept})
+        further = {name: meta.untimed() for name, meta in self.further.items()}
+        return super().untimed().model_copy(update={"timing_ms": {}, "further": further})
 
 
 class ClassificationMeta(_Meta):
@@ -225,7 +228,8 @@ class Embedding:
     """A vector ``(D,)`` or a grid of vectors ``(D, H, W)``, float32.
 
     Attributes:
-        data: The array; rows of a grid run from north to south.
+        data: The array; rows of a grid run from north to south. Cells that a finished product has
+            no data for are NaN.
         meta: How it came about.
     """
 

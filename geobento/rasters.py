@@ -58,7 +58,8 @@ def to_xarray(embedding: Embedding) -> xarray.DataArray:
 def to_geotiff(embedding: Embedding, path: str | Path) -> None:
     """Write a GeoTIFF of float32 with one band for every component of the vectors.
 
-    The metadata are in the tag `GEOBENTO_META`, as JSON.
+    Cells that there are no data for are NaN, and the file says so. The metadata are in the tag
+    `GEOBENTO_META`, as JSON.
 
     Raises:
         SpecError: The embedding is a vector.
@@ -75,6 +76,7 @@ def to_geotiff(embedding: Embedding, path: str | Path) -> None:
         height=grid.height,
         width=grid.width,
         dtype="float32",
+        nodata=np.nan if np.isnan(embedding.data).any() else None,
         crs=grid.crs,
         transform=Affine(*grid.transform),
         compress="deflate",

@@ -313,7 +313,8 @@ class EmbeddingItem(_Request):
     """One embedding of the answer."""
 
     data: list[Any] | str
-    """The array: nested lists, or base64 of little-endian float32."""
+    """The array: nested lists, or base64 of little-endian float32. Grid cells that a finished
+    product has no data for hold null in lists, NaN in base64."""
     shape: list[int]
     """(D,) or (D, H, W)."""
     dtype: Literal["float32"]

@@ -80,6 +80,11 @@ class Settings(BaseSettings):
     """Largest place, pixels of its grid."""
     max_requests_in_flight: Annotated[int, Field(gt=0)] = 256
     """More requests than this at a time are answered 503."""
+    max_mb_in_flight: Annotated[float, Field(gt=0)] = 1024
+    """Request bodies held at a time, mebibytes, and as many of inputs for the models; what is
+    beyond is answered 503."""
+    max_items_waiting: Annotated[int, Field(gt=0)] = 4096
+    """Items that may wait for one model; what is beyond is answered 503."""
     url_images: bool = False
     """`on`: pictures may be given as http(s) URLs, which the service fetches."""
     url_timeout_s: Annotated[float, Field(gt=0)] = 10
@@ -93,6 +98,8 @@ class Settings(BaseSettings):
     """More waiting jobs than this are refused with 503."""
     request_timeout_s: Annotated[float, Field(gt=0)] = 60
     """Longest time for a request, seconds."""
+    log_format: Literal["text", "json"] = "text"
+    """`json`: one JSON object per line of the log, and a line per request."""
     fetch_threads: Annotated[int, Field(gt=0)] = 8
     """Places fetched at a time by one process."""
 

@@ -53,7 +53,11 @@ class Collection:
         mask_assets: Keys under which catalogs hold the band of the mask, tried in order.
         stac_properties: What items of the STAC collections have to state to belong to this one.
         stac_scale: Factor from the values in STAC catalogs to those of the collection.
+        stac_power: Power of what the factor gives, whose sign stays: 2 where catalogs hold square
+            roots.
         static: The same at all times; the time window does not apply.
+        yearly: One image per calendar year, dated within it; a window stands for its year.
+        attribution: What has to be said wherever these data are shown.
         harmonised: Digital numbers are brought to the scale without the offset of later
             processing baselines.
         positive: Only values above 0 are data (power; scenes have borders of 0).
@@ -75,7 +79,10 @@ class Collection:
     mask_assets: tuple[str, ...] = ()
     stac_properties: Mapping[str, str] = field(default_factory=dict)
     stac_scale: float = 1.0
+    stac_power: float = 1.0
     static: bool = False
+    yearly: bool = False
+    attribution: str | None = None
     harmonised: bool = False
     positive: bool = False
     usual: tuple[float, float] | None = None
@@ -254,6 +261,22 @@ COLLECTIONS = {
             resampling="bilinear",
             static=True,
             usual=(-500, 9000),
+        ),
+        Collection(
+            id="GOOGLE/SATELLITE_EMBEDDING/V1/ANNUAL",
+            stac=("satellite-embedding-v1-annual",),
+            bands={f"A{axis:02d}": (f"data.{axis + 1}",) for axis in range(64)},
+            units="components of unit vectors",
+            nodata=-128,
+            lattice_m=10,
+            stac_scale=1 / 127.5,
+            stac_power=2,
+            yearly=True,
+            attribution=(
+                "The AlphaEarth Foundations Satellite Embedding dataset is produced by Google and "
+                "Google DeepMind."
+            ),
+            usual=(-1, 1),
         ),
     )
 }

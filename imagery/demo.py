@@ -30,7 +30,7 @@ from imagery.collections import COLLECTIONS
 from imagery.grid import lonlat_bounds, utm_crs
 from imagery.landscape import BANDS, Landscape, cloud_share, from_space, true_colour
 
-DEMO_VERSION = "3"
+DEMO_VERSION = "4"
 DEMO_NOTICE = (
     "synthetic imagery: the landscape is invented, there is nothing of this kind on the ground"
 )
@@ -44,6 +44,9 @@ WAVELENGTHS_UM = (
 """Centres of the Sentinel-2 bands, in the order of `BANDS`."""
 
 S2_ASSETS = {band: COLLECTIONS["COPERNICUS/S2_SR_HARMONIZED"].bands[band][0] for band in BANDS}
+
+
+EMBEDDINGS = COLLECTIONS["GOOGLE/SATELLITE_EMBEDDING/V1/ANNUAL"]
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,8 @@ def _write(root: Path, progress: Progress | None) -> None:
         id="geobento-demo",
         description=(
             f"Demo archive of GeoBento, {DEMO_NOTICE}. Monthly Sentinel-2 L2A and L1C and "
-            "Sentinel-1 RTC of two places over 2023 and of two in July 2022, and their elevation."
+            "Sentinel-1 RTC of two places over 2023 and of two in July 2022; their elevation and "
+            "annual embeddings."
         ),
         extra_fields={"geobento:demo_version": DEMO_VERSION, "geobento:synthetic": True},
     )
@@ -199,6 +203,7 @@ def _scenes(place: Place) -> Iterator[Callable[[Path], list[pystac.Item]]]:
         yield partial(_sentinel_2, place, month)
         yield partial(_sentinel_1, place, month)
     yield partial(_elevation, place)
+    yield partial(_embeddings, place)
 
 
 def _sentinel_2(place: Place, month: int, root: Path) -> list[pystac.Item]:
@@ -253,6 +258,15 @@ def _elevation(place: Place, root: Path) -> list[pystac.Item]:
     return [item]
 
 
+def _embeddings(place: Place, root: Path) -> list[pystac.Item]:
+    """The finished product of a year, in the layout of its files: 64 bands in one."""
+    item = _item(place, EMBEDDINGS.stac[0], datetime(place.year, 1, 1, tzinfo=UTC))
+    raster = {"data_type": "int8", "nodata": EMBEDDINGS.nodata}
+    vectors = place.landscape.vectors()
+    _asset(root, item, "data", vectors, raster, nodata=EMBEDDINGS.nodata)
+    return [item]
+
+
 def pixel_grid(place: Place) -> PixelGrid:
     """The pixels of a place: centred on it, corners at multiples of 10 m."""
     crs = utm_crs(place.lon, place.lat)
@@ -296,7 +310,8 @@ def _asset(
     file = root / "data" / str(item.collection_id) / item.id / f"{key}.tif"
     file.parent.mkdir(parents=True, exist_ok=True)
     _write_cog(file, pixels, item, nodata)
-    fields: dict[str, Any] = {"raster:bands": [raster]}
+    count = len(pixels) if pixels.ndim == 3 else 1
+    fields: dict[str, Any] = {"raster:bands": [raster] * count}
     if band is not None:
         fields["eo:bands"] = [
             {
@@ -339,6 +354,7 @@ _TITLES = {
     "sentinel-2-l1c": "Sentinel-2 L1C, synthetic",
     "sentinel-1-rtc": "Sentinel-1 RTC, synthetic",
     "cop-dem-glo-30": "Elevation, synthetic",
+    EMBEDDINGS.stac[0]: "Annual embeddings, synthetic",
 }
 
 

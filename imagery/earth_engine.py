@@ -151,7 +151,7 @@ class EarthEngineSource:
             self.backend,
             "earth-engine",
             tuple(_scene(scene, collection) for scene in scenes),
-            collection.gee.notice,
+            collection.gee.notice or collection.attribution,
         )
 
     def _read(

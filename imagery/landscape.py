@@ -47,6 +47,10 @@ QUANTUM = 8
 """Reflectance is rounded to multiples of this; the noise below would only fill the disk."""
 
 
+VECTOR, AXES_SEED, STEPS = 64, 64, 4
+"""Length of vectors, where their axes come from, and how finely traits of the land are told."""
+
+
 @dataclass(frozen=True)
 class Landscape:
     """A square of land.
@@ -147,6 +151,21 @@ class Landscape:
         power *= 1 + 1.5 * (self._light - 1)
         steps = np.round(10 * np.log10(np.maximum(power, 1e-4)) * 4) / 4
         return (10 ** (steps / 10)).astype(np.float32)
+
+    def vectors(self) -> NDArray[np.int8]:
+        """(64, H, W) vectors of unit length that tell covers, crops and heights apart.
+
+        Rounded as in the product that they stand for: ``127.5 * sign(v) * sqrt(|v|)``.
+        """
+        covers = np.stack([self.cover == kind for kind in (FIELD, FOREST, RIVER, TOWN, ROAD)])
+        seasons = np.stack([self._crops(month)[0] * covers[0] for month in (2, 5, 8, 11)])
+        height = (self.elevation - self.base_m) / max(self.relief_m, 1)
+        traits = np.round(np.concatenate([covers, seasons, height[None]]) * STEPS) / STEPS
+        # The same axes at all places, or vectors of two could not be compared.
+        axes = np.random.Generator(np.random.PCG64(AXES_SEED)).normal(size=(VECTOR, len(traits)))
+        vectors = np.tensordot(axes, traits, 1)
+        vectors /= np.linalg.norm(vectors, axis=0)
+        return np.round(127.5 * np.sign(vectors) * np.sqrt(np.abs(vectors))).astype(np.int8)
 
     # -- parts ---------------------------------------------------------------------------------
 

@@ -96,7 +96,7 @@ class StacSource:
         used = sorted(
             (scene for frame in seen for scene in frame.scenes), key=lambda scene: scene.time
         )
-        return frames.sample(seen, query, self._provenance(used))
+        return frames.sample(seen, query, self._provenance(used, collection))
 
     def _frame(
         self,
@@ -131,7 +131,8 @@ class StacSource:
         reads = sum(len(scene.assets) + (scene.mask is not None) for scene in plan)
         height, width = query.grid.shape
         scenes = [_scene(scene, collection) for scene in plan]
-        return Survey(self._provenance(scenes), reads, reads * height * width * FLOAT_BYTES)
+        origin = self._provenance(scenes, collection)
+        return Survey(origin, reads, reads * height * width * FLOAT_BYTES)
 
     def _collection(self, query: ImageQuery) -> Collection:
         return collections.get_in_stac(
@@ -151,8 +152,9 @@ class StacSource:
                 raise self._nothing(query, search, deadline)
         return plan
 
-    def _provenance(self, scenes: Sequence[Scene]) -> Provenance:
-        return Provenance(self._backend, self._name, tuple(scenes), self._notice)
+    def _provenance(self, scenes: Sequence[Scene], collection: Collection) -> Provenance:
+        notice = self._notice or collection.attribution
+        return Provenance(self._backend, self._name, tuple(scenes), notice)
 
     @property
     def _name(self) -> str:
@@ -298,6 +300,8 @@ def read(
         values = np.where(valid & (values > 0), shifted, values)
     if collection.stac_scale != 1:
         values *= np.float32(collection.stac_scale)
+    if collection.stac_power != 1:
+        values = np.sign(values) * np.abs(values) ** np.float32(collection.stac_power)
     return values, valid
 
 

@@ -16,7 +16,7 @@ from geobento.sample import Sample, middle
 from geobento.specs import SensorSpec
 from models.base import Config, Encoded, Inputs, Model, Tensors, scaled
 from models.checkpoints import CheckpointError, require_fit
-from models.networks.building import blank, initialised
+from models.networks.building import blank
 from models.radar import decibels
 from models.resample import resized
 
@@ -242,11 +242,6 @@ class AnySat(Model):
     def default_config(cls, variant: str) -> Config:
         """The released architecture."""
         return _config({})
-
-    @classmethod
-    def seeded(cls, config: Config) -> Tensors:
-        """Random weights."""
-        return initialised(cls(config))
 
     @classmethod
     def convert(

@@ -49,6 +49,8 @@ class Encoded:
             mean of the grid.
         map: ``(B, D, h, w)``: the grid, where it is not the tokens in rows; there may be any
             number of tokens then.
+        seen: ``(B, h * w)``: False for grid tokens that there are no data for. They are NaN, and
+            do not count in a mean or maximum. None: there are data for all.
     """
 
     tokens: torch.Tensor
@@ -58,6 +60,7 @@ class Encoded:
     weights: torch.Tensor | None = None
     vector: torch.Tensor | None = None
     map: torch.Tensor | None = None
+    seen: torch.Tensor | None = None
 
 
 class Model(ABC):
@@ -219,9 +222,11 @@ class Model(ABC):
         """Configuration of a variant of the card."""
 
     @classmethod
-    @abstractmethod
     def seeded(cls, config: Config) -> Tensors:
-        """Reproducible random weights for a configuration."""
+        """Reproducible random weights for a configuration: as the network is initialised."""
+        from models.networks.building import initialised
+
+        return initialised(cls(config))
 
     @classmethod
     @abstractmethod

@@ -19,6 +19,7 @@ FAMILIES = {
     "galileo": "models.galileo:Galileo",
     "remoteclip": "models.remoteclip:RemoteClip",
     "satmaepp": "models.satmaepp:SatMaePp",
+    "gse": "models.gse:Gse",
 }
 """Model id -> where its class is. Nothing is imported until it is asked for."""
 

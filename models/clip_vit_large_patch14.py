@@ -9,7 +9,7 @@ from geobento.cards import ModelCard, TextInput, Variant, WeightsSource
 from models.base import Config, Encoded, Model, Tensors
 from models.checkpoints import require_fit
 from models.clip_pictures import CLIP_PICTURES, LOGIT_SCALE
-from models.networks.building import blank, initialised
+from models.networks.building import blank
 from models.networks.library import library
 
 if TYPE_CHECKING:
@@ -125,11 +125,6 @@ class Clip(Model):
     def default_config(cls, variant: str) -> Config:
         """The released architecture."""
         return _config(TEXT, VISION, 768, LOGIT_SCALE)
-
-    @classmethod
-    def seeded(cls, config: Config) -> Tensors:
-        """Random weights."""
-        return initialised(cls(config))
 
     @classmethod
     def convert(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from geobento.cards import ImageInput, ModelCard, Variant, WeightsSource
 from models.base import Config, Encoded, Model, Tensors
 from models.checkpoints import CheckpointError, require_fit
-from models.networks.building import blank, initialised
+from models.networks.building import blank
 from models.networks.library import library
 
 if TYPE_CHECKING:
@@ -145,11 +145,6 @@ class DinoV2(Model):
     def default_config(cls, variant: str) -> Config:
         """The released architecture."""
         return _config(hidden_size=384, num_hidden_layers=12, num_attention_heads=6)
-
-    @classmethod
-    def seeded(cls, config: Config) -> Tensors:
-        """Random weights."""
-        return initialised(cls(config))
 
     @classmethod
     def convert(

@@ -22,7 +22,7 @@ from geobento.sample import Sample
 from geobento.specs import SensorSpec
 from models.base import Config, Encoded, Inputs, Model, Tensors, fitting, scaled
 from models.checkpoints import require_fit
-from models.networks.building import blank, initialised
+from models.networks.building import blank
 from models.resample import resized
 
 if TYPE_CHECKING:
@@ -286,11 +286,6 @@ class Dofa(Model):
     def default_config(cls, variant: str) -> Config:
         """The released architecture."""
         return ARCHITECTURE[variant] | COMMON
-
-    @classmethod
-    def seeded(cls, config: Config) -> Tensors:
-        """Random weights."""
-        return initialised(cls(config))
 
     @classmethod
     def convert(

@@ -33,6 +33,10 @@ class EncodeItem(BaseModel):
     """How to make one vector; None: the whole grid."""
     preprocessing: str | None = None
     """How pictures are brought to the network; None: as the authors do."""
+    sent: float | None = None
+    """Clock time at which it was sent to a runner, seconds since 1970."""
+    deadline: float | None = None
+    """Clock time after which nobody waits for it, seconds since 1970."""
 
 
 class EncodeResult(BaseModel):
@@ -41,13 +45,17 @@ class EncodeResult(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     data: Any = None
-    """float32 array (D,) or (D, h, w)."""
+    """float32 array (D,) or (D, h, w); NaN in grid cells that there are no data for."""
     margin: float = 0.0
     """Input pixels at every side that the grid does not cover."""
     prefix: int = 0
     """Tokens that the network has before those of the grid."""
     error: dict[str, Any] | None = None
     """Body of the error, where the item failed."""
+    queue_s: float = 0.0
+    """Time between the sending of the item and the forward, seconds."""
+    forward_s: float = 0.0
+    """Time of the batch that it was in, seconds."""
 
 
 class LoadedModel:
@@ -155,9 +163,18 @@ def _results(encoded: Encoded, items: Sequence[EncodeItem]) -> list[EncodeResult
     results = []
     for row, item in enumerate(items):
         data = np.ascontiguousarray(computed[item.pooling][row])
-        if np.isfinite(data).all():
+        if np.isfinite(_of_data(data, encoded, row)).all():
             results.append(EncodeResult(data=data, margin=encoded.margin, prefix=encoded.prefix))
         else:
             error = InternalError("the model answered with values that are not finite")
             results.append(EncodeResult(error=error.body()))
     return results
+
+
+def _of_data(
+    data: np.ndarray[Any, np.dtype[np.float32]], encoded: Encoded, row: int
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """What must be finite: all but the grid cells that there are no data for."""
+    if encoded.seen is None or data.ndim == 1:
+        return data
+    return data[:, encoded.seen[row].reshape(encoded.grid_shape).cpu().numpy()]

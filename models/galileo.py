@@ -18,7 +18,7 @@ from geobento.sample import PixelGrid, Sample, middle
 from geobento.specs import SensorSpec
 from models.base import Config, Encoded, Inputs, Model, Tensors, scaled
 from models.checkpoints import CheckpointError, require_fit
-from models.networks.building import blank, initialised
+from models.networks.building import blank
 from models.radar import decibels
 from models.resample import resized
 
@@ -223,6 +223,8 @@ CARD = ModelCard(
         "least cloudy pixels of each; here the window goes into as many equal parts as it has "
         "times 30 days, and each is the median of its scenes that are clear enough.",
         "The authors' code reads square images only; here h and w may differ.",
+        "Cells carry where in the input they are, more than what they show. To compare cells of a "
+        "place, take off what all tiles have in common, as examples/principal_components.py does.",
         "The network was trained on decibels of sigma nought (Earth Engine's GRD); here they are "
         "made from linear power, which STAC catalogs have as terrain-corrected gamma nought. "
         "Pixels without power are at -50 dB.",
@@ -350,11 +352,6 @@ class Galileo(Model):
         """The released architecture."""
         width, depth, heads = SIZES[variant]
         return _config({"embedding_size": width, "depth": depth, "num_heads": heads})
-
-    @classmethod
-    def seeded(cls, config: Config) -> Tensors:
-        """Random weights."""
-        return initialised(cls(config))
 
     @classmethod
     def convert(

@@ -13,7 +13,7 @@ from geobento.cards import ModelCard, TextInput, Variant, WeightsSource
 from models.base import Config, Encoded, Model, Tensors
 from models.checkpoints import require_fit
 from models.clip_pictures import CLIP_PICTURES, LOGIT_SCALE
-from models.networks.building import blank, initialised
+from models.networks.building import blank
 from models.networks.library import library
 
 if TYPE_CHECKING:
@@ -135,11 +135,6 @@ class OpenClipXlmRoberta(Model):
     def default_config(cls, variant: str) -> Config:
         """The released architecture."""
         return _config({}, {}, 512)
-
-    @classmethod
-    def seeded(cls, config: Config) -> Tensors:
-        """Random weights."""
-        return initialised(cls(config))
 
     @classmethod
     def convert(

@@ -30,11 +30,28 @@ def pooled(encoded: Encoded, pooling: Pooling) -> torch.Tensor:
     if pooling == "authors" and encoded.vector is not None:
         return encoded.vector.float()
     tokens = grid_tokens(encoded).float()
+    if encoded.seen is None:
+        return _over(tokens, encoded.weights, pooling)
+    import torch
+
+    return torch.cat(
+        [
+            _over(each[None, seen], _shares(encoded.weights, seen), pooling)
+            for each, seen in zip(tokens, encoded.seen, strict=True)
+        ]
+    )
+
+
+def _shares(weights: torch.Tensor | None, seen: torch.Tensor) -> torch.Tensor | None:
+    return None if weights is None else weights[seen] / weights[seen].sum()
+
+
+def _over(tokens: torch.Tensor, weights: torch.Tensor | None, pooling: Pooling) -> torch.Tensor:
     if pooling == "max":
         return tokens.amax(dim=1)
-    if encoded.weights is None:
+    if weights is None:
         return tokens.mean(dim=1)
-    return (tokens * encoded.weights[None, :, None]).sum(dim=1)
+    return (tokens * weights[None, :, None]).sum(dim=1)
 
 
 def grid(encoded: Encoded) -> torch.Tensor:

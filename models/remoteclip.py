@@ -11,7 +11,7 @@ from models import true_colour
 from models.base import Config, Encoded, Inputs, Model, Tensors
 from models.checkpoints import CheckpointError, require_fit, without_prefix
 from models.clip_pictures import CLIP_PICTURES, LOGIT_SCALE
-from models.networks.building import blank, initialised
+from models.networks.building import blank
 from models.networks.library import library
 
 if TYPE_CHECKING:
@@ -143,11 +143,6 @@ class RemoteClip(Model):
     def default_config(cls, variant: str) -> Config:
         """The released architecture."""
         return _config({}, variant)
-
-    @classmethod
-    def seeded(cls, config: Config) -> Tensors:
-        """Random weights."""
-        return initialised(cls(config))
 
     @classmethod
     def convert(

@@ -16,7 +16,7 @@ from geobento.specs import SensorSpec
 from models import true_colour
 from models.base import Config, Encoded, Inputs, Model, Tensors, fitting
 from models.checkpoints import CheckpointError, require_fit
-from models.networks.building import blank, initialised
+from models.networks.building import blank
 from models.networks.library import library
 from models.resample import centre, resized, shorter_side
 
@@ -230,11 +230,6 @@ class SatMaePp(Model):
     def default_config(cls, variant: str) -> Config:
         """The released architecture."""
         return _config({}, variant)
-
-    @classmethod
-    def seeded(cls, config: Config) -> Tensors:
-        """Random weights."""
-        return initialised(cls(config))
 
     @classmethod
     def convert(

@@ -86,8 +86,17 @@ class StoredModel:
             created=self.created,
             preprocessing=self.metadata["preprocessing"],
             modalities=list(model.modalities()),
-            card=model.card,
+            card=model.card.with_all_options(),
         )
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether its vectors come from a forward pass, not from a finished product."""
+        return family(self.metadata["model"]).card.kind == "on_the_fly"
+
+    def device(self, chosen: str) -> str:
+        """Where it runs: on the device of the service, or where nothing is computed the CPU."""
+        return chosen if self.is_computed else "cpu"
 
     @property
     def evidence(self) -> dict[str, float] | None:
@@ -116,7 +125,8 @@ class StoredModel:
             )
         network = model.network()
         try:
-            network.load_state_dict(load_file(file), strict=True)
+            # Assigned, not copied: on a CPU the weights stay the file, mapped into memory.
+            network.load_state_dict(load_file(file), strict=True, assign=True)
         except (RuntimeError, SafetensorError) as error:
             raise ModelStoreError(f"the weights of {self.tag} do not fit: {error}") from error
         return LoadedModel(model, network, device, precision)

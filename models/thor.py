@@ -15,7 +15,7 @@ from geobento.sample import Sample
 from geobento.specs import SensorSpec
 from models.base import Config, Encoded, Inputs, Model, Tensors, scaled
 from models.checkpoints import require_fit
-from models.networks.building import blank, initialised
+from models.networks.building import blank
 from models.resample import resized
 
 if TYPE_CHECKING:
@@ -250,11 +250,6 @@ class Thor(Model):
     def default_config(cls, variant: str) -> Config:
         """The released architecture."""
         return ARCHITECTURE[variant] | COMMON
-
-    @classmethod
-    def seeded(cls, config: Config) -> Tensors:
-        """Random weights."""
-        return initialised(cls(config))
 
     @classmethod
     def convert(

@@ -14,6 +14,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any, TypeVar, cast
 
+from geobento import current, metrics
 from geobento.embedding import TextMeta
 from geobento.errors import GeoBentoError, ModelError, PayloadTooLarge
 from geobento.requests import (
@@ -45,6 +46,7 @@ from pipeline.resolve import (
     check_text_request,
     plan_geo,
     plan_patch,
+    unit_length,
 )
 from pipeline.tiling import Tiling
 
@@ -133,7 +135,8 @@ class Engine:
         """
         opened, _, plans = self.resolve(request)
         start = time.perf_counter()
-        samples = ask_each(plans, self.fetch.fetch_all)
+        with current.stage("fetch"):
+            samples = ask_each(plans, self.fetch.fetch_all)
         fetch_ms = (time.perf_counter() - start) * 1000
         entries = [
             sample
@@ -202,7 +205,7 @@ class Engine:
             opened.served,
             plan.sample.modality,
             plan.pooling,
-            False,
+            unit_length(opened.served.card, plan.sample.modality, plan.pooling),
             opened.precision,
             sample=plan.sample.without_pixels(),
             config=request.config,
@@ -249,7 +252,8 @@ class Engine:
         fetcher = self._fetcher
         if fetcher is None or not any(map(pictures.is_url, images)):
             return list(images)
-        return list(self._downloads.map(lambda image: _downloaded(fetcher, image), images))
+        with current.stage("fetch"):
+            return list(self._downloads.map(lambda image: _downloaded(fetcher, image), images))
 
     @cached_property
     def _fetcher(self) -> PictureFetcher | None:
@@ -377,6 +381,9 @@ def _geo_entry(
 ) -> Entry:
     start = time.perf_counter()
     model = opened.model.with_options(config)
+    for sample in samples:
+        if sample.provenance is not None:
+            metrics.fetched(sample.provenance.backend, sample.cached)
     try:
         sample = series.together(opened.served.card, samples)
         warnings = check(sample, plan.query)
@@ -389,7 +396,7 @@ def _geo_entry(
         opened.served,
         plan.query.modality,
         plan.pooling,
-        False,
+        unit_length(opened.served.card, plan.query.modality, plan.pooling),
         opened.precision,
         plan.query,
         sample.without_pixels(),

@@ -42,7 +42,12 @@ class LocalEngine:
         self._device = devices.choose(settings.device)
         self._wanted_precision = settings.precision
         registry = Registry(
-            OpenModel(entry.model(), entry.served(), self._device, self._precision(entry))
+            OpenModel(
+                entry.model(),
+                entry.served(),
+                entry.device(self._device),
+                self._precision(entry),
+            )
             for entry in chosen
         )
         self._engine = Engine(registry, settings, may_save=True)
@@ -97,5 +102,6 @@ class LocalEngine:
         with self._lock:
             if tag not in self._loaded:
                 entry = self._stored[tag]
-                self._loaded[tag] = entry.load(self._device, self._precision(entry))
+                device = entry.device(self._device)
+                self._loaded[tag] = entry.load(device, self._precision(entry))
             return self._loaded[tag].run(items)

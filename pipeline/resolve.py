@@ -274,7 +274,7 @@ def _plan(
     limits: Limits,
     field: str,
 ) -> GeoPlan:
-    query = imagery.query(place, limits, field)
+    query = imagery.query(place, _of_model(card, imagery.modality, limits), field)
     check_least(card, query.modality, query.grid.shape, field)
     _check_volume(query, limits, field)
     pooling = None if isinstance(request.output, OutputGrid) else request.output.pooling
@@ -292,6 +292,11 @@ def _plan(
     for other in further:
         _check_volume(other, limits, field)
     return GeoPlan(query, request.backend, pooling, tiles, area, encoding, further)
+
+
+def unit_length(card: ModelCard, modality: str, pooling: Pooling | None) -> bool:
+    """Whether the vector of a place is scaled to unit length."""
+    return pooling == "authors" and card.modalities[modality].normalize
 
 
 def of_cells(card: ModelCard, pooling: Pooling | None) -> bool:
@@ -426,9 +431,9 @@ def tiles_of(
 def _window(
     card: ModelCard | None, sensor: SensorSpec, request: GeoEmbeddingRequest | InspectRequest
 ) -> tuple[datetime, datetime]:
-    static = collections.get(sensor.collection).static
+    collection = collections.get(sensor.collection)
     temporal = request.temporal or (card.default_temporal if card is not None else None)
-    if temporal is None and static:
+    if temporal is None and collection.static:
         return ANY_TIME
     if temporal is None:
         raise ModelError(
@@ -437,7 +442,20 @@ def _window(
             '{"mode": "year", "year": 2023}',
             field="temporal",
         )
-    return temporal.window
+    return _year_of(temporal.window, sensor) if collection.yearly else temporal.window
+
+
+def _year_of(window: tuple[datetime, datetime], sensor: SensorSpec) -> tuple[datetime, datetime]:
+    """The calendar year that a window lies in."""
+    start, end = window
+    first, following = (datetime(start.year + more, 1, 1, tzinfo=UTC) for more in (0, 1))
+    if end > following:
+        raise ModelError(
+            f"{sensor.collection} has one image per calendar year, and the window lies in several; "
+            f'accepted: a window within one year, such as {{"mode": "year", "year": {start.year}}}',
+            field="temporal",
+        )
+    return first, following
 
 
 def _grid(place: Place, scale_m: float, lattice_m: float | None, field: str) -> PixelGrid:
@@ -446,6 +464,14 @@ def _grid(place: Place, scale_m: float, lattice_m: float | None, field: str) -> 
     except SpecError as error:
         error.field = field + (error.field or "").removeprefix("spatial")
         raise
+
+
+def _of_model(card: ModelCard, modality: str, limits: Limits) -> Limits:
+    """The bounds of the service, or those of the model where they are narrower."""
+    most = card.modalities[modality].max_pixels
+    if most is None:
+        return limits
+    return replace(limits, max_place_pixels=min(most, limits.max_place_pixels))
 
 
 def _check_size(shape: tuple[int, int], limits: Limits, field: str) -> None:

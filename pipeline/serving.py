@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 import anyio
 import anyio.to_thread
 
+from geobento import current, metrics
 from geobento.embedding import Classification, Embedding
 from geobento.errors import GeoBentoError
 from geobento.look import EmbeddingPlan, Inspection
@@ -56,6 +57,7 @@ class Serving:
         self._encoders = encoders
         self._decoding = anyio.CapacityLimiter(DECODING_THREADS)
         self._fetching = anyio.CapacityLimiter(fetching_threads)
+        self._names = {served.tag: served.name for served in engine.registry.served()}
 
     @property
     def registry(self) -> Registry:
@@ -136,11 +138,19 @@ class Serving:
         request: Request,
         limiter: anyio.CapacityLimiter,
     ) -> list[Answer | GeoBentoError]:
-        job = await self._in_thread(first_half, request, limiter)
+        job = await self._in_thread(partial(_timed, first_half), request, limiter)
+        name = self._names[job.tag]
+        if (asked := current.get()) is not None:
+            asked.model = name
         start = time.perf_counter()
         results = await self._encoders[job.tag].encode(job.items)
-        encode_ms = (time.perf_counter() - start) * 1000
-        return await anyio.to_thread.run_sync(job.answers, results, encode_ms)
+        seconds = time.perf_counter() - start
+        forward_s = min(seconds, max((result.forward_s for result in results), default=0.0))
+        current.spent("queue", seconds - forward_s)
+        current.spent("forward", forward_s)
+        answers = await anyio.to_thread.run_sync(job.answers, results, seconds * 1000)
+        _count(name, answers)
+        return answers
 
     async def _in_thread(
         self,
@@ -152,3 +162,22 @@ class Serving:
         return await anyio.to_thread.run_sync(
             work, request, limiter=limiter or self._fetching, abandon_on_cancel=True
         )
+
+
+def _timed(first_half: Callable[[Request], Found], request: Request) -> Found:
+    """The first half; what of it is not fetching is preparation."""
+    asked = current.get()
+    start = time.perf_counter()
+    try:
+        return first_half(request)
+    finally:
+        fetched = 0.0 if asked is None else asked.seconds.get("fetch", 0.0)
+        current.spent("prepare", time.perf_counter() - start - fetched)
+
+
+def _count(name: str, answers: Sequence[object]) -> None:
+    failed = [answer for answer in answers if isinstance(answer, GeoBentoError)]
+    for error in failed:
+        metrics.ERRORS.labels(error.type).inc()
+    metrics.ITEMS.labels(name, "error").inc(len(failed))
+    metrics.ITEMS.labels(name, "ok").inc(len(answers) - len(failed))

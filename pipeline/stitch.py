@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from geobento.errors import NoImageryError
 from geobento.sample import PixelGrid
 from pipeline.tiling import Tiling
 
@@ -94,13 +95,22 @@ def over_cells(
     """One vector (D,) of a grid (D, H, W).
 
     Args:
-        vectors: The grid.
+        vectors: The grid; cells of NaN, which there are no data for, do not count.
         pooling: `mean` or `max` of the cells that count.
         weights: (H * W,) what every cell counts, with sum 1; None: all alike.
+
+    Raises:
+        NoImageryError: No cell counts.
     """
     flat = vectors.reshape(len(vectors), -1)
+    counts = ~np.isnan(flat).any(axis=0)
     if weights is not None:
-        flat, weights = flat[:, weights > 0], weights[weights > 0]
+        counts &= weights > 0
+    if not counts.any():
+        raise NoImageryError("there are no data inside of the place")
+    flat = flat[:, counts]
+    if weights is not None:
+        weights = weights[counts] / weights[counts].sum()
     if pooling == "max":
         largest: Vectors = flat.max(axis=1)
         return largest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,39 +12,94 @@ import aiohttp
 import httpx
 from bentoml.exceptions import BentoMLException
 
-from geobento.errors import InternalError, Overloaded
+from geobento import current, metrics
+from geobento.budget import Budget
+from geobento.errors import DeadlineExceeded, InternalError, Overloaded
 from models.execute import EncodeItem, EncodeResult
+from runners.gate import Gate
 
 logger = logging.getLogger("geobento.runner")
 
 LOST_CONNECTION = (aiohttp.ClientConnectionError, httpx.TransportError, ConnectionError)
-"""What a call meets when the runner has closed an idle connection, or is being restarted."""
+"""What a call meets when the runner has closed an idle connection, or has died."""
 PAUSES_S = (0.0, 0.05, 0.2, 0.5, 1.0)
+MOST_DEATHS = 2
+"""Calls that a runner may leave unanswered after it began with them, before the items are
+suspected of being the cause."""
+AT_ONCE_S = 0.1
+"""A call that is lost sooner met a connection that was closed already."""
+BATCHES_INSIDE = 4
+"""Batches with each process of a runner: one that it works on, and others from which the next can
+be made up while answers travel."""
+LANES = 2
+"""Parts of one request that are with the runner or wait before it at a time; those of other
+requests go in between."""
+LAST_WORD = 0.05
+LAST_WORD_S = 1.0
+"""Share of the time left, and most of it, in which it is found out why there is no answer."""
+RESTART_S = 5
 
 
 class RunnerClient:
-    """Sends items to a runner; encoding is idempotent, so lost connections are tried again.
+    """Sends items to a runner; encoding is idempotent, so lost calls are tried again.
+
+    While a runner is being restarted its socket stays open, and calls wait in it.
 
     Args:
         dependency: What ``bentoml.depends`` gave: a proxy of the runner, or the runner itself
             where all services share a process.
         batch: Most items in one call; more go in several calls at a time.
+        name: Name of the model in metrics.
+        workers: Processes of the runner.
+        max_waiting: Items that may wait; what is beyond is refused.
+        inputs: Bound on the bytes of items, of all runners together.
     """
 
-    def __init__(self, dependency: Any, batch: int) -> None:
+    def __init__(
+        self,
+        dependency: Any,
+        batch: int,
+        *,
+        name: str = "",
+        workers: int = 1,
+        max_waiting: int = 4096,
+        inputs: Budget | None = None,
+    ) -> None:
         self._dependency = dependency
         self._batch = batch
+        self._name = name
+        inside = BATCHES_INSIDE * batch * workers
+        self._gate = Gate(inside)
+        held = metrics.HELD_ITEMS.labels(name)
+        self._items = Budget(inside + max_waiting, f"items for {name}", held.set)
+        self._inputs = inputs or Budget(float("inf"), "inputs")
+        self._answers = True
 
     async def encode(self, items: Sequence[EncodeItem]) -> list[EncodeResult]:
         """One result per item, in order.
 
         Raises:
-            Overloaded: The runner did not take the items in time.
+            Overloaded: Too much waits already, or the runner is being restarted.
+            DeadlineExceeded: The request's time is over.
             InternalError: The runner failed as a whole.
         """
-        parts = [items[start : start + self._batch] for start in range(0, len(items), self._batch)]
-        answered = await asyncio.gather(*(self._call(list(part)) for part in parts))
-        return [result for part in answered for result in part]
+        deadline = current.deadline()
+        with self._items.held(len(items)), self._inputs.held(sum(map(_size, items))):
+            parts = [
+                items[start : start + self._batch] for start in range(0, len(items), self._batch)
+            ]
+            waiting = iter(enumerate(parts))
+            answered: dict[int, list[EncodeResult]] = {}
+
+            async def lane() -> None:
+                for number, part in waiting:
+                    answered[number] = await self._in_time(part, deadline)
+
+            if len(parts) <= 1:
+                await lane()
+            else:
+                await _together([lane() for _ in range(min(LANES, len(parts)))])
+            return [result for number in range(len(parts)) for result in answered[number]]
 
     async def is_ready(self, timeout_s: int = 2) -> bool:
         """Whether the runner has loaded and warmed up its model."""
@@ -56,17 +112,89 @@ class RunnerClient:
             logger.debug("runner is not ready: %r", error)
             return False
 
-    async def _call(self, items: list[EncodeItem]) -> list[EncodeResult]:
+    async def _in_time(
+        self, items: Sequence[EncodeItem], deadline: float | None
+    ) -> list[EncodeResult]:
+        """The answer of a call, or within the deadline the reason why there is none."""
+        if deadline is None:
+            return await self._call(items, None)
+        left = max(0.0, deadline - time.time())
+        last = min(LAST_WORD * left, LAST_WORD_S)
+        try:
+            async with asyncio.timeout(left - last):
+                return await self._call(items, deadline)
+        except TimeoutError:
+            if self._answers and await self._is_up(last / 2):
+                raise DeadlineExceeded(
+                    "the model did not get to the request within the time that it may take"
+                ) from None
+            raise _restarting() from None
+
+    async def _is_up(self, within_s: float) -> bool:
+        try:
+            return await asyncio.wait_for(self.is_ready(), within_s)
+        except TimeoutError:
+            return False
+
+    async def _call(
+        self, items: Sequence[EncodeItem], deadline: float | None
+    ) -> list[EncodeResult]:
+        deaths = 0
         for pause in PAUSES_S:
             await asyncio.sleep(pause)
+            sent = time.time()
             try:
-                results: list[EncodeResult] = await self._dependency.to_async.encode(items)
+                results = await self._once(items, deadline)
+                self._answers = True
                 return results
             except LOST_CONNECTION as error:
-                logger.debug("connection to the runner was lost: %r", error)
+                logger.debug("a call of %s was lost: %r", self._name, error)
+                metrics.LOST.labels(self._name).inc()
+                self._answers = False
+                deaths += time.time() - sent > AT_ONCE_S
+                if deaths > MOST_DEATHS:
+                    break
+            except TimeoutError:  # of BentoML's client, where the request has no deadline
+                self._answers = False
+                break
             except BentoMLException as error:
                 if error.error_code.value in (429, 503, 504):
                     raise Overloaded("the model is overloaded", retry_after=1) from error
                 logger.exception("the runner failed")
                 raise InternalError("the model failed; the service log has more") from error
-        raise Overloaded("the model is not available at the moment", retry_after=1)
+        raise _restarting()
+
+    async def _once(
+        self, items: Sequence[EncodeItem], deadline: float | None
+    ) -> list[EncodeResult]:
+        """One call, which has its place until the runner has answered it, wanted or not."""
+        await self._gate.enter(len(items))
+        update = {"sent": time.time(), "deadline": deadline}
+        stamped = [item.model_copy(update=update) for item in items]
+        call = asyncio.ensure_future(self._dependency.to_async.encode(stamped))
+
+        def done(call: asyncio.Future[Any]) -> None:
+            self._gate.leave(len(items))
+            if not call.cancelled():
+                call.exception()  # has been seen, whether or not someone still waits
+
+        call.add_done_callback(done)
+        results: list[EncodeResult] = await asyncio.shield(call)
+        return results
+
+
+def _restarting() -> Overloaded:
+    return Overloaded("the model is not available at the moment", retry_after=RESTART_S)
+
+
+def _size(item: EncodeItem) -> int:
+    return sum(getattr(value, "nbytes", 0) for value in item.inputs.values())
+
+
+async def _together(lanes: Sequence[Any]) -> None:
+    tasks = [asyncio.ensure_future(lane) for lane in lanes]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from pathlib import Path
 from typing import Any
 
 import bentoml
@@ -13,12 +14,17 @@ from models import devices
 from models.execute import EncodeItem, EncodeResult
 from models.precision import Precision
 from models.store import StoredModel, opened
+from runners import drain
+from runners.work import work
 
 logger = logging.getLogger("geobento.runner")
 
 NEVER = 1_000_000_000
 """Calls, and seconds, after which BentoML's client would close a connection pool that other
 calls are still using. With its defaults (100 calls, 300 s) concurrent requests fail."""
+
+BEHIND_THE_FRONT_S = 30.0
+"""How much longer than an item may take a runner waits for the front to stop."""
 
 
 def runner_name(model_id: str, variant: str) -> str:
@@ -27,7 +33,13 @@ def runner_name(model_id: str, variant: str) -> str:
 
 
 def make_runner(
-    stored: StoredModel, *, device: str, precision: Precision, workers: int, timeout_s: float
+    stored: StoredModel,
+    *,
+    device: str,
+    precision: Precision,
+    workers: int,
+    timeout_s: float,
+    home: Path,
 ) -> bentoml.Service[Any]:
     """The runner service of a stored model.
 
@@ -40,7 +52,9 @@ def make_runner(
         precision: Number format of them.
         workers: Processes, each with its own copy of the weights and its share of the cores.
         timeout_s: Longest time that an item may wait and be worked on.
+        home: Folder of the service's own files.
     """
+    name = stored.served().name
 
     class Runner:
         __doc__ = f"Runner of {stored.tag}."
@@ -53,6 +67,11 @@ def make_runner(
             self._loaded.warm_up()
             logger.info("%s is warm", stored.tag)
 
+        @bentoml.on_startup
+        def outlive_the_front(self) -> None:
+            """Stop after the front, which may still ask."""
+            drain.follow(drain.lock_file(home), timeout_s + BEHIND_THE_FRONT_S)
+
         @bentoml.api(
             batchable=True,
             max_batch_size=max(2, stored.model().card.max_batch_size),
@@ -60,7 +79,7 @@ def make_runner(
         )
         def encode(self, items: list[EncodeItem]) -> list[EncodeResult]:
             """One result per item, in order."""
-            return self._loaded.run(items)
+            return work(self._loaded.run, items, name)
 
     service = bentoml.service(
         name=runner_name(stored.metadata["model"], stored.metadata["variant"]),

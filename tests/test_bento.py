@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from models.importing import import_model
 from models.store import StoredModel
 from tests.conftest import ROOT
 from tests.servers import serving
@@ -18,9 +19,11 @@ from tests.servers import serving
 
 @pytest.mark.slow
 def test_the_bento_serves(tmp_path: Path, mosaiks_stored: StoredModel, demo_archive: Path) -> None:
-    """It holds the served model and the code alone, pins its packages, and answers."""
+    """It holds the served models and the code alone, pins its packages, and answers."""
+    finished = import_model("gse")
     build = [sys.executable, "-m", "bentoml", "build", "--output", "tag", str(ROOT)]
-    chosen = {"GEOBENTO_MODELS": mosaiks_stored.tag}
+    tags = [finished.tag, mosaiks_stored.tag]
+    chosen = {"GEOBENTO_MODELS": ",".join(tags)}
     done = subprocess.run(
         build, capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, **chosen}
     )
@@ -30,7 +33,7 @@ def test_the_bento_serves(tmp_path: Path, mosaiks_stored: StoredModel, demo_arch
     folder = Path(os.environ["BENTOML_HOME"]) / "bentos" / name / version
     record = yaml.safe_load((folder / "bento.yaml").read_text())
     models = [model["tag"] for service in record["services"] for model in service["models"]]
-    assert models == [mosaiks_stored.tag]
+    assert sorted(models) == tags
     sources = {path.name for path in (folder / "src").iterdir()}
     assert {
         "service.py",
@@ -45,6 +48,7 @@ def test_the_bento_serves(tmp_path: Path, mosaiks_stored: StoredModel, demo_arch
     requirements = (folder / "env" / "python" / "requirements.txt").read_text()
     assert "torch==" in requirements
     assert "pytest" not in requirements
-    with serving(tmp_path / "log", tag, cwd=tmp_path, GEOBENTO_MODELS=mosaiks_stored.tag) as client:
+    with serving(tmp_path / "log", tag, cwd=tmp_path, **chosen) as client:
         body = json.loads((ROOT / "tests" / "data" / "place.json").read_text())
         assert client.post("/geo_embedding", json=body).json()["dim"] == 1024
+        assert client.post("/geo_embedding", json=body | {"model": "gse"}).json()["dim"] == 64

@@ -21,14 +21,16 @@ from geobento import (
     get_embedding,
     get_embeddings_batch,
 )
-from geobento.errors import ModelError, ModelNotFound
+from geobento.errors import ModelError, ModelNotFound, NoImageryError
 from models.base import Model
 from models.catalog import family
+from models.importing import import_model
 from models.store import StoredModel
 from tests.models import small
 
 SUMMER = TemporalSpec.range("2022-06-01", "2022-09-01")
 PLACE = PointBuffer(lon=121.5, lat=31.2, buffer_m=2048)
+FINISHED = ("gse",)
 SERVED = ("mosaiks", "anysat", "dofa", "thor", "remoteclip", "satmaepp", "galileo")
 
 
@@ -38,7 +40,7 @@ def served(
 ) -> None:
     """Small models in the store, and Earth Engine's part played by the demo archive."""
     learned = [small.stored(family(name)).tag for name in SERVED if name != "mosaiks"]
-    tags = [mosaiks_stored.tag, *learned]
+    tags = [mosaiks_stored.tag, *learned, *(import_model(name).tag for name in FINISHED)]
     monkeypatch.setenv("GEOBENTO_MODELS", ",".join(tags))
     monkeypatch.setenv("GEOBENTO_DEMO_ONLY", "on")
     monkeypatch.delenv("GEOBENTO_URL", raising=False)
@@ -78,6 +80,21 @@ def test_a_vector(name: str, options: dict[str, Any], backend: Any) -> None:
     assert found.meta.model == family(name).card.id
     assert (found.meta.backend, found.meta.type) == ("demo", "on_the_fly")
     assert "synthetic" in (found.meta.notice or "")
+
+
+def test_a_finished_product() -> None:
+    """Asked for like any other model, for a year."""
+    found = get_embedding(
+        "gse",
+        spatial=PointBuffer(121.5, 31.2, 2048),
+        temporal=TemporalSpec.year(2022),
+        output=OutputSpec.pooled(),
+        backend="auto",
+    )
+    assert found.data.shape == (64,)
+    assert (found.meta.type, found.meta.normalized) == ("precomputed", True)
+    with pytest.raises(NoImageryError, match="2021"):
+        get_embedding("gse", spatial=PLACE, temporal=TemporalSpec.year(2021))
 
 
 def test_several_points() -> None:

@@ -183,8 +183,8 @@ def test_python_asks_the_server_as_it_asks_itself(
     def asked() -> tuple[EmbeddingPlan, Inspection, Inspection]:
         return (
             geobento.plan_embedding("mosaiks", spatial=here, temporal=window),
-            geobento.inspect_patch("mosaiks", spatial=here, temporal=window),
-            geobento.inspect_patch(spatial=here, temporal=window, sensor=sensor),
+            geobento.inspect_patch("mosaiks", spatial=here, temporal=window).untimed(),
+            geobento.inspect_patch(spatial=here, temporal=window, sensor=sensor).untimed(),
         )
 
     models = small_service.get("/models").json()["models"]

@@ -65,7 +65,7 @@ def test_vectors_and_grids(service: httpx.Client, cls: type[Model]) -> None:
     assert pooled.meta.modality == (card.default_modality or next(iter(card.modalities)))
     if "grid" in card.outputs:
         grid = ask(service, card.id, output={"mode": "grid"})
-        assert grid.data.shape[0] == pooled.meta.dim
+        assert grid.data.shape[0] == grid.meta.dim
         assert grid.meta.grid is not None
         assert grid.data.shape[1:] == (grid.meta.grid.height, grid.meta.grid.width)
     served = {each["variant"] for each in models(service) if each["card"]["id"] == card.id}

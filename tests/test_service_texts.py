@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import httpx
@@ -48,6 +49,11 @@ def test_all_ways_to_send_pictures_with_classes_agree(small_service: httpx.Clien
             json={**fields, "images": [base64.b64encode(FIELD).decode()]},
         ),
         small_service.post("/zero_shot_classification", data=fields, files=[("images", FIELD)]),
+        small_service.post(
+            "/zero_shot_classification",
+            data={**fields, "classes": json.dumps(CLASSES)},
+            files=[("images", FIELD)],
+        ),
         small_service.post(
             "/zero_shot_classification",
             params=fields,

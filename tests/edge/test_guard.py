@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from starlette.routing import Route
 from edge import body
 from edge.answers import answered, problem
 from edge.guard import Guard
+from geobento import current
 from geobento.errors import GeoBentoError, NoImageryError
 from geobento.requests import ImageEmbeddingRequest
 
@@ -289,3 +291,103 @@ def test_an_error_in_pieces(ours: bool) -> None:
     assert answer.json()["error"]["type"] == "no_imagery"
     assert (answer.content == whole) == ours
     assert int(answer.headers.get("content-length", len(answer.content))) == len(answer.content)
+
+
+def test_bytes_in_flight_are_bounded() -> None:
+    """A body is refused unread where those of others take the room, with or without a length."""
+
+    async def go() -> None:
+        gate = asyncio.Event()
+        read = []
+
+        async def slow(request: Request) -> Response:
+            found = await body.read(request, ImageEmbeddingRequest)
+            if isinstance(found, GeoBentoError) and found.status == 503:
+                return problem(found)
+            read.append(True)
+            await gate.wait()
+            return PlainTextResponse("done")
+
+        app = Starlette(routes=[Route("/slow", slow, methods=["POST"])])
+        guarded = Guard(app, max_body_mb=1, max_in_flight=9, max_mb_in_flight=LIMIT / 2**20)
+        transport = httpx.ASGITransport(guarded)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+            waiting = asyncio.create_task(http.post("/slow", content=b"a" * 600))
+            await asyncio.sleep(0.05)
+            for content in (b"a" * 600, chunked(600)):
+                refused = await http.post("/slow", content=content)
+                assert refused.status_code == 503
+                assert refused.headers["retry-after"] == "1"
+            assert read == [True]
+            gate.set()
+            assert (await waiting).text == "done"
+            assert (await http.post("/slow", content=b"a" * 900)).text == "done"
+            assert (await http.post("/slow", content=chunked(900))).text == "done"
+
+    asyncio.run(go())
+
+
+def test_a_client_that_goes_away_frees_its_place() -> None:
+    """The work is cancelled, the layers around the guard are answered, the next one comes in."""
+
+    async def go() -> list[Any]:
+        cancelled = asyncio.Event()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                cancelled.set()
+                raise
+
+        guarded = Guard(app, max_body_mb=1, max_in_flight=1)
+        sent: list[Any] = []
+        for _ in range(3):
+            cancelled.clear()
+            messages = iter([{"type": "http.request", "body": b"a"}, {"type": "http.disconnect"}])
+
+            async def receive(messages: Any = messages) -> Any:
+                return next(messages)
+
+            async def send(message: Any) -> None:
+                sent.append(message)
+
+            scope = {"type": "http", "method": "POST", "path": "/echo", "headers": []}
+            await asyncio.wait_for(guarded(scope, receive, send), 1)
+            assert cancelled.is_set()
+        return sent
+
+    sent = asyncio.run(go())
+    assert [m["status"] for m in sent if m["type"] == "http.response.start"] == [499] * 3
+
+
+@pytest.mark.parametrize("path", ["/ours", "/nothing", "/stream", "/readyz"])
+def test_every_answer_says_the_id_of_its_request(path: str) -> None:
+    """The client's own where it is usable, else one that was made; errors too."""
+    assert ask("GET", path, headers={"x-request-id": "a-1.b:c_2"}).headers["x-request-id"] == (
+        "a-1.b:c_2"
+    )
+    for unusable in ("a b", "x" * 129, "é\r", ""):
+        made = ask("GET", path, headers={"x-request-id": unusable.encode("latin-1")})
+        assert re.fullmatch("[0-9a-f]{32}", made.headers["x-request-id"])
+
+
+def test_an_answer_says_where_its_time_went() -> None:
+    """Stages that work in threads notes down, too, in the header of that name."""
+
+    async def staged(_: Request) -> Response:
+        def work() -> None:
+            with current.stage("fetch"):
+                pass
+
+        await asyncio.to_thread(work)
+        current.spent("forward", 0.25)
+        return PlainTextResponse("done")
+
+    async def go() -> httpx.Response:
+        async with client(Starlette(routes=[Route("/staged", staged)])) as http:
+            return await http.get("/staged")
+
+    timing = asyncio.run(go()).headers["server-timing"]
+    assert re.fullmatch(r"fetch;dur=\d+\.\d, forward;dur=250\.0", timing)

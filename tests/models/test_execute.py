@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -194,3 +195,24 @@ def test_an_input_that_is_no_array_fails_alone() -> None:
     model = Sums({})
     results = LoadedModel(model, model.network()).run([good, bad])
     assert [result.error is None for result in results] == [True, False]
+
+
+def test_cells_without_data_are_no_failure() -> None:
+    """NaN there is an answer; in other cells, and for all of a vector, it is not."""
+
+    class Gaps(Sums):
+        def encode(self, network: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> Encoded:
+            encoded = super().encode(network, batch)
+            return replace(encoded, seen=batch["pixels"][:, 0] < 9)
+
+    model = Gaps({})
+    items = [
+        EncodeItem(inputs={"pixels": np.array([[first, second]], np.float32)}, pooling=way)
+        for first, second, way in (
+            (np.nan, 2, None), (np.nan, 2, "mean"), (np.inf, 2, None), (-np.inf, 2, None),
+            (np.nan, np.nan, "max"), (1, 3, "mean"),
+        )
+    ]  # fmt: skip
+    results = LoadedModel(model, model.network()).run(items)
+    assert [result.error is None for result in results] == [True, True, True, False, False, True]
+    assert np.isfinite(results[1].data).all()

@@ -18,6 +18,7 @@ from geobento.specs import (
     SensorSpec,
     TemporalSpec,
 )
+from models import gse
 from models.mosaiks import CARD, S2_BANDS
 from pipeline.resolve import GeoPlan, Limits, check_image_request, plan_geo
 
@@ -29,7 +30,7 @@ def plan(card: ModelCard = CARD, limit: int = 100_000, **fields: Any) -> list[Ge
     """The plans of a request, valid unless `fields` say otherwise."""
     fields = {"spatial": PLACE, "temporal": TemporalSpec.year(2023), **fields}
     request = GeoEmbeddingRequest.model_validate({"model": "m", **fields})
-    _, plans = plan_geo(card, request, served=("rgb", "s2"), limits=Limits(limit))
+    _, plans = plan_geo(card, request, served=("rgb", *card.modalities), limits=Limits(limit))
     for made in plans:
         if isinstance(made, GeoBentoError):
             raise made
@@ -63,6 +64,38 @@ def test_sensor_replaces_the_whole() -> None:
     """Another collection with the same bands."""
     other = replace(SENSOR, scale_m=60, cloudy_pct=None)
     assert plan(sensor=other)[0].query.sensor == other
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "year"),
+    [
+        ("2023-01-01", "2024-01-01", 2023),
+        ("2024-02-29", "2024-03-01", 2024),
+        ("2022-12-31T23:59:59Z", "2023-01-01", 2022),
+        ("2023-06-01", "2024-01-01T00:00:01Z", None),
+        ("2021-01-01", "2023-01-01", None),
+    ],
+)
+def test_a_product_of_years(start: str, end: str, year: int | None) -> None:
+    """A window within one year becomes that year; one of several is refused."""
+    window = TemporalSpec.range(start, end)
+    if year is None:
+        with pytest.raises(ModelError, match="one image per calendar year") as caught:
+            plan(gse.CARD, temporal=window)
+        assert caught.value.field == "temporal"
+        return
+    (made,) = plan(gse.CARD, temporal=window)
+    assert (made.query.start, made.query.end) == TemporalSpec.year(year).window
+
+
+def test_models_may_take_smaller_places_than_the_service() -> None:
+    """The smaller of the two bounds holds."""
+    large = PointBuffer(34.066, -3.401, 3000)
+    assert plan(limit=500_000, spatial=large)
+    with pytest.raises(PayloadTooLarge, match="up to 262,144"):
+        plan(gse.CARD, limit=500_000, spatial=large)
+    with pytest.raises(PayloadTooLarge, match="up to 1,000"):
+        plan(gse.CARD, limit=1000)
 
 
 def test_every_place_has_its_plan() -> None:

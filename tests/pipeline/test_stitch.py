@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from geobento.errors import NoImageryError
 from geobento.sample import PixelGrid
 from pipeline import stitch
 from pipeline.tiling import Tiling, starts
@@ -195,3 +196,15 @@ def test_margins_of_neighbours() -> None:
     grids = [np.full((1, 3, 3), value, np.float32) for value in (1, 2)]
     found = stitch.grid(grids, tiles, margin=1)
     assert found[0, 0].tolist() == [1, 1, 1, 1, 2, 2, 2]
+
+
+def test_cells_without_data_do_not_count() -> None:
+    """The others share what there is; without any there is no vector."""
+    grid = np.array([[[1, 2], [np.nan, 6]], [[0, 4], [np.nan, 8]]], np.float32)
+    assert stitch.over_cells(grid, "mean").tolist() == [3, 4]
+    assert stitch.over_cells(grid, "max").tolist() == [6, 8]
+    weights = np.array([0, 0.25, 0.5, 0.25], np.float32)
+    assert stitch.over_cells(grid, "mean", weights).tolist() == [4, 6]
+    only = np.array([0, 0, 1, 0], np.float32)
+    with pytest.raises(NoImageryError, match="inside of the place"):
+        stitch.over_cells(grid, "mean", only)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from http import HTTPStatus
 from typing import Any
 
 import aiohttp
+import numpy as np
 import pytest
 from bentoml.exceptions import BentoMLException
 
-from geobento.errors import InternalError, Overloaded
+from geobento import current
+from geobento.budget import Budget
+from geobento.errors import DeadlineExceeded, InternalError, Overloaded
 from models.execute import EncodeItem, EncodeResult
 from runners import client
 from runners.client import RunnerClient
@@ -64,7 +68,7 @@ def test_a_runner_that_stays_away() -> None:
     """After the last try: 503, come back later."""
     with pytest.raises(Overloaded) as caught:
         encode(Runner(*[ConnectionResetError()] * 3), 1)
-    assert caught.value.retry_after == 1
+    assert caught.value.retry_after == client.RESTART_S
 
 
 @pytest.mark.parametrize(
@@ -92,3 +96,129 @@ def test_readiness_is_never_an_exception() -> None:
 
     assert not asyncio.run(RunnerClient(Refusing(), 4).is_ready())
     assert asyncio.run(RunnerClient(object(), 4).is_ready())
+
+
+class Slow:
+    """Stands for a runner that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.to_async = self
+        self.calls: list[list[EncodeItem]] = []
+        self.go = asyncio.Event()
+        self.ready = True
+
+    async def encode(self, items: list[EncodeItem]) -> list[EncodeResult]:
+        self.calls.append(items)
+        await self.go.wait()
+        return [EncodeResult(data=item.inputs["n"]) for item in items]
+
+    async def is_ready(self, timeout: int) -> bool:
+        return self.ready
+
+
+def numbered(count: int) -> list[EncodeItem]:
+    """So many items."""
+    return [EncodeItem(inputs={"n": np.array([n])}, pooling=None) for n in range(count)]
+
+
+async def settled() -> None:
+    """Let everything run that can."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def test_what_is_beyond_the_bounds_is_refused_at_once() -> None:
+    """Items that wait and bytes that are held are bounded, and given back."""
+
+    async def go() -> None:
+        runner = Slow()
+        many = RunnerClient(runner, 2, max_waiting=4)  # and eight inside
+        first = asyncio.create_task(many.encode(numbered(11)))
+        await settled()
+        with pytest.raises(Overloaded) as caught:
+            await many.encode(numbered(2))
+        assert caught.value.retry_after == 1
+        large = RunnerClient(runner, 2, inputs=Budget(20, "bytes"))
+        second = asyncio.create_task(large.encode(numbered(2)))
+        await settled()
+        with pytest.raises(Overloaded, match="bytes"):
+            await large.encode(numbered(1))
+        runner.go.set()
+        await asyncio.gather(first, second)
+        assert len(await many.encode(numbered(2))) == 2
+        assert len(await large.encode(numbered(1))) == 1
+
+    asyncio.run(go())
+
+
+def test_a_large_request_does_not_starve_others() -> None:
+    """It has a few parts with the runner at a time, and those of others go in between."""
+
+    async def go() -> None:
+        runner = Slow()
+        sender = RunnerClient(runner, 2)
+        large = asyncio.create_task(sender.encode(numbered(100)))
+        await settled()
+        assert [len(call) for call in runner.calls] == [2] * client.LANES
+        small = asyncio.create_task(sender.encode(numbered(1)))
+        await settled()
+        assert [len(call) for call in runner.calls] == [2] * client.LANES + [1]
+        runner.go.set()
+        assert [len(result) for result in await asyncio.gather(large, small)] == [100, 1]
+
+    asyncio.run(go())
+
+
+def test_who_goes_away_frees_what_waits_and_not_what_runs() -> None:
+    """Calls that wait are never made; those that are with the runner keep their place."""
+
+    async def go() -> None:
+        runner = Slow()
+        sender = RunnerClient(runner, 1)
+        inside = [asyncio.create_task(sender.encode(numbered(1))) for _ in range(4)]
+        waiting = asyncio.create_task(sender.encode(numbered(1)))
+        await settled()
+        assert len(runner.calls) == 4
+        for task in (waiting, inside[0]):
+            task.cancel()
+        await settled()
+        assert len(runner.calls) == 4
+        behind = asyncio.create_task(sender.encode(numbered(1)))
+        await settled()
+        assert len(runner.calls) == 4  # the forward of the first is still going on
+        runner.go.set()
+        await asyncio.gather(*inside[1:], behind)
+        assert len(runner.calls) == 5
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize(("ready", "cls"), [(True, DeadlineExceeded), (False, Overloaded)])
+def test_the_deadline_is_kept(ready: bool, cls: type[Exception]) -> None:
+    """Items say until when they are wanted; no answer in time is 504, or 503 without a runner."""
+
+    async def go() -> None:
+        runner = Slow()
+        runner.ready = ready
+        current.begin().deadline = time.time() + 0.2
+        with pytest.raises(cls):
+            await RunnerClient(runner, 4).encode(numbered(1))
+        assert runner.calls[0][0].deadline == current.deadline()
+
+    asyncio.run(go())
+
+
+def test_a_client_of_bentoml_that_gives_up() -> None:
+    """Its own bound is no defect of the service: come back later."""
+    with pytest.raises(Overloaded):
+        encode(Runner(TimeoutError()), 1)
+
+
+def test_items_that_kill_the_runner_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are not sent to it again and again."""
+    monkeypatch.setattr(client, "AT_ONCE_S", -1.0)
+    monkeypatch.setattr(client, "PAUSES_S", (0.0,) * 9)
+    runner = Runner(*[ConnectionResetError()] * 9)
+    with pytest.raises(Overloaded):
+        encode(runner, 1)
+    assert len(runner.calls) == client.MOST_DEATHS + 1

@@ -1,0 +1,85 @@
+"""A process killed again and again under load: ``python -m benchmarks.kill``.
+
+Writes ``results/kill.json`` and ``results/kill.md``. Allowed are right answers and refusals with
+`Retry-After`; if the front is killed, also lost connections.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import load, strain
+from benchmarks.service import Served, geobento
+
+BEFORE_S = 2.0
+LONGEST_S = 180.0
+
+
+def killed(
+    served: Served, asked: Sequence[bytes], judge: load.Judge, connections: int, victim: str
+) -> dict[str, Any]:
+    """One row: a kill during a load, which goes on until the service is ready again."""
+    ready: list[float] = []
+    was_false: list[bool] = []
+
+    def kill() -> None:
+        time.sleep(BEFORE_S)
+        served.worker(victim).kill()
+        start = time.monotonic()
+        while time.monotonic() - start < LONGEST_S:
+            if served.is_ready() and (was_false or time.monotonic() - start > 2 * BEFORE_S):
+                ready.append(time.monotonic() - start)
+                return
+            was_false.append(True)
+            time.sleep(0.1)
+
+    async def strained() -> load.Load:
+        found = load.Load()
+        while killer.is_alive() or not found.outcomes:
+            part = await load.run(served.port, asked, connections, 1, judge=judge, pause_s=0.2)
+            found.outcomes.update(part.outcomes)
+            found.latencies.extend(part.latencies)
+        return found
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    found = asyncio.run(strained())
+    killer.join()
+    return {
+        "victim": victim,
+        "ready_s": round(ready[0], 1) if ready else None,
+        "not_ready_seen": bool(was_false),
+        "slowest_s": round(max(found.latencies, default=0.0), 1),
+        **found.outcomes,
+    }
+
+
+def main() -> None:
+    """Run, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="mosaiks")
+    parser.add_argument("--kills", type=int, default=3)
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--victim", default="runner_", help="`runner_` or `geobento`")
+    chosen = parser.parse_args()
+    tag, asked, judge = strain.prepared(chosen.model)
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.monotonic()
+        with geobento(Path(folder) / "log", GEOBENTO_MODELS=tag) as served:
+            rows.append({"victim": "cold start", "ready_s": round(time.monotonic() - start, 1)})
+            for _ in range(chosen.kills):
+                rows.append(killed(served, asked, judge, chosen.connections, chosen.victim))
+                print(rows[-1], flush=True)
+    strain.write(rows, chosen.model, "kill")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Waves of connections with pauses: ``python -m benchmarks.soak``.
+
+Writes ``results/soak.json`` and ``results/soak.md``: failures, wrong answers, and the memory of all
+processes after the first round and at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks import load, strain
+from benchmarks.service import geobento
+
+WAVES = (1, 8, 128, 2, 32, 64, 16, 4)
+
+
+def main() -> None:
+    """Run, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="mosaiks")
+    parser.add_argument("--rounds", type=int, default=2, help="the first is the warm-up")
+    parser.add_argument("--seconds", type=float, default=3, help="of a wave")
+    parser.add_argument("--pause", type=float, default=6, help="between waves, seconds")
+    chosen = parser.parse_args()
+    tag, asked, judge = strain.prepared(chosen.model)
+    rows: list[dict[str, Any]] = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        geobento(Path(folder) / "log", GEOBENTO_MODELS=tag) as served,
+    ):
+        for number in range(chosen.rounds):
+            for connections in WAVES:
+                found = asyncio.run(
+                    load.run(served.port, asked, connections, chosen.seconds, judge=judge)
+                )
+                rows.append(
+                    {
+                        "round": number,
+                        "connections": connections,
+                        **found.row(),
+                        "memory_mib": served.memory_mib(),
+                        **found.outcomes,
+                    }
+                )
+                print(rows[-1], flush=True)
+                time.sleep(chosen.pause)
+    strain.write(rows, chosen.model, "soak")
+    warm, end = rows[len(WAVES) - 1]["memory_mib"], rows[-1]["memory_mib"]
+    print(f"memory: {warm} MiB after the first round, {end} MiB at the end ({end / warm:.3f} x)")
+
+
+if __name__ == "__main__":
+    main()

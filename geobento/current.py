@@ -1,0 +1,68 @@
+"""The request that is being answered: its id, its deadline, and where its time goes."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+@dataclass
+class Asked:
+    """A request.
+
+    Attributes:
+        id: What names it in answers and logs.
+        model: `id:variant` of the model that it is for; empty until that is known.
+        deadline: Clock time (seconds since 1970) after which nobody waits for it; None: no bound.
+        seconds: Time by stage.
+    """
+
+    id: str
+    model: str = ""
+    deadline: float | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+_ASKED: ContextVar[Asked | None] = ContextVar("asked", default=None)
+
+
+def begin(given: str | None = None) -> Asked:
+    """Begin a request in this context, under the id that came with it where that is usable."""
+    asked = Asked(given if given and _ID.fullmatch(given) else uuid.uuid4().hex)
+    _ASKED.set(asked)
+    return asked
+
+
+def get() -> Asked | None:
+    """The request of this context, or of the one that started this thread; None: there is none."""
+    return _ASKED.get()
+
+
+def deadline() -> float | None:
+    """Its deadline."""
+    asked = _ASKED.get()
+    return None if asked is None else asked.deadline
+
+
+def spent(stage: str, seconds: float) -> None:
+    """Note time that the request took in a stage."""
+    asked = _ASKED.get()
+    if asked is not None:
+        asked.seconds[stage] = asked.seconds.get(stage, 0.0) + seconds
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Note the time that a block takes."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        spent(name, time.perf_counter() - start)

@@ -1,0 +1,119 @@
+"""The finished product of annual vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from geobento.errors import ModelError, NoImageryError
+from geobento.sample import Sample
+from models import store
+from models.checkpoints import CheckpointError
+from models.execute import EncodeItem, LoadedModel
+from models.gse import AXES, DIM, Gse
+from models.importing import import_model
+from models.pooling import Pooling
+
+GSE = Gse({})
+LOADED = LoadedModel(GSE, GSE.network())
+
+
+def unit_vectors(*shape: int, seed: int = 0) -> NDArray[np.float32]:
+    """Some of them, (64, H, W), rounded as the product is."""
+    vectors = np.random.default_rng(seed).normal(size=(DIM, *shape))
+    vectors /= np.linalg.norm(vectors, axis=0)
+    numbers = np.round(127.5 * np.sign(vectors) * np.sqrt(np.abs(vectors)))
+    return (np.sign(numbers) * (numbers / 127.5) ** 2).astype(np.float32)
+
+
+def prepared(
+    pixels: NDArray[np.float32], valid: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32]:
+    """What the model makes of them."""
+    vectors: NDArray[np.float32] = GSE.prepare(Sample(pixels, AXES, "annual", valid=valid))[
+        "annual"
+    ]
+    return vectors
+
+
+def answer(vectors: NDArray[np.float32], pooling: Pooling | None) -> NDArray[np.float32]:
+    """The model's answer for prepared vectors."""
+    (result,) = LOADED.run([EncodeItem(inputs={"annual": vectors}, pooling=pooling)])
+    assert result.error is None
+    data: NDArray[np.float32] = result.data
+    return data
+
+
+def test_vectors_of_the_product_stay_as_they_are() -> None:
+    """Rounded lengths are no reason to change a bit."""
+    vectors = unit_vectors(5, 7)
+    lengths = np.linalg.norm(vectors, axis=0)
+    assert np.ptp(lengths) > 1e-3
+    assert prepared(vectors).tobytes() == vectors.tobytes()
+
+
+def test_vectors_that_resampling_made_shorter_are_unit_vectors_again() -> None:
+    """Same direction, length 1, and only those."""
+    vectors = unit_vectors(2, 2)
+    resampled = vectors.copy()
+    resampled[:, 0, 1] *= 0.7
+    found = prepared(resampled)
+    assert np.linalg.norm(found[:, 0, 1]) == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(found[:, 0, 1], vectors[:, 0, 1], atol=0.01)
+    assert (found[:, 1] == vectors[:, 1]).all()
+
+
+def test_pixels_without_a_vector_are_nan() -> None:
+    """Those that the source has no data for, whatever fills them, and those of length 0."""
+    vectors, valid = unit_vectors(3, 4), np.ones((3, 4), bool)
+    valid[0, 1] = False
+    vectors[:, 2, 3] = 0
+    found = prepared(vectors, valid)
+    assert np.isnan(found[:, [0, 2], [1, 3]]).all()
+    assert np.isnan(found).sum() == 2 * DIM
+    with pytest.raises(NoImageryError, match="zero"):
+        prepared(np.zeros((DIM, 2, 2), np.float32), np.ones((2, 2), bool))
+
+
+def test_vectors_are_pooled_over_the_pixels_that_have_one() -> None:
+    """Mean and maximum leave NaN out; the grid keeps it."""
+    vectors, valid = unit_vectors(3, 4), np.ones((3, 4), bool)
+    valid[0] = False
+    ready = prepared(vectors, valid)
+    np.testing.assert_allclose(answer(ready, "mean"), vectors[:, 1:].mean(axis=(1, 2)), atol=1e-6)
+    np.testing.assert_allclose(answer(ready, "max"), vectors[:, 1:].max(axis=(1, 2)), atol=1e-6)
+    assert answer(ready, None).tobytes() == ready.tobytes()
+
+
+def test_a_batch_is_each_of_its_items() -> None:
+    """Places of one shape, with different gaps."""
+    places = []
+    for seed in range(5):
+        valid = np.random.default_rng(seed).random((4, 4)) > 0.3
+        places.append(prepared(unit_vectors(4, 4, seed=seed), valid))
+    items = [EncodeItem(inputs={"annual": place}, pooling="authors") for place in places]
+    for place, result in zip(places, LOADED.run(items), strict=True):
+        np.testing.assert_allclose(result.data, answer(place, "authors"), atol=1e-6)
+
+
+def test_all_axes_in_their_order() -> None:
+    """A part of a vector, or another order, is no vector."""
+    for bands in (AXES[:3], AXES[::-1]):
+        with pytest.raises(ModelError, match="A00"):
+            GSE.prepare(Sample(unit_vectors(2, 2)[: len(bands)], bands, "annual"))
+
+
+def test_there_are_no_weights(tmp_path: Path) -> None:
+    """It is imported from nothing, once, and refuses a checkpoint."""
+    stored = import_model("gse_annual")
+    assert import_model("gse").tag == stored.tag
+    assert not stored.is_computed
+    assert (stored.device("cuda"), stored.served().dim) == ("cpu", DIM)
+    store.find("alphaearth").load().warm_up()
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes((stored.path / store.WEIGHTS).read_bytes())
+    with pytest.raises(CheckpointError, match="without weights"):
+        import_model("gse", checkpoint=file)

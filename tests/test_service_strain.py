@@ -1,0 +1,146 @@
+"""The service under kills, overload, silence and a signal to stop: the real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from benchmarks import load, strain
+from benchmarks.kill import killed
+from benchmarks.service import Served, geobento
+
+pytestmark = pytest.mark.slow
+
+IN_FLIGHT = 8
+
+
+@pytest.fixture(scope="module")
+def asked() -> tuple[str, list[bytes], load.Judge]:
+    """A model, requests, and a judge of their answers."""
+    return strain.prepared("mosaiks")
+
+
+@pytest.fixture(scope="module")
+def served(
+    tmp_path_factory: pytest.TempPathFactory, asked: tuple[str, list[bytes], load.Judge]
+) -> Iterator[Served]:
+    """The service, few requests at a time; BentoML takes it to run in a container."""
+    log = tmp_path_factory.mktemp("strain") / "log"
+    with geobento(
+        log,
+        GEOBENTO_MODELS=asked[0],
+        GEOBENTO_MAX_REQUESTS_IN_FLIGHT=str(IN_FLIGHT),
+        GEOBENTO_LOG_FORMAT="json",
+        BENTOML_CONTAINERIZED="true",
+    ) as started:
+        yield started
+
+
+def metric(served: Served, name: str) -> float:
+    """The sum of a metric over its labels."""
+    text = httpx.get(f"http://127.0.0.1:{served.port}/metrics").text
+    lines = re.findall(rf"^{name}(?:\{{.*\}})? (\S+)$", text, re.MULTILINE)
+    return sum(float(value) for value in lines)
+
+
+def test_overload_is_refused_and_the_rest_answered(
+    served: Served, asked: tuple[str, list[bytes], load.Judge]
+) -> None:
+    """Ten times as many connections as places: right answers, and refusals that say when."""
+    _, requests, judge = asked
+    run = load.run(served.port, requests, 10 * IN_FLIGHT, 4, judge=judge, pause_s=0.2)
+    outcomes = asyncio.run(run).outcomes
+    assert set(outcomes) == {strain.OK, strain.REFUSED}
+    assert metric(served, "geobento_errors_total") >= outcomes[strain.REFUSED]
+    assert metric(served, "geobento_items_total") >= outcomes[strain.OK]
+    assert metric(served, "geobento_stage_seconds_count") > 0
+    assert metric(served, "geobento_batch_items_count") > 0
+    assert metric(served, "geobento_model_info") == 1
+
+
+def test_clients_that_go_away_leave_nothing_behind(
+    served: Served, asked: tuple[str, list[bytes], load.Judge]
+) -> None:
+    """After many of them every place is free, and nothing is held."""
+    _, requests, judge = asked
+    for _ in range(3 * IN_FLIGHT):
+        with socket.create_connection(("127.0.0.1", served.port)) as client:
+            client.sendall(requests[0])
+            time.sleep(0.01)
+    end = time.monotonic() + 30
+    while metric(served, "geobento_requests_in_flight") and time.monotonic() < end:
+        time.sleep(0.1)
+    held = ("geobento_requests_in_flight", "geobento_held_items", "geobento_held_bytes")
+    assert [metric(served, name) for name in held] == [0, 0, 0]
+    assert metric(served, "geobento_abandoned_requests_total") > 0
+    run = load.run(served.port, requests, IN_FLIGHT, 1, judge=judge)
+    assert set(asyncio.run(run).outcomes) == {strain.OK}
+
+
+def test_silence_costs_no_request(
+    served: Served, asked: tuple[str, list[bytes], load.Judge]
+) -> None:
+    """Connections to the runner that were closed meanwhile are not noticed by any client."""
+    _, requests, judge = asked
+    for pause in (4.9, 5.0, 5.1, 0):
+        run = load.run(served.port, requests, IN_FLIGHT, 0.5, judge=judge)
+        assert set(asyncio.run(run).outcomes) == {strain.OK}
+        time.sleep(pause)
+
+
+def test_a_killed_runner_comes_back(
+    served: Served, asked: tuple[str, list[bytes], load.Judge]
+) -> None:
+    """Its requests are answered, or refused with the time to come back; none is wrong or hangs."""
+    for _ in range(2):
+        row = killed(served, asked[1], asked[2], IN_FLIGHT, "runner_")
+        assert row["ready_s"] is not None
+        assert row["not_ready_seen"]
+        assert set(row) - {"victim", "ready_s", "not_ready_seen", "slowest_s"} <= {
+            strain.OK,
+            strain.REFUSED,
+        }
+        assert row[strain.OK] > 0
+
+
+def test_a_killed_front_comes_back(
+    served: Served, asked: tuple[str, list[bytes], load.Judge]
+) -> None:
+    """Connections are lost with it; then it answers rightly, and counts nothing of the dead."""
+    row = killed(served, asked[1], asked[2], 4, "geobento")
+    assert row["ready_s"] is not None
+    assert not {"wrong", "hung"} & set(row)
+    assert metric(served, "geobento_requests_in_flight") == 0
+
+
+def test_a_signal_to_stop_lets_requests_finish(
+    tmp_path: Path, asked: tuple[str, list[bytes], load.Judge]
+) -> None:
+    """What has begun is answered although it still has to ask the runner; then all have gone."""
+    tag, requests, judge = asked
+    log = tmp_path / "log"
+    with geobento(log, GEOBENTO_MODELS=tag, GEOBENTO_LOG_FORMAT="json") as served:
+        with socket.create_connection(("127.0.0.1", served.port)) as client:
+            client.settimeout(60)
+            client.sendall(requests[0][:-100])
+            time.sleep(1)
+            status: list[int | None] = []
+            stopping = threading.Thread(target=lambda: status.append(served.stop(60)))
+            stopping.start()
+            time.sleep(3)
+            client.sendall(requests[0][-100:])
+            answer = b""
+            while received := client.recv(65536):
+                answer += received
+        stopping.join()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert judge(0, int(head[9:12]), head, body) == strain.OK
+    assert status == [0]
