@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 
-from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -66,8 +65,7 @@ def lock(
     Raises:
         LockError: A package has no version.
     """
-    environment = {
-        **default_environment(),
+    environment: dict[str, str] = {
         **{"python_version": python, "python_full_version": f"{python}.99"},
         **{"os_name": "posix", "sys_platform": "linux", "platform_system": "Linux"},
         **{"platform_machine": "x86_64", "implementation_name": "cpython"},

@@ -21,7 +21,10 @@ REQUIRED = {
     "iron": [],
     "torch": ["nvidia-something"],
 }
-VERSIONS = {"house": "0", "door": "1.2", "hinge": "2", "lift": "3", "iron": "4", "wood": "5", "torch": "6"}
+VERSIONS = {
+    **{"house": "0", "door": "1.2", "hinge": "2", "lift": "3", "iron": "4", "wood": "5"},
+    "torch": "6",
+}
 
 
 def names(models: list[str], extras: list[str]) -> set[str]:

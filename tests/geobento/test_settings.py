@@ -32,6 +32,12 @@ def test_values_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
         ("FETCH_THREADS", "-1"),
         ("EE_PROJECT", "../else"),
         ("EE_URL", "ftp://host"),
+        ("DEVICE", "tpu"),
+        ("PRECISION", "int8"),
+        ("RUNNER_WORKERS", "0"),
+        ("RUNNER_WORKERS", "1.5"),
+        ("CACHE", "perhaps"),
+        ("CACHE_OPEN_HOURS", "-1"),
     ],
 )
 def test_an_unusable_value_names_its_variable(
