@@ -10,10 +10,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 export BENTOML_DO_NOT_TRACK := 1
 
-.PHONY: serve gee models test test-all lint bento image readme bench clean help
+.PHONY: serve gee models test test-all lint bento image readme clients bench clean help
 
 help:
-	@echo "make serve | gee | models | test | test-all | lint | bento | image | readme | bench | clean"
+	@echo "make serve | gee | models | test | test-all | lint | bento | image | readme | clients | bench | clean"
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
@@ -69,10 +69,15 @@ image: bento
 readme: $(VENV)/.developing
 	$(BIN)/python -m docs.generate
 
+# Clients in Python and, where node is, in TypeScript, from docs/openapi.json; in build/clients.
+clients: $(VENV)/.developing
+	$(BIN)/python -m clients.generate
+
 # Throughput and latency against the limit of this machine; results in benchmarks/results.
 bench: $(VENV)/.developing
 	$(BIN)/python -m benchmarks.images
 	$(BIN)/python -m benchmarks.places
+	$(BIN)/python -m benchmarks.earth_engine
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -20,7 +20,8 @@ from starlette.responses import Response
 from compat import openai, vitrivr
 from compat import openapi as other_apis
 from compat.worker import Jobs
-from edge import answers, body, guard, logs, openapi, routes
+from edge import answers, body, exposure, guard, keys, logs, openapi, routes
+from edge.layers import layers
 from geobento import __version__, current, metrics, settings, wire
 from geobento.budget import Budget
 from geobento.cards import ServedModel
@@ -49,6 +50,7 @@ logger = logging.getLogger("geobento")
 SETTINGS = settings.get()
 logs.configure(SETTINGS.log_format)
 supervisor.settle()
+KEYS = keys.configured(SETTINGS)
 STORED = store.choose(SETTINGS.models)
 if not STORED:
     raise ModelStoreError("the model store is empty; run: geobento models import mosaiks")
@@ -150,6 +152,11 @@ class GeoBento:
         self.runners = runners
         GeoBento.serving = Serving(Engine(REGISTRY, SETTINGS), runners, 4 * SETTINGS.fetch_threads)
         GeoBento.jobs = vitrivr.jobs(lambda: GeoBento.serving, SETTINGS, self.__is_ready__)
+
+    @bentoml.on_startup
+    def tell_who_can_ask(self) -> None:
+        """Warn where that is everyone."""
+        exposure.warn_if_open(exposure.listening_on(), with_keys=bool(KEYS))
 
     @bentoml.on_startup
     def keep_house(self) -> None:
@@ -266,12 +273,15 @@ svc = bentoml.service(
     runner_probe={"enabled": False},
     logging={"access": {"enabled": SETTINGS.log_format == "text"}},
 )(GeoBento)
+SHAPES = {"v1": openai.SHAPE, "api": vitrivr.SHAPE}
+for layer, options in layers(SETTINGS, KEYS, SHAPES):
+    svc.add_asgi_middleware(layer, **options)
 svc.add_asgi_middleware(
     guard.Guard,
     max_body_mb=SETTINGS.max_body_mb,
     max_in_flight=SETTINGS.max_requests_in_flight,
     max_mb_in_flight=SETTINGS.max_mb_in_flight,
-    shapes={"v1": openai.SHAPE, "api": vitrivr.SHAPE},
+    shapes=SHAPES,
 )
 svc.mount_asgi_app(
     routes.app(

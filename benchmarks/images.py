@@ -27,6 +27,10 @@ from benchmarks.service import Served, geobento
 RESULTS = Path(__file__).parent / "results"
 COUNT = 32
 CONNECTIONS = (1, 4, 16, 64)
+COLUMNS = (
+    *("what", "size", "per_s", "of_limit", "p50_ms", "p95_ms", "p99_ms", "errors"),
+    *("cpu_ms", "memory_mib", "cosine"),
+)
 
 
 def requests(model: str, data: Sequence[bytes], form: str) -> list[bytes]:
@@ -147,13 +151,13 @@ def rows_limit(rows: Sequence[dict[str, Any]], size: str) -> float:
     )
 
 
-def write(rows: list[dict[str, Any]], model: str, name: str) -> None:
+def write(
+    rows: list[dict[str, Any]], model: str, name: str, columns: Sequence[str] = COLUMNS
+) -> None:
     """Both files of a benchmark."""
     RESULTS.mkdir(exist_ok=True)
     about = {"model": model, "machine": platform.machine(), "cores": os.cpu_count()}
     (RESULTS / f"{name}.json").write_text(json.dumps({"about": about, "rows": rows}, indent=1))
-    columns = ["what", "size", "per_s", "of_limit", "p50_ms", "p95_ms", "p99_ms", "errors"]
-    columns += ["cpu_ms", "memory_mib", "cosine"]
     lines = [f"# {model}", "", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     lines += [f"| {' | '.join(str(row.get(name, '')) for name in columns)} |" for row in rows]
     (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,11 @@ def _is_ours(body: Any) -> bool:
 
 OURS = ErrorShape(lambda error: (error.body(), error.status), _is_ours, ErrorBody)
 """``{"error": {"type", "message", "field", "detail"}}``."""
+
+
+def shape_of(path: str, shapes: Mapping[str, ErrorShape]) -> ErrorShape:
+    """How errors look under a path, by its first part; ours where that is not named."""
+    return shapes.get(path.strip("/").partition("/")[0], OURS)
 
 
 def problem(error: GeoBentoError) -> Response:

@@ -23,7 +23,13 @@ _GRID = GridMeta(
     crs="EPSG:32736", transform=(10.0, 0.0, 617420.0, 0.0, -10.0, 9625020.0), height=200, width=200
 )
 _WINDOW = WindowMeta(start="2023-06-01T00:00:00Z", end="2023-07-01T00:00:00Z")
-_SCENE = SceneMeta(id="S2B_36MXA_20230611_0_L2A", time="2023-06-11T08:13:00Z", cloud_pct=2.0)
+_SCENE = SceneMeta(
+    id="S2B_36MXA_20230611_0_L2A",
+    time="2023-06-11T08:13:00Z",
+    cloud_pct=2.0,
+    processing="05.09",
+    offset_applied=True,
+)
 
 
 def embeddings(model: str, modality: str) -> dict[str, Any]:
@@ -115,7 +121,7 @@ def inspection() -> dict[str, Any]:
         sensor=_SENSOR,
         temporal=_WINDOW,
         scenes=[_SCENE],
-        offset_applied=False,
+        offset_applied=True,
         valid_fraction=0.988325,
         crs=_GRID.crs,
         transform=_GRID.transform,

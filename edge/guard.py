@@ -11,7 +11,7 @@ from contextlib import ExitStack
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edge.answers import OURS, ErrorShape
+from edge.answers import ErrorShape, shape_of
 from geobento import current, metrics
 from geobento.budget import Budget
 from geobento.current import Asked
@@ -69,7 +69,7 @@ class Guard:
             return
         headers = dict(scope["headers"])
         asked = current.begin(headers.get(b"x-request-id", b"").decode("latin-1"))
-        shape = self._shapes.get(scope["path"].strip("/").partition("/")[0], OURS)
+        shape = shape_of(scope["path"], self._shapes)
         told = _Told(scope, send, asked)
         try:
             if scope["path"] in UNBOUNDED:

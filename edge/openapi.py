@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from edge import examples
 from edge.operations import (
@@ -27,11 +28,14 @@ from geobento.errors import (
     InvalidRequest,
     ModelNotFound,
     NoImageryError,
+    NotFound,
     Overloaded,
     PayloadTooLarge,
     QuotaError,
+    RateLimited,
     SourceError,
     SourceUnavailable,
+    Unauthorized,
     UnsupportedMediaType,
 )
 from geobento.look import EmbeddingPlan, Inspection
@@ -60,6 +64,17 @@ LOOK = Tag("Look before you leap", "What a request would do, what its pixels are
 MODELS = Tag("Models", "What is served.")
 INFRASTRUCTURE = Tag("Infrastructure", "Probes and metrics.")
 
+_WHERE_WANTED = "Where the service wants an API key."
+SECURITY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": _WHERE_WANTED},
+    "header": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": _WHERE_WANTED,
+    },
+}
+
 _ALL: tuple[Failure, ...] = (
     InvalidRequest,
     ModelNotFound,
@@ -79,7 +94,7 @@ def document(version: str, others: Sequence[Operation] = ()) -> dict[str, Any]:
         version: Version of the API.
         others: Operations beside our own.
     """
-    operations = [*_operations(), *others]
+    operations = [_guarded(operation) for operation in (*_operations(), *others)]
     return {
         "openapi": "3.1.0",
         "info": {
@@ -91,8 +106,16 @@ def document(version: str, others: Sequence[Operation] = ()) -> dict[str, Any]:
         "servers": [{"url": "."}],
         "tags": tags(operations),
         "paths": paths(operations),
-        "components": {"schemas": components(operations)},
+        "components": {"schemas": components(operations), "securitySchemes": SECURITY_SCHEMES},
+        "security": [{}, *({name: []} for name in SECURITY_SCHEMES)],
     }
+
+
+def _guarded(operation: Operation) -> Operation:
+    """The operation with what a service that wants API keys may answer besides."""
+    if operation.keyless:
+        return operation
+    return replace(operation, errors=(*operation.errors, Unauthorized, RateLimited))
 
 
 def _operations() -> list[Operation]:
@@ -193,13 +216,21 @@ def _operations() -> list[Operation]:
         ),
         _probe("livez", "Whether the process is alive"),
         _probe("readyz", "Whether every model has answered its warm-up", Overloaded),
-        _probe("metrics", "Metrics in the format of Prometheus"),
+        _probe("metrics", "Metrics in the format of Prometheus", NotFound("On another port.")),
     ]
 
 
 def _probe(name: str, summary: str, *errors: Failure) -> Operation:
     return Operation(
-        name, "get", f"/{name}", INFRASTRUCTURE, summary, str, errors, media_type="text/plain"
+        name,
+        "get",
+        f"/{name}",
+        INFRASTRUCTURE,
+        summary,
+        str,
+        errors,
+        media_type="text/plain",
+        keyless=True,
     )
 
 
@@ -207,20 +238,9 @@ def _picture_forms(request: type[BaseModel]) -> Forms:
     """Other bodies than JSON of an operation that takes pictures, and their parameters."""
     schema = request.model_json_schema(ref_template=REF)
     described = {name: field for name, field in schema["properties"].items() if name != "images"}
-    files = {
-        "type": "array",
-        "minItems": 1,
-        "items": {"type": "string", "format": "binary"},
-        "description": "One file per picture, under the same field name.",
-    }
-    form = {
-        "type": "object",
-        "required": schema["required"],
-        "properties": {**described, "images": files},
-    }
     return Forms(
         {
-            "multipart/form-data": Form(form),
+            "multipart/form-data": Form(_with_files(request)),
             "image/*": Form({"type": "string", "format": "binary"}),
         },
         [
@@ -236,6 +256,21 @@ def _picture_forms(request: type[BaseModel]) -> Forms:
     )
 
 
+def _with_files(request: type[BaseModel]) -> type[BaseModel]:
+    """The request as a form, with files for its pictures."""
+    files = Annotated[
+        list[Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})]],
+        Field(min_length=1, description="One file per picture, under the same field name."),
+    ]
+    parts = {
+        "__module__": __name__,
+        "__doc__": f"{request.__doc__} Pictures are files.",
+        "__annotations__": {"images": files},
+        "model_config": ConfigDict(json_schema_extra={}),
+    }
+    return type(request.__name__.replace("Request", "Form"), (request,), parts)
+
+
 def _encoding() -> dict[str, Any]:
     """How fields beside a file of pixels are written: text as it is, everything else as JSON."""
     described = PixelEmbeddingRequest.model_json_schema(ref_template=REF)["properties"]
@@ -248,7 +283,10 @@ def _encoding() -> dict[str, Any]:
 
 def _query_form(schema: dict[str, Any]) -> dict[str, Any]:
     """A parameter's schema; one that is an object is written as JSON."""
-    plain = {name: value for name, value in schema.items() if name != "description"}
+    # Without its default, which generated clients would send with every other body, too.
+    plain = {
+        name: value for name, value in schema.items() if name not in ("description", "default")
+    }
     if plain.get("type") == "object":
         return {"content": {"application/json": {"schema": plain}}}
     return {"schema": plain}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
+import orjson
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
@@ -93,6 +94,7 @@ class Operation:
         example: An answer.
         shape: How errors look.
         media_type: Of the answer.
+        keyless: Whether it never wants an API key.
     """
 
     id: str
@@ -109,6 +111,7 @@ class Operation:
     example: Any = None
     shape: ErrorShape = OURS
     media_type: str = "application/json"
+    keyless: bool = False
 
 
 def paths(operations: Sequence[Operation]) -> dict[str, Any]:
@@ -124,7 +127,8 @@ def paths(operations: Sequence[Operation]) -> dict[str, Any]:
 
 def components(operations: Sequence[Operation]) -> dict[str, Any]:
     """Schemas of all types; answers as they are written, requests as they are read."""
-    return _schemas(operations, "serialization")[1] | _schemas(operations, "validation")[1]
+    found = _schemas(operations, "serialization")[1] | _schemas(operations, "validation")[1]
+    return {name: _without_records_as_defaults(schema) for name, schema in found.items()}
 
 
 def tags(operations: Sequence[Operation]) -> list[dict[str, str]]:
@@ -133,6 +137,24 @@ def tags(operations: Sequence[Operation]) -> list[dict[str, str]]:
         {"name": tag.name, "description": tag.description}
         for tag in dict.fromkeys(operation.tag for operation in operations)
     ]
+
+
+def _without_records_as_defaults(schema: Any) -> Any:
+    """A schema whose defaults that are records stand in words: generators of clients fail on them.
+
+    Args:
+        schema: Of a type, or any part of one.
+    """
+    if isinstance(schema, list):
+        return [_without_records_as_defaults(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {name: _without_records_as_defaults(part) for name, part in schema.items()}
+    default = found.get("default")
+    if isinstance(default, dict) and default and "description" in found:
+        del found["default"]
+        found["description"] += f" Default: `{orjson.dumps(default).decode()}`."
+    return found
 
 
 Schemas = dict[tuple[Hashable, JsonSchemaMode], Any]
@@ -172,6 +194,8 @@ def _described(operation: Operation, written: Schemas, taken: Schemas) -> dict[s
     parameters = [*_path_parameters(operation), *operation.forms.parameters]
     if parameters:
         described["parameters"] = parameters
+    if operation.keyless:
+        described["security"] = []
     if operation.request is not None:
         described["description"] = operation.request.__doc__
         json = {"application/json": {"schema": taken[operation.id, "validation"]}}

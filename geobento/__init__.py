@@ -18,6 +18,7 @@ from geobento.api import (
     plan_embedding,
 )
 from geobento.cards import ModelCard, ServedModel
+from geobento.client import AsyncClient, Client
 from geobento.embedding import Classification, ClassificationMeta, Embedding, EmbeddingMeta
 from geobento.errors import (
     GeoBentoError,
@@ -42,9 +43,11 @@ from geobento.specs import (
 from geobento.version import __version__
 
 __all__ = [
+    "AsyncClient",
     "BBox",
     "Classification",
     "ClassificationMeta",
+    "Client",
     "Embedding",
     "EmbeddingMeta",
     "EmbeddingPlan",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from geobento import settings
 from geobento.cards import ServedModel
-from geobento.client import HttpEngine
+from geobento.client import Client
 from geobento.embedding import Classification, Embedding
 from geobento.errors import GeoBentoError, InvalidRequest
 from geobento.look import EmbeddingPlan, Inspection
@@ -499,7 +499,8 @@ def engine() -> EmbeddingEngine:
 @lru_cache(maxsize=4)
 def _engine(current: settings.Settings) -> EmbeddingEngine:
     if current.url is not None:
-        return HttpEngine(current.url)
+        key = current.api_key
+        return Client(current.url, api_key=key.get_secret_value() if key is not None else None)
     module, _, name = IN_PROCESS.partition(":")
     local: EmbeddingEngine = getattr(import_module(module), name)(current)
     return local

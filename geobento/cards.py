@@ -189,6 +189,11 @@ class WeightsSource(_Record):
     """Licence of the weights."""
 
 
+_LATER_FIELDS = {"cloud_mask": "quality_band"}
+"""Fields of sensors that came after the first models were saved. At these values nothing is
+different from what it was, and the digests are those that models were saved under."""
+
+
 class ModelCard(_Record):
     """Everything about a model that a caller or a deployer needs to know."""
 
@@ -279,6 +284,10 @@ class ModelCard(_Record):
         Vectors of two versions may be compared only where the digests are equal.
         """
         record = self.model_dump(mode="json", include={"image", "image_alternatives", "modalities"})
+        for modality in record["modalities"].values():
+            for name, default in _LATER_FIELDS.items():
+                if modality["sensor"][name] == default:
+                    del modality["sensor"][name]
         if self.text is not None:
             record["text"] = self.text.model_dump(mode="json", exclude={"tokenizer_revision"})
         return hashlib.sha256(orjson.dumps(record, option=orjson.OPT_SORT_KEYS)).hexdigest()

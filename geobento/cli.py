@@ -16,7 +16,7 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from geobento import api
+from geobento import api, keys
 from geobento.embedding import Embedding
 from geobento.errors import GeoBentoError, ModelStoreError, SettingsError
 from geobento.specs import (
@@ -68,6 +68,23 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="geobento")
 def main() -> None:
     """Pictures and places into vectors."""
+
+
+@main.group("keys")
+def api_keys() -> None:
+    """API keys of a service."""
+
+
+@api_keys.command("new")
+@click.argument("name")
+def new_key(name: str) -> None:
+    """Print a new key, and what GEOBENTO_API_KEYS has to hold for it."""
+    try:
+        key, entry = keys.made(name)
+    except ValueError:
+        raise click.BadParameter("accepted: letters, digits, dots, - and _") from None
+    click.echo(f"key (for the client, shown only here): {key}")
+    click.echo(f"entry (for the service): {entry}")
 
 
 class _Point(click.ParamType[tuple[float, float]]):

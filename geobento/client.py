@@ -1,21 +1,20 @@
-"""The HTTP client: the same answers as in-process, from a server."""
+"""The HTTP clients: the same answers as in-process, from a server."""
 
 from __future__ import annotations
 
-import base64
-import math
-from collections.abc import Callable
+import asyncio
+import random
+import time
+from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 import httpx
-import orjson
-from pydantic import BaseModel
 
-from geobento import wire
-from geobento.cards import ModelList, ServedModel
+from geobento import exchange
+from geobento.cards import ServedModel
 from geobento.embedding import Classification, Embedding
-from geobento.errors import GeoBentoError, Overloaded, SourceError, by_status, from_body
+from geobento.errors import GeoBentoError
+from geobento.exchange import Call, Fields, answer_of, failure_of
 from geobento.look import EmbeddingPlan, Inspection
 from geobento.requests import (
     GeoEmbeddingRequest,
@@ -25,148 +24,241 @@ from geobento.requests import (
     TextEmbeddingRequest,
     ZeroShotRequest,
 )
+from geobento.waits import delay
 
-Answers = TypeVar("Answers")
+Answer = TypeVar("Answer")
 
-TEXT_LISTS = ("classes",)
-"""Fields that a form repeats, once per text."""
+PASSING = frozenset({429, 503})
+"""Statuses of failures that may pass: busy, at a limit, not reachable."""
 
 
-class HttpEngine:
-    """Answers requests by asking a GeoBento server.
+@dataclass(frozen=True)
+class _Attempts:
+    """When to try again."""
+
+    retries: int
+    deadline: float
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline; never nothing, as httpx takes that for no wait at all."""
+        return max(self.deadline - time.monotonic(), 0.001)
+
+    def wait(self, number: int, error: GeoBentoError) -> float:
+        """Seconds until the next attempt; raises the error where there is none."""
+        wait = delay(number, error.retry_after, random.random())
+        if error.status not in PASSING or number >= self.retries or wait >= self.left:
+            raise error
+        return wait
+
+
+class _Connected:
+    """What both clients know."""
+
+    def __init__(self, url: str, api_key: str | None, timeout_s: float, retries: int) -> None:
+        self.url = url
+        self._timeout_s = timeout_s
+        self._retries = retries
+        self._options: dict[str, Any] = {
+            "base_url": url,
+            "headers": {} if api_key is None else {"Authorization": f"Bearer {api_key}"},
+        }
+
+    def _attempts(self) -> _Attempts:
+        return _Attempts(self._retries, time.monotonic() + self._timeout_s)
+
+
+class Client(_Connected):
+    """Asks a GeoBento server. A context manager; safe to share between threads.
+
+    Requests are records of `geobento.requests`, or their fields. An answer that says that the
+    server is busy, not reachable or that a limit is reached is waited for and asked again, for as
+    long as `timeout_s` allows; everything else that fails is raised as its GeoBentoError.
 
     Args:
         url: Where the server listens, such as ``http://localhost:3000``.
-        timeout_s: Longest wait for one answer.
-        transport: For tests.
+        api_key: Key that the server wants.
+        timeout_s: Longest wait for an answer, all attempts together, seconds.
+        retries: Most attempts after the first.
+        transport: In place of the network.
     """
 
     def __init__(
-        self, url: str, timeout_s: float = 120, transport: httpx.BaseTransport | None = None
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 120,
+        retries: int = 3,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._http = httpx.Client(base_url=url, timeout=timeout_s, transport=transport)
+        super().__init__(url, api_key, timeout_s, retries)
+        self._http = httpx.Client(transport=transport, **self._options)
 
-    def list_models(self) -> list[ServedModel]:
-        """What can be asked for."""
-        answer = self._send("GET", "/models")
-        try:
-            return ModelList.model_validate_json(answer.content).models
-        except ValueError:
-            raise self._not_ours("/models") from None
+    def __enter__(self) -> Client:
+        return self
 
-    def describe_model(self, name: str) -> ServedModel:
-        """One of them, by id or alias."""
-        path = f"/models/{quote(name, safe='')}"
-        answer = self._send("GET", path)
-        try:
-            return ServedModel.model_validate_json(answer.content)
-        except ValueError:
-            raise self._not_ours(path) from None
-
-    def image_embedding(self, request: ImageEmbeddingRequest) -> list[Embedding | GeoBentoError]:
-        """One answer per picture, in order."""
-        return self._asked("/image_embedding", wire.decode_answer, **_with_pictures(request))
-
-    def text_embedding(self, request: TextEmbeddingRequest) -> list[Embedding | GeoBentoError]:
-        """One answer per text, in order."""
-        return self._asked("/text_embedding", wire.decode_answer, json=_fields(request))
-
-    def zero_shot_classification(
-        self, request: ZeroShotRequest
-    ) -> list[Classification | GeoBentoError]:
-        """One answer per picture, in order."""
-        return self._asked(
-            "/zero_shot_classification", wire.decode_classifications, **_with_pictures(request)
-        )
-
-    def pixel_embedding(self, request: PixelEmbeddingRequest) -> list[Embedding | GeoBentoError]:
-        """The answer for the pixels of the request."""
-        form = _form(_fields(request, exclude={"pixels"}))
-        files = [("pixels", ("pixels", request.pixels))]
-        return self._asked("/geo_embedding", wire.decode_answer, data=form, files=files)
-
-    def geo_embedding(self, request: GeoEmbeddingRequest) -> list[Embedding | GeoBentoError]:
-        """One answer per place, in order."""
-        return self._asked("/geo_embedding", wire.decode_answer, json=_fields(request))
-
-    def plan_embedding(self, request: GeoEmbeddingRequest) -> EmbeddingPlan:
-        """What a request would do."""
-        decode = EmbeddingPlan.model_validate_json
-        return self._asked("/geo_embedding/plan", decode, json=_fields(request))
-
-    def inspect_patch(self, request: InspectRequest) -> Inspection:
-        """What the pixels of a place are like."""
-        return self._asked("/inspect", Inspection.model_validate_json, json=_fields(request))
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
-    def _asked(self, path: str, decode: Callable[[bytes], Answers], **content: Any) -> Answers:
-        answer = self._send("POST", path, **content)
-        try:
-            return decode(answer.content)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise self._not_ours(path) from None
+    def list_models(self) -> list[ServedModel]:
+        """What can be asked for."""
+        return self._ask(exchange.list_models())
 
-    def _not_ours(self, path: str) -> SourceError:
-        return SourceError(f"what {self._http.base_url} answers to {path} is not from GeoBento")
+    def describe_model(self, name: str) -> ServedModel:
+        """One of them, by id or alias."""
+        return self._ask(exchange.describe_model(name))
 
-    def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
+    def image_embedding(
+        self, request: ImageEmbeddingRequest | Fields
+    ) -> list[Embedding | GeoBentoError]:
+        """One answer per picture, in order."""
+        return self._ask(exchange.image_embedding(request))
+
+    def text_embedding(
+        self, request: TextEmbeddingRequest | Fields
+    ) -> list[Embedding | GeoBentoError]:
+        """One answer per text, in order."""
+        return self._ask(exchange.text_embedding(request))
+
+    def zero_shot_classification(
+        self, request: ZeroShotRequest | Fields
+    ) -> list[Classification | GeoBentoError]:
+        """One answer per picture, in order."""
+        return self._ask(exchange.zero_shot_classification(request))
+
+    def pixel_embedding(
+        self, request: PixelEmbeddingRequest | Fields
+    ) -> list[Embedding | GeoBentoError]:
+        """The answer for the pixels of the request."""
+        return self._ask(exchange.pixel_embedding(request))
+
+    def geo_embedding(
+        self, request: GeoEmbeddingRequest | Fields
+    ) -> list[Embedding | GeoBentoError]:
+        """One answer per place, in order."""
+        return self._ask(exchange.geo_embedding(request))
+
+    def plan_embedding(self, request: GeoEmbeddingRequest | Fields) -> EmbeddingPlan:
+        """What a request would do."""
+        return self._ask(exchange.plan_embedding(request))
+
+    def inspect_patch(self, request: InspectRequest | Fields) -> Inspection:
+        """What the pixels of a place are like."""
+        return self._ask(exchange.inspect_patch(request))
+
+    def _ask(self, call: Call[Answer]) -> Answer:
+        attempts, number = self._attempts(), 0
+        while True:
+            try:
+                return answer_of(call, self._sent(call, attempts.left), self.url)
+            except GeoBentoError as error:
+                time.sleep(attempts.wait(number, error))
+            number += 1
+
+    def _sent(self, call: Call[Any], timeout_s: float) -> httpx.Response:
         try:
-            answer = self._http.request(method, path, **content)
-        except httpx.TimeoutException:
-            raise Overloaded(f"no answer from {self._http.base_url} in time") from None
+            return self._http.request(call.method, call.path, timeout=timeout_s, **call.content)
         except httpx.TransportError as error:
-            raise SourceError(
-                f"no GeoBento server answers at {self._http.base_url}: {error}"
-            ) from None
-        if answer.is_success:
-            return answer
+            raise failure_of(error, self.url) from None
+
+
+class AsyncClient(_Connected):
+    """`Client` for asyncio, with the same methods; `async with` closes its connections.
+
+    Args:
+        url: Where the server listens, such as ``http://localhost:3000``.
+        api_key: Key that the server wants.
+        timeout_s: Longest wait for an answer, all attempts together, seconds.
+        retries: Most attempts after the first.
+        transport: In place of the network.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 120,
+        retries: int = 3,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        super().__init__(url, api_key, timeout_s, retries)
+        self._http = httpx.AsyncClient(transport=transport, **self._options)
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def list_models(self) -> list[ServedModel]:
+        """What can be asked for."""
+        return await self._ask(exchange.list_models())
+
+    async def describe_model(self, name: str) -> ServedModel:
+        """One of them, by id or alias."""
+        return await self._ask(exchange.describe_model(name))
+
+    async def image_embedding(
+        self, request: ImageEmbeddingRequest | Fields
+    ) -> list[Embedding | GeoBentoError]:
+        """One answer per picture, in order."""
+        return await self._ask(exchange.image_embedding(request))
+
+    async def text_embedding(
+        self, request: TextEmbeddingRequest | Fields
+    ) -> list[Embedding | GeoBentoError]:
+        """One answer per text, in order."""
+        return await self._ask(exchange.text_embedding(request))
+
+    async def zero_shot_classification(
+        self, request: ZeroShotRequest | Fields
+    ) -> list[Classification | GeoBentoError]:
+        """One answer per picture, in order."""
+        return await self._ask(exchange.zero_shot_classification(request))
+
+    async def pixel_embedding(
+        self, request: PixelEmbeddingRequest | Fields
+    ) -> list[Embedding | GeoBentoError]:
+        """The answer for the pixels of the request."""
+        return await self._ask(exchange.pixel_embedding(request))
+
+    async def geo_embedding(
+        self, request: GeoEmbeddingRequest | Fields
+    ) -> list[Embedding | GeoBentoError]:
+        """One answer per place, in order."""
+        return await self._ask(exchange.geo_embedding(request))
+
+    async def plan_embedding(self, request: GeoEmbeddingRequest | Fields) -> EmbeddingPlan:
+        """What a request would do."""
+        return await self._ask(exchange.plan_embedding(request))
+
+    async def inspect_patch(self, request: InspectRequest | Fields) -> Inspection:
+        """What the pixels of a place are like."""
+        return await self._ask(exchange.inspect_patch(request))
+
+    async def _ask(self, call: Call[Answer]) -> Answer:
+        attempts, number = self._attempts(), 0
+        while True:
+            try:
+                return answer_of(call, await self._sent(call, attempts.left), self.url)
+            except GeoBentoError as error:
+                await asyncio.sleep(attempts.wait(number, error))
+            number += 1
+
+    async def _sent(self, call: Call[Any], timeout_s: float) -> httpx.Response:
         try:
-            body = orjson.loads(answer.content)
-        except orjson.JSONDecodeError:
-            raise by_status(answer.status_code)(
-                f"{self._http.base_url} answered {answer.status_code}"
-            ) from None
-        raise from_body(body, answer.status_code, _seconds(answer.headers.get("retry-after")))
-
-
-def _seconds(text: str | None) -> float | None:
-    """A Retry-After header that is a number of seconds."""
-    return float(text) if text is not None and text.isdigit() else None
-
-
-def _fields(request: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:
-    """The fields of a request as JSON values; arrays come back as base64."""
-    fields = request.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=exclude)
-    return {**fields, "encoding": "base64"} if "encoding" in fields else fields
-
-
-def _form(fields: dict[str, Any]) -> dict[str, Any]:
-    """Fields as they stand in a form: text as it is, everything else as JSON."""
-    return {
-        name: value if name in TEXT_LISTS else _form_text(value) for name, value in fields.items()
-    }
-
-
-def _form_text(value: Any) -> str:
-    # JSON has no infinities and no NaN.
-    if isinstance(value, str) or (isinstance(value, float) and not math.isfinite(value)):
-        return str(value)
-    return orjson.dumps(value).decode()
-
-
-def _with_pictures(request: ImageEmbeddingRequest | ZeroShotRequest) -> dict[str, Any]:
-    """What to send of a request with pictures: a form where all are bytes, JSON otherwise."""
-    fields = _fields(request, exclude={"images"})
-    if all(isinstance(image, bytes) for image in request.images):
-        return {
-            "data": _form(fields),
-            "files": [("images", ("image", image)) for image in request.images],
-        }
-    images = [
-        base64.b64encode(image).decode() if isinstance(image, bytes) else image
-        for image in request.images
-    ]
-    return {"json": {**fields, "images": images}}
+            return await self._http.request(
+                call.method, call.path, timeout=timeout_s, **call.content
+            )
+        except httpx.TransportError as error:
+            raise failure_of(error, self.url) from None

@@ -45,6 +45,11 @@ class SceneMeta(_Meta):
     """Time of acquisition, ISO 8601, UTC."""
     cloud_pct: float | None
     """Cloud share of the whole scene, percent, as its catalog says."""
+    processing: str | None = None
+    """Baseline of its processing, as its catalog says, such as `05.09`; null: it does not."""
+    offset_applied: bool = False
+    """Whether the offset that newer processing has in its raw values was taken out of them, by the
+    source or here."""
 
 
 class WindowMeta(_Meta):
@@ -153,7 +158,8 @@ class ImageryMeta(_Meta):
     scenes: list[SceneMeta] | None = None
     """What the composite was made from, oldest first; of own data the times that were given."""
     offset_applied: bool | None = None
-    """Whether an offset of a newer processing was added to the raw values of a scene."""
+    """Whether the offset that newer processing has in its raw values was taken out of those of any
+    scene."""
     cached: bool | None = None
     """Whether the pixels were kept from an earlier fetch; null where none are kept."""
     valid_fraction: float | None = None

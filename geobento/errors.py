@@ -6,10 +6,12 @@
     │   ├── SpecError          400  a place, window, sensor or output that cannot be
     │   └── ModelError         400  the model does not offer what was asked of it
     │       └── ModelNotFound  404  no such model is served
+    ├── Unauthorized           401  no API key, or one that the service does not know
     ├── NotFound               404  no such route
     ├── MethodNotAllowed       405  the route exists, the verb does not
     ├── PayloadTooLarge        413  the body, or a picture in it, is over a limit
     ├── UnsupportedMediaType   415  the body is in a format that the route does not read
+    ├── RateLimited            429  the API key is at its limit; try again later
     ├── InternalError          500  a defect of the service; the log has the cause
     ├── SourceError            502  an imagery source failed or answered nonsense
     │   ├── NoImageryError     422  the source holds no usable pixel for place and window
@@ -117,6 +119,13 @@ class ModelNotFound(ModelError):
     status = 404
 
 
+class Unauthorized(GeoBentoError):
+    """The service wants an API key, and the request has none that it knows."""
+
+    type = "unauthorized"
+    status = 401
+
+
 class NotFound(GeoBentoError):
     """No such route."""
 
@@ -143,6 +152,13 @@ class UnsupportedMediaType(GeoBentoError):
 
     type = "unsupported_media_type"
     status = 415
+
+
+class RateLimited(GeoBentoError):
+    """The API key has as many requests as it may."""
+
+    type = "rate_limited"
+    status = 429
 
 
 class InternalError(GeoBentoError):

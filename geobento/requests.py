@@ -312,7 +312,7 @@ class ErrorBody(_Request):
 class EmbeddingItem(_Request):
     """One embedding of the answer."""
 
-    data: list[Any] | str
+    data: list[float] | list[list[list[float | None]]] | str
     """The array: nested lists, or base64 of little-endian float32. Grid cells that a finished
     product has no data for hold null in lists, NaN in base64."""
     shape: list[int]

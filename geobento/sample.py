@@ -81,13 +81,16 @@ class Scene:
         id: Id in its catalog.
         time: When it was taken.
         cloud_pct: Cloud share of the whole scene, percent.
-        offset_applied: Whether the offset of a newer processing was added to its raw values.
+        offset_applied: Whether the offset of a newer processing was added to its raw values, by
+            the source or here.
+        processing: Baseline of its processing, as its catalog says; None: it does not.
     """
 
     id: str
     time: datetime
     cloud_pct: float | None = None
     offset_applied: bool = False
+    processing: str | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,11 +10,15 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from geobento import keys
 from geobento.errors import SettingsError
 from geobento.specs import Device
 
 _PROJECT = r"^([a-z0-9][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$"
 """Id of a Google Cloud project; it also names a folder."""
+
+
+_ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 
 
 class Settings(BaseSettings):
@@ -32,6 +37,8 @@ class Settings(BaseSettings):
     Empty: the newest of every variant in the model store."""
     url: str | None = None
     """Server that `get_embedding` and the command line ask. Empty: they work in-process."""
+    api_key: SecretStr | None = None
+    """Key that `get_embedding` and the command line show to that server."""
     home: Path = Path.home() / ".geobento"
     """Folder for the demo archive and the service's own files."""
     device: Device = "auto"
@@ -70,6 +77,23 @@ class Settings(BaseSettings):
     cache_open_hours: Annotated[float, Field(ge=0)] = 24
     """How long pixels are kept whose window ended less than 30 days before, or is still to end:
     scenes may be added to it. Those of older windows stay."""
+    api_keys: Annotated[tuple[str, ...], NoDecode] = ()
+    """API keys that the service accepts, separated by commas, as `NAME:SHA256`;
+    `geobento keys new NAME` makes one. Empty: none is wanted."""
+    api_keys_file: Path | None = None
+    """File with further keys, one a line in the same form."""
+    require_keys: bool = False
+    """`on`: the service does not start without keys."""
+    key_rate: Annotated[float, Field(gt=0)] | None = None
+    """Most requests per second of one key and replica; more are answered 429. Empty: any number."""
+    key_max_in_flight: Annotated[int, Field(gt=0)] | None = None
+    """Most requests of one key and replica at a time; more are answered 429. Empty: any number."""
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Origins whose pages may ask the service from a browser, separated by commas, such as
+    `https://maps.example.com`; `*`: all. Empty: none."""
+    metrics_port: Annotated[int, Field(gt=0, lt=65536)] | None = None
+    """Port for `/metrics` and the probes alone, on all addresses; `/metrics` is then not on the
+    other one. Empty: they are on the port of everything else."""
     max_body_mb: Annotated[float, Field(gt=0)] = 64
     """Largest request body, mebibytes."""
     max_items: Annotated[int, Field(gt=0)] = 256
@@ -103,7 +127,7 @@ class Settings(BaseSettings):
     fetch_threads: Annotated[int, Field(gt=0)] = 8
     """Places fetched at a time by one process."""
 
-    @field_validator("models", "stac_hosts", mode="before")
+    @field_validator("models", "stac_hosts", "api_keys", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -111,8 +135,9 @@ class Settings(BaseSettings):
         return value
 
     @field_validator(
-        "stac", "stac_key", "url", "job_store", "ee_project", "ee_key_file", "ee_url", mode="before"
-    )
+        "stac", "stac_key", "url", "job_store", "ee_project", "ee_key_file", "ee_url",
+        "api_key", "api_keys_file", "key_rate", "key_max_in_flight", "metrics_port", mode="before",
+    )  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
@@ -122,6 +147,20 @@ class Settings(BaseSettings):
     def _is_http(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("http://", "https://")):
             raise ValueError("accepted: a URL that begins with http:// or https://")
+        return value
+
+    @field_validator("api_keys", mode="after")
+    @classmethod
+    def _are_hashes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            keys.parsed(entry)
+        return value
+
+    @field_validator("cors_origins", mode="after")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(origin == "*" or _ORIGIN.fullmatch(origin) for origin in value):
+            raise ValueError("accepted: *, or origins such as https://maps.example.com")
         return value
 
     @property

@@ -115,6 +115,7 @@ class TemporalSpec:
 # -- from what ---------------------------------------------------------------------------------
 
 Composite = Literal["median", "mosaic"]
+CloudMask = Literal["quality_band", "cloud_score_plus"]
 ScaleM = Annotated[float, Field(gt=0, le=10_000)]
 CloudyPct = Annotated[float, Field(ge=0, le=100)]
 
@@ -153,6 +154,10 @@ class SensorSpec:
     """With `check_input`: fail instead of warning in the metadata."""
     check_save_dir: str | None = None
     """With `check_input`: folder for a picture of the pixels; never over HTTP."""
+    cloud_mask: CloudMask = "quality_band"
+    """Which pixels of a scene are left out: those that its own `quality_band` calls clouds, shadows
+    or defects, where it has one; or, of Sentinel-2 and from Earth Engine alone, those with a
+    `cloud_score_plus` (band `cs_cdf`) below 0.6, or without one."""
 
 
 @spec
@@ -167,6 +172,8 @@ class FetchSpec:
     """Value of a pixel without data."""
     composite: Composite | None = None
     """How scenes become one image."""
+    cloud_mask: CloudMask | None = None
+    """What leaves out clouds, pixel by pixel."""
 
 
 # -- in which form -----------------------------------------------------------------------------
@@ -243,6 +250,7 @@ Device = Literal["auto", "cpu", "cuda"]
 __all__ = [
     "BBox",
     "Backend",
+    "CloudMask",
     "Composite",
     "Device",
     "FetchSpec",

@@ -15,12 +15,15 @@ from pystac_client.stac_api_io import StacApiIO
 from geobento.errors import GeoBentoError, SourceError
 from imagery.catalog import Holdings, Search, chosen, cloud, item_time, matches, spans
 from imagery.files import Files
+from imagery.recent import Recent
 from imagery.web import Web
 
 PAGE = 50
 """Items of one answer."""
 MOST_ITEMS = 2000
 """More scenes than this are not gone through for one place."""
+KEPT_S, KEPT_ITEMS = 30.0, 1000
+"""How long, and how much of what was found is at hand: who looks at a plan fetches it next."""
 
 
 class ApiCatalog:
@@ -49,6 +52,7 @@ class ApiCatalog:
         collections: frozenset[str] | None = None,
     ) -> None:
         self._web = web
+        self._recent = Recent[pystac.Item](KEPT_S, KEPT_ITEMS)
         self.files = files
         self.identity = (url,)
         try:
@@ -100,7 +104,10 @@ class ApiCatalog:
         return item_time(found[0]) if found else None
 
     def _found(self, search: Search, deadline: float) -> list[pystac.Item]:
-        """What the API has for a search, which may be more than what matches."""
+        """What the API has for a search, or had a moment ago; it may be more than what matches."""
+        return self._recent.get(repr(search), lambda: self._found_now(search, deadline))
+
+    def _found_now(self, search: Search, deadline: float) -> list[pystac.Item]:
         _, south, _, north = search.bounds
         asked = {**_asked(search, self._conforms), "max_items": MOST_ITEMS + 1}
         found = {

@@ -8,10 +8,26 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from geobento.errors import ModelError
+from geobento.near import hint
 from imagery.composite import MASKED_CLASSES, QualityMask
 from imagery.presets import PRESETS
 
 Resampling = Literal["nearest", "bilinear"]
+
+
+@dataclass(frozen=True)
+class ClearScores:
+    """A collection that says of each pixel of another how clear it is.
+
+    Attributes:
+        id: Earth Engine id; its images have the indexes of those that they are about.
+        band: Band of the scores, 0 to 1.
+        least: Pixels with less are left out.
+    """
+
+    id: str
+    band: str
+    least: float
 
 
 @dataclass(frozen=True)
@@ -22,8 +38,10 @@ class EarthEngineEntry:
         cloud_property: Cloud percentage of a scene, if it has one.
         platform_property: Name of the satellite, where several feed the collection.
         tile_property: Name of a scene's tile, where an acquisition may be there twice.
-        processing_properties: Greatest, in this order, for the newest of them.
+        processing_properties: Greatest, in this order, for the newest of them; answers tell the
+            first.
         radar: Scenes differ in mode, polarisation and pass direction.
+        scores: How clear pixels are, in another collection.
         notice: What every answer has to say about this imagery.
     """
 
@@ -32,6 +50,7 @@ class EarthEngineEntry:
     tile_property: str | None = None
     processing_properties: tuple[str, ...] = ()
     radar: bool = False
+    scores: ClearScores | None = None
     notice: str | None = None
 
 
@@ -110,11 +129,14 @@ _S2_L2A = {
     "B12": "swir22",
 }
 
+CLOUD_SCORE_PLUS = ClearScores("GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED", "cs_cdf", 0.6)
+
 _S2_GEE = EarthEngineEntry(
     cloud_property="CLOUDY_PIXEL_PERCENTAGE",
     platform_property="SPACECRAFT_NAME",
     tile_property="MGRS_TILE",
     processing_properties=("PROCESSING_BASELINE", "GENERATION_TIME"),
+    scores=CLOUD_SCORE_PLUS,
 )
 _S1_GEE = EarthEngineEntry(
     platform_property="platform_number",
@@ -292,7 +314,8 @@ def get(collection_id: str) -> Collection:
         return COLLECTIONS[collection_id]
     except KeyError:
         raise ModelError(
-            f"the collection {collection_id!r} is not known; accepted: "
+            f"the collection {collection_id!r} is not known"
+            f"{hint([collection_id], COLLECTIONS)}; accepted: "
             f"{', '.join(sorted(COLLECTIONS))}",
             field="sensor.collection",
         ) from None
@@ -348,7 +371,12 @@ def offset(item: Mapping[str, Any], asset: Mapping[str, Any], stac_collection: s
     if stated is not None:
         scale = number(bands[0].get("scale", bands[0].get("raster:scale"))) or 1e-4
         return -1000 if round(stated / scale) == -1000 else 0
-    return -1000 if (number(item.get("s2:processing_baseline")) or 0.0) >= 4 else 0
+    return -1000 if has_offset(item.get("s2:processing_baseline")) else 0
+
+
+def has_offset(baseline: Any) -> bool:
+    """Whether Sentinel-2 scenes of a processing baseline are made with values 1000 higher."""
+    return (number(baseline) or 0.0) >= 4
 
 
 def number(value: Any) -> float | None:

@@ -14,14 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geobento.errors import GeoBentoError, ModelError, NoImageryError, PayloadTooLarge, SourceError
+from geobento.near import hint
 from geobento.sample import PixelGrid, Provenance, Sample, Scene
-from geobento.specs import Composite, SensorSpec
+from geobento.specs import SensorSpec
 from imagery import collections, frames
 from imagery.collections import Collection
 from imagery.ee_client import EarthEngineClient, TooMuch
 from imagery.frames import Frame
 from imagery.retry import Transient
-from imagery.scenes import newest, passes, radar_looks
+from imagery.scenes import newest, passes, radar_looks, too_cloudy
 from imagery.source import ImageQuery, Survey
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -163,7 +164,7 @@ class EarthEngineSource:
     ) -> NDArray[np.float32]:
         """(T, C, H, W) of frames, all in one request where it is not too large for one."""
         sensor = query.sensor
-        image = stack(parts, sensor.bands, collection, sensor.composite)
+        image = stack(parts, sensor, collection)
         names = [name for t in range(len(parts)) for name in band_names(t, sensor.bands)]
         passes_of_all = sum(len(looks.passes) for looks in parts)
         values = self._pixels(image, names, query.grid, passes_of_all, deadline)
@@ -265,12 +266,10 @@ def radar(scenes: Sequence[Found], sensor: SensorSpec) -> list[Found]:
     )
 
 
-def stack(
-    parts: Sequence[Looks], bands: Sequence[str], collection: Collection, method: Composite
-) -> ee.Image:
+def stack(parts: Sequence[Looks], sensor: SensorSpec, collection: Collection) -> ee.Image:
     """One image with the bands of all frames, named by `band_names`, `NO_DATA` in the gaps."""
     images = [
-        composite(looks, bands, collection, method).rename(band_names(number, bands))
+        composite(looks, sensor, collection).rename(band_names(number, sensor.bands))
         for number, looks in enumerate(parts)
     ]
     image: ee.Image = ee.Image.cat(images).unmask(NO_DATA, False).toFloat()
@@ -282,37 +281,28 @@ def band_names(frame: int, bands: Sequence[str]) -> list[str]:
     return [f"t{frame}_{band}" for band in bands]
 
 
-def composite(
-    looks: Looks, bands: Sequence[str], collection: Collection, method: Composite
-) -> ee.Image:
+def composite(looks: Looks, sensor: SensorSpec, collection: Collection) -> ee.Image:
     """The scenes of a frame as one image, by the rules of `imagery.composite`."""
     images = [
-        _mosaic([look(scene.asset, bands, collection) for scene in reversed(scenes)])
+        _mosaic([look(scene.asset, sensor, collection) for scene in reversed(scenes)])
         for scenes in looks.passes
     ]
-    if method == "median" and len(images) > 1:
+    if sensor.composite == "median" and len(images) > 1:
         image: ee.Image = ee.ImageCollection(images).median()
         return image
     return _mosaic(images)
 
 
-def look(asset: str, bands: Sequence[str], collection: Collection) -> ee.Image:
+def look(asset: str, sensor: SensorSpec, collection: Collection) -> ee.Image:
     """The usable pixels of one scene, on whatever lattice they are asked for."""
     scene = ee.Image(asset)
-    values: ee.Image = scene.select(list(bands))
+    values: ee.Image = scene.select(list(sensor.bands))
     if collection.resampling != "nearest":
         values = values.resample(collection.resampling)
     if collection.positive:
         values = values.updateMask(values.gt(0))
-    mask = collection.mask
-    if mask is not None:
-        flags = scene.select([mask.band])
-        if mask.bits:
-            shows = flags.bitwiseAnd(mask.flags).eq(0)
-        else:
-            shows = flags.remap(list(mask.classes), [0] * len(mask.classes), 1)
-        values = values.updateMask(shows)
-    return values
+    shows = _clear(scene, sensor, collection)
+    return values if shows is None else values.updateMask(shows)
 
 
 def fits(grid: PixelGrid, bands: int) -> bool:
@@ -370,6 +360,24 @@ def _compute(image: ee.Image, names: Sequence[str], grid: PixelGrid) -> NDArray[
     return np.stack([pixels[name] for name in names]).astype(np.float32)
 
 
+def _clear(scene: ee.Image, sensor: SensorSpec, collection: Collection) -> ee.Image | None:
+    """Where a scene shows the ground: 0 or masked where it does not; None: it does not say."""
+    scores, mask = collection.gee.scores, collection.mask
+    if sensor.cloud_mask == "cloud_score_plus" and scores is not None:
+        # A scene without scores gets a band that is masked throughout.
+        linked = scene.linkCollection(ee.ImageCollection(scores.id), [scores.band])
+        shows: ee.Image = linked.select([scores.band]).gte(scores.least)
+        return shows
+    if mask is None:
+        return None
+    flags = scene.select([mask.band])
+    if mask.bits:
+        shows = flags.bitwiseAnd(mask.flags).eq(0)
+    else:
+        shows = flags.remap(list(mask.classes), [0] * len(mask.classes), 1)
+    return shows
+
+
 def _mosaic(images: Sequence[ee.Image]) -> ee.Image:
     """The last image that has data at a pixel."""
     return images[0] if len(images) == 1 else ee.ImageCollection(list(images)).mosaic()
@@ -399,7 +407,15 @@ def _in_order(scenes: Iterable[Found]) -> list[Found]:
 
 
 def _scene(scene: Found, collection: Collection) -> Scene:
-    return Scene(scene.asset, scene.time, _cloud(scene, collection))
+    named = collection.gee.processing_properties[:1]
+    stated = next((scene.properties.get(name) for name in named), None)
+    return Scene(
+        scene.asset,
+        scene.time,
+        _cloud(scene, collection),
+        collection.harmonised and collections.has_offset(stated),
+        None if stated is None else str(stated),
+    )
 
 
 def _cloud(scene: Found, collection: Collection) -> float | None:
@@ -424,7 +440,8 @@ def _check_bands(bands: Sequence[str], collection: Collection) -> None:
     for band in bands:
         if band not in collection.bands:
             raise ModelError(
-                f"{collection.id} has no band {band!r}; accepted: {', '.join(collection.bands)}",
+                f"{collection.id} has no band {band!r}{hint([band], collection.bands)}; accepted: "
+                f"{', '.join(collection.bands)}",
                 field="sensor.bands",
             )
 
@@ -447,6 +464,7 @@ def _nothing(query: ImageQuery, found: Sequence[Found], why: str) -> NoImageryEr
             "collection": sensor.collection,
             "source": "earth-engine",
             "scenes_in_window": len(found),
+            "too_cloudy": too_cloudy(stated, sensor),
             "least_cloud_pct": min(stated, default=None),
         },
     )

@@ -24,8 +24,9 @@ from geobento.errors import (
     SourceError,
     SourceUnavailable,
 )
+from geobento.waits import parse_retry_after
 from imagery.limits import ProjectLimiter
-from imagery.retry import Transient, parse_retry_after, with_retries
+from imagery.retry import Transient, with_retries
 
 T = TypeVar("T")
 

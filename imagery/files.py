@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlparse
 import httpx
 
 from geobento.errors import SourceError
-from imagery.geotiff import REMOTE
+from imagery.geotiff import REMOTE, REMOTE_READS
 from imagery.web import Hosts, parsed
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -26,7 +26,7 @@ class Files(Protocol):
 
     @property
     def at_a_time(self) -> int:
-        """How many to read at a time: waiting for a network is done side by side."""
+        """How many of a place to read at a time: waiting for a network is done side by side."""
 
     def path(self, href: str, deadline: float) -> str:
         """What GDAL opens for the absolute reference of an asset.
@@ -62,7 +62,7 @@ class RemoteFiles:
         sign: Lets an address in; None: files are open to all.
     """
 
-    at_a_time = 16
+    at_a_time = REMOTE_READS
 
     def __init__(
         self, hosts: Hosts, buckets: Mapping[str, str] | None = None, sign: Sign | None = None

@@ -7,18 +7,22 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from time import sleep
 from typing import Any
 
 from odc.loader import RioDriver, RioReader
 
-from imagery.retry import delay
+from geobento.waits import delay
 
 REMOTE = "/vsicurl/"
 """How names begin that GDAL reads in ranges over HTTP."""
 ATTEMPTS = 4
 """Times that a remote file is read until it is given up."""
+REMOTE_READS = 16
+"""Remote files that are read at a time, whatever the number of requests."""
 MOST_NOTED = 10_000
 """Files that failed of which a note is kept."""
 LONGEST_READ_S = 30
@@ -42,6 +46,7 @@ GDAL_OPTIONS = {
 
 _failures: dict[str, int] = {}
 _noting = threading.Lock()
+_remote_reads = threading.BoundedSemaphore(REMOTE_READS)
 _numbers = itertools.count(1)
 
 
@@ -84,22 +89,43 @@ class _Reader(RioReader):
 
         file = self._src.uri
         for attempt in range(ATTEMPTS):
-            if time.monotonic() > self._deadline:
-                raise TimeoutError
-            name = _fresh_name(file)
-            try:
-                # What this opens is still at hand when the library opens it again.
-                with rasterio.open(name, driver="GTiff", sharing=False):
-                    pass
-                return RioReader(replace(self._src, uri=name), self._ctx).read(*given, **options)
-            except Exception:
-                if not file.startswith(REMOTE):
-                    raise
-                _note_failure(file)
-                if attempt == ATTEMPTS - 1:
-                    raise
+            with _turn(file, self._deadline):
+                name = _fresh_name(file)
+                try:
+                    # What this opens is still at hand when the library opens it again.
+                    with rasterio.open(name, driver="GTiff", sharing=False):
+                        pass
+                    found = replace(self._src, uri=name)
+                    return RioReader(found, self._ctx).read(*given, **options)
+                except Exception:
+                    if not file.startswith(REMOTE):
+                        raise
+                    _note_failure(file)
+                    if attempt == ATTEMPTS - 1:
+                        raise
             sleep(delay(attempt, None, random.random()))
         raise AssertionError("the last attempt returns or raises")
+
+
+@contextmanager
+def _turn(file: str, deadline: float) -> Iterator[None]:
+    """Wait until a file may be read.
+
+    Raises:
+        TimeoutError: It may not before the deadline.
+    """
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    if not file.startswith(REMOTE):
+        yield
+        return
+    if not _remote_reads.acquire(timeout=left):
+        raise TimeoutError
+    try:
+        yield
+    finally:
+        _remote_reads.release()
 
 
 def _fresh_name(file: str) -> str:

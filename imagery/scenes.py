@@ -54,6 +54,12 @@ def newest(
     return list(chosen.values())
 
 
+def too_cloudy(stated: Iterable[float], sensor: SensorSpec) -> int:
+    """How many of the cloud percentages that scenes state are more than a sensor allows."""
+    most = sensor.cloudy_pct
+    return 0 if most is None else sum(cloud > most for cloud in stated)
+
+
 def radar_looks(
     scenes: Sequence[S], sensor: SensorSpec, look: Callable[[S], tuple[Any, Any]]
 ) -> list[S]:

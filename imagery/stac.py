@@ -19,6 +19,7 @@ from geobento.errors import (
     SourceError,
     SourceUnavailable,
 )
+from geobento.near import hint
 from geobento.sample import PixelGrid, Provenance, Sample, Scene
 from imagery import collections, frames, geotiff
 from imagery.catalog import Catalog, Search, item_time, tile
@@ -26,7 +27,7 @@ from imagery.collections import Collection, Resampling
 from imagery.composite import clear, composite, fuse
 from imagery.frames import Frame
 from imagery.grid import lonlat_bounds
-from imagery.scenes import passes, radar_looks
+from imagery.scenes import passes, radar_looks, too_cloudy
 from imagery.source import ImageQuery, Survey
 
 FLOAT_BYTES = 4
@@ -135,9 +136,16 @@ class StacSource:
         return Survey(origin, reads, reads * height * width * FLOAT_BYTES)
 
     def _collection(self, query: ImageQuery) -> Collection:
-        return collections.get_in_stac(
+        collection = collections.get_in_stac(
             query.sensor.collection, self._name, self._catalog.collections
         )
+        if query.sensor.cloud_mask == "cloud_score_plus":
+            raise ModelError(
+                f"the source {self._name!r} has no Cloud Score+; Earth Engine has it (backend "
+                "'gee'). Accepted here: 'quality_band'",
+                field="sensor.cloud_mask",
+            )
+        return collection
 
     def _plan(self, query: ImageQuery, collection: Collection, deadline: float) -> list[SceneRead]:
         """What to read for a query; at least one scene."""
@@ -191,6 +199,7 @@ class StacSource:
                 "collection": query.sensor.collection,
                 "source": self._name,
                 "scenes_in_window": len(holdings.clouds),
+                "too_cloudy": too_cloudy(stated, query.sensor),
                 "least_cloud_pct": min(stated, default=None),
                 "scenes_at_any_time": len(times) if holdings.complete else None,
                 "first": times[0].isoformat() if times and holdings.complete else None,
@@ -402,7 +411,8 @@ def _complete(
     absent = [band for band in bands if band not in offered]
     lacks = f"no band {absent[0]!r}" if absent else f"no scene with all of {', '.join(bands)}"
     raise ModelError(
-        f"{collection.id} has {lacks} in this source; accepted: {', '.join(offered)}",
+        f"{collection.id} has {lacks} in this source{hint(absent, offered)}; accepted: "
+        f"{', '.join(offered)}",
         field="sensor.bands",
     )
 
@@ -423,4 +433,14 @@ def _preferred(items: Sequence[pystac.Item], collection: Collection) -> list[pys
 def _scene(scene: SceneRead, collection: Collection) -> Scene:
     item = scene.item
     stated = item.properties.get(collection.cloud_property) if collection.cloud_property else None
-    return Scene(item.id, item_time(item), collections.number(stated), any(scene.offsets))
+    baseline = item.properties.get("s2:processing_baseline")
+    taken_out = any(scene.offsets) or (
+        collection.harmonised and item.properties.get("earthsearch:boa_offset_applied") is True
+    )
+    return Scene(
+        item.id,
+        item_time(item),
+        collections.number(stated),
+        taken_out,
+        None if baseline is None else str(baseline),
+    )

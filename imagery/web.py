@@ -11,7 +11,8 @@ import httpx
 import orjson
 
 from geobento.errors import QuotaError, SourceError, SourceUnavailable
-from imagery.retry import Transient, parse_retry_after, with_retries
+from geobento.waits import parse_retry_after
+from imagery.retry import Transient, with_retries
 
 MOST_BYTES = 64 * 2**20
 """Longer answers are refused."""

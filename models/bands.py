@@ -7,6 +7,7 @@ from typing import Any
 
 from geobento.cards import ModelCard
 from geobento.errors import ModelError
+from geobento.near import hint
 
 
 def check(
@@ -26,7 +27,7 @@ def check(
     spec = card.modalities[modality]
     if spec.described_by is not None and spec.described_by in options:
         return
-    got = f"got {', '.join(bands)}"
+    got = f"got {', '.join(bands)}{hint(bands, spec.choice or spec.sensor.bands)}"
     if not spec.choice:
         if bands != spec.sensor.bands:
             raise ModelError(

@@ -286,7 +286,13 @@ def tiles_meta(tiles: Tiling) -> TilesMeta:
 def scene_metas(scenes: Sequence[Scene]) -> list[SceneMeta]:
     """Scenes as they stand in an answer."""
     return [
-        SceneMeta(id=scene.id, time=instant(scene.time), cloud_pct=scene.cloud_pct)
+        SceneMeta(
+            id=scene.id,
+            time=instant(scene.time),
+            cloud_pct=scene.cloud_pct,
+            processing=scene.processing,
+            offset_applied=scene.offset_applied,
+        )
         for scene in scenes
     ]
 

@@ -34,18 +34,17 @@ from models.pooling import Pooling
 from pipeline import answer, pictures, pixel_files, series
 from pipeline.check import check
 from pipeline.fetch import Asked, FetchLayer
+from pipeline.imagery_plan import Imagery, plan_patch
 from pipeline.jobs import EmbeddingJob, Entry, ZeroShotJob
+from pipeline.limits import Limits
 from pipeline.own_data import plan_pixels
 from pipeline.picture_urls import PictureFetcher
 from pipeline.registry import OpenModel, Registry
 from pipeline.resolve import (
     GeoPlan,
-    Imagery,
-    Limits,
     check_image_request,
     check_text_request,
     plan_geo,
-    plan_patch,
     unit_length,
 )
 from pipeline.tiling import Tiling

@@ -22,15 +22,10 @@ from imagery.grid import in_ground_metres
 from imagery.outline import WGS84, parsed, transformer
 from imagery.plausibility import wrong_units
 from models.pooling import Pooling
+from pipeline.imagery_plan import find_modality
+from pipeline.limits import Limits, check_least
 from pipeline.pixel_files import PixelFile
-from pipeline.resolve import (
-    Limits,
-    check_least,
-    check_output,
-    find_modality,
-    of_cells,
-    tiles_of,
-)
+from pipeline.resolve import check_output, of_cells, tiles_of
 from pipeline.tiling import Tiling
 
 NOTICE = "own data: bands, units, place and times are as they were stated with the pixels"

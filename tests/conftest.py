@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import httpx
 
     from models.store import StoredModel
+    from tests.servers import Keyed
 
 for name in [name for name in os.environ if name.startswith(("GEOBENTO_", "BENTOML_"))]:
     if name not in ("GEOBENTO_PARITY", "GEOBENTO_SHARED"):
@@ -53,17 +54,49 @@ def demo_archive(home: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """The service with small models of the families that read pictures and texts."""
+def small_models() -> str:
+    """Small models of the families that read pictures and texts, as GEOBENTO_MODELS has them."""
     pytest.importorskip("transformers")
     from models.clip_vit_large_patch14 import Clip
     from models.dino_v2_vits14 import DinoV2
     from models.importing import import_model
     from tests.models import small
-    from tests.servers import serving
 
     tags = [small.stored(cls).tag for cls in (Clip, DinoV2)]
-    tags.append(import_model("mosaiks").tag)
+    return ",".join([*tags, import_model("mosaiks").tag])
+
+
+@pytest.fixture(scope="session")
+def small_service(
+    small_models: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[httpx.Client]:
+    """The service with small models."""
+    from tests.servers import serving
+
     log = tmp_path_factory.mktemp("small-service") / "log"
-    with serving(log, GEOBENTO_MODELS=",".join(tags)) as started:
+    with serving(log, GEOBENTO_MODELS=small_models) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def keyed_service(
+    mosaiks_stored: object, demo_archive: object, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Keyed]:
+    """The service with `mosaiks`, a key, CORS, and metrics on a port of their own."""
+    from geobento import keys
+    from tests.servers import Keyed, free_port, serving
+
+    key, entry = keys.made("tests")
+    folder = tmp_path_factory.mktemp("keyed-service")
+    file, port = folder / "keys", free_port()
+    file.write_text(f"# who may ask\n{entry}\n")
+    with serving(
+        folder / "log",
+        GEOBENTO_MODELS="mosaiks",
+        GEOBENTO_API_KEYS_FILE=str(file),
+        GEOBENTO_REQUIRE_KEYS="on",
+        GEOBENTO_KEY_MAX_IN_FLIGHT="8",
+        GEOBENTO_CORS_ORIGINS="https://maps.example.com",
+        GEOBENTO_METRICS_PORT=str(port),
+    ) as client:
+        yield Keyed(str(client.base_url).rstrip("/"), key, port, folder / "log")

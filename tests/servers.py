@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,16 @@ import httpx
 from tests.conftest import ROOT
 
 START_S = 90
+
+
+@dataclass(frozen=True)
+class Keyed:
+    """A service that wants an API key, one of its keys, and where its log is."""
+
+    url: str
+    key: str
+    metrics_port: int
+    log: Path
 
 
 def free_port() -> int:

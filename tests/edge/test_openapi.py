@@ -90,7 +90,8 @@ def test_all_forms_of_a_picture() -> None:
     """JSON, multipart with repeated binary files, and a bare picture."""
     body = DOCUMENT["paths"]["/image_embedding"]["post"]["requestBody"]["content"]
     assert set(body) == {"application/json", "multipart/form-data", "image/*"}
-    files = body["multipart/form-data"]["schema"]["properties"]["images"]
+    form = body["multipart/form-data"]["schema"]["$ref"].rpartition("/")[2]
+    files = DOCUMENT["components"]["schemas"][form]["properties"]["images"]
     assert files["items"] == {"type": "string", "format": "binary"}
 
 

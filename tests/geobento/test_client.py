@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from inspect import signature
 from threading import Thread
 
 import httpx
@@ -13,11 +14,21 @@ import numpy as np
 import orjson
 import pytest
 
-from geobento import wire
+from geobento import waits, wire
+from geobento.api import EmbeddingEngine
 from geobento.cards import ModelList
-from geobento.client import HttpEngine
+from geobento.client import AsyncClient, Client
 from geobento.embedding import Embedding
-from geobento.errors import GeoBentoError, InternalError, NoImageryError, Overloaded, SourceError
+from geobento.errors import (
+    GeoBentoError,
+    InternalError,
+    NoImageryError,
+    Overloaded,
+    RateLimited,
+    SourceError,
+    SpecError,
+    by_status,
+)
 from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
 from geobento.specs import PointBuffer
 from models.store import StoredModel
@@ -59,13 +70,13 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def server(status: int = 200, body: bytes | None = None) -> Iterator[tuple[Server, HttpEngine]]:
+def server(status: int = 200, body: bytes | None = None) -> Iterator[tuple[Server, Client]]:
     """A server and a client of it."""
     if body is None:
         body = wire.encode_answer("m", 2, [VECTOR], "base64")
     with Server(status, body) as listening:
         Thread(target=listening.serve_forever, daemon=True).start()
-        client = HttpEngine(f"http://127.0.0.1:{listening.server_address[1]}", timeout_s=5)
+        client = Client(f"http://127.0.0.1:{listening.server_address[1]}", timeout_s=5)
         try:
             yield listening, client
         finally:
@@ -120,14 +131,14 @@ def test_nobody_there() -> None:
         listening.shutdown()
         listening.server_close()
     with pytest.raises(SourceError, match="no GeoBento server answers"):
-        HttpEngine(url, timeout_s=1).geo_embedding(GEO)
+        Client(url, timeout_s=5, retries=1).geo_embedding(GEO)
 
 
 def test_a_server_that_is_too_slow() -> None:
     """The wait is bounded."""
     with server() as (listening, _):
         listening.shutdown()
-        client = HttpEngine(f"http://127.0.0.1:{listening.server_address[1]}", timeout_s=0.3)
+        client = Client(f"http://127.0.0.1:{listening.server_address[1]}", timeout_s=0.3)
         with pytest.raises(Overloaded, match="in time"):
             client.geo_embedding(GEO)
 
@@ -190,7 +201,120 @@ def test_the_time_to_wait_arrives() -> None:
     """`retry_after` says the same in-process and over HTTP."""
     body = orjson.dumps(Overloaded("busy").body())
     answer = httpx.Response(503, content=body, headers={"Retry-After": "3"})
-    client = HttpEngine("http://test", transport=httpx.MockTransport(lambda _: answer))
+    client = Client("http://test", retries=0, transport=httpx.MockTransport(lambda _: answer))
     with pytest.raises(Overloaded) as caught:
         client.geo_embedding(GEO)
     assert caught.value.retry_after == 3
+
+
+def answering(
+    *statuses: int, retry_after: str = "0"
+) -> tuple[list[httpx.Request], httpx.MockTransport]:
+    """What was asked, and a server that gives these statuses in turn; 0 cuts the connection."""
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        status = statuses[len(asked) - 1]
+        if status == 0:
+            raise httpx.RemoteProtocolError("cut")
+        if status == 200:
+            return httpx.Response(200, content=wire.encode_answer("m", 2, [VECTOR], "base64"))
+        body = by_status(status)("no").body()
+        return httpx.Response(status, json=body, headers={"Retry-After": retry_after})
+
+    return asked, httpx.MockTransport(answer)
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits that chance alone decides are short."""
+    monkeypatch.setattr(waits, "BASE_S", 0.001)
+
+
+@pytest.mark.usefixtures("brief")
+@pytest.mark.parametrize("statuses", [(503, 429, 200), (0, 0, 200), (429, 0, 503, 200)])
+def test_what_may_pass_is_asked_again(statuses: tuple[int, ...]) -> None:
+    """Busy, at a limit, or cut off: both clients ask again, and get the answer."""
+    asked, transport = answering(*statuses)
+    with Client("http://test", transport=transport) as client:
+        (answer,) = client.geo_embedding(GEO)
+    assert isinstance(answer, Embedding)
+
+    async def go() -> list[Embedding | GeoBentoError]:
+        async with AsyncClient("http://test", transport=answering(*statuses)[1]) as client:
+            return await client.geo_embedding(GEO)
+
+    (again,) = asyncio.run(go())
+    np.testing.assert_array_equal(again.data, answer.data)  # type: ignore[union-attr]
+    assert len(asked) == len(statuses)
+    assert len({request.content for request in asked}) == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 422, 500, 502, 504])
+def test_what_does_not_pass_is_raised_at_once(status: int) -> None:
+    """Asking again would give the same."""
+    asked, transport = answering(status, 200)
+    with Client("http://test", transport=transport) as client, pytest.raises(by_status(status)):
+        client.geo_embedding(GEO)
+    assert len(asked) == 1
+
+
+@pytest.mark.usefixtures("brief")
+def test_attempts_are_counted() -> None:
+    """So many after the first, and then the last failure."""
+    asked, transport = answering(503, 503, 503, 200)
+    client = Client("http://test", retries=2, transport=transport)
+    with pytest.raises(Overloaded):
+        client.geo_embedding(GEO)
+    assert len(asked) == 3
+
+
+def test_no_wait_leads_past_the_deadline() -> None:
+    """A server that wants more time than there is gets no second request."""
+    asked, transport = answering(429, 200, retry_after="60")
+    client = Client("http://test", timeout_s=30, transport=transport)
+    with pytest.raises(RateLimited) as caught:
+        client.geo_embedding(GEO)
+    assert (len(asked), caught.value.retry_after) == (1, 60)
+
+
+def test_the_key_goes_along() -> None:
+    """As a bearer, with every request; without one there is no header."""
+    for key, sent in (("abc", "Bearer abc"), (None, None)):
+        asked, transport = answering(200)
+        with Client("http://test", api_key=key, transport=transport) as client:
+            client.geo_embedding(GEO)
+        assert asked[0].headers.get("authorization") == sent
+
+
+def test_fields_in_place_of_a_record() -> None:
+    """They are checked before anything is sent, with the errors that the server would give."""
+    asked, transport = answering(200, 200)
+    with Client("http://test", transport=transport) as client:
+        client.geo_embedding({"model": "m", "spatial": PointBuffer(1, 2, 3)})
+        client.geo_embedding(GEO)
+        with pytest.raises(SpecError):
+            client.geo_embedding({"model": "m", "spatial": {"type": "Circle"}})
+    assert asked[0].content == asked[1].content
+    assert len(asked) == 2
+
+
+def test_both_clients_have_the_same_methods() -> None:
+    """Whoever knows one knows the other."""
+    methods = [
+        {name: signature(method).parameters for name, method in vars(cls).items()
+         if callable(method) and not name.startswith("_")}
+        for cls in (Client, AsyncClient)
+    ]  # fmt: skip
+    assert methods[0] == methods[1]
+    assert set(methods[0]) == {n for n in vars(EmbeddingEngine) if not n.startswith("_")} | {
+        "close"
+    }
+
+
+@pytest.mark.parametrize("url", ["localhost:3000", "ftp://host", ""])
+def test_an_address_that_is_none(url: str) -> None:
+    """It is said, and not tried again."""
+    with Client(url) as client, pytest.raises(SourceError, match="http"):
+        client.geo_embedding(GEO)

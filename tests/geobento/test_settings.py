@@ -38,6 +38,10 @@ def test_values_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
         ("RUNNER_WORKERS", "1.5"),
         ("CACHE", "perhaps"),
         ("CACHE_OPEN_HOURS", "-1"),
+        ("CORS_ORIGINS", "maps.example.com"),
+        ("CORS_ORIGINS", "https://maps.example.com/page"),
+        ("KEY_RATE", "0"),
+        ("METRICS_PORT", "70000"),
     ],
 )
 def test_an_unusable_value_names_its_variable(

@@ -52,12 +52,14 @@ class Fault:
 
 @dataclass
 class Asked:
-    """A request that arrived: when, which call, its body and headers."""
+    """A request that arrived: when, which call, its body and headers, and what went wrong."""
 
     begun: float
     call: str
     body: dict[str, Any]
     headers: dict[str, str]
+    fault: Fault
+    sent: int = 0
 
 
 class Refusal(Exception):
@@ -139,15 +141,16 @@ class _Handler(BaseHTTPRequestHandler):
         standin = self.standin
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         call = self.path.split("?")[0].rsplit(":", 1)[-1]
+        fault = standin.next_fault() or Fault()
+        named = {name.lower(): value for name, value in self.headers.items()}
+        asked = Asked(time.monotonic(), call, body, named, fault)
         with standin.lock:
             standin.in_flight += 1
             standin.most_in_flight = max(standin.most_in_flight, standin.in_flight)
-            standin.asked.append(
-                Asked(time.monotonic(), call, body, {k.lower(): v for k, v in self.headers.items()})
-            )
-        fault = standin.next_fault() or Fault()
+            standin.asked.append(asked)
         try:
             status, content, headers = self._answer(call, body, fault)
+            asked.sent = len(content)
         finally:  # before the answer is sent: whoever has it may ask again at once
             with standin.lock:
                 standin.in_flight -= 1
@@ -207,8 +210,9 @@ def _shipped(name: str) -> bytes:
 
 def _computed(standin: Standin, call: str, body: dict[str, Any]) -> bytes:
     if call == "compute":
-        value = Evaluator(standin.scenes, body["expression"], None).result()
-        return json.dumps({"result": value}).encode()
+        grid = _sampled_grid(standin.scenes, body["expression"])
+        value = Evaluator(standin.scenes, body["expression"], grid).result()
+        return json.dumps({"result": value}, separators=(",", ":")).encode()
     assert call == "computePixels"
     assert body["fileFormat"] == "NPY"
     grid = _grid(body["grid"])
@@ -234,6 +238,18 @@ def _grid(given: dict[str, Any]) -> PixelGrid:
     names = ("scaleX", "shearX", "translateX", "shearY", "scaleY", "translateY")
     a, b, c, d, e, f = (float(affine.get(name, 0)) for name in names)
     return PixelGrid(given["crsCode"], (a, b, c, d, e, f), size["height"], size["width"])
+
+
+def _sampled_grid(scenes: list[WorldScene], expression: dict[str, Any]) -> PixelGrid | None:
+    """The pixels of 10 m in the region that an expression samples, if it does."""
+    values = expression["values"]
+    node = values[expression["result"]].get("functionInvocationValue", {})
+    if node.get("functionName") != "Image.sampleRectangle":
+        return None
+    region = node["arguments"]["region"]
+    crs, (west, south, east, north) = Evaluator(scenes, expression, None).value(region)
+    height, width = round((north - south) / 10), round((east - west) / 10)
+    return PixelGrid(crs, (10.0, 0.0, west, 0.0, -10.0, north), height, width)
 
 
 @dataclass(frozen=True)
@@ -266,10 +282,11 @@ class Evaluator:
 
     def _reference(self, name: str) -> Any:
         if name not in self._known:
-            self._known[name] = self._value(self._nodes[name])
+            self._known[name] = self.value(self._nodes[name])
         return self._known[name]
 
-    def _value(self, node: dict[str, Any]) -> Any:
+    def value(self, node: dict[str, Any]) -> Any:
+        """The value of a node of the expression."""
         ((kind, content),) = node.items()
         if kind == "constantValue":
             return content
@@ -278,15 +295,15 @@ class Evaluator:
         if kind == "valueReference":
             return self._reference(content)
         if kind == "arrayValue":
-            return [self._value(part) for part in content["values"]]
+            return [self.value(part) for part in content["values"]]
         if kind == "dictionaryValue":
-            return {key: self._value(part) for key, part in content["values"].items()}
+            return {key: self.value(part) for key, part in content["values"].items()}
         if kind == "functionInvocationValue":
             function = FUNCTIONS.get(content["functionName"])
             if function is None:
                 raise Refusal(f"the stand-in does not know {content['functionName']}")
             given = content.get("arguments", {})
-            return function(self, **{k: self._value(part) for k, part in given.items()})
+            return function(self, **{k: self.value(part) for k, part in given.items()})
         raise Refusal(f"the stand-in does not know {kind}")
 
     # -- collections ---------------------------------------------------------------------------
@@ -307,6 +324,9 @@ class Evaluator:
     ) -> Callable[[WorldScene], bool]:
         start, end = leftValue
         return lambda scene: start <= scene.described()[rightField] < end
+
+    def less_than(self, leftField: str, rightValue: float) -> Callable[[WorldScene], bool]:
+        return lambda scene: scene.described().get(leftField, np.inf) < rightValue
 
     def rectangle(
         self, coordinates: list[float], crs: str, geodesic: bool, evenOdd: bool = True
@@ -354,7 +374,24 @@ class Evaluator:
                 f"Image.load: Image asset '{id}' not found (does not exist or caller does not "
                 "have access)."
             )
-        return _Lazy(lambda name: self._sampled(scene, name, "nearest"))
+        return _Lazy(lambda name: self._sampled(scene, name, "nearest"), scene.index)
+
+    def link_collection(
+        self, input: Image, imageCollection: list[WorldScene], linkedBands: list[str]
+    ) -> Image:
+        """Bands of the image of the same index; masked throughout where there is none."""
+        assert isinstance(input, _Lazy)
+        found = [scene for scene in imageCollection if scene.index == input.index]
+
+        def read(name: str) -> Band:
+            if name not in linkedBands:
+                return input[name]
+            if found:
+                return self._sampled(found[0], name, "nearest")
+            assert self._grid is not None
+            return Band(np.zeros(self._grid.shape), np.zeros(self._grid.shape, bool))
+
+        return _Lazy(read, input.index)
 
     def select(self, input: Image, bandSelectors: list[str]) -> Image:
         try:
@@ -405,7 +442,32 @@ class Evaluator:
                 )
         return result
 
-    def median(self, collection: list[Image]) -> Image:
+    def median(self, collection: list[Image] | list[WorldScene]) -> Image:
+        if isinstance(collection[0], WorldScene):
+            several: Any = collection
+
+            def read(name: str) -> Band:
+                return self.median([{name: self._sampled(s, name, "nearest")} for s in several])[
+                    name
+                ]
+
+            return _Lazy(read, "")
+        return self._median(collection)
+
+    def sample_rectangle(
+        self, image: Image, region: Any, defaultValue: float
+    ) -> dict[str, dict[str, Any]]:
+        """Rows of every band, numbers without a fraction as such."""
+        rows = {
+            name: [
+                [int(value) if value == int(value) else value for value in row]
+                for row in np.where(band.mask, band.values, defaultValue).tolist()
+            ]
+            for name, band in image.items()
+        }
+        return {"properties": rows}
+
+    def _median(self, collection: list[Image]) -> Image:
         result = {}
         for name in collection[0]:
             mask = np.stack([image[name].mask for image in collection])
@@ -481,9 +543,10 @@ class Evaluator:
 class _Lazy(dict[str, Band]):
     """The bands of a scene, read when asked for."""
 
-    def __init__(self, read: Callable[[str], Band]) -> None:
+    def __init__(self, read: Callable[[str], Band], index: str) -> None:
         super().__init__()
         self._read = read
+        self.index = index
 
     def __missing__(self, name: str) -> Band:
         return self._read(name)
@@ -515,6 +578,10 @@ def _matched(image: Image, to: Image) -> Image:
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "ImageCollection.load": Evaluator.load_collection,
     "Collection.filter": Evaluator.filter,
+    "Collection.size": lambda self, collection: len(collection),
+    "Filter.lessThan": Evaluator.less_than,
+    "Image.reproject": lambda self, image, crs, scale: image,
+    "Image.sampleRectangle": Evaluator.sample_rectangle,
     "DateRange": Evaluator.date_range,
     "Filter.dateRangeContains": Evaluator.in_range,
     "GeometryConstructors.Rectangle": Evaluator.rectangle,
@@ -525,11 +592,13 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Collection.reduceColumns": Evaluator.reduce_columns,
     "Image.load": Evaluator.load_image,
     "Image.select": Evaluator.select,
+    "Image.linkCollection": Evaluator.link_collection,
     "Image.resample": Evaluator.resample,
     "Image.constant": Evaluator.constant,
     "Image.updateMask": Evaluator.update_mask,
     "Image.remap": Evaluator.remap,
     "Image.gt": lambda self, **given: self.compare(np.greater)(**given),
+    "Image.gte": lambda self, **given: self.compare(np.greater_equal)(**given),
     "Image.eq": lambda self, **given: self.compare(np.equal)(**given),
     "Image.bitwiseAnd": lambda self, **given: self.compare(
         lambda one, other: one.astype(np.int64) & other.astype(np.int64)

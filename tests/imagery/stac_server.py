@@ -18,7 +18,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -88,9 +89,14 @@ class StacServer:
         urlopen(Request(f"{self.url}/control", body, method="POST"), timeout=10).close()
 
     def asked(self, kind: str) -> list[dict[str, Any]]:
-        """Requests of a kind since the last reset: method, path, body, headers."""
+        """Requests of a kind since the last reset: begin, method, path, body, headers, fault."""
         with urlopen(f"{self.url}/control", timeout=10) as answer:
-            return [entry for entry in json.load(answer) if entry["kind"] == kind]
+            return [entry for entry in json.load(answer)["asked"] if entry["kind"] == kind]
+
+    def most_in_flight(self, kind: str) -> int:
+        """Largest number of requests of a kind at a time since the last reset."""
+        with urlopen(f"{self.url}/control", timeout=10) as answer:
+            return int(json.load(answer)["most_in_flight"].get(kind, 0))
 
 
 @contextmanager
@@ -122,6 +128,8 @@ class _State:
         self.token_s = given.get("token_s", 3600)
         self.method = given.get("method", "POST")
         self.asked: list[dict[str, Any]] = []
+        self.in_flight: Counter[str] = Counter()
+        self.most_in_flight: Counter[str] = Counter()
 
     def fault(self, kind: str) -> dict[str, Any]:
         with self.lock:
@@ -134,6 +142,8 @@ class _Handler(BaseHTTPRequestHandler):
     state: _State
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+
+    _done: Callable[[], None] = staticmethod(lambda: None)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
@@ -153,20 +163,25 @@ class _Handler(BaseHTTPRequestHandler):
         if parts.path == "/control":
             if self.command == "POST":
                 self.state.set(body)
-            return self._send(200, self.state.asked)
+            told = {"asked": self.state.asked, "most_in_flight": self.state.most_in_flight}
+            return self._send(200, told)
         first, _, rest = parts.path.lstrip("/").partition("/")
         kind = {"files": "files", "token": "token"}.get(first, "landing")
         if first == "api" and rest.endswith("/search"):
             kind = "search"
         headers = {name.lower(): value for name, value in self.headers.items()}
+        fault = self.state.fault(kind)
+        in_flight, most = self.state.in_flight, self.state.most_in_flight
         with self.state.lock:
+            in_flight[kind] += 1
+            most[kind] = max(most[kind], in_flight[kind])
             self.state.asked.append(
                 {
                     "kind": kind, "method": self.command, "path": self.path, "body": body,
-                    "headers": headers,
+                    "headers": headers, "fault": fault, "begun": time.time(),
                 }
             )  # fmt: skip
-        fault = self.state.fault(kind)
+        self._done = lambda: in_flight.subtract([kind])
         time.sleep(fault["delay_s"])
         if fault["status"] != 200 or fault["body"] is not None:
             return self._send(
@@ -270,6 +285,9 @@ class _Handler(BaseHTTPRequestHandler):
     ) -> None:
         text = body if isinstance(body, str | bytes) else json.dumps(body)
         content = text.encode() if isinstance(text, str) else text
+        with self.state.lock:  # before the answer is sent: whoever has it may ask again at once
+            self._done()
+            self._done = lambda: None
         try:
             self.send_response(status)
             self.send_header("content-length", str(len(content)))

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +290,55 @@ def test_quality_bits_hide_clouds(standin: Standin, source: EarthEngineSource) -
     np.testing.assert_array_equal(sample.valid, ~hidden)
 
 
+@pytest.mark.parametrize("collection", [S2, "COPERNICUS/S2_HARMONIZED"])
+def test_cloud_score_plus_hides_clouds(
+    standin: Standin, source: EarthEngineSource, collection: str
+) -> None:
+    """Where it is asked for, it alone decides: at 0.6 is in; a scene without scores shows nothing.
+    It is found by the scene's index, whatever else there is.
+    """
+    scored, unscored = (scene(day, cloudy=True, collection=collection) for day in (1, 2))
+    scores = replace(scored, seed=5, collection=collections.CLOUD_SCORE_PLUS.id)
+    standin.scenes = [replace(scores, index="scene-00", seed=9), unscored, scored, scores]
+    asked = query(collection=collection, cloud_mask="cloud_score_plus")
+    sample = source.fetch(asked)
+    clear_enough = scores.band("cs_cdf") >= 0.6
+    assert 0.3 < clear_enough.mean() < 0.7
+    np.testing.assert_array_equal(sample.valid, clear_enough)
+    shown = sample.pixels[:, clear_enough]
+    np.testing.assert_array_equal(shown, bands_of(scored)[:, clear_enough])
+    standin.scenes = [unscored]
+    with pytest.raises(NoImageryError, match="usable pixel"):
+        source.fetch(asked)
+
+
+@pytest.mark.parametrize(
+    ("collection", "stated", "processing", "offset"),
+    [
+        (S2, {"PROCESSING_BASELINE": "05.09"}, "05.09", True),
+        (S2, {"PROCESSING_BASELINE": "04.00"}, "04.00", True),
+        (S2, {"PROCESSING_BASELINE": "03.01"}, "03.01", False),
+        (S2, {"PROCESSING_BASELINE": None}, None, False),
+        ("LANDSAT/LC08/C02/T1_L2", {}, None, False),
+    ],
+)
+def test_answers_tell_the_processing(
+    standin: Standin,
+    source: EarthEngineSource,
+    collection: str,
+    stated: dict[str, Any],
+    processing: str | None,
+    offset: bool,
+) -> None:
+    """The baseline of every scene, and whether Earth Engine took its offset out."""
+    standin.scenes = [scene(1, collection=collection, properties=stated)]
+    bands = ("SR_B4",) if "LANDSAT" in collection else SENSOR.bands
+    origin = source.fetch(query(collection=collection, bands=bands)).provenance
+    assert origin is not None
+    (used,) = origin.scenes
+    assert (used.processing, used.offset_applied) == (processing, offset)
+
+
 def test_elevation_has_no_window(standin: Standin, source: EarthEngineSource) -> None:
     """What is the same at all times is found whatever the window, and tiles are not averaged."""
     dem = "COPERNICUS/DEM/GLO30"
@@ -481,8 +531,14 @@ def test_nothing_lasts_past_its_deadline(standin: Standin, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("count", [24, pytest.param(300, marks=pytest.mark.slow)])
 def test_under_faults_every_answer_is_right(standin: Standin, tmp_path: Path, count: int) -> None:
-    """A third of the answers fail: the rest is tried again, three at a time, till all is right."""
-    standin.scenes = [scene(day, cloudy=True) for day in (1, 2, 3)]
+    """A third of all answers go wrong: every place gets its pixels or a named error, no more is in
+    flight than may be, nobody comes back early, and nothing lasts past its deadline.
+    """
+    timeout_s, later_s = 30.0, 1.0
+    # Neither the places nor the halves and quarters of any two of them are the same.
+    whole = shifted(GRID, 0, 0, 60, 55)
+    places = [(number % 20, number // 20) for number in range(count)]
+    standin.scenes = [scene(day, cloudy=True, grid=whole) for day in (1, 2, 3)]
     chance = random.Random(7)
     kinds = [
         Fault(503, "unavailable"),
@@ -495,26 +551,46 @@ def test_under_faults_every_answer_is_right(standin: Standin, tmp_path: Path, co
 
     def fault() -> Fault | None:
         if chance.random() < 0.01:
-            return Fault(429, "Too Many Requests", {"Retry-After": "1"})
+            return Fault(429, "Too Many Requests", {"Retry-After": f"{later_s:.0f}"})
         return chance.choice(kinds) if chance.random() < 0.3 else Fault(delay_s=0.01)
 
-    limited = EarthEngineSource(open_client(standin, tmp_path, in_flight=3), timeout_s=60)
-    expected = limited.fetch(query())
-    standin.fault = fault
+    limited = EarthEngineSource(open_client(standin, tmp_path, in_flight=3), timeout_s=timeout_s)
+    expected = limited.fetch(query(whole))
+    standin.asked, standin.fault = [], fault
 
-    def fetch(_: int) -> Sample | GeoBentoError:
-        return _sample_or_error(limited, query())
+    def fetch(place: tuple[int, int]) -> tuple[Sample | GeoBentoError, float]:
+        row, column = place
+        begun = time.monotonic()
+        answer = _sample_or_error(limited, query(shifted(GRID, column, row, 40, 40)))
+        return answer, time.monotonic() - begun
 
     with ThreadPoolExecutor(12) as pool:
-        answers = list(pool.map(fetch, range(count)))
+        answers = list(pool.map(fetch, places))
     assert standin.most_in_flight == 3
-    right = [answer for answer in answers if isinstance(answer, Sample)]
-    for answer in right:
-        np.testing.assert_array_equal(answer.pixels, expected.pixels)
-    # A search cannot be split, and a small grid not for long: these alone may fail.
-    failed = [answer for answer in answers if isinstance(answer, GeoBentoError)]
-    assert all(isinstance(error, SourceError | PayloadTooLarge) for error in failed)
-    assert len(right) > count / 2
+    assert max(lasted for _, lasted in answers) < timeout_s + 10
+    right = 0
+    for (row, column), (answer, _) in zip(places, answers, strict=True):
+        # A search cannot be split, and a small grid not for long: these alone may fail.
+        if isinstance(answer, GeoBentoError):
+            assert isinstance(answer, SourceError | PayloadTooLarge)
+            continue
+        right += 1
+        part = np.s_[..., row : row + 40, column : column + 40]
+        np.testing.assert_array_equal(answer.pixels, expected.pixels[part])
+        np.testing.assert_array_equal(answer.valid, expected.valid[part])  # type: ignore[index]
+    assert right > count / 2
+    # Searches are all alike; who asks for pixels is known by them.
+    attempts: dict[str, list[Any]] = {}
+    for asked in standin.calls("computePixels"):
+        attempts.setdefault(str(asked.body["grid"]), []).append(asked)
+    waited = [
+        following.begun - refused.begun
+        for of_one in attempts.values()
+        for refused, following in pairwise(of_one)
+        if refused.fault.headers
+    ]
+    assert min(waited, default=later_s) >= later_s
+    assert waited or count < 300
 
 
 # -- beside STAC -------------------------------------------------------------------------------

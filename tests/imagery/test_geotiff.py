@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -37,3 +38,19 @@ def test_logs_have_no_queries(caplog: pytest.LogCaptureFixture) -> None:
     """What libraries log of an address ends before what lets others in."""
     logging.getLogger("rasterio._env").error("failed: %s (%d)", "https://a/b.tif?sig=x", 3)
     assert caplog.messages == ["failed: https://a/b.tif"]
+
+
+def test_so_many_remote_files_at_a_time() -> None:
+    """More wait for their turn until their deadline; files on disk do not wait."""
+    later = time.monotonic() + 30
+    with ExitStack() as held:
+        for number in range(geotiff.REMOTE_READS):
+            held.enter_context(geotiff._turn(f"{geotiff.REMOTE}{number}", later))
+        with pytest.raises(TimeoutError), geotiff._turn(geotiff.REMOTE, time.monotonic() + 0.05):
+            pass
+        with geotiff._turn("file.tif", later):
+            pass
+    with geotiff._turn(geotiff.REMOTE, later):
+        pass
+    with pytest.raises(TimeoutError), geotiff._turn("file.tif", time.monotonic()):
+        pass

@@ -23,7 +23,7 @@ from tests.imagery.patches import JUNE, QUERY
 from tests.imagery.world import S2, WorldScene, shifted, write_catalog
 
 OTHERS: tuple[Any, ...] = (
-    *(False, True, 7, 7.5, "x", "mosaic", "ASCENDING", ("B8",)),
+    *(False, True, 7, 7.5, "x", "mosaic", "cloud_score_plus", "ASCENDING", ("B8",)),
     *((10.0, 0.0, 617_410.0, 0.0, -10.0, 9_625_100.0), datetime(2023, 6, 2, tzinfo=UTC)),
 )
 """Values of which every field of a query can take some."""

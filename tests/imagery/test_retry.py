@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 
 import pytest
 
 from geobento.errors import SourceError
 from imagery import retry
-from imagery.retry import Transient, delay, parse_retry_after, with_retries
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
+from imagery.retry import Transient, with_retries
 
 
 def failing(times: int, retry_after: float | None = None) -> tuple[list[int], object]:
@@ -62,28 +59,3 @@ def test_what_is_final_is_not_tried_again(waits: list[float]) -> None:
     with pytest.raises(SourceError):
         with_retries(attempt, time.monotonic() + 1000)
     assert (len(calls), waits) == (1, [])
-
-
-def test_waits_grow_to_a_bound_and_keep_what_was_asked() -> None:
-    """Full jitter: from nothing to twice as much each time, on top of Retry-After."""
-    assert delay(0, None, 0) == 0
-    assert [delay(number, None, 1) for number in range(3)] == [0.5, 1, 2]
-    assert delay(50, None, 1) == retry.LONGEST_S
-    assert delay(0, 7, 0) == 7
-    assert delay(0, 7, 1) == 7.5
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("3", 3),
-        ("Thu, 01 Jan 2026 00:00:09 GMT", 9),
-        ("Wed, 31 Dec 2025 00:00:00 GMT", 0),
-        ("soon", None),
-        ("-3", None),
-        (None, None),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(value: str | None, seconds: float | None) -> None:
-    """Both forms of the header; what is neither is not guessed at."""
-    assert parse_retry_after(value, NOW) == seconds

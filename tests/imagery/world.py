@@ -60,6 +60,8 @@ class WorldScene:
             return np.where(self.has_data(), classes, NO_DATA).astype(np.float64)
         if name in ("QA_PIXEL", "Fmask"):
             return np.where((columns + rows) % 4 == 0, 1 << 3, 1 << 6).astype(np.float64)
+        if name == "cs_cdf":
+            return np.asarray((columns + 3 * rows + self.seed) % 11 / 10, np.float64)
         if self.smooth:
             return np.asarray(1000 + (columns + rows) // 2 % 500 + 7 * self.seed, np.float64)
         number = BAND_NUMBERS.get(name, sum(name.encode()))

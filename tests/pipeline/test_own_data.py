@@ -28,10 +28,11 @@ from models.galileo import S2_BANDS, Galileo
 from models.importing import import_model
 from models.mosaiks import CARD as MOSAIKS
 from pipeline.fetch import FetchLayer
+from pipeline.limits import Limits
 from pipeline.local import LocalEngine
 from pipeline.own_data import OwnPlan, plan_pixels
 from pipeline.pixel_files import PixelFile
-from pipeline.resolve import GeoPlan, Limits, plan_geo
+from pipeline.resolve import GeoPlan, plan_geo
 from tests import geotiffs
 from tests.geotiffs import geotiff
 from tests.models import small

@@ -20,7 +20,8 @@ from geobento.specs import (
 )
 from models import gse
 from models.mosaiks import CARD, S2_BANDS
-from pipeline.resolve import GeoPlan, Limits, check_image_request, plan_geo
+from pipeline.limits import Limits
+from pipeline.resolve import GeoPlan, check_image_request, plan_geo
 
 PLACE = PointBuffer(34.066, -3.401, 1000)
 SENSOR = SensorSpec("COPERNICUS/S2_SR_HARMONIZED", S2_BANDS)
@@ -118,6 +119,15 @@ def test_every_place_has_its_plan() -> None:
             "accepted: true",
         ),
         ({"sensor": replace(SENSOR, collection="X")}, "sensor.collection", "accepted"),
+        (
+            {
+                "sensor": replace(
+                    SENSOR, collection="MODIS/061/MOD09GA", cloud_mask="cloud_score_plus"
+                )
+            },
+            "sensor.cloud_mask",
+            "Sentinel-2 alone",
+        ),
         ({"sensor": replace(SENSOR, modality="s1")}, "sensor.modality", "accepted: s2"),
         ({"modality": "sentinel-1"}, "modality", "'sentinel-1'; accepted: s2"),
         ({"modality": "rgb"}, "modality", "accepted: s2"),

@@ -1,0 +1,142 @@
+"""What a place costs at Earth Engine: ``python -m benchmarks.earth_engine``.
+
+Writes ``results/earth_engine.json`` and ``results/earth_engine.md``: requests, and bytes before
+compression, by this service and by the recipe in common use, which is `size()` and
+`sampleRectangle()` of every frame, and of a series once more of the whole window, whose composite
+stands in for frames without a scene. Both ask the tests' stand-in for Earth Engine, and both have
+to come to the same pixels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import ee
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.images import write
+from geobento import SensorSpec
+from geobento.sample import PixelGrid
+from imagery import collections
+from imagery.earth_engine import EarthEngineSource
+from imagery.ee_client import EarthEngineClient
+from imagery.frames import borders
+from imagery.limits import ProjectLimiter
+from imagery.source import ImageQuery
+from tests.imagery.catalogs import GRID
+from tests.imagery.ee_server import Asked, Standin, earth_engine
+from tests.imagery.world import S2, WorldScene, shifted
+
+START, DAYS = datetime(2023, 1, 1, tzinfo=UTC), 360
+REVISIT_DAYS = 10
+TIMEOUT_S = 300
+COLUMNS = ("what", "frames", "size", "requests", "received", "sent", "of_recipe")
+
+
+def world(size: int) -> list[WorldScene]:
+    """A clear scene every ten days."""
+    return [
+        WorldScene(
+            f"day-{day:03}",
+            (START + timedelta(days=day, hours=8)).isoformat(),
+            seed=day,
+            grid=shifted(GRID, 0, 0, size, size),
+        )
+        for day in range(0, DAYS, REVISIT_DAYS)
+    ]
+
+
+def asked_for(grid: PixelGrid, frames: int) -> ImageQuery:
+    """All bands of a place, a year in equal parts."""
+    sensor = SensorSpec(S2, tuple(collections.get(S2).bands))
+    return ImageQuery(sensor, grid, START, START + timedelta(days=DAYS), "s2", frames)
+
+
+def recipe(client: EarthEngineClient, query: ImageQuery) -> NDArray[np.float32]:
+    """The pixels (T, C, H, W) as others fetch them."""
+    edges = borders(query)
+    if query.frames > 1:
+        _composite(client, query, query.start, query.end)
+    return np.stack([_composite(client, query, *part) for part in pairwise(edges)])
+
+
+def _composite(
+    client: EarthEngineClient, query: ImageQuery, start: datetime, end: datetime
+) -> NDArray[np.float32]:
+    def info(value: Any) -> Any:
+        return client.call(value.getInfo, time.monotonic() + TIMEOUT_S)
+
+    grid, sensor = query.grid, query.sensor
+    region = ee.Geometry.Rectangle(list(grid.bounds), grid.crs, False)
+    scenes = (
+        ee.ImageCollection(sensor.collection)
+        .filterBounds(region)
+        .filterDate(*(round(instant.timestamp() * 1000) for instant in (start, end)))
+        .filter(ee.Filter.lt("CLOUDY_PIXEL_PERCENTAGE", sensor.cloudy_pct))
+    )
+    assert info(scenes.size())
+    image = scenes.median().select(list(sensor.bands)).reproject(grid.crs, None, sensor.scale_m)
+    rows = info(image.sampleRectangle(region=region, defaultValue=0))["properties"]
+    return np.array([rows[band] for band in sensor.bands], np.float32)
+
+
+def row(what: str, query: ImageQuery, asked: Sequence[Asked]) -> dict[str, Any]:
+    """Requests and bytes."""
+    return {
+        "what": what,
+        "frames": query.frames,
+        "size": "x".join(map(str, query.grid.shape)),
+        "requests": len(asked),
+        "received": sum(each.sent for each in asked),
+        "sent": sum(int(each.headers["content-length"]) for each in asked),
+    }
+
+
+def compared(standin: Standin, client: EarthEngineClient, query: ImageQuery) -> list[Any]:
+    """A row of the recipe and one of the service."""
+    standin.asked = []
+    expected = recipe(client, query)
+    of_recipe = row("recipe", query, standin.asked)
+    standin.asked = []
+    source = EarthEngineSource(client, timeout_s=TIMEOUT_S)
+    pixels = source.fetch(query).pixels.reshape(expected.shape)
+    np.testing.assert_array_equal(pixels, expected)
+    ours = row("service", query, standin.asked)
+    return [of_recipe, {**ours, "of_recipe": round(ours["received"] / of_recipe["received"], 2)}]
+
+
+def main() -> None:
+    """Run, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", nargs="*", type=int, default=[64, 224])
+    parser.add_argument("--frames", nargs="*", type=int, default=[1, 4, 12])
+    chosen = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder, earth_engine([]) as standin:
+        client = EarthEngineClient(
+            "some-project",
+            url=standin.url,
+            key_file=None,
+            limiter=ProjectLimiter(Path(folder), 4, 1e6),
+            timeout_s=TIMEOUT_S,
+        )
+        for size in chosen.sizes:
+            standin.scenes = world(size)
+            for frames in chosen.frames:
+                query = asked_for(standin.scenes[0].grid, frames)
+                for found in compared(standin, client, query):
+                    rows.append(found)
+                    print(found, flush=True)
+    write(rows, "stand-in for Earth Engine", "earth_engine", COLUMNS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Clients generated from the OpenAPI document: the generators' versions and settings."""

@@ -1,0 +1,45 @@
+"""What stands before the guard, outermost first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from starlette.middleware.cors import CORSMiddleware
+
+from edge.answers import ErrorShape
+from edge.keys import Keys
+from edge.metrics_port import MetricsPort
+from edge.security_headers import SecurityHeaders
+from geobento.keys import ApiKey
+from geobento.settings import Settings
+
+Layer = tuple[Any, dict[str, Any]]
+"""ASGI middleware and its arguments."""
+
+
+def layers(
+    settings: Settings, keys: Sequence[ApiKey], shapes: Mapping[str, ErrorShape]
+) -> list[Layer]:
+    """What the settings ask for.
+
+    Args:
+        settings: Of the service.
+        keys: Those that are accepted; none: no key is wanted.
+        shapes: How errors look, by first part of the path, where not as everywhere.
+    """
+    found: list[Layer] = [(SecurityHeaders, {})]
+    if settings.cors_origins:
+        cors = {
+            "allow_origins": settings.cors_origins,
+            "allow_methods": ["GET", "POST"],
+            "allow_headers": ["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
+            "expose_headers": ["Retry-After", "Server-Timing", "X-Request-ID"],
+        }
+        found.append((CORSMiddleware, cors))
+    if settings.metrics_port is not None:
+        found.append((MetricsPort, {"port": settings.metrics_port, "shapes": shapes}))
+    if keys:
+        limits = {"rate": settings.key_rate, "max_in_flight": settings.key_max_in_flight}
+        found.append((Keys, {"keys": keys, "shapes": shapes, **limits}))
+    return found

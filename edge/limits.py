@@ -1,0 +1,73 @@
+"""How much one client may ask: a rate, and a number of requests at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+class TokenBucket:
+    """Grants so many a second on average; what was not used for a second may come at once.
+
+    Args:
+        rate: Grants per second.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = rate
+        self._size = max(1.0, rate)
+        self._clock = clock
+        self._tokens = self._size
+        self._filled_at = clock()
+
+    def take(self) -> float:
+        """Take one: 0 where it was granted, or else the seconds until there is one."""
+        now = self._clock()
+        self._tokens = min(self._size, self._tokens + (now - self._filled_at) * self._rate)
+        self._filled_at = now
+        if self._tokens < 1:
+            return (1 - self._tokens) / self._rate
+        self._tokens -= 1
+        return 0.0
+
+
+class Allowance:
+    """What one client may do in this process.
+
+    Args:
+        rate: Requests per second; None: any number.
+        max_in_flight: Requests at a time; None: any number.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        rate: float | None,
+        max_in_flight: int | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._rate = rate
+        self._bucket = None if rate is None else TokenBucket(rate, clock)
+        self._max_in_flight = max_in_flight
+        self._in_flight = 0
+
+    def take(self) -> float:
+        """Begin a request: 0 where it may, or else the seconds after which to ask again."""
+        if self._max_in_flight is not None and self._in_flight >= self._max_in_flight:
+            return 1.0
+        wait = self._bucket.take() if self._bucket is not None else 0.0
+        self._in_flight += not wait
+        return wait
+
+    def give_back(self) -> None:
+        """End a request."""
+        self._in_flight -= 1
+
+    def __str__(self) -> str:
+        limits = []
+        if self._rate is not None:
+            limits.append(f"{self._rate:g} requests per second")
+        if self._max_in_flight is not None:
+            limits.append(f"{self._max_in_flight} at a time")
+        return ", ".join(limits)

@@ -1,0 +1,45 @@
+"""What BentoML's supervisor is told."""
+
+from __future__ import annotations
+
+import os
+
+import circus.arbiter
+import pytest
+from bentoml._internal.utils.circus import create_standalone_arbiter
+
+from runners import supervisor
+
+
+@pytest.fixture(autouse=True)
+def restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process is afterwards as it was before."""
+    original = circus.arbiter.Arbiter.__init__
+    original = getattr(original, "__wrapped__", original)
+    monkeypatch.setattr(circus.arbiter.Arbiter, "__init__", original)
+    for name in ("BENTOML_CONTAINERIZED", *supervisor.CONFIGURED):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+
+def test_the_dead_are_looked_for_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supervisor that BentoML makes has our period, also when told twice, and no container."""
+    monkeypatch.setenv("BENTOML_CONTAINERIZED", "true")
+    supervisor.settle()
+    supervisor.settle()
+    arbiter = create_standalone_arbiter([])
+    assert arbiter.check_delay == supervisor.CHECK_S
+    assert "BENTOML_CONTAINERIZED" not in os.environ
+
+
+@pytest.mark.parametrize("name", supervisor.CONFIGURED)
+def test_what_a_deployer_configures_stands(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Spans are turned off only where nothing is said about BentoML."""
+    supervisor.settle()
+    assert os.environ["BENTOML_CONFIG_OPTIONS"] == supervisor.WITHOUT_SPANS
+    for other in supervisor.CONFIGURED:
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, "mine")
+    supervisor.settle()
+    assert os.environ[name] == "mine"
+    assert supervisor.WITHOUT_SPANS not in os.environ.values()

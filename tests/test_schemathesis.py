@@ -1,0 +1,44 @@
+"""Requests that schemathesis derives from the OpenAPI document, over real HTTP."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.servers import serving
+
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_schema_conformance",
+)
+
+
+@pytest.mark.slow
+def test_every_answer_is_in_the_document(small_models: str, tmp_path: Path) -> None:
+    """Examples, bounds and random requests, right and wrong: no 5xx, nothing undocumented."""
+    # A service of its own: some requests stop models.
+    home = str(tmp_path)
+    with serving(tmp_path / "log", GEOBENTO_MODELS=small_models, GEOBENTO_HOME=home) as client:
+        ask(client, tmp_path)
+
+
+def ask(client: httpx.Client, folder: Path) -> None:
+    """Run schemathesis on a service."""
+    url = str(client.base_url)
+    operations = sum(map(len, client.get("/docs.json").json()["paths"].values()))
+    command = [
+        *(str(Path(sys.executable).with_name("schemathesis")), "run", f"{url}/docs.json"),
+        *("--url", url, "--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing"),
+        # The same requests every time, from one thread: hypothesis fails on some schemas in two.
+        *("--max-examples", "5", "--generation-deterministic", "--workers", "1"),
+        *("--no-color", "--continue-on-failure", "--max-time", "300"),
+    ]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr
+    assert f"Tested: {operations}\n" in done.stdout
