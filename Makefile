@@ -4,14 +4,16 @@
 
 PYTHON ?= python3
 PORT ?= 3000
+EXTRAS ?=
+TORCH ?= cpu
 VENV := .venv
 BIN := $(VENV)/bin
 export BENTOML_DO_NOT_TRACK := 1
 
-.PHONY: serve gee models test test-all lint bento readme clients bench clean help
+.PHONY: serve gee models test test-all lint bento image readme clients bench clean help
 
 help:
-	@echo "make serve | gee | models | test | test-all | lint | bento | readme | clients | bench | clean"
+	@echo "make serve | gee | models | test | test-all | lint | bento | image | readme | clients | bench | clean"
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
@@ -53,9 +55,16 @@ lint: $(VENV)/.developing
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The Bento of the models in GEOBENTO_MODELS, or of mosaiks and what else the model store holds.
+# EXTRAS=gee,redis adds the clients of Earth Engine and Redis.
 bento: $(VENV)/.installed
-	@$(BIN)/geobento models import mosaiks
-	$(BIN)/bentoml build
+	@test -n "$$GEOBENTO_MODELS" || $(BIN)/geobento models import mosaiks
+	@test -z "$(EXTRAS)" || $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]' -c constraints.txt
+	$(BIN)/python -m deploy.bento --extras '$(EXTRAS)'
+
+# A container image of it; TORCH=cu128 for a GPU.
+image: bento
+	$(BIN)/python -m deploy.image --torch '$(TORCH)'
 
 readme: $(VENV)/.developing
 	$(BIN)/python -m docs.generate

@@ -1,4 +1,5 @@
-"""Write what is generated: parts of the README, a page per model, and the OpenAPI document.
+"""Write what is generated: parts of the README and of `docs/settings.md`, a page per model, and
+the OpenAPI document.
 
 Run by ``make readme``. A part stands between ``<!-- name -->`` and ``<!-- /name -->``. The
 answers come from the way of a request itself, with the demo archive.
@@ -28,6 +29,7 @@ from pipeline.local import LocalEngine
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
+SETTINGS = ROOT / "docs" / "settings.md"
 MODEL_PAGES = ROOT / "docs" / "models"
 OPENAPI = ROOT / "docs" / "openapi.json"
 SHOWN_NUMBERS = 3
@@ -89,13 +91,13 @@ def _example(cls: type[BaseModel]) -> dict[str, Any]:
     return found
 
 
-def rendered(text: str) -> str:
-    """The text with its generated parts as they should be."""
-    parts = {"models": models_table(), "settings": settings_table(), **answers()}
+def rendered(file: Path, parts: dict[str, str]) -> str:
+    """The text of a file with its generated parts as they should be."""
+    text = file.read_text()
     for name, content in parts.items():
         pattern = re.compile(f"<!-- {name} -->.*?<!-- /{name} -->", re.DOTALL)
         if not pattern.search(text):
-            raise SystemExit(f"README.md has no place for {name}")
+            raise SystemExit(f"{file.name} has no place for {name}")
         block = f"<!-- {name} -->\n{content}\n<!-- /{name} -->"
         text = pattern.sub(block.replace("\\", r"\\"), text)
     return text
@@ -150,7 +152,8 @@ def files() -> dict[Path, str]:
     pages = {MODEL_PAGES / f"{cls.card.id}.md": page(cls.card) for cls in families()}
     document = openapi.document(__version__, other_apis.operations())
     return {
-        README: rendered(README.read_text()),
+        README: rendered(README, {"models": models_table(), **answers()}),
+        SETTINGS: rendered(SETTINGS, {"settings": settings_table()}),
         OPENAPI: json.dumps(document, indent=1, ensure_ascii=False) + "\n",
         **pages,
     }

@@ -75,6 +75,8 @@ class Model(ABC):
     """
 
     card: ClassVar[ModelCard]
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """Distributions of the extra `models` that preparing and encoding need, as pip names them."""
 
     def __init__(
         self, config: Config, tokenizer: Callable[[TextInput], Tokenizer] | None = None

@@ -81,6 +81,7 @@ class Clip(Model):
     """Both towers of the transformers library's network, so that a file fits as it is."""
 
     card = CARD
+    libraries = ("ftfy", "tokenizers", "transformers")
 
     @property
     def dim(self) -> int:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import torch
 
 from geobento.errors import SettingsError
 from geobento.specs import Device
+
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Microseconds of processor time per period, and the period; of containers, by cgroup v2."""
 
 
 def choose(wanted: Device) -> str:
@@ -31,8 +35,18 @@ def share_cores(processes: int) -> None:
     torch.set_num_threads(max(1, cores() // processes))
 
 
-def cores() -> int:
-    """Cores that this process may use."""
+def cores(quota: Path = QUOTA) -> int:
+    """Cores that this process may use: those it is bound to, or fewer by a container's limit.
+
+    Args:
+        quota: Where Linux says the limit.
+    """
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        bound = len(os.sched_getaffinity(0))
+    else:
+        bound = os.cpu_count() or 1
+    try:
+        time, period = quota.read_text().split()
+    except (OSError, ValueError):
+        return bound
+    return bound if time == "max" else max(1, min(bound, int(time) // int(period)))

@@ -121,6 +121,7 @@ class DinoV2(Model):
     """
 
     card = CARD
+    libraries = ("transformers",)
 
     @property
     def dim(self) -> int:

@@ -197,6 +197,7 @@ class Dofa(Model):
     """A vision transformer behind a first layer that is made from wavelengths."""
 
     card = CARD
+    libraries = ("timm",)
 
     @property
     def dim(self) -> int:

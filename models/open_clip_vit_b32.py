@@ -84,6 +84,7 @@ class OpenClipXlmRoberta(Model):
     """The network of the open_clip library, whose names are those of the released file."""
 
     card = CARD
+    libraries = ("ftfy", "open_clip_torch", "tokenizers", "transformers")
 
     @property
     def dim(self) -> int:

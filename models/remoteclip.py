@@ -102,6 +102,7 @@ class RemoteClip(Model):
     """The network of the open_clip library, whose names are those of the released files."""
 
     card = CARD
+    libraries = ("ftfy", "open_clip_torch", "tokenizers")
 
     @property
     def dim(self) -> int:

@@ -150,6 +150,7 @@ class SatMaePp(Model):
     """The encoder of either network; the part that fills in what was hidden is left out."""
 
     card = CARD
+    libraries = ("timm",)
 
     @property
     def dim(self) -> int:

@@ -125,7 +125,8 @@ class StoredModel:
             )
         network = model.network()
         try:
-            network.load_state_dict(load_file(file), strict=True)
+            # Assigned, not copied: on a CPU the weights stay the file, mapped into memory.
+            network.load_state_dict(load_file(file), strict=True, assign=True)
         except (RuntimeError, SafetensorError) as error:
             raise ModelStoreError(f"the weights of {self.tag} do not fit: {error}") from error
         return LoadedModel(model, network, device, precision)

@@ -173,6 +173,7 @@ class Thor(Model):
     """A vision transformer over groups of bands."""
 
     card = CARD
+    libraries = ("timm",)
 
     @property
     def dim(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -24,3 +26,18 @@ def test_with_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert devices.choose("cpu") == "cpu"
     assert devices.choose("auto") == devices.choose("cuda") == "cuda"
     assert not torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize(
+    ("quota", "found"),
+    [("200000 100000", 2), ("50000 100000", 1), ("6400000 100000", 16), ("max 100000", 16)],
+)
+def test_cores_of_a_container(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, found: int
+) -> None:
+    """A limit on processor time counts: more threads than that would wait for each other."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(16)), raising=False)
+    file = tmp_path / "cpu.max"
+    assert devices.cores(file) == 16
+    file.write_text(quota + "\n")
+    assert devices.cores(file) == found
