@@ -197,7 +197,8 @@ class OutputGrid:
     """A grid of vectors `(D, H, W)` with its CRS and transform in the metadata."""
 
     grid_orientation: Literal["north_up", "native"] = "north_up"
-    """`north_up`: rows run from north to south. `native`: as the model gives them."""
+    """`north_up`: rows run from north to south. `native`: as the model gives them, which is the same,
+    since pixels are fetched north up."""
     mode: Literal["grid"] = "grid"
 
 

@@ -49,6 +49,16 @@ def open_catalog(
     return catalog
 
 
+def known_identity(where: str) -> tuple[str, ...] | None:
+    """What `Catalog.identity` is of an API; None: that shows only when the catalog is opened.
+
+    That of a static catalog, wherever it lies, is never equal to it.
+    """
+    if where in PRESETS:
+        return (PRESETS[where].url,)
+    return (where,) if "://" in where else None
+
+
 def open_preset(
     preset: Preset, *, hosts: Sequence[str] = (), key: str | None = None, deadline: float
 ) -> ApiCatalog:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -84,6 +85,21 @@ class CachedSource:
                     store.write(key, Entry(sample, expires(query.end, asked, self._keep_open)))
                     return replace(sample, cached=False)
         return replace(entry.sample, cached=True)
+
+
+def kept(
+    store: PatchStore, backend: str, identity: Sequence[str], query: ImageQuery
+) -> Sample | None:
+    """The sample that a source gave earlier, whether or not it can be asked now.
+
+    Args:
+        store: Where samples are kept.
+        backend: Word of the source.
+        identity: What tells it from others of its kind, see `CachedSource`.
+        query: What is fetched.
+    """
+    entry = store.read(patch_key(query, backend, identity))
+    return None if entry is None else replace(entry.sample, cached=True)
 
 
 def expires(end: datetime, asked: datetime, keep_open: timedelta) -> datetime | None:

@@ -150,7 +150,7 @@ class Engine:
     ) -> tuple[OpenModel, Imagery, list[GeoPlan | GeoBentoError]]:
         """The model, what is fetched of every place, and the plan or error of each.
 
-        Its source is open, if any place needs it.
+        Its source is open, unless no place needs it.
 
         Raises:
             GeoBentoError: The request as a whole cannot be answered.
@@ -161,8 +161,8 @@ class Engine:
         imagery, plans = plan_geo(
             opened.served.card, request, served=opened.model.modalities(), limits=self._limits
         )
-        if any(isinstance(plan, GeoPlan) for plan in plans):
-            self.fetch.source(request.backend)
+        asked = [one for plan in plans if isinstance(plan, GeoPlan) for one in plan.asked]
+        self.fetch.open_for(asked)
         return opened, imagery, plans
 
     def patch(self, request: InspectRequest) -> ImageQuery:

@@ -14,13 +14,14 @@ from typing import TypeAlias, TypeVar
 from geobento.errors import GeoBentoError, InvalidRequest, SourceError
 from geobento.sample import Sample
 from geobento.settings import Settings
-from imagery.patch_cache import CachedSource
+from imagery.patch_cache import CachedSource, kept
 from imagery.patch_store import PatchStore
 from imagery.source import ImageQuery, Source, Survey
 
 logger = logging.getLogger("geobento.fetch")
 
 Opener = Callable[[], Source]
+Kept = Callable[[ImageQuery], Sample | None]
 Asked: TypeAlias = tuple[str, ImageQuery] | GeoBentoError
 Found = TypeVar("Found")
 
@@ -34,11 +35,15 @@ class FetchLayer:
     Args:
         openers: How to open each source that is configured, the preferred one first.
         threads: Places fetched at a time.
+        kept: Of sources that are known without being opened: what they gave earlier.
     """
 
-    def __init__(self, openers: Mapping[str, Opener], threads: int) -> None:
+    def __init__(
+        self, openers: Mapping[str, Opener], threads: int, kept: Mapping[str, Kept] | None = None
+    ) -> None:
         self._openers = dict(openers)
         self._threads = threads
+        self._kept = dict(kept or {})
         self._sources: dict[str, Source] = {}
         self._locks = {name: Lock() for name in openers}
         self._failures: dict[str, tuple[float, SourceError]] = {}
@@ -55,18 +60,30 @@ class FetchLayer:
         if settings.stac is not None:
             openers["stac"] = lambda: _open_stac(settings)
         openers["demo"] = lambda: _open_demo(settings)
-        return cls(openers, settings.fetch_threads)
+        return cls(openers, settings.fetch_threads, _kept(settings))
 
     def fetch_all(self, queries: Sequence[Asked]) -> list[Sample | GeoBentoError]:
         """Samples or errors, in the order of the (backend, query) pairs.
 
         An error in place of a pair is its own answer.
         """
-        return self._each(queries, lambda source, query: source.fetch(query))
+        return self._each(queries, self._fetch)
 
     def survey_all(self, queries: Sequence[Asked]) -> list[Survey | GeoBentoError]:
         """What `fetch_all` would fetch, or errors, in the same order."""
-        return self._each(queries, lambda source, query: source.survey(query))
+        return self._each(queries, lambda backend, query: self.source(backend).survey(query))
+
+    def open_for(self, queries: Sequence[tuple[str, ImageQuery]]) -> None:
+        """Open the source of a request, unless it is not needed: all its samples are kept.
+
+        Raises:
+            InvalidRequest: No such source is configured.
+            SourceError: It cannot be opened.
+        """
+        for backend, query in queries:
+            if self._earlier(backend, query) is None:
+                self.source(backend)
+                return
 
     def source(self, backend: str) -> Source:
         """The source of a backend word; ``auto`` is the preferred one, even if it is down.
@@ -75,7 +92,7 @@ class FetchLayer:
             InvalidRequest: No such source is configured.
             SourceError: It cannot be opened.
         """
-        name = next(iter(self._openers)) if backend == "auto" else backend
+        name = self._name(backend)
         if name not in self._openers:
             raise InvalidRequest(
                 f"backend {backend!r} is not configured here; "
@@ -87,6 +104,19 @@ class FetchLayer:
             if name not in self._sources:
                 self._sources[name] = self._open(name, asked)
             return self._sources[name]
+
+    def _name(self, backend: str) -> str:
+        return next(iter(self._openers)) if backend == "auto" else backend
+
+    def _earlier(self, backend: str, query: ImageQuery) -> Sample | None:
+        """What a source that is not open gave earlier."""
+        name = self._name(backend)
+        find = self._kept.get(name)
+        return None if find is None or name in self._sources else find(query)
+
+    def _fetch(self, backend: str, query: ImageQuery) -> Sample:
+        earlier = self._earlier(backend, query)
+        return self.source(backend).fetch(query) if earlier is None else earlier
 
     def _open(self, name: str, asked: float) -> Source:
         """Open a source, unless that failed while this request waited for its turn to."""
@@ -104,25 +134,46 @@ class FetchLayer:
         return ThreadPoolExecutor(self._threads, thread_name_prefix="fetch")
 
     def _each(
-        self, queries: Sequence[Asked], ask: Callable[[Source, ImageQuery], Found]
+        self, queries: Sequence[Asked], ask: Callable[[str, ImageQuery], Found]
     ) -> list[Found | GeoBentoError]:
         if len(queries) == 1:
             return [self._one(queries[0], ask)]
         return list(self._pool.map(lambda asked: self._one(asked, ask), queries))
 
-    def _one(
-        self, asked: Asked, ask: Callable[[Source, ImageQuery], Found]
-    ) -> Found | GeoBentoError:
+    def _one(self, asked: Asked, ask: Callable[[str, ImageQuery], Found]) -> Found | GeoBentoError:
         if isinstance(asked, GeoBentoError):
             return asked
         backend, query = asked
         try:
-            return ask(self.source(backend), query)
+            return ask(backend, query)
         except GeoBentoError as error:
             return error
         except Exception:
             logger.exception("asking for %s failed", query.sensor.collection)
             return SourceError(f"the source {backend!r} failed; the service log has more")
+
+
+def _kept(settings: Settings) -> dict[str, Kept]:
+    """What sources gave earlier that are known without being opened."""
+    if not settings.cache:
+        return {}
+    from imagery.open_catalog import known_identity
+
+    identities: dict[str, tuple[str, ...] | None] = {}
+    if settings.ee_project is not None:
+        identities["gee"] = _ee_identity(settings, settings.ee_project)
+    if settings.stac is not None:
+        identities["stac"] = known_identity(settings.stac)
+    store = PatchStore(settings.patches, settings.patches_bytes)
+    return {
+        backend: partial(kept, store, backend, identity)
+        for backend, identity in identities.items()
+        if identity is not None
+    }
+
+
+def _ee_identity(settings: Settings, project: str) -> tuple[str, ...]:
+    return project, settings.ee_url or ""
 
 
 def _shared(source: Source, settings: Settings, *identity: str) -> Source:
@@ -161,7 +212,7 @@ def _open_earth_engine(settings: Settings) -> Source:
         timeout_s=timeout_s,
     )
     source = EarthEngineSource(client, timeout_s=timeout_s)
-    return _shared(source, settings, settings.ee_project, settings.ee_url or "")
+    return _shared(source, settings, *_ee_identity(settings, settings.ee_project))
 
 
 def _open_stac(settings: Settings) -> Source:

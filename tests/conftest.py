@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ os.environ["GEOBENTO_HOME"] = str(Path(_HOME.name) / "geobento")
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("GEOBENTO_SHARED", ROOT.parent / "shared"))
+
+
+hypothesis.settings.register_profile("project", deadline=None)  # machines are slow at times
+hypothesis.settings.load_profile("project")
 
 
 @pytest.fixture(scope="session")

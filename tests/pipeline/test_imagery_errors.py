@@ -172,6 +172,28 @@ def test_sources_that_cannot_be_reached(ask: Ask) -> None:
         assert name in error.message
 
 
+def test_kept_pixels_need_no_source(ask: Ask, tmp_path: Path, bands: tuple[str, ...]) -> None:
+    """What was fetched before is answered while the source is down; what was not is its error."""
+    write_catalog([CLEAR], bands, tmp_path / "catalog")
+    other = {"fetch": {"scale_m": 20}}
+    with earth_engine([CLEAR]) as ee, stac_server(tmp_path) as stac:
+        sources = (
+            {"ee_project": PROJECT, "ee_url": ee.url},
+            {"stac": stac.api(tmp_path / "catalog")},
+        )
+        before = [ask({}, **source) for source in sources]
+    for answer, source in zip(before, sources, strict=True):
+        again = ask({}, **source)
+        assert isinstance(answer, Embedding)
+        assert isinstance(again, Embedding)
+        assert (answer.meta.cached, again.meta.cached) == (False, True)
+        assert again.data.tobytes() == answer.data.tobytes()
+        assert again.meta.untimed() == answer.meta.untimed()
+        assert isinstance(ask(other, request_timeout_s=0.5, **source), SourceUnavailable)
+        down = ask({}, cache=False, request_timeout_s=0.5, **source)
+        assert isinstance(down, SourceUnavailable)
+
+
 @pytest.mark.parametrize(("status", "kind"), [(503, SourceUnavailable), (429, QuotaError)])
 def test_sources_that_say_when_to_come_back(
     ask: Ask,
