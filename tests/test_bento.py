@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from models.galileo import Galileo
-from models.mosaiks import Mosaiks
 from models.store import StoredModel
 from tests.conftest import ROOT
 from tests.models import small
@@ -60,8 +59,7 @@ def test_the_bento_serves(tmp_path: Path, mosaiks_stored: StoredModel, demo_arch
     elsewhere = {"BENTOML_HOME": str(tmp_path / "elsewhere")}
     run("bentoml", "import", str(packed), **elsewhere)
     with serving(tmp_path / "log", tag, cwd=tmp_path, **elsewhere) as client:
-        assert [model["id"] for model in client.get("/models").json()["models"]] == [
-            Mosaiks.card.id
-        ]
+        served = client.get("/models").json()["models"]
+        assert [model["tag"] for model in served] == [mosaiks_stored.tag]
         body = json.loads((ROOT / "tests" / "data" / "place.json").read_text())
         assert client.post("/geo_embedding", json=body).json()["dim"] == 1024
