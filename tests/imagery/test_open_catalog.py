@@ -10,7 +10,7 @@ import pytest
 from geobento.errors import SourceError
 from geobento.settings import Settings
 from imagery.api_catalog import ApiCatalog
-from imagery.open_catalog import open_catalog
+from imagery.open_catalog import known_identity, open_catalog
 from imagery.presets import PRESETS
 from imagery.static_catalog import StaticCatalog
 from pipeline.fetch import FetchLayer
@@ -63,3 +63,13 @@ def test_what_is_no_catalog(
     stac.reset(faults={"landing": [Fault(body=body)] * 30})
     with pytest.raises(SourceError, match=says):
         open_catalog(stac.api(tmp_path), timeout_s=20)
+
+
+def test_what_is_known_of_a_catalog_before_it_is_opened(stac: StacServer, tmp_path: Path) -> None:
+    """Of APIs what they say of themselves; never what a static catalog does."""
+    write_catalog([scene(10)], ("B4", "B8"), tmp_path)
+    api, static = stac.api(tmp_path), stac.file(tmp_path / "catalog.json")
+    assert open_catalog(api, timeout_s=20).identity == known_identity(api)
+    assert open_catalog(static, timeout_s=20).identity != known_identity(static)
+    assert known_identity(str(tmp_path / "catalog.json")) is None
+    assert known_identity("earth-search") == (PRESETS["earth-search"].url,)
