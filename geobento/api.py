@@ -5,18 +5,15 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
-from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geobento import settings
 from geobento.cards import ServedModel
-from geobento.client import Client
 from geobento.embedding import Classification, Embedding
+from geobento.engine import engine
 from geobento.errors import GeoBentoError, InvalidRequest
 from geobento.look import EmbeddingPlan, Inspection
 from geobento.requests import (
@@ -43,42 +40,6 @@ from geobento.specs import (
 from geobento.validation import validated
 
 Answer = TypeVar("Answer")
-
-IN_PROCESS = "pipeline.local:LocalEngine"
-"""What answers without a server. Named, not imported: it needs torch and the model store."""
-
-
-class EmbeddingEngine(Protocol):
-    """What answers requests."""
-
-    def list_models(self) -> list[ServedModel]:
-        """What can be asked for."""
-
-    def describe_model(self, name: str) -> ServedModel:
-        """One of them, by id or alias."""
-
-    def image_embedding(self, request: ImageEmbeddingRequest) -> list[Embedding | GeoBentoError]:
-        """One answer per picture, in order."""
-
-    def text_embedding(self, request: TextEmbeddingRequest) -> list[Embedding | GeoBentoError]:
-        """One answer per text, in order."""
-
-    def zero_shot_classification(
-        self, request: ZeroShotRequest
-    ) -> list[Classification | GeoBentoError]:
-        """One answer per picture, in order."""
-
-    def pixel_embedding(self, request: PixelEmbeddingRequest) -> list[Embedding | GeoBentoError]:
-        """The answer for the pixels of the request."""
-
-    def geo_embedding(self, request: GeoEmbeddingRequest) -> list[Embedding | GeoBentoError]:
-        """One answer per place, in order."""
-
-    def plan_embedding(self, request: GeoEmbeddingRequest) -> EmbeddingPlan:
-        """What a request would do."""
-
-    def inspect_patch(self, request: InspectRequest) -> Inspection:
-        """What the pixels of a place are like."""
 
 
 def get_embedding(
@@ -489,21 +450,6 @@ def describe_model(model: str) -> ServedModel:
         ModelNotFound: It is not served; the message says how to import it.
     """
     return engine().describe_model(model)
-
-
-def engine() -> EmbeddingEngine:
-    """What answers: the server of ``GEOBENTO_URL``, or this process."""
-    return _engine(settings.load())
-
-
-@lru_cache(maxsize=4)
-def _engine(current: settings.Settings) -> EmbeddingEngine:
-    if current.url is not None:
-        key = current.api_key
-        return Client(current.url, api_key=key.get_secret_value() if key is not None else None)
-    module, _, name = IN_PROCESS.partition(":")
-    local: EmbeddingEngine = getattr(import_module(module), name)(current)
-    return local
 
 
 def _payloads(images: Sequence[bytes | str | Path]) -> list[bytes]:

@@ -15,10 +15,10 @@ import orjson
 import pytest
 
 from geobento import waits, wire
-from geobento.api import EmbeddingEngine
 from geobento.cards import ModelList
 from geobento.client import AsyncClient, Client
 from geobento.embedding import Embedding
+from geobento.engine import EmbeddingEngine
 from geobento.errors import (
     GeoBentoError,
     InternalError,
