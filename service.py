@@ -40,7 +40,7 @@ from models import devices, store
 from pipeline.engine import Engine
 from pipeline.registry import OpenModel, Registry
 from pipeline.serving import Serving
-from runners import drain, supervisor
+from runners import dispatch, drain, supervisor
 from runners.client import RunnerClient
 from runners.here import Here
 from runners.runner import make_runner, runner_name
@@ -50,6 +50,7 @@ logger = logging.getLogger("geobento")
 SETTINGS = settings.get()
 logs.configure(SETTINGS.log_format)
 supervisor.settle()
+dispatch.settle()
 KEYS = keys.configured(SETTINGS)
 STORED = store.choose(SETTINGS.models)
 if not STORED:
