@@ -1,7 +1,7 @@
 """Pictures over HTTP against the limit of the machine: ``python -m benchmarks.images``.
 
-Writes ``results/images.json``, ``results/images.md`` and ``results/images.svg``. Weights are random, pictures are
-invented; every answer is checked against float32.
+Writes ``results/images.json``, ``results/images.md`` and ``results/images.svg``. Weights are
+random, pictures are invented; every answer is checked against float32.
 """
 
 from __future__ import annotations

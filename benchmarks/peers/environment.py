@@ -36,7 +36,15 @@ def interpreter(name: str) -> Path:
     print(f"installing {name} into {folder.relative_to(ROOT)}", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    pip: list[str | Path] = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+    ]
     subprocess.run([*pip, "-r", requirements], check=True)
     subprocess.run([*pip, "--retries", "1", "--extra-index-url", TORCH_INDEX, TORCH], check=True)
     finished.touch()

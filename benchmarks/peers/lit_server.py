@@ -27,8 +27,11 @@ class Clip(litserve.LitAPI):  # type: ignore[misc]
     def setup(self, device: str) -> None:
         """Load it."""
         torch.set_num_threads(self.threads)
-        self.processor = AutoImageProcessor.from_pretrained(self.folder)
-        network = CLIPVisionModelWithProjection.from_pretrained(self.folder, dtype=torch.bfloat16)
+        processors: Any = AutoImageProcessor
+        self.processor = processors.from_pretrained(self.folder)
+        network: Any = CLIPVisionModelWithProjection.from_pretrained(
+            self.folder, dtype=torch.bfloat16
+        )
         self.network = network.to(device).eval()
 
     def decode_request(self, request: dict[str, str]) -> torch.Tensor:
