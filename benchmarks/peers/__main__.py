@@ -22,7 +22,10 @@ from benchmarks.pictures import SIZES, jpegs
 
 MODEL, VARIANT = "remoteclip", "vit_b_32"
 """The card whose network is exactly the CLIP ViT-B/32 of the transformers library."""
-SHORT = ["--seconds", "2", "--sizes", "640x480", "--connections", "1", "16"]
+SHORT = [
+    *("--seconds", "2", "--sizes", "640x480", "--connections", "1", "16"),
+    *("--forms", "multipart"),
+]
 
 
 def compared(
@@ -51,11 +54,12 @@ def compared(
 
 
 def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """What to measure; `--short` stands for some minutes, other options go before it."""
+    """What to measure; `--short` sets what is not said otherwise."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true", help=" ".join(SHORT))
     parser.add_argument("--seconds", type=float, default=8, help="of a run")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--pictures", type=int, default=images.COUNT, help="different ones")
     parser.add_argument("--sizes", nargs="*", choices=list(SIZES), default=["640x480", "12MP"])
     parser.add_argument("--connections", nargs="*", type=int, default=list(images.CONNECTIONS))
     parser.add_argument("--forms", nargs="*", default=["multipart", "base64"], help="of geobento")
@@ -79,7 +83,7 @@ def main() -> None:
     servers = [*own, *peers(folder)]
     if chosen.servers:
         servers = [one for one in servers if one.name.startswith(tuple(chosen.servers))]
-    pictures = {size: jpegs(SIZES[size], images.COUNT) for size in chosen.sizes}
+    pictures = {size: jpegs(SIZES[size], chosen.pictures) for size in chosen.sizes}
     exact = {size: images.vectors(stored.tag, data) for size, data in pictures.items()}
     rows: list[dict[str, Any]] = []
     for size, data in ({} if chosen.no_limit else pictures).items():
