@@ -9,6 +9,8 @@ checked against float32. Each peer is installed into an environment of its own w
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -74,6 +76,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     """Run, print, write."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # no server is left behind
     chosen = options()
     from models.importing import import_model
 
