@@ -10,10 +10,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 export BENTOML_DO_NOT_TRACK := 1
 
-.PHONY: serve gee models test test-all lint bento image readme clients bench clean help
+.PHONY: serve gee models test test-all lint bento image readme clients bench bench-peers clean help
 
 help:
-	@echo "make serve | gee | models | test | test-all | lint | bento | image | readme | clients | bench | clean"
+	@echo "make serve | gee | models | test | test-all | lint | bento | image | readme | clients | bench | bench-peers | clean"
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
@@ -73,11 +73,15 @@ readme: $(VENV)/.developing
 clients: $(VENV)/.developing
 	$(BIN)/python -m clients.generate
 
-# Throughput and latency against the limit of this machine; results in benchmarks/results.
+# Speed against the limit of this machine and beside other servers; results in benchmarks/results.
+# A look of some minutes; SHORT= for figures, which takes about an hour.
+SHORT ?= --short
 bench: $(VENV)/.developing
-	$(BIN)/python -m benchmarks.images
-	$(BIN)/python -m benchmarks.places
-	$(BIN)/python -m benchmarks.earth_engine
+	$(BIN)/python -m benchmarks $(SHORT)
+
+# This service, Infinity and LitServe in turn; the others are installed into build/peers.
+bench-peers: $(VENV)/.developing
+	$(BIN)/python -m benchmarks.peers
 
 clean:
 	rm -rf $(VENV) build *.egg-info
