@@ -42,6 +42,7 @@ class EarthEngineEntry:
             first.
         radar: Scenes differ in mode, polarisation and pass direction.
         scores: How clear pixels are, in another collection.
+        whole: The numbers are whole, and nearly all lie between these; None: they are not.
         notice: What every answer has to say about this imagery.
     """
 
@@ -51,6 +52,7 @@ class EarthEngineEntry:
     processing_properties: tuple[str, ...] = ()
     radar: bool = False
     scores: ClearScores | None = None
+    whole: tuple[int, int] | None = None
     notice: str | None = None
 
 
@@ -137,6 +139,7 @@ _S2_GEE = EarthEngineEntry(
     tile_property="MGRS_TILE",
     processing_properties=("PROCESSING_BASELINE", "GENERATION_TIME"),
     scores=CLOUD_SCORE_PLUS,
+    whole=(0, 30_000),
 )
 _S1_GEE = EarthEngineEntry(
     platform_property="platform_number",
@@ -195,7 +198,7 @@ def _landsat(collection_id: str, platform: str) -> Collection:
         mask=_LANDSAT_MASK,
         mask_assets=("qa_pixel",),
         stac_properties={"platform": platform, "landsat:collection_category": "T1"},
-        gee=EarthEngineEntry(cloud_property="CLOUD_COVER"),
+        gee=EarthEngineEntry(cloud_property="CLOUD_COVER", whole=(1, 65_533)),
     )
 
 
@@ -268,12 +271,14 @@ COLLECTIONS = {
             bands=_gee_only(*_MODIS_REFLECTANCE),
             units="digital numbers, surface reflectance x 10000",
             scaling=dict.fromkeys(_MODIS_REFLECTANCE, (1e-4, 0.0)),
+            gee=EarthEngineEntry(whole=(-100, 16_000)),
         ),
         Collection(
             id="USDA/NAIP/DOQQ",
             stac=("naip",),
             bands={name: (f"image.{number}",) for number, name in enumerate("RGBN", start=1)},
             units="8-bit brightness",
+            gee=EarthEngineEntry(whole=(0, 255)),
         ),
         Collection(
             id="COPERNICUS/DEM/GLO30",

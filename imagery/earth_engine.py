@@ -20,18 +20,15 @@ from geobento.specs import SensorSpec
 from imagery import collections, frames
 from imagery.collections import Collection
 from imagery.ee_client import EarthEngineClient, TooMuch
+from imagery.ee_transfer import NO_DATA, Floats, Transfer, transfer
 from imagery.frames import Frame
 from imagery.retry import Transient
 from imagery.scenes import newest, passes, radar_looks, too_cloudy
 from imagery.source import ImageQuery, Survey
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-NO_DATA = -1e30
-"""Stands for pixels without data, which the transfer format has no sign for."""
 MOST_BYTES, MOST_SIDE = 48 * 2**20, 32_768
 """What one request may ask for: bytes before compression, and pixels a side."""
-PIXEL_BYTES = 5
-"""A float32, and the byte of its mask, which counts."""
 LEAST_SIDE = 32
 """Grids are not split below this; what is too much then is the number of scenes."""
 MODE, POLARISATIONS, DIRECTION = (
@@ -116,18 +113,18 @@ class EarthEngineSource:
         """The scenes of a fetch, see `imagery.source.Source`.
 
         Requests are the one for the scenes and those for pixels, of which there are more where
-        Earth Engine refuses one for the work that it would be. Bytes are what counts against its
-        bound of a request.
+        Earth Engine refuses one for the work that it would be, or numbers are larger than is
+        usual. Bytes are what counts against its bound of a request.
         """
         deadline = time.monotonic() + self._timeout_s
         collection = collections.get(query.sensor.collection)
         _, parts = self._search(query, collection, deadline)
-        bands = len(query.sensor.bands) * len(parts)
+        band_bytes = len(query.sensor.bands) * len(parts) * form(parts, query).pixel_bytes
         height, width = query.grid.shape
         return Survey(
             self._provenance(parts, collection),
-            1 + pixel_requests(query.grid, bands),
-            height * width * bands * PIXEL_BYTES,
+            1 + pixel_requests(query.grid, band_bytes),
+            height * width * band_bytes,
         )
 
     def _search(
@@ -167,27 +164,35 @@ class EarthEngineSource:
         image = stack(parts, sensor, collection)
         names = [name for t in range(len(parts)) for name in band_names(t, sensor.bands)]
         passes_of_all = sum(len(looks.passes) for looks in parts)
-        values = self._pixels(image, names, query.grid, passes_of_all, deadline)
+        as_sent = form(parts, query)
+        values = self._pixels(image, names, as_sent, query.grid, passes_of_all, deadline)
         return values.reshape(len(parts), len(sensor.bands), *query.grid.shape)
 
     def _pixels(
         self,
         image: ee.Image,
         names: Sequence[str],
+        as_sent: Transfer,
         grid: PixelGrid,
         looks: int,
         deadline: float,
     ) -> NDArray[np.float32]:
         """(bands, H, W) of an image, in as many requests as it takes."""
-        if fits(grid, len(names)):
+        if fits(grid, len(names) * as_sent.pixel_bytes):
             try:
-                compute = partial(_compute, image, names, grid)
-                return self._client.call(compute, deadline)
+                compute = partial(_compute, as_sent.encoded(image), names, grid)
+                pixels = as_sent.decoded(self._client.call(compute, deadline))
             except TooMuch as error:
                 if max(grid.shape) <= LEAST_SIDE:
                     raise _too_large(grid, len(names), looks, error) from error
+            else:
+                if pixels is not None:
+                    return pixels
+                return self._pixels(image, names, Floats(), grid, looks, deadline)
         first, second, axis = halves(grid)
-        parts = [self._pixels(image, names, part, looks, deadline) for part in (first, second)]
+        parts = [
+            self._pixels(image, names, as_sent, part, looks, deadline) for part in (first, second)
+        ]
         return np.concatenate(parts, axis=axis + 1)
 
 
@@ -267,13 +272,19 @@ def radar(scenes: Sequence[Found], sensor: SensorSpec) -> list[Found]:
 
 
 def stack(parts: Sequence[Looks], sensor: SensorSpec, collection: Collection) -> ee.Image:
-    """One image with the bands of all frames, named by `band_names`, `NO_DATA` in the gaps."""
+    """One image with the bands of all frames, named by `band_names`."""
     images = [
         composite(looks, sensor, collection).rename(band_names(number, sensor.bands))
         for number, looks in enumerate(parts)
     ]
-    image: ee.Image = ee.Image.cat(images).unmask(NO_DATA, False).toFloat()
+    image: ee.Image = ee.Image.cat(images)
     return image
+
+
+def form(parts: Sequence[Looks], query: ImageQuery) -> Transfer:
+    """How the pixels of some frames are sent. Pure."""
+    averages = query.sensor.composite == "median" and any(len(looks.passes) > 1 for looks in parts)
+    return transfer(collections.get(query.sensor.collection).gee.whole, halves=averages)
 
 
 def band_names(frame: int, bands: Sequence[str]) -> list[str]:
@@ -305,18 +316,18 @@ def look(asset: str, sensor: SensorSpec, collection: Collection) -> ee.Image:
     return values if shows is None else values.updateMask(shows)
 
 
-def fits(grid: PixelGrid, bands: int) -> bool:
-    """Whether the pixels of a grid may be asked for in one request. Pure."""
+def fits(grid: PixelGrid, pixel_bytes: int) -> bool:
+    """Whether the pixels of a grid, of so many bytes, may be asked for in one request. Pure."""
     height, width = grid.shape
-    return height * width * bands * PIXEL_BYTES <= MOST_BYTES and max(height, width) <= MOST_SIDE
+    return height * width * pixel_bytes <= MOST_BYTES and max(height, width) <= MOST_SIDE
 
 
-def pixel_requests(grid: PixelGrid, bands: int) -> int:
+def pixel_requests(grid: PixelGrid, pixel_bytes: int) -> int:
     """How many requests the pixels of a grid take, if none is refused. Pure."""
-    if fits(grid, bands):
+    if fits(grid, pixel_bytes):
         return 1
     first, second, _ = halves(grid)
-    return pixel_requests(first, bands) + pixel_requests(second, bands)
+    return pixel_requests(first, pixel_bytes) + pixel_requests(second, pixel_bytes)
 
 
 def halves(grid: PixelGrid) -> tuple[PixelGrid, PixelGrid, int]:
@@ -335,7 +346,7 @@ def halves(grid: PixelGrid) -> tuple[PixelGrid, PixelGrid, int]:
     return replace(grid, width=columns), right, 1
 
 
-def _compute(image: ee.Image, names: Sequence[str], grid: PixelGrid) -> NDArray[np.float32]:
+def _compute(image: ee.Image, names: Sequence[str], grid: PixelGrid) -> NDArray[Any]:
     a, b, left, d, e, top = grid.transform
     pixels = ee.data.computePixels(
         {
@@ -357,7 +368,7 @@ def _compute(image: ee.Image, names: Sequence[str], grid: PixelGrid) -> NDArray[
     )
     if pixels.shape != grid.shape or set(pixels.dtype.names or ()) != set(names):
         raise Transient(SourceError("Earth Engine answered with other pixels than were asked for"))
-    return np.stack([pixels[name] for name in names]).astype(np.float32)
+    return np.stack([pixels[name] for name in names])
 
 
 def _clear(scene: ee.Image, sensor: SensorSpec, collection: Collection) -> ee.Image | None:
