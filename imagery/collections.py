@@ -157,6 +157,9 @@ _LANDSAT_REFLECTANCE = {
         ("coastal", "blue", "green", "red", "nir08", "swir16", "swir22"), start=1
     )
 }
+_MODIS_STATE = QualityMask("StateQA", bits=(0, 1, 2, 9, 10))
+"""Cloud state other than clear (3 is: not set), shadow, cirrus that is more than small, and cloud
+by a second algorithm."""
 _POLARISATIONS = ("VV", "VH", "HH", "HV")
 _MODIS_REFLECTANCE = tuple(f"sur_refl_b0{number}" for number in range(1, 8))
 
@@ -179,6 +182,23 @@ def _hls(collection_id: str, stac: str, bands: tuple[str, ...]) -> Collection:
         mask_assets=("Fmask",),
         stac_scale=1e-4,
         gee=EarthEngineEntry(cloud_property="CLOUD_COVERAGE"),
+    )
+
+
+def _modis_8_day(collection_id: str, platform: str) -> Collection:
+    """On a sinusoidal lattice, dated by the first of their days."""
+    return Collection(
+        id=collection_id,
+        stac=("modis-09A1-061",),
+        bands={band: (band,) for band in _MODIS_REFLECTANCE},
+        units="digital numbers, surface reflectance x 10000",
+        scaling=dict.fromkeys(_MODIS_REFLECTANCE, (1e-4, 0.0)),
+        nodata=-28672,
+        mask=_MODIS_STATE,
+        mask_assets=("sur_refl_state_500m",),
+        stac_properties={"platform": platform},
+        usual=(-100, 16_000),
+        gee=EarthEngineEntry(whole=(-100, 16_000)),
     )
 
 
@@ -273,6 +293,8 @@ COLLECTIONS = {
             scaling=dict.fromkeys(_MODIS_REFLECTANCE, (1e-4, 0.0)),
             gee=EarthEngineEntry(whole=(-100, 16_000)),
         ),
+        _modis_8_day("MODIS/061/MOD09A1", "terra"),
+        _modis_8_day("MODIS/061/MYD09A1", "aqua"),
         Collection(
             id="USDA/NAIP/DOQQ",
             stac=("naip",),

@@ -62,6 +62,8 @@ class WorldScene:
             return np.where(self.has_data(), classes, NO_DATA).astype(np.float64)
         if name in ("QA_PIXEL", "Fmask"):
             return np.where((columns + rows) % 4 == 0, 1 << 3, 1 << 6).astype(np.float64)
+        if name == "StateQA":
+            return np.where((columns + rows) % 4 == 0, 1 << 2, 1 << 3).astype(np.float64)
         if name == "cs_cdf":
             return np.asarray((columns + 3 * rows + self.seed) % 11 / 10, np.float64)
         if self.number is not None:
