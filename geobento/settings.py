@@ -51,7 +51,8 @@ class Settings(BaseSettings):
     takes the memory of one copy of the weights each; a GPU wants one."""
     stac: str | None = None
     """STAC catalog to fetch imagery from: `earth-search`, `planetary-computer`, the URL of an API
-    or of a static catalog, or the path of a `catalog.json`. Empty: no such source."""
+    or of a static catalog, or the path of a `catalog.json` or of stac-geoparquet. Empty: no such
+    source."""
     stac_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Further hosts, besides the catalog's own, from which its files are read, separated by
     commas; `.example.com` stands for all below it."""
