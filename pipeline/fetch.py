@@ -14,6 +14,7 @@ from typing import TypeAlias, TypeVar
 from geobento.errors import GeoBentoError, InvalidRequest, SourceError
 from geobento.sample import Sample
 from geobento.settings import Settings
+from imagery.last_identity import LastIdentity
 from imagery.patch_cache import CachedSource, kept
 from imagery.patch_store import PatchStore
 from imagery.source import ImageQuery, Source, Survey
@@ -25,6 +26,8 @@ Kept = Callable[[ImageQuery], Sample | None]
 Asked: TypeAlias = tuple[str, ImageQuery] | GeoBentoError
 Found = TypeVar("Found")
 
+DOWN_S = 30.0
+"""How long a source that could not be opened is taken to be down where what it gave is kept."""
 SOURCE_SHARE = 0.9
 """Part of a request's time that a source may take, so that its own error is what is answered."""
 
@@ -36,14 +39,20 @@ class FetchLayer:
         openers: How to open each source that is configured, the preferred one first.
         threads: Places fetched at a time.
         kept: Of sources that are known without being opened: what they gave earlier.
+        kept_if_down: Of others: what they gave when they could be opened last.
     """
 
     def __init__(
-        self, openers: Mapping[str, Opener], threads: int, kept: Mapping[str, Kept] | None = None
+        self,
+        openers: Mapping[str, Opener],
+        threads: int,
+        kept: Mapping[str, Kept] | None = None,
+        kept_if_down: Mapping[str, Kept] | None = None,
     ) -> None:
         self._openers = dict(openers)
         self._threads = threads
         self._kept = dict(kept or {})
+        self._kept_if_down = dict(kept_if_down or {})
         self._sources: dict[str, Source] = {}
         self._locks = {name: Lock() for name in openers}
         self._failures: dict[str, tuple[float, SourceError]] = {}
@@ -60,7 +69,7 @@ class FetchLayer:
         if settings.stac is not None:
             openers["stac"] = lambda: _open_stac(settings)
         openers["demo"] = lambda: _open_demo(settings)
-        return cls(openers, settings.fetch_threads, _kept(settings))
+        return cls(openers, settings.fetch_threads, _kept(settings), _kept_if_down(settings))
 
     def fetch_all(self, queries: Sequence[Asked]) -> list[Sample | GeoBentoError]:
         """Samples or errors, in the order of the (backend, query) pairs.
@@ -81,8 +90,7 @@ class FetchLayer:
             SourceError: It cannot be opened.
         """
         for backend, query in queries:
-            if self._earlier(backend, query) is None:
-                self.source(backend)
+            if not isinstance(self._source_or_earlier(backend, query), Sample):
                 return
 
     def source(self, backend: str) -> Source:
@@ -108,15 +116,33 @@ class FetchLayer:
     def _name(self, backend: str) -> str:
         return next(iter(self._openers)) if backend == "auto" else backend
 
+    def _source_or_earlier(self, backend: str, query: ImageQuery) -> Source | Sample:
+        """The source, or, where it need not or cannot be opened, what it gave earlier."""
+        earlier = self._earlier(backend, query)
+        if earlier is not None:
+            return earlier
+        try:
+            return self.source(backend)
+        except SourceError:
+            earlier = self._earlier(backend, query)  # now that it is known to be down
+            if earlier is None:
+                raise
+            return earlier
+
     def _earlier(self, backend: str, query: ImageQuery) -> Sample | None:
         """What a source that is not open gave earlier."""
         name = self._name(backend)
-        find = self._kept.get(name)
-        return None if find is None or name in self._sources else find(query)
+        if name in self._sources:
+            return None
+        ways = [self._kept.get(name)]
+        if name in self._failures and time.monotonic() - self._failures[name][0] < DOWN_S:
+            ways.append(self._kept_if_down.get(name))
+        found = (find(query) for find in ways if find is not None)
+        return next((sample for sample in found if sample is not None), None)
 
     def _fetch(self, backend: str, query: ImageQuery) -> Sample:
-        earlier = self._earlier(backend, query)
-        return self.source(backend).fetch(query) if earlier is None else earlier
+        found = self._source_or_earlier(backend, query)
+        return found if isinstance(found, Sample) else found.fetch(query)
 
     def _open(self, name: str, asked: float) -> Source:
         """Open a source, unless that failed while this request waited for its turn to."""
@@ -172,6 +198,20 @@ def _kept(settings: Settings) -> dict[str, Kept]:
     }
 
 
+def _kept_if_down(settings: Settings) -> dict[str, Kept]:
+    """What sources gave earlier that were opened before."""
+    if not settings.cache or settings.stac is None:
+        return {}
+    last = LastIdentity(settings.patches, settings.stac)
+    store = PatchStore(settings.patches, settings.patches_bytes)
+
+    def find(query: ImageQuery) -> Sample | None:
+        identity = last.read()
+        return None if identity is None else kept(store, "stac", identity, query)
+
+    return {"stac": find}
+
+
 def _ee_identity(settings: Settings, project: str) -> tuple[str, ...]:
     return project, settings.ee_url or ""
 
@@ -223,6 +263,8 @@ def _open_stac(settings: Settings) -> Source:
     timeout_s = SOURCE_SHARE * settings.request_timeout_s
     key = settings.stac_key.get_secret_value() if settings.stac_key is not None else None
     catalog = open_catalog(settings.stac, hosts=settings.stac_hosts, key=key, timeout_s=timeout_s)
+    if settings.cache:
+        LastIdentity(settings.patches, settings.stac).write(catalog.identity)
     return _shared(StacSource(catalog, timeout_s=timeout_s), settings, *catalog.identity)
 
 

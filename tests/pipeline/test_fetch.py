@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
+import numpy as np
 import pytest
 
 from geobento import SensorSpec, TemporalSpec
@@ -130,3 +132,48 @@ def test_a_catalog_that_changed_is_read_anew(tmp_path: Path) -> None:
     after = fetched(settings)
     assert not after.cached
     assert (after.pixels != before.pixels).any()
+
+
+def test_a_catalog_that_is_down_leaves_what_it_gave(tmp_path: Path) -> None:
+    """After a restart kept pixels are answered, others get the error; when it is back in another
+    form, so are its pixels.
+    """
+    root, away = tmp_path / "catalog", tmp_path / "away"
+    catalog = write_catalog([WorldScene("first", "2023-06-10T08:00:00Z", 1)], ("B4",), root)
+    settings = Settings(stac=str(catalog), home=tmp_path)
+    before = fetched(settings)
+    root.rename(away)
+    after = fetched(settings)
+    assert after.cached
+    np.testing.assert_array_equal(after.pixels, before.pixels)
+    layer = FetchLayer.configured(settings)
+    other = replace(QUERY, start=TemporalSpec.year(2023).window[0])
+    layer.open_for([("stac", QUERY)])
+    with pytest.raises(SourceError):
+        layer.open_for([("stac", QUERY), ("stac", other)])
+    answers = layer.fetch_all([("stac", other), ("stac", QUERY)])
+    assert isinstance(answers[0], SourceError)
+    assert isinstance(answers[1], Sample)
+    off = settings.model_copy(update={"cache": False})
+    (refused,) = FetchLayer.configured(off).fetch_all([("stac", QUERY)])
+    assert isinstance(refused, SourceError)
+    write_catalog([WorldScene("second", "2023-06-10T08:00:00Z", 2)], ("B4",), root)
+    anew = fetched(settings)
+    assert not anew.cached
+    assert (anew.pixels != before.pixels).any()
+
+
+def test_a_source_that_is_down_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a while what is kept is answered at once; then the source is asked first."""
+    now, opened = [100.0], []
+    monkeypatch.setattr("pipeline.fetch.time.monotonic", lambda: now[0])
+    sample = Sample(np.zeros((1, 2, 2), np.float32), ("B4",), "s2")
+
+    def opener() -> Source:
+        opened.append(now[0])
+        raise SourceError("down")
+
+    layer = FetchLayer({"stac": opener}, 1, kept_if_down={"stac": lambda query: sample})
+    for now[0] in (100.0, 110.0, 129.0, 131.0):
+        assert layer.fetch_all([("stac", QUERY)]) == [sample]
+    assert opened == [100.0, 131.0]
