@@ -16,7 +16,15 @@ from imagery.composite import composite, fuse
 from imagery.frames import Frame
 from imagery.scenes import radar_looks, too_cloudy
 from imagery.source import ImageQuery, Survey
-from imagery.stac_plan import SceneRead, look_of, passes_of, plan_reads, scene_of, search_for
+from imagery.stac_plan import (
+    SceneRead,
+    files_of,
+    look_of,
+    passes_of,
+    plan_reads,
+    scene_of,
+    search_for,
+)
 from imagery.stac_read import read
 
 FLOAT_BYTES = 4
@@ -101,11 +109,11 @@ class StacSource:
         """
         collection = self._collection(query)
         plan = self._plan(query, collection, time.monotonic() + self._timeout_s)
-        reads = sum(len(scene.assets) + (scene.mask is not None) for scene in plan)
+        bands = sum(len(scene.assets) + (scene.mask is not None) for scene in plan)
         height, width = query.grid.shape
         scenes = [scene_of(scene, collection) for scene in plan]
         origin = self._provenance(scenes, collection)
-        return Survey(origin, reads, reads * height * width * FLOAT_BYTES)
+        return Survey(origin, sum(map(files_of, plan)), bands * height * width * FLOAT_BYTES)
 
     def _collection(self, query: ImageQuery) -> Collection:
         collection = collections.get_in_stac(

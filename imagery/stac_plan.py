@@ -89,6 +89,11 @@ def look_of(scene: SceneRead) -> tuple[Any, str]:
     return properties.get("sar:instrument_mode"), str(properties.get("sat:orbit_state")).upper()
 
 
+def files_of(scene: SceneRead) -> int:
+    """How many files are read."""
+    return len({key.partition(".")[0] for key in scene.assets}) + (scene.mask is not None)
+
+
 def scene_of(scene: SceneRead, collection: Collection) -> Scene:
     """What answers say of a scene."""
     item = scene.item

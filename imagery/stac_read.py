@@ -120,7 +120,7 @@ def _load(
             nodata=np.nan if nodata is None else nodata,
             use_overviews=overviews,
             patch_url=lambda href: files.path(href, deadline),
-            driver=geotiff.GeoTiffDriver(deadline),
+            driver=geotiff.GeoTiffDriver(deadline, _of_one_asset(assets)),
             chunks=None,
             pool=files.at_a_time if files.at_a_time > 1 else None,
             fail_on_error=True,
@@ -129,6 +129,12 @@ def _load(
     if len(loaded.time) != len(items):
         raise SourceError(f"{len(items) - len(loaded.time)} scenes could not be read")
     return np.stack([np.asarray(loaded[key].values) for key in assets], axis=1)
+
+
+def _of_one_asset(keys: Sequence[str]) -> list[int]:
+    """The numbers of bands that all are of the same asset; none if they are not."""
+    parts = [key.partition(".") for key in keys]
+    return [int(number or 1) for _, _, number in parts] if len({p[0] for p in parts}) == 1 else []
 
 
 def _has_data(values: NDArray[np.float32], collection: Collection) -> NDArray[np.bool_]:
