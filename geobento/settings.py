@@ -107,7 +107,7 @@ class Settings(BaseSettings):
     """More requests than this at a time are answered 503."""
     max_mb_in_flight: Annotated[float, Field(gt=0)] = 1024
     """Request bodies held at a time, mebibytes, and as many of inputs for the models; what is
-    beyond is answered 503."""
+    beyond is answered 503. As many, too, of fetched pixels, for which requests wait."""
     max_items_waiting: Annotated[int, Field(gt=0)] = 4096
     """Items that may wait for one model; what is beyond is answered 503."""
     url_images: bool = False
