@@ -42,6 +42,7 @@ class EarthEngineEntry:
             first.
         radar: Scenes differ in mode, polarisation and pass direction.
         scores: How clear pixels are, in another collection.
+        whole: The numbers are whole, and nearly all lie between these; None: they are not.
         notice: What every answer has to say about this imagery.
     """
 
@@ -51,6 +52,7 @@ class EarthEngineEntry:
     processing_properties: tuple[str, ...] = ()
     radar: bool = False
     scores: ClearScores | None = None
+    whole: tuple[int, int] | None = None
     notice: str | None = None
 
 
@@ -137,6 +139,7 @@ _S2_GEE = EarthEngineEntry(
     tile_property="MGRS_TILE",
     processing_properties=("PROCESSING_BASELINE", "GENERATION_TIME"),
     scores=CLOUD_SCORE_PLUS,
+    whole=(0, 30_000),
 )
 _S1_GEE = EarthEngineEntry(
     platform_property="platform_number",
@@ -154,6 +157,9 @@ _LANDSAT_REFLECTANCE = {
         ("coastal", "blue", "green", "red", "nir08", "swir16", "swir22"), start=1
     )
 }
+_MODIS_STATE = QualityMask("StateQA", bits=(0, 1, 2, 9, 10))
+"""Cloud state other than clear (3 is: not set), shadow, cirrus that is more than small, and cloud
+by a second algorithm."""
 _POLARISATIONS = ("VV", "VH", "HH", "HV")
 _MODIS_REFLECTANCE = tuple(f"sur_refl_b0{number}" for number in range(1, 8))
 
@@ -179,6 +185,23 @@ def _hls(collection_id: str, stac: str, bands: tuple[str, ...]) -> Collection:
     )
 
 
+def _modis_8_day(collection_id: str, platform: str) -> Collection:
+    """On a sinusoidal lattice, dated by the first of their days."""
+    return Collection(
+        id=collection_id,
+        stac=("modis-09A1-061",),
+        bands={band: (band,) for band in _MODIS_REFLECTANCE},
+        units="digital numbers, surface reflectance x 10000",
+        scaling=dict.fromkeys(_MODIS_REFLECTANCE, (1e-4, 0.0)),
+        nodata=-28672,
+        mask=_MODIS_STATE,
+        mask_assets=("sur_refl_state_500m",),
+        stac_properties={"platform": platform},
+        usual=(-100, 16_000),
+        gee=EarthEngineEntry(whole=(-100, 16_000)),
+    )
+
+
 def _landsat(collection_id: str, platform: str) -> Collection:
     """Corners lie at odd multiples of 15 m: no lattice that grids are snapped to."""
     return Collection(
@@ -195,7 +218,7 @@ def _landsat(collection_id: str, platform: str) -> Collection:
         mask=_LANDSAT_MASK,
         mask_assets=("qa_pixel",),
         stac_properties={"platform": platform, "landsat:collection_category": "T1"},
-        gee=EarthEngineEntry(cloud_property="CLOUD_COVER"),
+        gee=EarthEngineEntry(cloud_property="CLOUD_COVER", whole=(1, 65_533)),
     )
 
 
@@ -268,12 +291,16 @@ COLLECTIONS = {
             bands=_gee_only(*_MODIS_REFLECTANCE),
             units="digital numbers, surface reflectance x 10000",
             scaling=dict.fromkeys(_MODIS_REFLECTANCE, (1e-4, 0.0)),
+            gee=EarthEngineEntry(whole=(-100, 16_000)),
         ),
+        _modis_8_day("MODIS/061/MOD09A1", "terra"),
+        _modis_8_day("MODIS/061/MYD09A1", "aqua"),
         Collection(
             id="USDA/NAIP/DOQQ",
             stac=("naip",),
             bands={name: (f"image.{number}",) for number, name in enumerate("RGBN", start=1)},
             units="8-bit brightness",
+            gee=EarthEngineEntry(whole=(0, 255)),
         ),
         Collection(
             id="COPERNICUS/DEM/GLO30",

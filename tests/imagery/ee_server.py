@@ -492,6 +492,18 @@ class Evaluator:
             for name, band in value.items()
         }
 
+    def to_uint16(self, value: Image) -> Image:
+        return {
+            name: replace(band, values=np.clip(band.values, 0, 65_535).astype(np.uint16))
+            for name, band in value.items()
+        }
+
+    def clamp(self, input: Image, low: float, high: float) -> Image:
+        return {
+            name: replace(band, values=np.clip(band.values, low, high))
+            for name, band in input.items()
+        }
+
     def unmask(self, input: Image, value: Image, sameFootprint: bool) -> Image:
         assert not sameFootprint
         values = _matched(value, input)
@@ -503,8 +515,8 @@ class Evaluator:
             for name, band in input.items()
         }
 
-    def compare(self, operation: Callable[[Any, Any], Any]) -> Callable[[Image, Image], Image]:
-        def compared(image1: Image, image2: Image) -> Image:
+    def calculate(self, operation: Callable[[Any, Any], Any]) -> Callable[[Image, Image], Image]:
+        def calculated(image1: Image, image2: Image) -> Image:
             others = _matched(image2, image1)
             return {
                 name: Band(
@@ -514,7 +526,7 @@ class Evaluator:
                 for name, band in image1.items()
             }
 
-        return compared
+        return calculated
 
     def _sampled(self, scene: WorldScene, name: str, mode: str) -> Band:
         """A band of a scene at the centres of the wanted pixels."""
@@ -597,10 +609,10 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Image.constant": Evaluator.constant,
     "Image.updateMask": Evaluator.update_mask,
     "Image.remap": Evaluator.remap,
-    "Image.gt": lambda self, **given: self.compare(np.greater)(**given),
-    "Image.gte": lambda self, **given: self.compare(np.greater_equal)(**given),
-    "Image.eq": lambda self, **given: self.compare(np.equal)(**given),
-    "Image.bitwiseAnd": lambda self, **given: self.compare(
+    "Image.gt": lambda self, **given: self.calculate(np.greater)(**given),
+    "Image.gte": lambda self, **given: self.calculate(np.greater_equal)(**given),
+    "Image.eq": lambda self, **given: self.calculate(np.equal)(**given),
+    "Image.bitwiseAnd": lambda self, **given: self.calculate(
         lambda one, other: one.astype(np.int64) & other.astype(np.int64)
     )(**given),
     "ImageCollection.fromImages": Evaluator.from_images,
@@ -609,5 +621,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Image.rename": Evaluator.rename,
     "Image.addBands": Evaluator.add_bands,
     "Image.toFloat": Evaluator.to_float,
+    "Image.toUint16": Evaluator.to_uint16,
+    "Image.clamp": Evaluator.clamp,
+    "Image.add": lambda self, **given: self.calculate(np.add)(**given),
+    "Image.multiply": lambda self, **given: self.calculate(np.multiply)(**given),
     "Image.unmask": Evaluator.unmask,
 }
