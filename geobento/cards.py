@@ -169,6 +169,8 @@ class Modality(_Record):
     """Whether the authors' vector of a place has unit length."""
     series: Annotated[Series | None, _unless_empty] = None
     """Several composites in time; absent: one."""
+    margin_days: Annotated[int, _unless_empty] = 0
+    """As a further modality: days before and after the window of which scenes count, too."""
     further: Annotated[bool, _unless_empty] = False
     """Whether requests may name it in `further_modalities`, beside another one."""
 

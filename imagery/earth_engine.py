@@ -126,7 +126,7 @@ class EarthEngineSource:
         height, width = query.grid.shape
         return Survey(
             self._provenance(parts, collection),
-            1 + pixel_requests(query.grid, bands),
+            (collection.gee.single is None) + pixel_requests(query.grid, bands),
             height * width * bands * PIXEL_BYTES,
         )
 
@@ -192,20 +192,24 @@ class EarthEngineSource:
 
 
 def find(query: ImageQuery, collection: Collection) -> list[Found]:
-    """Ask which scenes lie in the window and meet the grid, oldest first."""
+    """Ask which scenes lie in the window and meet the grid, oldest first.
+
+    Scenes of one band each are in the order of the collection; a single image needs no question.
+    """
+    if collection.gee.single is not None:
+        return [Found(collection.id, collection.gee.single, {})]
     names = ["system:index", "system:time_start", *_described(collection)]
     scenes = ee.ImageCollection(collection.id).filterBounds(
         ee.Geometry.Rectangle(list(query.grid.bounds), query.grid.crs, False)
     )
     if not collection.static:
-        scenes = scenes.filterDate(_milliseconds(query.start), _milliseconds(query.end))
+        parts = frames.months(query) if collection.monthly else [(query.start, query.end)]
+        scenes = scenes.filterDate(_milliseconds(parts[0][0]), _milliseconds(parts[-1][1]))
     # All but the first may be absent; other ways to ask leave out scenes that lack a property.
     listing = scenes.reduceColumns(ee.Reducer.toList(len(names), len(names) - 1), names)
     rows = ee.data.computeValue(listing)["list"]
-    return sorted(
-        (_found(dict(zip(names, row, strict=True)), collection) for row in rows),
-        key=lambda scene: (scene.time, scene.asset),
-    )
+    found = [_found(dict(zip(names, row, strict=True)), collection) for row in rows]
+    return found if collection.gee.one_band else _in_order(found)
 
 
 def plan(found: Sequence[Found], query: ImageQuery, collection: Collection) -> list[Looks]:
@@ -236,8 +240,14 @@ def plan(found: Sequence[Found], query: ImageQuery, collection: Collection) -> l
             lambda scene: (_platform(scene, collection), _tile(scene, collection), scene.time),
             lambda scene: [str(scene.properties[name]) for name in entry.processing_properties],
         )
+    if entry.one_band is not None:
+        named = entry.one_band[0]
+        clear = [scene for scene in clear if scene.properties.get(named) in sensor.bands]
     if collection.static:
         return [Looks(0, (tuple(clear),))] if clear else []
+    if collection.monthly:
+        monthly = frames.by_months(clear, lambda scene: scene.time, query)
+        return [Looks(number, tuple((s,) for s in part)) for number, part in monthly.items()]
     groups = [
         tuple(clear[position] for position in group)
         for group in passes([(_platform(scene, collection), scene.time) for scene in clear])
@@ -283,19 +293,48 @@ def band_names(frame: int, bands: Sequence[str]) -> list[str]:
 
 def composite(looks: Looks, sensor: SensorSpec, collection: Collection) -> ee.Image:
     """The scenes of a frame as one image, by the rules of `imagery.composite`."""
+    image = (
+        _of_passes(looks, sensor, collection)
+        if collection.gee.one_band is None
+        else ee.Image.cat([_of_band(band, looks, collection) for band in sensor.bands])
+    )
+    if collection.elsewhere is not None:
+        image = image.unmask(collection.elsewhere, False)
+    return image
+
+
+def _of_passes(looks: Looks, sensor: SensorSpec, collection: Collection) -> ee.Image:
     images = [
         _mosaic([look(scene.asset, sensor, collection) for scene in reversed(scenes)])
         for scenes in looks.passes
     ]
-    if sensor.composite == "median" and len(images) > 1:
-        image: ee.Image = ee.ImageCollection(images).median()
-        return image
-    return _mosaic(images)
+    if sensor.composite == "mosaic" or len(images) == 1:
+        return _mosaic(images)
+    several = ee.ImageCollection(images)
+    image: ee.Image = several.mean() if sensor.composite == "mean" else several.median()
+    return image
+
+
+def _of_band(band: str, looks: Looks, collection: Collection) -> ee.Image:
+    """A band whose values are in scenes of their own, the last of the collection on top."""
+    assert collection.gee.one_band is not None
+    named, values = collection.gee.one_band
+    images = [
+        ee.Image(scene.asset).select([values]).rename([band])
+        for scenes in looks.passes
+        for scene in scenes
+        if scene.properties[named] == band
+    ]
+    nowhere = ee.Image.constant(collection.elsewhere).rename([band])
+    return _mosaic(images) if images else nowhere
 
 
 def look(asset: str, sensor: SensorSpec, collection: Collection) -> ee.Image:
     """The usable pixels of one scene, on whatever lattice they are asked for."""
     scene = ee.Image(asset)
+    slope = collection.gee.slope
+    if slope is not None and slope[0] in sensor.bands:
+        scene = scene.addBands(ee.Terrain.slope(scene.select([slope[1]])).rename([slope[0]]))
     values: ee.Image = scene.select(list(sensor.bands))
     if collection.resampling != "nearest":
         values = values.resample(collection.resampling)
@@ -387,7 +426,7 @@ def _described(collection: Collection) -> list[str]:
     """Properties of scenes that the plan needs."""
     entry = collection.gee
     single = (entry.cloud_property, entry.platform_property, entry.tile_property)
-    named = [name for name in single if name is not None]
+    named = [name for name in (*single, *(entry.one_band or ())[:1]) if name is not None]
     of_radar = (MODE, POLARISATIONS, DIRECTION) if entry.radar else ()
     return [*named, *entry.processing_properties, *of_radar]
 

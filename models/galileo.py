@@ -15,7 +15,7 @@ from pyproj import Transformer
 from geobento.cards import Modality, ModelCard, Series, Statistics, Variant, WeightsSource
 from geobento.errors import ModelError
 from geobento.sample import PixelGrid, Sample, middle
-from geobento.specs import SensorSpec
+from geobento.specs import Composite, SensorSpec
 from models.base import Config, Encoded, Inputs, Model, Tensors, scaled
 from models.checkpoints import CheckpointError, require_fit
 from models.networks.building import blank
@@ -81,14 +81,20 @@ def _divided(bands: int, by: float) -> Statistics:
 
 
 def _further(
-    collection: str, bands: tuple[str, ...], units: str, statistics: Statistics, scale_m: float
+    collection: str,
+    bands: tuple[str, ...],
+    units: str,
+    statistics: Statistics,
+    scale_m: float,
+    composite: Composite = "mean",
+    **fields: Any,
 ) -> Modality:
-    sensor = SensorSpec(collection, bands, scale_m=scale_m, cloudy_pct=None)
     return Modality(
-        sensor=sensor,
+        sensor=SensorSpec(collection, bands, scale_m=scale_m, cloudy_pct=None, composite=composite),
         units=f"{units} (only beside s2 or s1)",
         statistics=statistics,
         further=True,
+        **fields,
     )
 
 
@@ -162,12 +168,18 @@ CARD = ModelCard(
                 (673.0152819503361, 5.930092668915115), (983.0697298296237, 8.167406789813247)
             ),
             30,
+            "mosaic",
         ),
         "dynamic_world": _further(
-            "GOOGLE/DYNAMICWORLD/V1", DW_BANDS, "mean probabilities, 0 to 1", _divided(9, 1), 10
+            "GOOGLE/DYNAMICWORLD/V1",
+            DW_BANDS,
+            "mean probabilities, 0 to 1",
+            _divided(9, 1),
+            10,
+            margin_days=31,
         ),
         "worldcereal": _further(
-            "ESA/WorldCereal/2021/MODELS/v100", WC_BANDS, "percent", _divided(5, 100), 10
+            "ESA/WorldCereal/2021/MODELS/v100", WC_BANDS, "percent", _divided(5, 100), 10, "mosaic"
         ),
         "era5": _further(
             "ECMWF/ERA5_LAND/MONTHLY_AGGR",
@@ -177,6 +189,7 @@ CARD = ModelCard(
                 (271.5674963541667, 0.08554303677156568), (79.80828940314429, 0.11669547098151486)
             ),
             10_000,
+            series=IN_TIME,
         ),
         "terraclimate": _further(
             "IDAHO_EPSCOR/TERRACLIMATE",
@@ -187,6 +200,7 @@ CARD = ModelCard(
                 (704.0008695557707, 925.0116126406431, 453.2434022278578),
             ),
             5_000,
+            series=IN_TIME,
         ),
         "viirs": _further(
             "NOAA/VIIRS/DNB/MONTHLY_V1/VCMCFG",
@@ -194,6 +208,7 @@ CARD = ModelCard(
             "nW / (cm2 sr)",
             _four_deviations((1.5647115934036673,), (7.513020170832818,)),
             500,
+            series=IN_TIME,
         ),
         "landscan": _further(
             "projects/sat-io/open-datasets/ORNL/LANDSCAN_GLOBAL",
@@ -222,6 +237,13 @@ CARD = ModelCard(
         "The authors take consecutive steps of 30 days from the first of a month and mosaic the "
         "least cloudy pixels of each; here the window goes into as many equal parts as it has "
         "times 30 days, and each is the median of its scenes that are clear enough.",
+        "Climate and night lights are of the calendar month in which a part of the window begins, "
+        "as the authors take ERA5 and VIIRS; of TerraClimate they take the month whose first day "
+        "is nearest to the middle of a step. Of parts longer than a month it is the mean.",
+        "Where a month is missing, such as October 2023 of VIIRS, that part of the window is left "
+        "out; the authors take the month after.",
+        "LandScan is the mean of the years that the window lies in; the authors, whose windows "
+        "begin in 2022, take its first year from 2022 at the latest.",
         "The authors' code reads square images only; here h and w may differ.",
         "Cells carry where in the input they are, more than what they show. To compare cells of a "
         "place, take off what all tiles have in common, as examples/principal_components.py does.",
@@ -267,7 +289,7 @@ class Galileo(Model):
 
     All inputs are samples of the place: `s1` and `s2` (T, C, H, W), or (C, H, W) for one image;
     `srtm`, `dynamic_world` and `worldcereal` (C, H, W); `era5`, `terraclimate` and `viirs`
-    (T, C, 1, 1); `landscan` (1, 1, 1).
+    (T, C, h, w) and `landscan` (1, h, w), of which the mean over the place counts.
     """
 
     card = CARD
@@ -399,12 +421,7 @@ class Galileo(Model):
                 f"{' or '.join(ALONE)}",
                 field="modality",
             )
-        parts = {
-            name: replace(part, pixels=part.pixels[None])
-            if name in ALONE and part.pixels.ndim == 3
-            else part
-            for name, part in parts.items()
-        }
+        parts = {name: _completed(name, part) for name, part in parts.items()}
         frames, _, height, width = parts[sample.modality].pixels.shape
         for name, part in parts.items():
             shape = _shape(name, frames, height, width)
@@ -429,6 +446,25 @@ class Galileo(Model):
                 field="spatial",
                 detail={"tokens": tokens, "limit": MAX_TOKENS},
             )
+
+
+def _completed(name: str, part: Sample) -> Sample:
+    """An input with all the axes and values that the network's has.
+
+    One image is a series of one. Of what is not a map there is the mean over the place, with which
+    the authors fill gaps of maps, too.
+    """
+    if name in (*ALONE, *SERIES) and part.pixels.ndim == 3:
+        valid = None if part.valid is None else part.valid[None]
+        part = replace(part, pixels=part.pixels[None], valid=valid)
+    if name in ALONE:
+        return part
+    seen = np.ones_like(part.pixels[..., 0, :, :], bool) if part.valid is None else part.valid
+    seen = seen[..., None, :, :]
+    total = np.where(seen, part.pixels, 0).sum(axis=(-2, -1), keepdims=True, dtype=np.float64)
+    mean = total / np.maximum(seen.sum(axis=(-2, -1), keepdims=True), 1)
+    pixels = np.where(seen, part.pixels, mean) if name in MAPS else mean
+    return replace(part, pixels=pixels.astype(np.float32), valid=None)
 
 
 def _shape(name: str, frames: int, height: int, width: int) -> tuple[int, ...]:

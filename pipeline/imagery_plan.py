@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from geobento import modalities
@@ -124,7 +124,12 @@ def over_time(card: ModelCard, imagery: Imagery, request: GeoEmbeddingRequest) -
         raise ModelError("a modality is named twice", field="further_modalities")
     return replace(
         _in_frames(card, imagery, request.config),
-        further=tuple(_in_frames(card, one, request.config) for one in further),
+        further=tuple(
+            one
+            if card.modalities[one.modality].series is None
+            else _in_frames(card, one, request.config)
+            for one in further
+        ),
     )
 
 
@@ -140,7 +145,27 @@ def _accompanying(card: ModelCard, imagery: Imagery, name: str, field: str) -> I
     except ModelError as error:
         error.field = field
         raise
-    return Imagery(sensor, modality, imagery.start, imagery.end)
+    try:
+        start, end = _beside(card, modality, imagery.start, imagery.end)
+    except (OverflowError, ValueError):
+        raise SpecError(
+            f"{modality} is read from a longer window, and no calendar goes so far",
+            field="temporal",
+        ) from None
+    return Imagery(sensor, modality, start, end)
+
+
+def _beside(
+    card: ModelCard, modality: str, start: datetime, end: datetime
+) -> tuple[datetime, datetime]:
+    """The window of a further modality; of yearly imagery all years that it lies in."""
+    spec = card.modalities[modality]
+    margin = timedelta(days=spec.margin_days)
+    start, end = start - margin, end + margin
+    if not collections.get(spec.sensor.collection).yearly:
+        return start, end
+    years = start.year, (end - timedelta(microseconds=1)).year + 1
+    return datetime(years[0], 1, 1, tzinfo=UTC), datetime(years[1], 1, 1, tzinfo=UTC)
 
 
 def _in_frames(card: ModelCard, imagery: Imagery, options: Mapping[str, Any]) -> Imagery:

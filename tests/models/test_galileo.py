@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -162,6 +163,39 @@ def test_further_inputs_are_scaled_and_averaged() -> None:
     np.testing.assert_allclose(inputs["worldcereal_static"], cereal.mean(axis=(1, 2)), atol=1e-7)
     people = further("landscan", 1, 1, 1).pixels[0, 0]
     np.testing.assert_allclose(inputs["landscan"], (people + 2120) / 4618, atol=1e-7)
+
+
+def test_further_inputs_of_pixels() -> None:
+    """Of climate the mean over the place counts; gaps are left out, in maps filled with it."""
+    extras = all_further(2, 8)
+    era5 = np.arange(2 * 2 * 4.0).reshape(2, 2, 2, 2).astype(np.float32)
+    seen = np.ones((2, 2, 2), bool)
+    seen[0, 0, 0] = seen[1] = False
+    extras["era5"] = replace(extras["era5"], pixels=era5, valid=seen)
+    heights = np.full((2, 8, 8), 100, np.float32)
+    heights[:, 0] = -1
+    extras["srtm"] = replace(extras["srtm"], pixels=heights, valid=heights[0] > 0)
+    found, plain = (
+        MODEL.prepare(s2(2, 10, 8, 8, extras=each))
+        for each in (
+            extras,
+            extras
+            | {
+                "era5": replace(
+                    extras["era5"],
+                    pixels=np.float32([[2, 6], [0, 0]])[..., None, None],
+                    valid=None,
+                ),
+                "srtm": replace(extras["srtm"], pixels=np.full_like(heights, 100), valid=None),
+            },
+        )
+    )
+    for name in ("era5", "srtm"):
+        np.testing.assert_array_equal(found[name], plain[name])
+    one = {name: replace(extras[name], pixels=extras[name].pixels[0]) for name in ("era5", "viirs")}
+    one["era5"] = replace(one["era5"], valid=seen[0])
+    alone = MODEL.prepare(s2(10, 8, 8, extras=one))
+    np.testing.assert_array_equal(alone["era5"], found["era5"][:1])
 
 
 @pytest.mark.parametrize(
