@@ -141,6 +141,8 @@ def _modality(name: str, spec: Modality, card: ModelCard) -> str:
         clear += f" from {spec.margin_days} days before the window to as many after"
     if not collections.get(sensor.collection).stac:
         frames += "; from Earth Engine alone"
+    if spec.fixed_collection:
+        frames += "; other collections are refused, pixels of your own are read"
     return (
         f"`{name}`{default}: `{sensor.collection}`, bands {_code(sensor.bands)} in {spec.units} at "
         f"{sensor.scale_m:g} m, {sensor.composite} of scenes{clear}; {size}{frames}.{_choice(spec)}"

@@ -169,6 +169,9 @@ class Modality(_Record):
     """Whether the authors' vector of a place has unit length."""
     series: Annotated[Series | None, _unless_empty] = None
     """Several composites in time; absent: one."""
+    fixed_collection: Annotated[bool, _unless_empty] = False
+    """Whether a sensor must name the same collection, because no other shows what the model was
+    trained on; pixels of one's own may come from anywhere."""
     margin_days: Annotated[int, _unless_empty] = 0
     """As a further modality: days before and after the window of which scenes count, too."""
     further: Annotated[bool, _unless_empty] = False

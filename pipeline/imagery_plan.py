@@ -140,6 +140,8 @@ def _accompanying(card: ModelCard, imagery: Imagery, name: str, field: str) -> I
         raise ModelError(f"{card.id} reads one modality at a time", field="further_modalities")
     modality = _offered(card, name, offered, field)
     sensor = card.modalities[modality].sensor
+    if (imagery.start, imagery.end) == ANY_TIME and not collections.get(sensor.collection).static:
+        raise _needs_window(sensor.collection)
     try:
         _check_sensor(sensor)
     except ModelError as error:
@@ -226,6 +228,12 @@ def _sensor(
     if request.fetch is not None:
         given = {f.name: getattr(request.fetch, f.name) for f in fields(request.fetch)}
         sensor = replace(sensor, **{k: v for k, v in given.items() if v is not None})
+    if card.modalities[modality].fixed_collection and sensor.collection != default.collection:
+        raise ModelError(
+            f"{card.id} was not trained on {modality} images such as {sensor.collection}; "
+            f"accepted: {default.collection}, or pixels of your own",
+            field="sensor.collection",
+        )
     _check_sensor(sensor)
     return sensor
 
@@ -259,13 +267,16 @@ def _window(
     if temporal is None and collection.static:
         return ANY_TIME
     if temporal is None:
-        raise ModelError(
-            f"{sensor.collection if card is None else card.id} needs a time window: "
-            '{"mode": "range", "start": "2023-06-01", "end": "2023-07-01"} or '
-            '{"mode": "year", "year": 2023}',
-            field="temporal",
-        )
+        raise _needs_window(sensor.collection if card is None else card.id)
     return _year_of(temporal.window, sensor) if collection.yearly else temporal.window
+
+
+def _needs_window(who: str) -> ModelError:
+    return ModelError(
+        f'{who} needs a time window: {{"mode": "range", "start": "2023-06-01", '
+        '"end": "2023-07-01"} or {"mode": "year", "year": 2023}',
+        field="temporal",
+    )
 
 
 def _year_of(window: tuple[datetime, datetime], sensor: SensorSpec) -> tuple[datetime, datetime]:
