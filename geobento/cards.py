@@ -187,7 +187,8 @@ class WeightsSource(_Record):
     """Where the weights come from."""
 
     source: str
-    """Repository or file of the authors, or `seeded` where nothing is learned."""
+    """Repository or file of the authors; `seeded` where nothing is learned, `none` where there are
+    no weights."""
     revision: str | None = None
     """Commit or version."""
     licence: str
@@ -308,7 +309,7 @@ class ServedModel(_Record):
     dim: int
     """Length D of the vectors."""
     weights: str
-    """`seeded`, `imported` or `dummy`."""
+    """`seeded`, `imported`, `dummy`, or `none` where there are none."""
     sha256: str
     """Digest of the weights file."""
     created: datetime
