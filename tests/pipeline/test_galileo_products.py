@@ -13,7 +13,8 @@ from geobento.embedding import Embedding
 from geobento.errors import ModelError, SpecError
 from geobento.requests import GeoEmbeddingRequest
 from geobento.settings import Settings
-from models.galileo import CARD, Galileo
+from models.galileo import Galileo
+from models.galileo_card import CARD
 from pipeline.local import LocalEngine
 from pipeline.resolve import GeoPlan
 from tests.imagery.ee_server import earth_engine

@@ -24,7 +24,8 @@ from geobento.sample import Sample
 from geobento.settings import Settings
 from models.base import Model
 from models.catalog import family
-from models.galileo import S2_BANDS, Galileo
+from models.galileo import Galileo
+from models.galileo_card import S2_BANDS
 from models.importing import import_model
 from models.mosaiks import CARD as MOSAIKS
 from pipeline.fetch import FetchLayer
