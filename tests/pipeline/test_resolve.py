@@ -177,6 +177,20 @@ def test_a_further_modality_needs_a_window_where_the_first_does_not() -> None:
     assert made.further[0].grid.shape == (400, 400)
 
 
+@pytest.mark.parametrize(
+    ("card", "modality"),
+    [(cls.card, name) for cls in catalog.families() for name in cls.card.modalities],
+)
+def test_sensors_without_the_bands(card: ModelCard, modality: str) -> None:
+    """Every model names all the bands that it reads, and what it got."""
+    spec = card.modalities[modality]
+    sensor = replace(spec.sensor, bands=("B99", *spec.sensor.bands[1:]), modality=modality)
+    with pytest.raises(ModelError, match="got B99") as caught:
+        plan(card, sensor=sensor, temporal=TemporalSpec.year(2023), limit=10**9)
+    assert caught.value.field == "sensor.bands"
+    assert all(band in caught.value.message for band in spec.bands)
+
+
 @pytest.mark.parametrize("cls", catalog.families())
 def test_all_that_models_read_can_be_had(cls: type[Model]) -> None:
     """Every modality is of a collection that some source reads, with all of its bands."""
