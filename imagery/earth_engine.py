@@ -88,7 +88,7 @@ class EarthEngineSource:
         height, width = query.grid.shape
         return Survey(
             self._provenance(parts, collection),
-            1 + pixel_requests(query.grid, band_bytes),
+            (collection.gee.single is None) + pixel_requests(query.grid, band_bytes),
             height * width * band_bytes,
         )
 
@@ -163,8 +163,11 @@ class EarthEngineSource:
 
 def form(parts: Sequence[Looks], query: ImageQuery) -> Transfer:
     """How the pixels of some frames are sent. Pure."""
-    averages = query.sensor.composite == "median" and any(len(looks.passes) > 1 for looks in parts)
-    return transfer(collections.get(query.sensor.collection).gee.whole, halves=averages)
+    several = any(len(looks.passes) > 1 for looks in parts)
+    whole = collections.get(query.sensor.collection).gee.whole
+    if query.sensor.composite == "mean" and several:
+        return transfer(None, halves=False)
+    return transfer(whole, halves=several and query.sensor.composite == "median")
 
 
 def fits(grid: PixelGrid, pixel_bytes: int) -> bool:
@@ -198,10 +201,16 @@ def halves(grid: PixelGrid) -> tuple[PixelGrid, PixelGrid, int]:
 
 
 def find(query: ImageQuery, collection: Collection) -> list[Found]:
-    """Ask which scenes lie in the window and meet the grid, oldest first."""
+    """Ask which scenes lie in the window and meet the grid, oldest first.
+
+    Scenes of one band each are in the order of the collection; a single image needs no question.
+    """
+    if collection.gee.single is not None:
+        return [Found(collection.id, collection.gee.single, {})]
     rows = ee.data.computeValue(listing(query, collection))["list"]
     names = described(collection)
-    return in_order(found_of(dict(zip(names, row, strict=True)), collection) for row in rows)
+    found = [found_of(dict(zip(names, row, strict=True)), collection) for row in rows]
+    return found if collection.gee.one_band else in_order(found)
 
 
 def _compute(image: ee.Image, names: Sequence[str], grid: PixelGrid) -> NDArray[Any]:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import ee
 
 from geobento.specs import SensorSpec
+from imagery import frames
 from imagery.collections import Collection
 from imagery.ee_scenes import EPOCH, Looks, described
 from imagery.source import ImageQuery
@@ -22,7 +23,8 @@ def listing(query: ImageQuery, collection: Collection) -> ee.Dictionary:
         ee.Geometry.Rectangle(list(query.grid.bounds), query.grid.crs, False)
     )
     if not collection.static:
-        scenes = scenes.filterDate(_milliseconds(query.start), _milliseconds(query.end))
+        parts = frames.months(query) if collection.monthly else [(query.start, query.end)]
+        scenes = scenes.filterDate(_milliseconds(parts[0][0]), _milliseconds(parts[-1][1]))
     # All but the first may be absent; other ways to ask leave out scenes that lack a property.
     names = described(collection)
     rows: ee.Dictionary = scenes.reduceColumns(ee.Reducer.toList(len(names), len(names) - 1), names)
@@ -46,19 +48,22 @@ def band_names(frame: int, bands: Sequence[str]) -> list[str]:
 
 def composite(looks: Looks, sensor: SensorSpec, collection: Collection) -> ee.Image:
     """The scenes of a frame as one image, by the rules of `imagery.composite`."""
-    images = [
-        _mosaic([look(scene.asset, sensor, collection) for scene in reversed(scenes)])
-        for scenes in looks.passes
-    ]
-    if sensor.composite == "median" and len(images) > 1:
-        image: ee.Image = ee.ImageCollection(images).median()
-        return image
-    return _mosaic(images)
+    image = (
+        _of_passes(looks, sensor, collection)
+        if collection.gee.one_band is None
+        else ee.Image.cat([_of_band(band, looks, collection) for band in sensor.bands])
+    )
+    if collection.elsewhere is not None:
+        image = image.unmask(collection.elsewhere, False)
+    return image
 
 
 def look(asset: str, sensor: SensorSpec, collection: Collection) -> ee.Image:
     """The usable pixels of one scene, on whatever lattice they are asked for."""
     scene = ee.Image(asset)
+    slope = collection.gee.slope
+    if slope is not None and slope[0] in sensor.bands:
+        scene = scene.addBands(ee.Terrain.slope(scene.select([slope[1]])).rename([slope[0]]))
     values: ee.Image = scene.select(list(sensor.bands))
     if collection.resampling != "nearest":
         values = values.resample(collection.resampling)
@@ -66,6 +71,32 @@ def look(asset: str, sensor: SensorSpec, collection: Collection) -> ee.Image:
         values = values.updateMask(values.gt(0))
     shows = _clear(scene, sensor, collection)
     return values if shows is None else values.updateMask(shows)
+
+
+def _of_passes(looks: Looks, sensor: SensorSpec, collection: Collection) -> ee.Image:
+    images = [
+        _mosaic([look(scene.asset, sensor, collection) for scene in reversed(scenes)])
+        for scenes in looks.passes
+    ]
+    if sensor.composite == "mosaic" or len(images) == 1:
+        return _mosaic(images)
+    several = ee.ImageCollection(images)
+    image: ee.Image = several.mean() if sensor.composite == "mean" else several.median()
+    return image
+
+
+def _of_band(band: str, looks: Looks, collection: Collection) -> ee.Image:
+    """A band whose values are in scenes of their own, the last of the collection on top."""
+    assert collection.gee.one_band is not None
+    named, values = collection.gee.one_band
+    images = [
+        ee.Image(scene.asset).select([values]).rename([band])
+        for scenes in looks.passes
+        for scene in scenes
+        if scene.properties[named] == band
+    ]
+    nowhere = ee.Image.constant(collection.elsewhere).rename([band])
+    return _mosaic(images) if images else nowhere
 
 
 def _clear(scene: ee.Image, sensor: SensorSpec, collection: Collection) -> ee.Image | None:

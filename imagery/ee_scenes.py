@@ -81,8 +81,14 @@ def plan(found: Sequence[Found], query: ImageQuery, collection: Collection) -> l
             lambda scene: (_platform(scene, collection), _tile(scene, collection), scene.time),
             lambda scene: [str(scene.properties[name]) for name in entry.processing_properties],
         )
+    if entry.one_band is not None:
+        named = entry.one_band[0]
+        clear = [scene for scene in clear if scene.properties.get(named) in sensor.bands]
     if collection.static:
         return [Looks(0, (tuple(clear),))] if clear else []
+    if collection.monthly:
+        monthly = frames.by_months(clear, lambda scene: scene.time, query)
+        return [Looks(number, tuple((s,) for s in part)) for number, part in monthly.items()]
     groups = [
         tuple(clear[position] for position in group)
         for group in passes([(_platform(scene, collection), scene.time) for scene in clear])
@@ -115,7 +121,7 @@ def described(collection: Collection) -> list[str]:
     """Properties of scenes that the plan and answers need, the index first."""
     entry = collection.gee
     single = (entry.cloud_property, entry.platform_property, entry.tile_property)
-    named = [name for name in single if name is not None]
+    named = [name for name in (*single, *(entry.one_band or ())[:1]) if name is not None]
     of_radar = (MODE, POLARISATIONS, DIRECTION) if entry.radar else ()
     return [INDEX, TIME, *named, *entry.processing_properties, *of_radar]
 

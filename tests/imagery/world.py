@@ -24,7 +24,7 @@ class WorldScene:
     """One scene.
 
     Attributes:
-        index: Its name in the collection.
+        index: Its name in the collection; empty for an image of its own.
         time: When, ISO 8601 with zone.
         seed: Every scene has its own numbers.
         grid: Its pixels.
@@ -52,6 +52,11 @@ class WorldScene:
     properties: dict[str, Any] = field(default_factory=dict)
     collection: str = S2
     tile: str = "36MYB"
+
+    @property
+    def asset(self) -> str:
+        """Its name in Earth Engine."""
+        return f"{self.collection}/{self.index}".rstrip("/")
 
     def band(self, name: str) -> NDArray[np.float64]:
         """The numbers of a band on the scene's own pixels, whether or not there is data."""
