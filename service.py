@@ -17,10 +17,10 @@ from pydantic import ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
-from compat import openai, vitrivr
+from compat import openai, vitrivr, worker
 from compat import openapi as other_apis
 from compat.worker import Jobs
-from edge import answers, body, exposure, guard, keys, logs, openapi, routes
+from edge import answers, body, exposure, guard, keys, logs, openapi, routes, start
 from edge.layers import layers
 from geobento import __version__, current, metrics, settings, wire
 from geobento.budget import Budget
@@ -36,6 +36,7 @@ from geobento.requests import (
     ZeroShotRequest,
     ZeroShotResponse,
 )
+from imagery import open_catalog
 from models import devices, store
 from pipeline.engine import Engine
 from pipeline.registry import OpenModel, Registry
@@ -47,23 +48,27 @@ from runners.runner import make_runner, runner_name
 
 logger = logging.getLogger("geobento")
 
-SETTINGS = settings.get()
-logs.configure(SETTINGS.log_format)
-supervisor.settle()
-KEYS = keys.configured(SETTINGS)
-STORED = store.choose(SETTINGS.models)
-if not STORED:
-    raise ModelStoreError("the model store is empty; run: geobento models import mosaiks")
-DEVICE = devices.choose(SETTINGS.device)
-REGISTRY = Registry(
-    OpenModel(
-        entry.model(),
-        entry.served(),
-        entry.device(DEVICE),
-        entry.precision(SETTINGS.precision, DEVICE),
+with start.or_say_why_not():
+    SETTINGS = settings.get()
+    logs.configure(SETTINGS.log_format)
+    supervisor.settle()
+    KEYS = keys.configured(SETTINGS)
+    worker.store(SETTINGS)
+    if SETTINGS.stac is not None:
+        open_catalog.check(SETTINGS.stac)
+    STORED = store.choose(SETTINGS.models)
+    if not STORED:
+        raise ModelStoreError("the model store is empty; run: geobento models import mosaiks")
+    DEVICE = devices.choose(SETTINGS.device)
+    REGISTRY = Registry(
+        OpenModel(
+            entry.model(),
+            entry.served(),
+            entry.device(DEVICE),
+            entry.precision(SETTINGS.precision, DEVICE),
+        )
+        for entry in STORED
     )
-    for entry in STORED
-)
 
 # BentoML's own deadlines lie behind ours, so that a late answer still has our shape.
 BEHIND_S = 15.0

@@ -22,7 +22,9 @@ def choose(wanted: Device) -> str:
     """
     available = torch.cuda.is_available()
     if wanted == "cuda" and not available:
-        raise SettingsError("GEOBENTO_DEVICE is 'cuda', but torch sees no GPU; accepted: auto, cpu")
+        raise SettingsError(
+            "GEOBENTO_DEVICE: got 'cuda', but torch sees no GPU; accepted: auto, cpu"
+        )
     if wanted == "cpu" or not available:
         return "cpu"
     # Otherwise convolutions would silently run in TF32, with a hundredth of float32's precision.
