@@ -20,7 +20,7 @@ from starlette.responses import Response
 from compat import openai, vitrivr, worker
 from compat import openapi as other_apis
 from compat.worker import Jobs
-from edge import answers, body, exposure, guard, keys, logs, openapi, routes, start
+from edge import answers, body, exposure, keys, logs, openapi, routes, start
 from edge.layers import layers
 from geobento import __version__, current, metrics, settings, wire
 from geobento.budget import Budget
@@ -281,13 +281,6 @@ svc = bentoml.service(
 SHAPES = {"v1": openai.SHAPE, "api": vitrivr.SHAPE}
 for layer, options in layers(SETTINGS, KEYS, SHAPES):
     svc.add_asgi_middleware(layer, **options)
-svc.add_asgi_middleware(
-    guard.Guard,
-    max_body_mb=SETTINGS.max_body_mb,
-    max_in_flight=SETTINGS.max_requests_in_flight,
-    max_mb_in_flight=SETTINGS.max_mb_in_flight,
-    shapes=SHAPES,
-)
 svc.mount_asgi_app(
     routes.app(
         models=REGISTRY.served,

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import timedelta
 from functools import cached_property, partial
 from threading import Lock
@@ -138,7 +139,11 @@ class FetchLayer:
     ) -> list[Found | GeoBentoError]:
         if len(queries) == 1:
             return [self._one(queries[0], ask)]
-        return list(self._pool.map(lambda asked: self._one(asked, ask), queries))
+        # Threads of a pool know nothing of the request; each gets a copy of what is known here.
+        contexts = [copy_context() for _ in queries]
+        return list(
+            self._pool.map(lambda known, asked: known.run(self._one, asked, ask), contexts, queries)
+        )
 
     def _one(self, asked: Asked, ask: Callable[[str, ImageQuery], Found]) -> Found | GeoBentoError:
         if isinstance(asked, GeoBentoError):

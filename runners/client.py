@@ -169,7 +169,9 @@ class RunnerClient:
     ) -> list[EncodeResult]:
         """One call, which has its place until the runner has answered it, wanted or not."""
         await self._gate.enter(len(items))
-        update = {"sent": time.time(), "deadline": deadline}
+        asked = current.get()
+        request = None if asked is None else asked.id
+        update = {"sent": time.time(), "deadline": deadline, "request": request}
         stamped = [item.model_copy(update=update) for item in items]
         call = asyncio.ensure_future(self._dependency.to_async.encode(stamped))
 

@@ -24,6 +24,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from compat import vitrivr
+from edge.envelope import Envelope
 from edge.guard import Guard
 from geobento.cards import ServedModel
 from geobento.embedding import Classification, ClassificationMeta, Embedding, EmbeddingMeta
@@ -146,7 +147,8 @@ def app(settings: Settings, serving: InventedServing) -> Any:
         ),
         lifespan=lifespan,
     )
-    return Guard(inner, settings.max_body_mb, 100, shapes={"api": vitrivr.SHAPE})
+    shapes = {"api": vitrivr.SHAPE}
+    return Envelope(Guard(inner, settings.max_body_mb, 100, shapes=shapes), shapes)
 
 
 @contextmanager

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 from threading import Event
+from typing import cast
 
 import pytest
 
-from geobento import SensorSpec, TemporalSpec
+from geobento import SensorSpec, TemporalSpec, current
 from geobento.errors import InvalidRequest, SourceError
 from geobento.sample import Sample
 from geobento.settings import Settings
@@ -130,3 +132,25 @@ def test_a_catalog_that_changed_is_read_anew(tmp_path: Path) -> None:
     after = fetched(settings)
     assert not after.cached
     assert (after.pixels != before.pixels).any()
+
+
+def test_threads_know_the_request() -> None:
+    """What is logged while several places are fetched has the id of the request."""
+    seen: list[str | None] = []
+
+    class Noting:
+        backend = "demo"
+
+        def fetch(self, query: ImageQuery) -> Sample:
+            asked = current.get()
+            seen.append(None if asked is None else asked.id)
+            raise SourceError("down")
+
+    layer = FetchLayer({"demo": lambda: cast(Source, Noting())}, threads=2)
+
+    def within() -> None:
+        current.begin("abc")
+        layer.fetch_all([("demo", cast(ImageQuery, None))] * 3)
+
+    copy_context().run(within)
+    assert seen == ["abc"] * 3
