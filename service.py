@@ -36,7 +36,7 @@ from geobento.requests import (
     ZeroShotRequest,
     ZeroShotResponse,
 )
-from imagery import open_catalog
+from imagery import presets
 from models import devices, store
 from pipeline.engine import Engine
 from pipeline.registry import OpenModel, Registry
@@ -55,7 +55,7 @@ with start.or_say_why_not():
     KEYS = keys.configured(SETTINGS)
     worker.store(SETTINGS)
     if SETTINGS.stac is not None:
-        open_catalog.check(SETTINGS.stac)
+        presets.check(SETTINGS.stac)
     STORED = store.choose(SETTINGS.models)
     if not STORED:
         raise ModelStoreError("the model store is empty; run: geobento models import mosaiks")

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
-from geobento.errors import SettingsError
-from geobento.near import hint
 from imagery.api_catalog import ApiCatalog
 from imagery.catalog import Catalog
 from imagery.files import RemoteFiles
@@ -50,19 +47,6 @@ def open_catalog(
     catalog = StaticCatalog(Site(where, web, files, deadline))
     catalog.load()
     return catalog
-
-
-def check(where: str) -> None:
-    """Look whether a value of ``GEOBENTO_STAC`` can be a catalog; no host is asked.
-
-    Raises:
-        SettingsError: It is neither a word of `imagery.presets` nor a URL nor a file.
-    """
-    if where not in PRESETS and "://" not in where and not Path(where).is_file():
-        raise SettingsError(
-            f"GEOBENTO_STAC: got {where!r}; accepted: {', '.join(PRESETS)}, the URL of a STAC API "
-            f"or of a static catalog, or the path of a catalog.json{hint([where], PRESETS)}"
-        )
 
 
 def known_identity(where: str) -> tuple[str, ...] | None:

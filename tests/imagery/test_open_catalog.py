@@ -10,8 +10,8 @@ import pytest
 from geobento.errors import SettingsError, SourceError
 from geobento.settings import Settings
 from imagery.api_catalog import ApiCatalog
-from imagery.open_catalog import check, known_identity, open_catalog
-from imagery.presets import PRESETS
+from imagery.open_catalog import known_identity, open_catalog
+from imagery.presets import PRESETS, check
 from imagery.static_catalog import StaticCatalog
 from pipeline.fetch import FetchLayer
 from tests.imagery.stac_server import Fault, StacServer
