@@ -46,7 +46,7 @@ serve: $(VENV)/.installed
 test: $(VENV)/.developing
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: $(VENV)/.developing
+test-all: clients
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.developing
