@@ -172,7 +172,7 @@ def in_thread(settings: Settings, serving: InventedServing) -> Iterator[httpx.Cl
 
 def result(client: httpx.Client, path: str) -> dict[str, Any]:
     """The last answer about a job, at ``/tasks/...``."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         answer = client.get(path)
         assert answer.status_code == 200, answer.text
