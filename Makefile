@@ -26,7 +26,7 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.developing: $(VENV)/.installed requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[gee,models,redis]' -r requirements-dev.txt -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[gee,models,redis,tracing]' -r requirements-dev.txt -c constraints.txt
 	@touch $@
 
 # Networks, tokenizers and the hub client for every model but mosaiks.
@@ -56,7 +56,7 @@ lint: $(VENV)/.developing
 	$(BIN)/lint-imports
 
 # The Bento of the models in GEOBENTO_MODELS, or of mosaiks and what else the model store holds.
-# EXTRAS=gee,redis adds the clients of Earth Engine and Redis.
+# EXTRAS=gee,redis,tracing adds the clients of Earth Engine and Redis, and the exporter of spans.
 bento: $(VENV)/.installed
 	@test -n "$$GEOBENTO_MODELS" || $(BIN)/geobento models import mosaiks
 	@test -z "$(EXTRAS)" || $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]' -c constraints.txt

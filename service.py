@@ -7,6 +7,7 @@ pipeline, forward passes to the runners.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -41,7 +42,7 @@ from models import devices, store
 from pipeline.engine import Engine
 from pipeline.registry import OpenModel, Registry
 from pipeline.serving import Serving
-from runners import drain, supervisor
+from runners import drain, spans, supervisor
 from runners.client import RunnerClient
 from runners.here import Here
 from runners.runner import make_runner, runner_name
@@ -52,6 +53,7 @@ with start.or_say_why_not():
     SETTINGS = settings.get()
     logs.configure(SETTINGS.log_format)
     supervisor.settle()
+    TRACING = spans.options(os.environ)
     KEYS = keys.configured(SETTINGS)
     worker.store(SETTINGS)
     if SETTINGS.stac is not None:
@@ -266,6 +268,7 @@ for entry in STORED:
             workers=SETTINGS.runner_workers,
             timeout_s=SETTINGS.request_timeout_s + BEHIND_S,
             home=SETTINGS.home,
+            tracing=TRACING,
         )
         setattr(GeoBento, attribute(entry), bentoml.depends(runner))
     else:  # a Bento takes along what a service names
@@ -277,6 +280,7 @@ svc = bentoml.service(
     traffic={"timeout": SETTINGS.request_timeout_s + 2 * BEHIND_S},
     runner_probe={"enabled": False},
     logging={"access": {"enabled": SETTINGS.log_format == "text"}},
+    tracing=TRACING,
 )(GeoBento)
 SHAPES = {"v1": openai.SHAPE, "api": vitrivr.SHAPE}
 for layer, options in layers(SETTINGS, KEYS, SHAPES):

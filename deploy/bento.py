@@ -24,7 +24,7 @@ from models import store
 from models.catalog import family
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = ("gee", "redis")
+EXTRAS = ("gee", "redis", "tracing")
 """Extras that no model needs."""
 
 
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--extras", default="", help=f"separated by commas: {', '.join(EXTRAS)}")
     asked = {extra.strip() for extra in parser.parse_args().extras.split(",")} - {""}
     if asked - set(EXTRAS):
-        parser.error(f"extras are {' and '.join(EXTRAS)}; models bring along what they need")
+        parser.error(f"extras are {', '.join(EXTRAS)}; models bring along what they need")
     try:
         built = build(sorted(asked))
     except GeoBentoError as error:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 
 import orjson
+from opentelemetry import trace
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.answers import ErrorShape, shape_of
@@ -80,7 +81,17 @@ class _Told:
                 value = metrics.server_timing(self._asked.seconds.items())
                 said.append((b"server-timing", value.encode()))
             message = {**message, "headers": [*message.get("headers", ()), *said]}
+            self._trace()
         await self._send(message)
+
+    def _trace(self) -> None:
+        """Say it on the request's span, which ends with the answer."""
+        span = trace.get_current_span()
+        if span.is_recording():
+            span.set_attribute("geobento.request", self._asked.id)
+            span.set_attribute("geobento.model", self._asked.model)
+            for name, seconds in self._asked.seconds.items():
+                span.set_attribute(f"geobento.{name}_ms", round(1000 * seconds, 1))
 
     def finish(self) -> None:
         """Measure and log the request."""
