@@ -26,7 +26,7 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.developing: $(VENV)/.installed requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[gee,geoparquet,models,redis]' -r requirements-dev.txt -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[gee,geoparquet,models,redis,tracing]' -r requirements-dev.txt -c constraints.txt
 	@touch $@
 
 # Networks, tokenizers and the hub client for every model but mosaiks.
@@ -46,7 +46,7 @@ serve: $(VENV)/.installed
 test: $(VENV)/.developing
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: $(VENV)/.developing
+test-all: clients
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.developing
@@ -56,7 +56,8 @@ lint: $(VENV)/.developing
 	$(BIN)/lint-imports
 
 # The Bento of the models in GEOBENTO_MODELS, or of mosaiks and what else the model store holds.
-# EXTRAS=gee,geoparquet,redis adds the clients of Earth Engine and Redis, and stac-geoparquet.
+# EXTRAS=gee,geoparquet,redis,tracing adds the clients of Earth Engine and Redis, stac-geoparquet and
+# the exporter of spans.
 bento: $(VENV)/.installed
 	@test -n "$$GEOBENTO_MODELS" || $(BIN)/geobento models import mosaiks
 	@test -z "$(EXTRAS)" || $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]' -c constraints.txt

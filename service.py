@@ -7,6 +7,7 @@ pipeline, forward passes to the runners.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -17,10 +18,10 @@ from pydantic import ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
-from compat import openai, vitrivr
+from compat import openai, vitrivr, worker
 from compat import openapi as other_apis
 from compat.worker import Jobs
-from edge import answers, body, exposure, guard, keys, logs, openapi, routes
+from edge import answers, body, exposure, keys, logs, openapi, routes, start
 from edge.layers import layers
 from geobento import __version__, current, metrics, settings, wire
 from geobento.budget import Budget
@@ -36,35 +37,41 @@ from geobento.requests import (
     ZeroShotRequest,
     ZeroShotResponse,
 )
+from imagery import presets
 from models import devices, store
 from pipeline.engine import Engine
 from pipeline.registry import OpenModel, Registry
 from pipeline.serving import Serving
-from runners import dispatch, drain, supervisor
+from runners import dispatch, drain, spans, supervisor
 from runners.client import RunnerClient
 from runners.here import Here
 from runners.runner import make_runner, runner_name
 
 logger = logging.getLogger("geobento")
 
-SETTINGS = settings.get()
-logs.configure(SETTINGS.log_format)
-supervisor.settle()
-dispatch.settle()
-KEYS = keys.configured(SETTINGS)
-STORED = store.choose(SETTINGS.models)
-if not STORED:
-    raise ModelStoreError("the model store is empty; run: geobento models import mosaiks")
-DEVICE = devices.choose(SETTINGS.device)
-REGISTRY = Registry(
-    OpenModel(
-        entry.model(),
-        entry.served(),
-        entry.device(DEVICE),
-        entry.precision(SETTINGS.precision, DEVICE),
+with start.or_say_why_not():
+    SETTINGS = settings.get()
+    logs.configure(SETTINGS.log_format)
+    supervisor.settle()
+    dispatch.settle()
+    TRACING = spans.options(os.environ)
+    KEYS = keys.configured(SETTINGS)
+    worker.store(SETTINGS)
+    if SETTINGS.stac is not None:
+        presets.check(SETTINGS.stac)
+    STORED = store.choose(SETTINGS.models)
+    if not STORED:
+        raise ModelStoreError("the model store is empty; run: geobento models import mosaiks")
+    DEVICE = devices.choose(SETTINGS.device)
+    REGISTRY = Registry(
+        OpenModel(
+            entry.model(),
+            entry.served(),
+            entry.device(DEVICE),
+            entry.precision(SETTINGS.precision, DEVICE),
+        )
+        for entry in STORED
     )
-    for entry in STORED
-)
 
 # BentoML's own deadlines lie behind ours, so that a late answer still has our shape.
 BEHIND_S = 15.0
@@ -262,6 +269,7 @@ for entry in STORED:
             workers=SETTINGS.runner_workers,
             timeout_s=SETTINGS.request_timeout_s + BEHIND_S,
             home=SETTINGS.home,
+            tracing=TRACING,
         )
         setattr(GeoBento, attribute(entry), bentoml.depends(runner))
     else:  # a Bento takes along what a service names
@@ -273,17 +281,11 @@ svc = bentoml.service(
     traffic={"timeout": SETTINGS.request_timeout_s + 2 * BEHIND_S},
     runner_probe={"enabled": False},
     logging={"access": {"enabled": SETTINGS.log_format == "text"}},
+    tracing=TRACING,
 )(GeoBento)
 SHAPES = {"v1": openai.SHAPE, "api": vitrivr.SHAPE}
 for layer, options in layers(SETTINGS, KEYS, SHAPES):
     svc.add_asgi_middleware(layer, **options)
-svc.add_asgi_middleware(
-    guard.Guard,
-    max_body_mb=SETTINGS.max_body_mb,
-    max_in_flight=SETTINGS.max_requests_in_flight,
-    max_mb_in_flight=SETTINGS.max_mb_in_flight,
-    shapes=SHAPES,
-)
 svc.mount_asgi_app(
     routes.app(
         models=REGISTRY.served,

@@ -197,10 +197,15 @@ def configured(
     Raises:
         SettingsError: The job store cannot be used.
     """
-    return Jobs(_store(settings), work, ready=ready)
+    return Jobs(store(settings), work, ready=ready)
 
 
-def _store(settings: Settings) -> JobStore:
+def store(settings: Settings) -> JobStore:
+    """Where the settings say that jobs are kept; nothing is opened yet.
+
+    Raises:
+        SettingsError: It cannot be used.
+    """
     if settings.job_store is None:
         return SqliteJobs(settings.home / "jobs.sqlite", settings.job_ttl, settings.max_jobs)
     if not settings.job_store.startswith(("redis://", "rediss://")):

@@ -1,34 +1,19 @@
-"""The outermost layer: bounds on what comes in, one shape for every error that goes out."""
+"""Bounds on what comes in."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
 from collections.abc import Awaitable, Mapping
 from contextlib import ExitStack
 
-import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.answers import ErrorShape, shape_of
-from geobento import current, metrics
+from edge.envelope import GONE
+from geobento import metrics
 from geobento.budget import Budget
-from geobento.current import Asked
-from geobento.errors import (
-    GeoBentoError,
-    InternalError,
-    MethodNotAllowed,
-    NotFound,
-    Overloaded,
-    PayloadTooLarge,
-    by_status,
-)
+from geobento.errors import GeoBentoError, Overloaded, PayloadTooLarge
 
-logger = logging.getLogger("geobento.access")
-
-GONE = 499
-"""Status, in logs alone, of a request whose client did not wait for the answer."""
 UNBOUNDED = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
 """Paths that are answered however busy the service is."""
 DRAIN_FACTOR = 4
@@ -64,29 +49,20 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] in UNBOUNDED:
             await self.app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
-        asked = current.begin(headers.get(b"x-request-id", b"").decode("latin-1"))
         shape = shape_of(scope["path"], self._shapes)
-        told = _Told(scope, send, asked)
-        try:
-            if scope["path"] in UNBOUNDED:
-                await self.app(scope, receive, _Shape(scope, told, shape))
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        length = int(declared) if declared.isdigit() else 0
+        with ExitStack() as held:
+            try:
+                held.enter_context(self._requests.held(1))
+                held.enter_context(self._bodies.held(min(length, self._max_body)))
+            except Overloaded as error:
+                await shape.problem(error)(scope, receive, send)
                 return
-            declared = headers.get(b"content-length", b"0")
-            length = int(declared) if declared.isdigit() else 0
-            with ExitStack() as held:
-                try:
-                    held.enter_context(self._requests.held(1))
-                    held.enter_context(self._bodies.held(min(length, self._max_body)))
-                except Overloaded as error:
-                    await shape.problem(error)(scope, receive, told)
-                    return
-                await self._bounded(scope, receive, told, shape, length)
-        finally:
-            told.finish()
+            await self._bounded(scope, receive, send, shape, length)
 
     async def _bounded(
         self, scope: Scope, receive: Receive, send: Send, shape: ErrorShape, length: int
@@ -116,8 +92,8 @@ class Guard:
             return message
 
         try:
-            shaped = _Shape(scope, send, shape)
-            await _while_wanted(self.app(scope, counted, shaped), complete, receive, shaped)
+            answer = _Answer(send)
+            await _while_wanted(self.app(scope, counted, answer), complete, receive, answer)
         finally:
             self._bodies.give(beyond)
 
@@ -138,7 +114,7 @@ class Guard:
 
 
 async def _while_wanted(
-    work: Awaitable[None], complete: asyncio.Event, receive: Receive, send: _Shape
+    work: Awaitable[None], complete: asyncio.Event, receive: Receive, answer: _Answer
 ) -> None:
     """Do the work for a client unless it goes away before its answer has begun."""
 
@@ -150,11 +126,11 @@ async def _while_wanted(
     working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(gone())
     try:
         await asyncio.wait([working, leaving], return_when=asyncio.FIRST_COMPLETED)
-        if not working.done() and not send.begun:
+        if not working.done() and not answer.begun:
             working.cancel()
             await asyncio.wait([working])
             metrics.ABANDONED.inc()
-            await send.abandon()
+            await answer.abandon()
             return
         await working
     finally:
@@ -162,104 +138,18 @@ async def _while_wanted(
         leaving.cancel()
 
 
-class _Told:
-    """Says the request's id, and when the answer begins, where its time went."""
+class _Answer:
+    """Knows whether it has begun."""
 
-    def __init__(self, scope: Scope, send: Send, asked: Asked) -> None:
-        self._scope = scope
+    def __init__(self, send: Send) -> None:
         self._send = send
-        self._asked = asked
-        self._status = 0
-        self._begun = time.perf_counter()
-
-    async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self._status = message["status"]
-            said = [(b"x-request-id", self._asked.id.encode())]
-            if self._asked.seconds:
-                value = metrics.server_timing(self._asked.seconds.items())
-                said.append((b"server-timing", value.encode()))
-            message = {**message, "headers": [*message.get("headers", ()), *said]}
-        await self._send(message)
-
-    def finish(self) -> None:
-        """Measure and log the request."""
-        metrics.observe(self._asked)
-        if not logger.isEnabledFor(logging.INFO):
-            return
-        logger.info(
-            "request",
-            extra={
-                "method": self._scope["method"],
-                "path": self._scope["path"],
-                "status": self._status,
-                "model": self._asked.model,
-                "ms": round(1000 * (time.perf_counter() - self._begun), 1),
-                "stages_ms": {n: round(1000 * s, 1) for n, s in self._asked.seconds.items()},
-            },
-        )
-
-
-class _Shape:
-    """Gives errors of other layers (no such route, wrong method, not ready) the path's shape."""
-
-    def __init__(self, scope: Scope, send: Send, shape: ErrorShape) -> None:
-        self._scope = scope
-        self._shape = shape
-        self._send = send
-        self._start: Message | None = None
-        self._body = b""
         self.begun = False
-
-    async def abandon(self) -> None:
-        """Answer a client that has gone: nobody reads it, but the layers outside wait for it."""
-        await self._send({"type": "http.response.start", "status": GONE, "headers": []})
-        await self._send({"type": "http.response.body", "body": b""})
 
     async def __call__(self, message: Message) -> None:
         self.begun = True
-        if message["type"] == "http.response.start" and message["status"] >= 400:
-            self._start = message
-            return
-        if self._start is None or message["type"] != "http.response.body":
-            await self._send(message)
-            return
-        self._body += message.get("body", b"")
-        if not message.get("more_body", False):
-            await self._finish(self._start)
+        await self._send(message)
 
-    async def _finish(self, start: Message) -> None:
-        if _fits(self._body, self._shape):
-            await self._send(start)
-            await self._send({"type": "http.response.body", "body": self._body})
-            return
-        answer = self._shape.problem(_error(start["status"], self._scope))
-        allowed = [(name, value) for name, value in start["headers"] if name.lower() == b"allow"]
-        await self._send(
-            {
-                "type": "http.response.start",
-                "status": answer.status_code,
-                "headers": [*answer.raw_headers, *allowed],
-            }
-        )
-        await self._send({"type": "http.response.body", "body": answer.body})
-
-
-def _fits(body: bytes, shape: ErrorShape) -> bool:
-    try:
-        return shape.fits(orjson.loads(body))
-    except orjson.JSONDecodeError:
-        return False
-
-
-def _error(status: int, scope: Scope) -> GeoBentoError:
-    path, method = scope["path"], scope["method"]
-    if path == "/readyz" and status >= 500:
-        return Overloaded("not ready: a model has not answered its warm-up yet", retry_after=2)
-    if status == 404:
-        return NotFound(f"there is no {path}; GET / has the documentation")
-    if status == 405:
-        return MethodNotAllowed(f"{path} does not answer {method}")
-    if status >= 500:
-        return InternalError("the service failed; its log has the cause")
-    return by_status(status)(f"the request was refused with status {status}")
+    async def abandon(self) -> None:
+        """Answer a client that has gone: nobody reads it, but the layers outside wait for it."""
+        await self({"type": "http.response.start", "status": GONE, "headers": []})
+        await self({"type": "http.response.body", "body": b""})

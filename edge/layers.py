@@ -1,4 +1,4 @@
-"""What stands before the guard, outermost first."""
+"""What stands before the routes, outermost first."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 from starlette.middleware.cors import CORSMiddleware
 
 from edge.answers import ErrorShape
+from edge.envelope import Envelope
+from edge.guard import Guard
 from edge.keys import Keys
 from edge.metrics_port import MetricsPort
 from edge.security_headers import SecurityHeaders
@@ -28,7 +30,7 @@ def layers(
         keys: Those that are accepted; none: no key is wanted.
         shapes: How errors look, by first part of the path, where not as everywhere.
     """
-    found: list[Layer] = [(SecurityHeaders, {})]
+    found: list[Layer] = [(SecurityHeaders, {}), (Envelope, {"shapes": shapes})]
     if settings.cors_origins:
         cors = {
             "allow_origins": settings.cors_origins,
@@ -42,4 +44,10 @@ def layers(
     if keys:
         limits = {"rate": settings.key_rate, "max_in_flight": settings.key_max_in_flight}
         found.append((Keys, {"keys": keys, "shapes": shapes, **limits}))
+    bounds = {
+        "max_body_mb": settings.max_body_mb,
+        "max_in_flight": settings.max_requests_in_flight,
+        "max_mb_in_flight": settings.max_mb_in_flight,
+    }
+    found.append((Guard, {"shapes": shapes, **bounds}))
     return found

@@ -11,11 +11,13 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edge.answers import OURS, ErrorShape, shape_of
+from edge.answers import ErrorShape, shape_of
 from edge.guard import UNBOUNDED
 from geobento.errors import NotFound
 
 METRICS = "/metrics"
+INSIDE = "geobento.metrics_port"
+"""Of a scope: it came in at the second port."""
 
 
 class MetricsPort:
@@ -44,9 +46,8 @@ class MetricsPort:
         """Answer one request, or start and stop."""
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
-        elif scope["type"] == "http" and scope["path"] == METRICS:
-            shape = shape_of(scope["path"], self._shapes)
-            await shape.problem(NotFound("metrics are on another port"))(scope, receive, send)
+        elif scope["type"] == "http" and (wrong := _wrong_port(scope)) is not None:
+            await shape_of(scope["path"], self._shapes).problem(wrong)(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
@@ -73,7 +74,7 @@ class MetricsPort:
     def _open(self) -> None:
         listening = _listening(self._port)
         config = uvicorn.Config(
-            self._unbounded,
+            self._inside,
             interface="asgi3",
             lifespan="off",
             log_config=None,
@@ -89,13 +90,17 @@ class MetricsPort:
             self._server.should_exit = True
             await self._running
 
-    async def _unbounded(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in UNBOUNDED:
-            answer = OURS.problem(NotFound("this port has probes and metrics alone"))
-            await answer(scope, receive, send)
-        else:
-            # The outer application is passed over here; routes look for it.
-            await self.app({**scope, "app": self._starlette}, receive, send)
+    async def _inside(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._starlette({**scope, INSIDE: True}, receive, send)
+
+
+def _wrong_port(scope: Scope) -> NotFound | None:
+    """What is wrong with asking for a path at the port where that was done."""
+    if INSIDE not in scope:
+        return NotFound("metrics are on another port") if scope["path"] == METRICS else None
+    if scope["path"] in UNBOUNDED:
+        return None
+    return NotFound("this port has probes and metrics alone")
 
 
 class _Server(uvicorn.Server):

@@ -169,23 +169,7 @@ def get_embeddings_batch(
         GeoBentoError: The request; and, unless collected, the first of the places that failed,
             whose `field` names it.
     """
-    request = validated(
-        GeoEmbeddingRequest,
-        {
-            "model": model,
-            "spatials": list(spatials),
-            "temporal": temporal,
-            "sensor": sensor,
-            "fetch": fetch,
-            "model_config": {**(model_config or {}), **model_kwargs},
-            "modality": modality,
-            "further_modalities": list(further_modalities),
-            "output": output,
-            "backend": backend,
-            "device": device,
-            "input_prep": input_prep,
-        },
-    )
+    request = _geo_request(locals())
     if on_error == "raise":
         return _all_or_raise(engine().geo_embedding(request), "spatials")
     if on_error != "collect":
@@ -294,23 +278,7 @@ def plan_embedding(
         GeoBentoError: `get_embedding` would fail. Where the sensor is at fault, `detail` says
             which models it fits.
     """
-    request = validated(
-        GeoEmbeddingRequest,
-        {
-            "model": model,
-            "spatial": spatial,
-            "temporal": temporal,
-            "sensor": sensor,
-            "fetch": fetch,
-            "model_config": {**(model_config or {}), **model_kwargs},
-            "modality": modality,
-            "further_modalities": list(further_modalities),
-            "output": output,
-            "backend": backend,
-            "device": device,
-            "input_prep": input_prep,
-        },
-    )
+    request = _geo_request(locals())
     return engine().plan_embedding(request)
 
 
@@ -450,6 +418,16 @@ def describe_model(model: str) -> ServedModel:
         ModelNotFound: It is not served; the message says how to import it.
     """
     return engine().describe_model(model)
+
+
+def _geo_request(arguments: dict[str, Any]) -> GeoEmbeddingRequest:
+    """The request that a function's arguments say, which are named like its fields."""
+    given = {**arguments, "further_modalities": list(arguments["further_modalities"])}
+    given["model_config"] = {**(given["model_config"] or {}), **given.pop("model_kwargs")}
+    given.pop("on_error", None)
+    if "spatials" in given:
+        given["spatials"] = list(given["spatials"])
+    return validated(GeoEmbeddingRequest, given)
 
 
 def _payloads(images: Sequence[bytes | str | Path]) -> list[bytes]:

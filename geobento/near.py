@@ -6,6 +6,12 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
+def near(name: str, known: Iterable[str]) -> list[str]:
+    """Those of some names that one resembles, in any case of letters, most alike first."""
+    spelt = {one.casefold(): one for one in known}
+    return [spelt[found] for found in get_close_matches(name.casefold(), spelt)]
+
+
 def hint(names: Iterable[str], known: Iterable[str]) -> str:
     """The end of a message: which known names resemble the first that is not one of them.
 
@@ -16,9 +22,7 @@ def hint(names: Iterable[str], known: Iterable[str]) -> str:
     Returns:
         `` (did you mean 'B8' or 'B8A'?)``, or nothing where no name resembles it.
     """
-    spelt = {name.casefold(): name for name in known}
-    unknown = next((name for name in names if name not in spelt.values()), None)
-    if unknown is None:
-        return ""
-    close = [spelt[name] for name in get_close_matches(unknown.casefold(), spelt)]
+    accepted = list(known)
+    unknown = next((name for name in names if name not in accepted), None)
+    close = [] if unknown is None else near(unknown, accepted)
     return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""

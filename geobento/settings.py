@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, FilePath, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from geobento import keys
 from geobento.errors import SettingsError
+from geobento.near import near
 from geobento.specs import Device
 
 _PROJECT = r"^([a-z0-9][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$"
 """Id of a Google Cloud project; it also names a folder."""
 
+PREFIX = "GEOBENTO_"
+OTHERS = frozenset({"IMAGE", "PROFILE", "PARITY", "SHARED"})
+"""Names after the prefix that are no settings: of `deploy/compose.yaml`, and of the tests."""
+SECRET = frozenset({"api_key", "api_keys", "job_store", "stac_key"})
+"""Settings whose values no message holds."""
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 
@@ -25,7 +34,7 @@ class Settings(BaseSettings):
     """What a deployer can set. Every field is the variable ``GEOBENTO_<NAME>``."""
 
     model_config = SettingsConfigDict(
-        env_prefix="GEOBENTO_",
+        env_prefix=PREFIX,
         frozen=True,
         extra="ignore",
         use_attribute_docstrings=True,
@@ -60,7 +69,7 @@ class Settings(BaseSettings):
     """Subscription key for Planetary Computer, where a collection wants one."""
     ee_project: Annotated[str, Field(pattern=_PROJECT)] | None = None
     """Cloud project that Earth Engine charges. Empty: no such source."""
-    ee_key_file: Path | None = None
+    ee_key_file: FilePath | None = None
     """JSON key of a service account for Earth Engine. Empty: the default credentials."""
     ee_url: str | None = None
     """Base URL of Earth Engine. Empty: its high-volume endpoint. Plain http gets no credentials."""
@@ -184,16 +193,45 @@ def load() -> Settings:
     """Read the settings from the environment.
 
     Raises:
-        SettingsError: A variable has an unusable value; the message names it.
+        SettingsError: A variable has an unusable value, or is none of ours; the message names
+            every such variable and what is accepted.
     """
+    wrong = _unknown(os.environ)
     try:
-        return Settings()
+        found = Settings()
     except ValidationError as error:
-        lines = [
-            f"GEOBENTO_{'_'.join(str(part) for part in e['loc'][:1]).upper()}: {e['msg']}"
-            for e in error.errors()
-        ]
-        raise SettingsError("; ".join(lines)) from None
+        wrong = [*map(_unusable, error.errors()), *wrong]
+    if wrong:
+        raise SettingsError("; ".join(wrong))
+    return found
+
+
+def _unusable(error: ErrorDetails) -> str:
+    """What a variable holds, unless that is secret, and what it takes."""
+    name = str(error["loc"][0])
+    said = error["msg"].removeprefix("Value error, ").replace("Input should be ", "accepted: ", 1)
+    said = "accepted: on or off" if error["type"].startswith("bool") else said
+    said = said.partition(", unable to parse")[0]
+    given = error["input"]
+    shown = ",".join(given) if isinstance(given, tuple) else given
+    got = "" if name in SECRET else f"got {str(shown)!r}; "
+    return f"{PREFIX}{name.upper()}: {got}{said}"
+
+
+def _unknown(environment: Mapping[str, str]) -> list[str]:
+    """What to say about variables that look like settings and are none, most likely misspelt."""
+    known = {name.upper() for name in Settings.model_fields}
+    strange = sorted(name for name in environment if name.upper().startswith(PREFIX))
+    names = {name: name.upper().removeprefix(PREFIX) for name in strange}
+    return [
+        f"{name}: there is no such setting{_meant(near(bare, known))}"
+        for name, bare in names.items()
+        if bare not in known | OTHERS
+    ]
+
+
+def _meant(close: list[str]) -> str:
+    return f" (did you mean {PREFIX}{close[0]}?)" if close else ""
 
 
 @lru_cache(maxsize=1)

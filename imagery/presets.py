@@ -1,9 +1,13 @@
-"""Public catalogs that are known by a word: data alone."""
+"""Public catalogs that are known by a word."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from geobento.errors import SettingsError
+from geobento.near import hint
 
 
 @dataclass(frozen=True)
@@ -68,3 +72,16 @@ PRESETS = {
         ),
     )
 }
+
+
+def check(where: str) -> None:
+    """Look whether a value of ``GEOBENTO_STAC`` can be a catalog; no host is asked.
+
+    Raises:
+        SettingsError: It is neither a word of `PRESETS` nor a URL nor a file.
+    """
+    if where not in PRESETS and "://" not in where and not Path(where).is_file():
+        raise SettingsError(
+            f"GEOBENTO_STAC: got {where!r}; accepted: {', '.join(PRESETS)}, the URL of a STAC API "
+            f"or of a static catalog, or the path of a catalog.json{hint([where], PRESETS)}"
+        )

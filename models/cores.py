@@ -13,8 +13,6 @@ from functools import cache
 from threading import Barrier
 from typing import TypeVar
 
-import torch
-
 PIECE = 8
 """Most items in a piece: more gain little, and pieces of one size end at different times."""
 
@@ -23,6 +21,8 @@ Result = TypeVar("Result")
 
 def at_hand(device: str) -> int:
     """Cores that pieces may run on: torch's threads; one where a GPU does the work."""
+    import torch
+
     return torch.get_num_threads() if device == "cpu" else 1
 
 
@@ -69,6 +69,8 @@ def _even(items: int, most: int) -> int:
 @cache
 def _pool(cores: int) -> ThreadPoolExecutor:
     """Threads in which torch uses one core each; all others keep theirs."""
+    import torch
+
     begun = Barrier(cores + 1)
 
     def begin() -> None:

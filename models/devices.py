@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
-
-import torch
 
 from geobento.errors import SettingsError
 from geobento.specs import Device
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Microseconds of processor time per period, and the period; of containers, by cgroup v2."""
+AMD = Path("/dev/kfd")
+"""Device of AMD's driver."""
 
 
 def choose(wanted: Device) -> str:
@@ -20,18 +21,44 @@ def choose(wanted: Device) -> str:
     Raises:
         SettingsError: A GPU is wanted and torch sees none.
     """
-    available = torch.cuda.is_available()
-    if wanted == "cuda" and not available:
-        raise SettingsError("GEOBENTO_DEVICE is 'cuda', but torch sees no GPU; accepted: auto, cpu")
-    if wanted == "cpu" or not available:
+    if wanted == "cpu":
         return "cpu"
+    available = sees_gpu()
+    if wanted == "cuda" and not available:
+        raise SettingsError(
+            "GEOBENTO_DEVICE: got 'cuda', but torch sees no GPU; accepted: auto, cpu"
+        )
+    if not available:
+        return "cpu"
+    import torch
+
     # Otherwise convolutions would silently run in TF32, with a hundredth of float32's precision.
     torch.backends.cudnn.allow_tf32 = False
     return "cuda"
 
 
+def sees_gpu() -> bool:
+    """Whether torch sees a GPU; torch, which takes its time and memory, is asked only if it may."""
+    if not _has_driver():
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _has_driver() -> bool:
+    """Whether there is the library of NVIDIA's driver, or the device of AMD's."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return AMD.exists()
+    return True
+
+
 def share_cores(processes: int) -> None:
     """Let torch use this process's share of the cores, at least one."""
+    import torch
+
     torch.set_num_threads(max(1, cores() // processes))
 
 

@@ -37,6 +37,8 @@ class EncodeItem(BaseModel):
     """Clock time at which it was sent to a runner, seconds since 1970."""
     deadline: float | None = None
     """Clock time after which nobody waits for it, seconds since 1970."""
+    request: str | None = None
+    """Id of the request that it is of, for the log."""
 
 
 class EncodeResult(BaseModel):
@@ -137,7 +139,7 @@ class LoadedModel:
                 key = self.model.batch_key(item.inputs), item.preprocessing
                 groups[key].append(position)
             except Exception as error:
-                failed[position] = self._failure(error)
+                failed[position] = self._failure(error, item)
         size = self.model.card.max_batch_size
         for positions in groups.values():
             for start in range(0, len(positions), size):
@@ -150,11 +152,17 @@ class LoadedModel:
         except Exception as error:
             if len(items) > 1:
                 return [result for item in items for result in self._run_batch([item])]
-            return [self._failure(error)]
+            return [self._failure(error, items[0])]
 
-    def _failure(self, error: Exception) -> EncodeResult:
+    def _failure(self, error: Exception, item: EncodeItem) -> EncodeResult:
         if not isinstance(error, GeoBentoError):
-            logger.error("forward of %s failed", self.model.card.id, exc_info=error)
+            logger.error(
+                "request %s: forward of %s failed",
+                item.request,
+                self.model.card.id,
+                exc_info=error,
+                extra={"request": item.request},
+            )
             error = InternalError("the model failed on this input; the service log has more")
         return EncodeResult(error=error.body())
 

@@ -14,14 +14,12 @@ import bentoml
 import orjson
 from bentoml.exceptions import NotFound as TagNotFound
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from geobento.cards import ServedModel, TextInput
 from geobento.errors import ModelStoreError
 from models.base import Config, Model, Tensors
 from models.catalog import family
 from models.execute import LoadedModel
-from models.networks.building import blank
 from models.precision import Precision, compare
 from models.precision import choose as choose_precision
 from models.texts import Tokenizer
@@ -115,6 +113,8 @@ class StoredModel:
             ModelStoreError: The weights are not those that were saved, do not fit the network,
                 or were saved under another preprocessing than this version has.
         """
+        from safetensors.torch import load_file
+
         file = self.path / WEIGHTS
         self._verify(file, "sha256")
         model = self.model()
@@ -163,6 +163,10 @@ def save(
         revision: Version of the source, if it has one.
         tokenizer: Its ``tokenizer.json``, for a model that reads texts.
     """
+    from safetensors.torch import save_file
+
+    from models.networks.building import blank
+
     expected = blank(cls(config)).state_dict()
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     wanted = {name: tuple(tensor.shape) for name, tensor in expected.items()}

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property, partial
@@ -257,7 +258,7 @@ class FetchLayer:
     ) -> Future[tuple[Sample | GeoBentoError, float]]:
         """Begin a fetch; one that is alone in its request is done by the request's own thread."""
         if not alone:
-            return self._pool.submit(self._timed, asked)
+            return self._pool.submit(copy_context().run, self._timed, asked)
         done: Future[tuple[Sample | GeoBentoError, float]] = Future()
         with current.stage("fetch"):
             done.set_result(self._timed(asked))
@@ -273,7 +274,11 @@ class FetchLayer:
     ) -> list[Found | GeoBentoError]:
         if len(queries) == 1:
             return [self._one(queries[0], ask)]
-        return list(self._pool.map(lambda asked: self._one(asked, ask), queries))
+        # Threads of a pool know nothing of the request; each gets a copy of what is known here.
+        contexts = [copy_context() for _ in queries]
+        return list(
+            self._pool.map(lambda known, asked: known.run(self._one, asked, ask), contexts, queries)
+        )
 
     def _one(self, asked: Asked, ask: Callable[[str, ImageQuery], Found]) -> Found | GeoBentoError:
         if isinstance(asked, GeoBentoError):

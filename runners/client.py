@@ -141,13 +141,15 @@ class RunnerClient:
     async def _call(
         self, items: Sequence[EncodeItem], deadline: float | None
     ) -> list[EncodeResult]:
-        dated = [item.model_copy(update={"deadline": deadline}) for item in items]
+        asked = current.get()
+        update = {"deadline": deadline, "request": None if asked is None else asked.id}
+        told = [item.model_copy(update=update) for item in items]
         deaths, lost = 0, False
         for pause in PAUSES_S:
             await asyncio.sleep(pause)
             sent = time.time()
             try:
-                results = await self._calls.encode(dated, alone=lost)
+                results = await self._calls.encode(told, alone=lost)
                 self._answers = True
                 return results
             except LOST_CONNECTION as error:

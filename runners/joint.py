@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -17,13 +18,15 @@ class _Part(Generic[Item, Result]):
     items: Sequence[Item]
     answer: asyncio.Future[list[Result]]
     alone: bool
+    context: Context
 
 
 class JointCalls(Generic[Item, Result]):
     """Sends items of any number of requests in few calls.
 
     Whatever waits when a call may begin goes with it, in order of arrival; while few are under
-    way nothing waits. What a call costs besides its items is so shared when there are many.
+    way nothing waits. What a call costs besides its items is so shared when there are many. To
+    those that trace, a call is of the request that its first items are of.
 
     Args:
         call: Sends items; answers one result each.
@@ -53,7 +56,8 @@ class JointCalls(Generic[Item, Result]):
             items: They stay together.
             alone: Whether they share the call with no others.
         """
-        part = _Part[Item, Result](items, asyncio.get_running_loop().create_future(), alone)
+        answer = asyncio.get_running_loop().create_future()
+        part = _Part[Item, Result](items, answer, alone, copy_context())
         self._queue.append(part)
         self._begin()
         try:
@@ -64,7 +68,8 @@ class JointCalls(Generic[Item, Result]):
 
     def _begin(self) -> None:
         while self._queue and len(self._under_way) < self._most:
-            task = asyncio.ensure_future(self._send(self._next()))
+            parts = self._next()
+            task = asyncio.create_task(self._send(parts), context=parts[0].context)
             self._under_way.add(task)
             task.add_done_callback(self._end)
 

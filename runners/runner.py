@@ -45,6 +45,7 @@ def make_runner(
     workers: int,
     timeout_s: float,
     home: Path,
+    tracing: dict[str, Any],
 ) -> bentoml.Service[Any]:
     """The runner service of a stored model.
 
@@ -58,6 +59,7 @@ def make_runner(
         workers: Processes, each with its own copy of the weights and its share of the cores.
         timeout_s: Longest time that an item may wait and be worked on.
         home: Folder of the service's own files.
+        tracing: Whether spans are made, see `runners.spans`.
     """
     name = stored.served().name
 
@@ -92,6 +94,7 @@ def make_runner(
         traffic={"timeout": timeout_s},
         runner_connection={"max_requests": NEVER, "max_age": float(NEVER)},
         logging={"access": {"enabled": False}},
+        tracing=tracing,
     )
     made: bentoml.Service[Any] = service(Runner)
     return made

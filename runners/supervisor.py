@@ -11,22 +11,15 @@ CHECK_S = 1.0
 """The supervisor looks so often whether a process has died; by itself BentoML has it look every
 ten seconds, in which no request is answered."""
 
-CONFIGURED = ("BENTOML_CONFIG", "BENTOML_CONFIG_OPTIONS")
-"""Where a deployer configures BentoML, exporters of spans among other things."""
-WITHOUT_SPANS = 'tracing.excluded_urls=".*"'
-"""No spans are made, which takes a third of a millisecond a request even if nothing gets them."""
-
 
 def settle() -> None:
-    """Have processes that die replaced, soon, and in containers too; no spans for nobody.
+    """Have processes that die replaced, soon, and in containers too.
 
     Where BentoML finds that it runs in a container, a process that dies takes the others with it,
     or is missed for ever where its runner has several. To be called when the service is loaded;
     in other processes than the supervisor it does nothing.
     """
     os.environ.pop("BENTOML_CONTAINERIZED", None)
-    if not any(name in os.environ for name in CONFIGURED):
-        os.environ["BENTOML_CONFIG_OPTIONS"] = WITHOUT_SPANS
     loaded = sys.modules.get("circus.arbiter")
     if loaded is None or hasattr(loaded.Arbiter.__init__, "__wrapped__"):
         return

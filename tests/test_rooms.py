@@ -37,3 +37,12 @@ def test_no_shared_code_knows_a_model(model_id: str) -> None:
                 rf"""(==|!=|\b(if|elif|case)\b.*\bin\b).*["']{model_id}["']""", file.read_text()
             )
             assert asks is None or file.stem == model_id, (file, asks)
+
+
+def test_the_supervisor_holds_no_libraries(mosaiks_stored: object) -> None:
+    """The deployment is imported by every process; what only some need, they import themselves."""
+    heavy = ("torch", "transformers", "rasterio", "xarray", "pandas", "odc.loader", "pystac_client")
+    program = f"import sys, service; print([name for name in {heavy} if name in sys.modules])"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == "[]\n", done.stdout + done.stderr

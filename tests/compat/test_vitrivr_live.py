@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import signal
-import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -17,25 +16,13 @@ import pytest
 
 from geobento import wire
 from models.store import StoredModel
+from tests.compat.vitrivr_service import result
 from tests.conftest import ROOT
 from tests.servers import serving
 
 FIELD = base64.b64encode((ROOT / "tests" / "data" / "field.jpg").read_bytes()).decode()
 CLIP = "clip-vit-large-patch14"
 ACCEPTED = 20
-
-
-def ended(client: httpx.Client, path: str) -> dict[str, Any]:
-    """A job's last state."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        answer = client.get(path)
-        assert answer.status_code == 200, answer.text
-        state: dict[str, Any] = answer.json()
-        if state["status"] in ("complete", "failed"):
-            return state
-        time.sleep(0.1)
-    raise AssertionError(f"{path} does not end")
 
 
 def job(client: httpx.Client, task: str, model: str, body: dict[str, Any]) -> str:
@@ -49,7 +36,7 @@ def test_the_numbers_are_those_of_our_own_endpoints(small_service: httpx.Client)
     """Jobs and answers at once give the vectors and probabilities of the typed endpoints."""
     own = small_service.post("/image_embedding", json={"model": "clip_vit_l_14", "images": [FIELD]})
     (embedding,) = wire.decode_answer(own.content)
-    state = ended(small_service, job(small_service, "image-embedding", CLIP, {"image": FIELD}))
+    state = result(small_service, job(small_service, "image-embedding", CLIP, {"image": FIELD}))
     np.testing.assert_allclose(state["result"]["embedding"], embedding.data, atol=1e-6)  # type: ignore[union-attr]
 
     legacy = small_service.post(
@@ -69,7 +56,7 @@ def test_the_numbers_are_those_of_our_own_endpoints(small_service: httpx.Client)
     )
     (found,) = wire.decode_classifications(own.content)
     np.testing.assert_allclose(
-        ended(small_service, path)["result"]["probabilities"],
+        result(small_service, path)["result"]["probabilities"],
         found.probabilities,  # type: ignore[union-attr]
         atol=1e-6,
     )
@@ -113,7 +100,7 @@ def test_no_accepted_job_is_forgotten(tmp_path: Path, mosaiks_stored: StoredMode
             process.send_signal(signal.SIGKILL)
         psutil.wait_procs(everything, 10)
     with service("second") as client:
-        states = [ended(client, path) for path in paths]
+        states = [result(client, path) for path in paths]
     assert {state["status"] for state in states} <= {"complete", "failed"}
     complete = [state["result"]["embedding"] for state in states if state["status"] == "complete"]
     assert len(complete) == ACCEPTED

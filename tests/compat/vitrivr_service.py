@@ -24,6 +24,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from compat import vitrivr
+from edge.envelope import Envelope
 from edge.guard import Guard
 from geobento.cards import ServedModel
 from geobento.embedding import Classification, ClassificationMeta, Embedding, EmbeddingMeta
@@ -146,7 +147,8 @@ def app(settings: Settings, serving: InventedServing) -> Any:
         ),
         lifespan=lifespan,
     )
-    return Guard(inner, settings.max_body_mb, 100, shapes={"api": vitrivr.SHAPE})
+    shapes = {"api": vitrivr.SHAPE}
+    return Envelope(Guard(inner, settings.max_body_mb, 100, shapes=shapes), shapes)
 
 
 @contextmanager
@@ -170,7 +172,7 @@ def in_thread(settings: Settings, serving: InventedServing) -> Iterator[httpx.Cl
 
 def result(client: httpx.Client, path: str) -> dict[str, Any]:
     """The last answer about a job, at ``/tasks/...``."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         answer = client.get(path)
         assert answer.status_code == 200, answer.text

@@ -13,21 +13,58 @@ from tests.conftest import ROOT
 from tests.servers import free_port
 
 
-@pytest.mark.slow
-def test_an_unusable_value_stops_the_start(mosaiks_stored: StoredModel) -> None:
-    """The service does not run, and the last line of its log says which variables to change."""
-    command = [sys.executable, "-m", "bentoml", "serve", "--port", str(free_port())]
-    wrong = {"GEOBENTO_DEVICE": "tpu", "GEOBENTO_MAX_ITEMS": "many"}
-    done = subprocess.run(
-        command,
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *command],
         cwd=ROOT,
-        env={**os.environ, **wrong},
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
     )
-    assert done.returncode != 0
-    last = done.stderr.strip().splitlines()[-1]
-    assert all(name in last for name in wrong)
-    assert "'auto', 'cpu' or 'cuda'" in last
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (
+            {"GEOBENTO_DEVICE": "tpu", "GEOBENTO_MAX_ITEMS": "many", "GEOBENTO_REQUIRE_KEY": "on"},
+            "GEOBENTO_DEVICE: got 'tpu'; accepted: 'auto', 'cpu' or 'cuda'; "
+            "GEOBENTO_MAX_ITEMS: got 'many'; accepted: a valid integer; GEOBENTO_REQUIRE_KEY: "
+            "there is no such setting (did you mean GEOBENTO_REQUIRE_KEYS?)",
+        ),
+        (
+            {"GEOBENTO_STAC": "earthsearch"},
+            "GEOBENTO_STAC: got 'earthsearch'; accepted: earth-search, planetary-computer, the URL "
+            "of a STAC API or of a static catalog, or the path of a catalog.json "
+            "(did you mean 'earth-search'?)",
+        ),
+        (
+            {"GEOBENTO_JOB_STORE": "postgres://user:secret@host"},
+            "GEOBENTO_JOB_STORE: accepted: redis://HOST:PORT/DB, rediss://..., or empty",
+        ),
+        (
+            {"GEOBENTO_MODELS": "remoteclip"},
+            "the model store does not hold 'remoteclip'; run: geobento models import remoteclip",
+        ),
+    ],
+)
+def test_what_cannot_be_stops_the_start(
+    mosaiks_stored: StoredModel, wrong: dict[str, str], said: str
+) -> None:
+    """All that the process says is which variables to change and to what."""
+    done = run("bentoml", "serve", "--port", str(free_port()), **wrong)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [f"GeoBento does not start: {said}"]
+    assert done.stdout == ""
+
+
+def test_the_command_line_says_the_same() -> None:
+    """One message and no traceback there, too."""
+    done = run("geobento", "demo-archive", GEOBENTO_DEVICE="tpu")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "Error: GEOBENTO_DEVICE: got 'tpu'; accepted: 'auto', 'cpu' or 'cuda'"
+    ]

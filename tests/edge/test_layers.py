@@ -1,4 +1,4 @@
-"""What stands before the guard."""
+"""What stands before the routes."""
 
 from __future__ import annotations
 
@@ -39,11 +39,18 @@ def app(**settings: Any) -> Starlette:
 
 def get(path: str, headers: dict[str, str] | None = None, **settings: Any) -> httpx.Response:
     """One request."""
+    return ask("GET", path, headers, **settings)
+
+
+def ask(
+    method: str, path: str, headers: dict[str, str] | None = None, **settings: Any
+) -> httpx.Response:
+    """The same by any method."""
 
     async def go() -> httpx.Response:
         transport = httpx.ASGITransport(app(**settings))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
-            return await http.get(path, headers=headers)
+            return await http.request(method, path, headers=headers)
 
     return asyncio.run(go())
 
@@ -76,6 +83,52 @@ def test_a_refusal_can_be_read_by_a_page_that_may_ask() -> None:
     assert "retry-after" in answer.headers["access-control-expose-headers"].lower()
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("GET", "/models", {}, 401),
+        ("GET", "/models", {"X-API-Key": "wrong"}, 401),
+        ("POST", "/models", {"X-API-Key": KEY}, 405),
+        ("GET", "/nope", {"X-API-Key": KEY, **PAGE_OF}, 404),
+        ("POST", "/models", {"X-API-Key": KEY, "Content-Length": "9999999999"}, 413),
+        ("GET", "/metrics", {}, 404),
+        ("OPTIONS", "/models", {**PAGE_OF, "Access-Control-Request-Method": "POST"}, 200),
+        ("OPTIONS", "/models", {**PAGE_OF, "Access-Control-Request-Method": "PUT"}, 400),
+    ],
+)
+def test_whichever_layer_answers(
+    method: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    """The id of the request, the security headers, and of an error our body."""
+    settings = {"cors_origins": (PAGE_OF["Origin"],), "metrics_port": free_port()}
+    answer = ask(method, path, {"X-Request-ID": "abc", **headers}, **settings)
+    assert answer.status_code == status
+    assert answer.headers["x-request-id"] == "abc"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    if "Origin" in headers:
+        assert answer.headers["access-control-allow-origin"] == PAGE_OF["Origin"]
+    if status >= 400:
+        assert answer.json()["error"]["type"]
+
+
+def test_a_key_at_its_limit_is_told_like_all_others() -> None:
+    """429 has the headers and the body of every refusal, and says when to come back."""
+
+    async def go() -> httpx.Response:
+        transport = httpx.ASGITransport(app(key_rate=0.01))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+            asked = {"X-API-Key": KEY, "X-Request-ID": "abc"}
+            while (answer := await http.get("/models", headers=asked)).is_success:
+                pass
+            return answer
+
+    answer = asyncio.run(go())
+    assert (answer.status_code, answer.json()["error"]["type"]) == (429, "rate_limited")
+    assert answer.headers["x-request-id"] == "abc"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert int(answer.headers["retry-after"]) > 0
+
+
 def test_no_origin_unless_configured() -> None:
     """Off by default."""
     assert "access-control-allow-origin" not in get("/models", PAGE_OF).headers
@@ -101,6 +154,9 @@ def test_metrics_on_another_port() -> None:
             paths = ("/metrics", "/livez", "/models")
             found = [(await http.get(inside + path)).status_code for path in paths]
             found.append((await outside.get("/metrics")).status_code)
+            refused = await http.get(f"{inside}/models", headers={"X-Request-ID": "abc"})
+            assert refused.headers["x-request-id"] == "abc"
+            assert refused.headers["x-content-type-options"] == "nosniff"
         heard.put_nowait({"type": "lifespan.shutdown"})
         await running
         with pytest.raises(httpx.ConnectError):

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.applications import Starlette
 
 from edge import routes
+from edge.envelope import Envelope
 from edge.guard import Guard
 from geobento.errors import NoImageryError, Overloaded
 from tests.servers import free_port
@@ -54,7 +55,7 @@ def client() -> Iterator[httpx.Client]:
     """A client of a server with one such route, behind the guard."""
     inner = Starlette(routes=[routes.posted("/twice", Question, work, timeout_s=0.5)])
     port = free_port()
-    app = Guard(inner, max_body_mb=0.001, max_in_flight=10)
+    app = Envelope(Guard(inner, max_body_mb=0.001, max_in_flight=10))
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="critical"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -42,6 +42,7 @@ def test_values_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
         ("CORS_ORIGINS", "https://maps.example.com/page"),
         ("KEY_RATE", "0"),
         ("METRICS_PORT", "70000"),
+        ("EE_KEY_FILE", "/no/such/file"),
     ],
 )
 def test_an_unusable_value_names_its_variable(
@@ -77,3 +78,40 @@ def test_all_unusable_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("GEOBENTO_REQUEST_TIMEOUT_S", "nan")
     with pytest.raises(SettingsError, match=r"GEOBENTO_MAX_ITEMS: .*; GEOBENTO_REQUEST_TIMEOUT_S"):
         settings.load()
+
+
+def test_a_message_has_the_value_and_what_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever deploys sees what arrived; a secret does not show."""
+    monkeypatch.setenv("GEOBENTO_CACHE", "perhaps")
+    monkeypatch.setenv("GEOBENTO_CORS_ORIGINS", "a.example,b.example")
+    monkeypatch.setenv("GEOBENTO_API_KEYS", "hunter2")
+    with pytest.raises(SettingsError) as caught:
+        settings.load()
+    assert "GEOBENTO_CACHE: got 'perhaps'; accepted: on or off" in str(caught.value)
+    assert "GEOBENTO_CORS_ORIGINS: got 'a.example,b.example'; accepted: *, or" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("GEOBENTO_REQUIRE_KEY", " (did you mean GEOBENTO_REQUIRE_KEYS?)"),
+        ("geobento_model", " (did you mean GEOBENTO_MODELS?)"),
+        ("GEOBENTO_FOO", ""),
+    ],
+)
+def test_a_variable_that_is_no_setting(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    """A misspelt name is not taken for a setting that was left out."""
+    monkeypatch.setenv(name, "on")
+    with pytest.raises(SettingsError) as caught:
+        settings.load()
+    assert str(caught.value) == f"{name}: there is no such setting{meant}"
+
+
+def test_variables_of_compose_are_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell that has started the containers can start the service, too."""
+    monkeypatch.setenv("GEOBENTO_IMAGE", "geobento:latest")
+    monkeypatch.setenv("GEOBENTO_PROFILE", "laptop")
+    settings.load()

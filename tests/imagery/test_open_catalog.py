@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geobento.errors import SourceError
+from geobento.errors import SettingsError, SourceError
 from geobento.settings import Settings
 from imagery.api_catalog import ApiCatalog
 from imagery.open_catalog import known_identity, open_catalog
-from imagery.presets import PRESETS
+from imagery.presets import PRESETS, check
 from imagery.static_catalog import StaticCatalog
 from pipeline.fetch import FetchLayer
 from tests.imagery.stac_server import Fault, StacServer
@@ -73,3 +73,14 @@ def test_what_is_known_of_a_catalog_before_it_is_opened(stac: StacServer, tmp_pa
     assert open_catalog(static, timeout_s=20).identity != known_identity(static)
     assert known_identity(str(tmp_path / "catalog.json")) is None
     assert known_identity("earth-search") == (PRESETS["earth-search"].url,)
+
+
+def test_a_value_that_can_be_no_catalog_is_told_apart(tmp_path: Path) -> None:
+    """A start is not spent on a misspelt word or a path that leads nowhere."""
+    file = tmp_path / "catalog.json"
+    for wrong in ("earthsearch", str(file), str(tmp_path)):
+        with pytest.raises(SettingsError, match="GEOBENTO_STAC: got "):
+            check(wrong)
+    file.write_text("{}")
+    for right in ("earth-search", "https://stac.example.com", str(file)):
+        check(right)

@@ -11,8 +11,10 @@ from geobento.errors import SettingsError
 from models import devices
 
 
-def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("has_driver", [True, False])
+def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch, has_driver: bool) -> None:
     """`auto` is the processor; asking for a GPU stops the start with a clear message."""
+    monkeypatch.setattr(devices, "_has_driver", lambda: has_driver)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert devices.choose("auto") == devices.choose("cpu") == "cpu"
     with pytest.raises(SettingsError, match="GEOBENTO_DEVICE"):
@@ -21,11 +23,17 @@ def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_with_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """`auto` takes it, `cpu` does not, and float32 stays float32."""
+    monkeypatch.setattr(devices, "_has_driver", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     assert devices.choose("cpu") == "cpu"
     assert devices.choose("auto") == devices.choose("cuda") == "cuda"
     assert not torch.backends.cudnn.allow_tf32
+
+
+def test_a_gpu_that_torch_sees_has_a_driver() -> None:
+    """On any machine: not to ask torch where there is no driver loses no GPU."""
+    assert devices.sees_gpu() == torch.cuda.is_available()
 
 
 @pytest.mark.parametrize(

@@ -197,13 +197,16 @@ def test_warming_up_tells_what_is_wrong() -> None:
         LoadedModel(model, model.network()).warm_up()
 
 
-def test_an_input_that_is_no_array_fails_alone() -> None:
-    """What came over the wire in another form is one item's error."""
+def test_an_input_that_is_no_array_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """What came over the wire in another form is one item's error; the log says whose."""
     good = EncodeItem(inputs={"pixels": np.ones((1, 2), np.float32)}, pooling="max")
-    bad = EncodeItem(inputs={"pixels": [[1.0, 2.0]]}, pooling="max")
+    bad = EncodeItem(inputs={"pixels": [[1.0, 2.0]]}, pooling="max", request="abc")
     model = Sums({})
     results = LoadedModel(model, model.network()).run([good, bad])
     assert [result.error is None for result in results] == [True, False]
+    (record,) = caplog.records
+    assert record.getMessage() == "request abc: forward of sums failed"
+    assert record.__dict__["request"] == "abc"
 
 
 def test_cells_without_data_are_no_failure() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -51,6 +53,28 @@ def test_the_processor_is_asked() -> None:
     """The answer is what torch says of this machine."""
     names = {name for name, has in torch.cpu.get_capabilities().items() if has is True}
     assert precision.is_fast("cpu") == bool(names & {"amx_bf16", "avx512_bf16", "sve_bf16", "bf16"})
+
+
+@pytest.mark.parametrize(
+    ("text", "fast"),
+    [
+        ("processor : 0\nflags\t\t: fpu avx512_bf16 rdseed\n\nprocessor : 1\nflags : fpu\n", True),
+        ("processor\t: 0\nFeatures\t: fp asimd svebf16 bf16\n", True),
+        ("processor\t: 0\nflags\t\t: fpu avx512f bmi2\nbugs\t\t: bf16\n", False),
+        ("", False),
+    ],
+)
+def test_what_linux_says_of_a_processor(tmp_path: Path, text: str, fast: bool) -> None:
+    """The line of instruction sets is read, on x86 and ARM; no other is."""
+    file = tmp_path / "cpuinfo"
+    file.write_text(text)
+    assert bool(precision.features(file) & precision.BF16) == fast
+
+
+def test_where_linux_says_nothing(tmp_path: Path) -> None:
+    """Torch is asked, and agrees."""
+    asked = precision.features(tmp_path / "none")
+    assert bool(asked & precision.BF16) == precision.is_fast("cpu")
 
 
 def test_what_is_measured_is_what_requests_get() -> None:

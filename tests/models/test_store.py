@@ -85,7 +85,7 @@ def test_an_interrupted_save_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(store, "save_file", fail)
+    monkeypatch.setattr("safetensors.torch.save_file", fail)
     with pytest.raises(OSError, match="disk full"):
         import_model("mosaiks")
     assert store.stored_models() == []
@@ -174,7 +174,7 @@ def test_after_an_interrupted_save_nothing_lies_about(
         raise OSError("disk full")
 
     with monkeypatch.context() as broken:
-        broken.setattr(store, "save_file", fail)
+        broken.setattr("safetensors.torch.save_file", fail)
         with pytest.raises(OSError, match="disk full"):
             import_model("mosaiks")
     assert list((tmp_path / "models").rglob("*.safetensors")) == []

@@ -10,7 +10,7 @@ from contextvars import copy_context
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Lock
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -317,3 +317,25 @@ def test_a_request_that_breaks_leaves_room() -> None:
         with pytest.raises(ZeroDivisionError):
             layer.use_each([[patch(n)] for n in range(3)], breaks)
     assert layer.use_each([[patch(1, bands=3)]], first) == [(0, [1.0])]
+
+
+def test_threads_know_the_request() -> None:
+    """What is logged while several places are fetched has the id of the request."""
+    seen: list[str | None] = []
+
+    class Noting:
+        backend = "demo"
+
+        def fetch(self, query: ImageQuery) -> Sample:
+            asked = current.get()
+            seen.append(None if asked is None else asked.id)
+            raise SourceError("down")
+
+    layer = FetchLayer({"demo": lambda: cast(Source, Noting())}, threads=2)
+
+    def within() -> None:
+        current.begin("abc")
+        layer.fetch_all([("demo", cast(ImageQuery, None))] * 3)
+
+    copy_context().run(within)
+    assert seen == ["abc"] * 3

@@ -200,10 +200,12 @@ def test_the_deadline_is_kept(ready: bool, cls: type[Exception]) -> None:
     async def go() -> None:
         runner = Slow()
         runner.ready = ready
-        current.begin().deadline = time.time() + 0.2
+        asked = current.begin()
+        asked.deadline = time.time() + 0.2
         with pytest.raises(cls):
             await RunnerClient(runner, 4).encode(numbered(1))
         assert runner.calls[0][0].deadline == current.deadline()
+        assert runner.calls[0][0].request == asked.id
 
     asyncio.run(go())
 

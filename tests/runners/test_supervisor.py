@@ -17,9 +17,8 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> None:
     original = circus.arbiter.Arbiter.__init__
     original = getattr(original, "__wrapped__", original)
     monkeypatch.setattr(circus.arbiter.Arbiter, "__init__", original)
-    for name in ("BENTOML_CONTAINERIZED", *supervisor.CONFIGURED):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
+    monkeypatch.setenv("BENTOML_CONTAINERIZED", "")
+    monkeypatch.delenv("BENTOML_CONTAINERIZED")
 
 
 def test_the_dead_are_looked_for_often(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,16 +29,3 @@ def test_the_dead_are_looked_for_often(monkeypatch: pytest.MonkeyPatch) -> None:
     arbiter = create_standalone_arbiter([])
     assert arbiter.check_delay == supervisor.CHECK_S
     assert "BENTOML_CONTAINERIZED" not in os.environ
-
-
-@pytest.mark.parametrize("name", supervisor.CONFIGURED)
-def test_what_a_deployer_configures_stands(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Spans are turned off only where nothing is said about BentoML."""
-    supervisor.settle()
-    assert os.environ["BENTOML_CONFIG_OPTIONS"] == supervisor.WITHOUT_SPANS
-    for other in supervisor.CONFIGURED:
-        monkeypatch.delenv(other, raising=False)
-    monkeypatch.setenv(name, "mine")
-    supervisor.settle()
-    assert os.environ[name] == "mine"
-    assert supervisor.WITHOUT_SPANS not in os.environ.values()
