@@ -25,11 +25,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="mosaiks")
     parser.add_argument("--rounds", type=int, default=2, help="the first is the warm-up")
-    parser.add_argument("--requests", type=int, default=0, help="more rounds until so many are sent")
+    parser.add_argument("--requests", type=int, default=0, help="rounds until so many are sent")
+    parser.add_argument("--checkpoint", type=Path, help="with config.json; a small one is quick")
     parser.add_argument("--seconds", type=float, default=3, help="of a wave")
     parser.add_argument("--pause", type=float, default=6, help="between waves, seconds")
     chosen = parser.parse_args()
-    tag, asked, judge = strain.prepared(chosen.model)
+    tag, asked, judge = strain.prepared(chosen.model, checkpoint=chosen.checkpoint)
     rows: list[dict[str, Any]] = []
     with (
         tempfile.TemporaryDirectory() as folder,

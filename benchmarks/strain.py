@@ -6,6 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks.answers import Judging
@@ -16,11 +17,17 @@ from benchmarks.pictures import jpegs
 COUNT = 16
 
 
-def prepared(model: str, size: tuple[int, int] = (320, 240)) -> tuple[str, list[bytes], Judge]:
+def prepared(
+    model: str, size: tuple[int, int] = (320, 240), checkpoint: Path | None = None
+) -> tuple[str, list[bytes], Judge]:
     """The model's tag, requests with different pictures, and a judge that knows their vectors."""
     from models.importing import import_model
 
-    tag = import_model(model, dummy=model != "mosaiks").tag
+    if checkpoint is None:
+        tag = import_model(model, dummy=model != "mosaiks").tag
+    else:
+        config = checkpoint.with_name("config.json")
+        tag = import_model(model, checkpoint=checkpoint, config=config).tag
     data = jpegs(size, COUNT)
     return tag, requests(model, data, "multipart"), Judging(vectors(tag, data))
 
