@@ -10,10 +10,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 export BENTOML_DO_NOT_TRACK := 1
 
-.PHONY: serve gee models test test-all lint bento image readme clients bench clean help
+.PHONY: serve gee models test test-all lint bento image readme clients bench bench-peers clean help
 
 help:
-	@echo "make serve | gee | models | test | test-all | lint | bento | image | readme | clients | bench | clean"
+	@echo "make serve | gee | models | test | test-all | lint | bento | image | readme | clients | bench | bench-peers | clean"
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
@@ -26,7 +26,7 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.developing: $(VENV)/.installed requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[gee,models,redis,tracing]' -r requirements-dev.txt -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[gee,geoparquet,models,redis,tracing]' -r requirements-dev.txt -c constraints.txt
 	@touch $@
 
 # Networks, tokenizers and the hub client for every model but mosaiks.
@@ -56,7 +56,8 @@ lint: $(VENV)/.developing
 	$(BIN)/lint-imports
 
 # The Bento of the models in GEOBENTO_MODELS, or of mosaiks and what else the model store holds.
-# EXTRAS=gee,redis,tracing adds the clients of Earth Engine and Redis, and the exporter of spans.
+# EXTRAS=gee,geoparquet,redis,tracing adds the clients of Earth Engine and Redis, stac-geoparquet and
+# the exporter of spans.
 bento: $(VENV)/.installed
 	@test -n "$$GEOBENTO_MODELS" || $(BIN)/geobento models import mosaiks
 	@test -z "$(EXTRAS)" || $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]' -c constraints.txt
@@ -73,11 +74,15 @@ readme: $(VENV)/.developing
 clients: $(VENV)/.developing
 	$(BIN)/python -m clients.generate
 
-# Throughput and latency against the limit of this machine; results in benchmarks/results.
+# Speed against the limit of this machine and beside other servers; results in benchmarks/results.
+# A look of some minutes; SHORT= for figures, which takes about an hour.
+SHORT ?= --short
 bench: $(VENV)/.developing
-	$(BIN)/python -m benchmarks.images
-	$(BIN)/python -m benchmarks.places
-	$(BIN)/python -m benchmarks.earth_engine
+	$(BIN)/python -m benchmarks $(SHORT)
+
+# This service, Infinity and LitServe in turn; the others are installed into build/peers.
+bench-peers: $(VENV)/.developing
+	$(BIN)/python -m benchmarks.peers
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -42,7 +42,7 @@ from models import devices, store
 from pipeline.engine import Engine
 from pipeline.registry import OpenModel, Registry
 from pipeline.serving import Serving
-from runners import drain, spans, supervisor
+from runners import dispatch, drain, spans, supervisor
 from runners.client import RunnerClient
 from runners.here import Here
 from runners.runner import make_runner, runner_name
@@ -53,6 +53,7 @@ with start.or_say_why_not():
     SETTINGS = settings.get()
     logs.configure(SETTINGS.log_format)
     supervisor.settle()
+    dispatch.settle()
     TRACING = spans.options(os.environ)
     KEYS = keys.configured(SETTINGS)
     worker.store(SETTINGS)

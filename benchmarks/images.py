@@ -1,7 +1,7 @@
 """Pictures over HTTP against the limit of the machine: ``python -m benchmarks.images``.
 
-Writes ``results/images.json`` and ``results/images.md``. Weights are random, pictures are
-invented; every answer is checked against float32.
+Writes ``results/images.json``, ``results/images.md`` and ``results/images.svg``. Weights are
+random, pictures are invented; every answer is checked against float32.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 
-from benchmarks import limit, load
+from benchmarks import answers, limit, load, plot
+from benchmarks.answers import Vector
 from benchmarks.pictures import SIZES, jpegs
 from benchmarks.service import Served, geobento
 
@@ -57,33 +57,35 @@ def requests(model: str, data: Sequence[bytes], form: str) -> list[bytes]:
 
 
 def measured(
-    served: Served, asked: Sequence[bytes], connections: int, seconds: float
+    served: Served,
+    asked: Sequence[bytes],
+    connections: int,
+    seconds: float,
+    judge: load.Judge = load.status_alone,
 ) -> tuple[dict[str, Any], load.Load]:
     """One row of the table, after a short run that is not counted."""
     asyncio.run(load.run(served.port, asked, connections, seconds / 4))
     before = served.cpu_s()
-    found = asyncio.run(load.run(served.port, asked, connections, seconds))
+    with served.peak_memory_mib() as peak_memory_mib:
+        found = asyncio.run(load.run(served.port, asked, connections, seconds, judge=judge))
     row = found.row()
     answered = max(1, len(found.latencies))
     row["cpu_ms"] = round((served.cpu_s() - before) * 1000 / answered, 1)
-    row["memory_mib"] = served.memory_mib()
+    row["memory_mib"] = peak_memory_mib()
     return row, found
 
 
-def least_cosine(found: load.Load, exact: Sequence[np.ndarray[Any, Any]]) -> float:
+def least_cosine(found: load.Load, exact: Sequence[Vector]) -> float:
     """The smallest cosine between the answers and the vectors of float32."""
-    cosines = []
-    for position, (status, body) in found.answers.items():
-        if status != 200:
-            continue
-        text = orjson.loads(body)["embeddings"][0]["data"]
-        vector = np.frombuffer(base64.b64decode(text), "<f4")
-        one = exact[position]
-        cosines.append(float(vector @ one / np.linalg.norm(vector) / np.linalg.norm(one)))
+    cosines = [
+        answers.cosine(answers.vector(body), exact[position])
+        for position, (status, body) in found.answers.items()
+        if status == 200
+    ]
     return min(cosines, default=float("nan"))
 
 
-def vectors(tag: str, data: Sequence[bytes]) -> list[np.ndarray[Any, Any]]:
+def vectors(tag: str, data: Sequence[bytes]) -> list[Vector]:
     """The vectors in float32, in this process."""
     from models import store
     from models.execute import EncodeItem
@@ -134,6 +136,8 @@ def main() -> None:
                         cosine = round(least_cosine(found, exact), 5)
                         row = {
                             "what": f"service, {form}, {connections} connections",
+                            "server": f"service, {form}",
+                            "connections": connections,
                             "size": size,
                             **row,
                             "of_limit": round(row["per_s"] / rows_limit(rows, size), 3),
@@ -142,6 +146,7 @@ def main() -> None:
                         rows.append(row)
                         print(row, flush=True)
     write(rows, chosen.model, "images")
+    plot.draw(rows, RESULTS / "images.svg")
 
 
 def rows_limit(rows: Sequence[dict[str, Any]], size: str) -> float:

@@ -1,9 +1,10 @@
-"""Every model alone, in both number formats: ``python -m benchmarks.models``.
+"""Every variant of every model alone, in its number formats: ``python -m benchmarks.models``.
 
 Writes ``results/models.json`` and ``results/models.md``: items a second of the forward pass, at
 the batch size that served best, the memory that a process with the model takes, and how far
-bfloat16 turns the vectors. Weights are random, so the cosine is a hint; with trained weights
-`geobento models import` measures it again. Each measurement runs in a process of its own.
+bfloat16 turns the vectors (nothing, for models that compute in float32 alone). Weights are
+random, so the cosine is a hint; with trained weights `geobento models import` measures it again.
+Each measurement runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -13,21 +14,28 @@ import json
 import multiprocessing
 import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
 
 from benchmarks.images import RESULTS
 
+if TYPE_CHECKING:
+    from models.store import StoredModel
+
 BATCHES = (1, 4, 16)
+COMPARED = 4
+"""Items whose vectors are compared."""
 COLUMNS = [
     "model", "variant", "input", "batch", "float32_per_s", "bfloat16_per_s", "gain", "cosine",
     "float32_mib", "bfloat16_mib",
 ]  # fmt: skip
 
 
-def measured(tag: str, modality: str, precision: str, seconds: float) -> dict[str, Any]:
+def measured(
+    tag: str, modality: str, precision: str, seconds: float, batches: tuple[int, ...]
+) -> dict[str, Any]:
     """Items a second at the best batch size, memory, and the vectors of some items."""
     from models import store
     from models.execute import EncodeItem
@@ -36,10 +44,10 @@ def measured(tag: str, modality: str, precision: str, seconds: float) -> dict[st
     loaded = stored.load(precision=precision)  # type: ignore[arg-type]
     items = [
         EncodeItem(inputs=loaded.model.example_inputs(modality, seed=seed), pooling="authors")
-        for seed in range(max(BATCHES))
+        for seed in range(max(*batches, COMPARED))
     ]
     best = {"per_s": 0.0, "batch": 0}
-    for batch in BATCHES:
+    for batch in batches:
         if batch > stored.model().card.max_batch_size:
             continue
         loaded.run(items[:batch])
@@ -50,33 +58,42 @@ def measured(tag: str, modality: str, precision: str, seconds: float) -> dict[st
         per_s = done / (time.perf_counter() - start)
         if per_s > best["per_s"]:
             best = {"per_s": per_s, "batch": batch}
-    vectors = [result.data for result in loaded.run(items[:4])]
+    vectors = [result.data for result in loaded.run(items[:COMPARED])]
     memory = psutil.Process().memory_info().rss / 2**20
     return {**best, "mib": round(memory), "vectors": vectors}
 
 
-def row(tag: str, model: str, variant: str, modality: str, seconds: float) -> dict[str, Any]:
-    """A line of the table: both formats."""
+def row(
+    stored: StoredModel, modality: str, seconds: float, batches: tuple[int, ...]
+) -> dict[str, Any]:
+    """A line of the table: all formats of the model."""
     context = multiprocessing.get_context("spawn")
     found = {}
-    for precision in ("float32", "bfloat16"):
+    card = stored.model().card
+    for precision in card.precisions:
         with context.Pool(1) as pool:
-            found[precision] = pool.apply(measured, (tag, modality, precision, seconds))
-    exact, rounded = found["float32"], found["bfloat16"]
+            found[precision] = pool.apply(
+                measured, (stored.tag, modality, precision, seconds, batches)
+            )
+    exact, rounded = found["float32"], found.get("bfloat16")
+    line = dict.fromkeys(COLUMNS, "") | {
+        "model": card.id,
+        "variant": stored.metadata["variant"],
+        "input": modality,
+        "batch": (rounded or exact)["batch"],
+        "float32_per_s": round(exact["per_s"], 2),
+        "float32_mib": exact["mib"],
+    }
+    if rounded is None:
+        return line
     cosines = [
         float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
         for a, b in zip(exact["vectors"], rounded["vectors"], strict=True)
     ]
-    return {
-        "model": model,
-        "variant": variant,
-        "input": modality,
-        "batch": rounded["batch"],
-        "float32_per_s": round(exact["per_s"], 2),
+    return line | {
         "bfloat16_per_s": round(rounded["per_s"], 2),
         "gain": round(rounded["per_s"] / exact["per_s"], 2),
         "cosine": round(min(cosines), 5),
-        "float32_mib": exact["mib"],
         "bfloat16_mib": rounded["mib"],
     }
 
@@ -86,23 +103,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--models", nargs="*", help="ids; default: all")
     parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--batches", nargs="*", type=int, default=BATCHES)
     chosen = parser.parse_args()
     from models import store
     from models.catalog import families
+    from models.checkpoints import CheckpointError
     from models.importing import import_model
 
     rows = []
-    for cls in families():
-        card = cls.card
+    for card, variant in ((cls.card, name) for cls in families() for name in cls.card.variants):
         if chosen.models and card.id not in chosen.models:
             continue
-        if "bfloat16" not in card.precisions:
+        learned = card.weights.source not in ("seeded", "none")
+        try:
+            stored = import_model(card.id, variant=variant, dummy=learned)
+        except CheckpointError as error:
+            print(f"left out: {error}", flush=True)
             continue
-        stored = import_model(card.id, dummy=True)
         for modality in stored.model().modalities():
-            rows.append(
-                row(stored.tag, card.id, stored.metadata["variant"], modality, chosen.seconds)
-            )
+            rows.append(row(stored, modality, chosen.seconds, tuple(chosen.batches)))
             print(rows[-1], flush=True)
         store.remove(stored.tag)
     RESULTS.mkdir(exist_ok=True)

@@ -7,9 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -39,6 +40,25 @@ class Served:
     def memory_mib(self) -> int:
         """Memory of all its processes, what they share counted once."""
         return sum(p.memory_full_info().pss for p in self._processes()) >> 20
+
+    @contextmanager
+    def peak_memory_mib(self, every_s: float = 0.5) -> Iterator[Callable[[], int]]:
+        """The most memory since entering, told by what this returns."""
+        found = [self.memory_mib()]
+        ended = threading.Event()
+
+        def watch() -> None:
+            while not ended.wait(every_s):
+                with suppress(psutil.Error):  # a process that has just ended
+                    found.append(self.memory_mib())
+
+        watching = threading.Thread(target=watch)
+        watching.start()
+        try:
+            yield lambda: max(found)
+        finally:
+            ended.set()
+            watching.join()
 
     def is_ready(self, path: str = "/readyz") -> bool:
         """Whether it says that it is ready."""
@@ -70,7 +90,7 @@ class Served:
 
 @contextmanager
 def serving(
-    command: list[str], port: int, ready: str, log: Path, **environment: str
+    command: Sequence[str | Path], port: int, ready: str, log: Path, **environment: str
 ) -> Iterator[Served]:
     """Start a server, wait until it is ready, stop it with everything that it started."""
     with log.open("wb") as output:
@@ -91,8 +111,10 @@ def serving(
         try:
             process.wait(30)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
             process.wait()
+        with suppress(ProcessLookupError):  # what a server leaves behind
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import tempfile
 import time
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="mosaiks")
     parser.add_argument("--rounds", type=int, default=2, help="the first is the warm-up")
+    parser.add_argument("--requests", type=int, default=0, help="more rounds until so many are sent")
     parser.add_argument("--seconds", type=float, default=3, help="of a wave")
     parser.add_argument("--pause", type=float, default=6, help="between waves, seconds")
     chosen = parser.parse_args()
@@ -33,11 +35,15 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         geobento(Path(folder) / "log", GEOBENTO_MODELS=tag) as served,
     ):
-        for number in range(chosen.rounds):
+        sent = 0
+        for number in count():
+            if number >= chosen.rounds and sent >= chosen.requests:
+                break
             for connections in WAVES:
                 found = asyncio.run(
                     load.run(served.port, asked, connections, chosen.seconds, judge=judge)
                 )
+                sent += sum(found.outcomes.values())
                 rows.append(
                     {
                         "round": number,
@@ -50,6 +56,8 @@ def main() -> None:
                 print(rows[-1], flush=True)
                 time.sleep(chosen.pause)
     strain.write(rows, chosen.model, "soak")
+    failed = sum(row["errors"] for row in rows)
+    print(f"{sent} requests, {failed} failed")
     warm, end = rows[len(WAVES) - 1]["memory_mib"], rows[-1]["memory_mib"]
     print(f"memory: {warm} MiB after the first round, {end} MiB at the end ({end / warm:.3f} x)")
 

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import platform
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import orjson
-
+from benchmarks.answers import Judging
 from benchmarks.images import RESULTS, requests, vectors
 from benchmarks.load import Judge
 from benchmarks.pictures import jpegs
 
 COUNT = 16
-LEAST_COSINE = 0.999
-OK = "200"
-REFUSED = "503"
 
 
 def prepared(model: str, size: tuple[int, int] = (320, 240)) -> tuple[str, list[bytes], Judge]:
@@ -28,23 +22,7 @@ def prepared(model: str, size: tuple[int, int] = (320, 240)) -> tuple[str, list[
 
     tag = import_model(model, dummy=model != "mosaiks").tag
     data = jpegs(size, COUNT)
-    return tag, requests(model, data, "multipart"), judging(vectors(tag, data))
-
-
-def judging(exact: Sequence[np.ndarray[Any, Any]]) -> Judge:
-    """A judge: `200`, `503` (with `Retry-After`), `wrong`, or what else came."""
-
-    def judge(position: int, status: int, head: bytes, body: bytes) -> str:
-        if status == 503:
-            return REFUSED if b"\nretry-after:" in head.lower() else "503 without Retry-After"
-        if status != 200:
-            return str(status)
-        text = orjson.loads(body)["embeddings"][0]["data"]
-        vector, one = np.frombuffer(base64.b64decode(text), "<f4"), exact[position]
-        cosine = float(vector @ one / np.linalg.norm(vector) / np.linalg.norm(one))
-        return OK if cosine >= LEAST_COSINE else "wrong"
-
-    return judge
+    return tag, requests(model, data, "multipart"), Judging(vectors(tag, data))
 
 
 def write(rows: Sequence[dict[str, Any]], model: str, name: str) -> None:

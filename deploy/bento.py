@@ -24,7 +24,7 @@ from models import store
 from models.catalog import family
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = ("gee", "redis", "tracing")
+EXTRAS = ("gee", "geoparquet", "redis", "tracing")
 """Extras that no model needs."""
 
 

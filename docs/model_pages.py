@@ -6,6 +6,7 @@ import json
 import re
 
 from geobento.cards import ImageInput, Modality, ModelCard, Series, TextInput
+from imagery import collections
 
 _OWN = {
     "times": "`times` (the network is told when they are from)",
@@ -136,6 +137,12 @@ def _modality(name: str, spec: Modality, card: ModelCard) -> str:
         size += f", up to {spec.max_pixels:,} in all"
     frames = _series(spec.series) if spec.series is not None else ""
     clear = "" if sensor.cloudy_pct is None else f" with at most {sensor.cloudy_pct}% cloud"
+    if spec.margin_days:
+        clear += f" from {spec.margin_days} days before the window to as many after"
+    if not collections.get(sensor.collection).stac:
+        frames += "; from Earth Engine alone"
+    if spec.fixed_collection:
+        frames += "; other collections are refused, pixels of your own are read"
     return (
         f"`{name}`{default}: `{sensor.collection}`, bands {_code(sensor.bands)} in {spec.units} at "
         f"{sensor.scale_m:g} m, {sensor.composite} of scenes{clear}; {size}{frames}.{_choice(spec)}"

@@ -169,6 +169,11 @@ class Modality(_Record):
     """Whether the authors' vector of a place has unit length."""
     series: Annotated[Series | None, _unless_empty] = None
     """Several composites in time; absent: one."""
+    fixed_collection: Annotated[bool, _unless_empty] = False
+    """Whether a sensor must name the same collection, because no other shows what the model was
+    trained on; pixels of one's own may come from anywhere."""
+    margin_days: Annotated[int, _unless_empty] = 0
+    """As a further modality: days before and after the window of which scenes count, too."""
     further: Annotated[bool, _unless_empty] = False
     """Whether requests may name it in `further_modalities`, beside another one."""
 
@@ -182,7 +187,8 @@ class WeightsSource(_Record):
     """Where the weights come from."""
 
     source: str
-    """Repository or file of the authors, or `seeded` where nothing is learned."""
+    """Repository or file of the authors; `seeded` where nothing is learned, `none` where there are
+    no weights."""
     revision: str | None = None
     """Commit or version."""
     licence: str
@@ -303,7 +309,7 @@ class ServedModel(_Record):
     dim: int
     """Length D of the vectors."""
     weights: str
-    """`seeded`, `imported` or `dummy`."""
+    """`seeded`, `imported`, `dummy`, or `none` where there are none."""
     sha256: str
     """Digest of the weights file."""
     created: datetime

@@ -33,7 +33,10 @@ HELD_ITEMS = Gauge(
     multiprocess_mode="livesum",
 )
 HELD_BYTES = Gauge(
-    "geobento_held_bytes", "Bodies and inputs held", ["what"], multiprocess_mode="livesum"
+    "geobento_held_bytes",
+    "Bodies, fetched pixels and inputs held",
+    ["what"],
+    multiprocess_mode="livesum",
 )
 REQUESTS = Gauge(
     "geobento_requests_in_flight", "Requests being worked on", multiprocess_mode="livesum"

@@ -60,7 +60,8 @@ class Settings(BaseSettings):
     takes the memory of one copy of the weights each; a GPU wants one."""
     stac: str | None = None
     """STAC catalog to fetch imagery from: `earth-search`, `planetary-computer`, the URL of an API
-    or of a static catalog, or the path of a `catalog.json`. Empty: no such source."""
+    or of a static catalog, or the path of a `catalog.json` or of stac-geoparquet. Empty: no such
+    source."""
     stac_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Further hosts, besides the catalog's own, from which its files are read, separated by
     commas; `.example.com` stands for all below it."""
@@ -115,7 +116,7 @@ class Settings(BaseSettings):
     """More requests than this at a time are answered 503."""
     max_mb_in_flight: Annotated[float, Field(gt=0)] = 1024
     """Request bodies held at a time, mebibytes, and as many of inputs for the models; what is
-    beyond is answered 503."""
+    beyond is answered 503. As many, too, of fetched pixels, for which requests wait."""
     max_items_waiting: Annotated[int, Field(gt=0)] = 4096
     """Items that may wait for one model; what is beyond is answered 503."""
     url_images: bool = False

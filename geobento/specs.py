@@ -114,7 +114,7 @@ class TemporalSpec:
 
 # -- from what ---------------------------------------------------------------------------------
 
-Composite = Literal["median", "mosaic"]
+Composite = Literal["median", "mean", "mosaic"]
 CloudMask = Literal["quality_band", "cloud_score_plus"]
 ScaleM = Annotated[float, Field(gt=0, le=10_000)]
 CloudyPct = Annotated[float, Field(ge=0, le=100)]
@@ -136,8 +136,8 @@ class SensorSpec:
     fill_value: float = 0.0
     """Value of a pixel for which no scene has data."""
     composite: Composite = "median"
-    """How the scenes of the window become one image: per-pixel `median`, or `mosaic` with the
-    latest on top."""
+    """How the scenes of the window become one image: per-pixel `median` or `mean`, or `mosaic`
+    with the latest on top."""
     modality: str | None = None
     """Modality of the model that these pixels feed; needed where a model has several."""
     orbit: Literal["ASCENDING", "DESCENDING"] | None = None

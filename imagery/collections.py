@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from geobento.errors import ModelError
@@ -42,7 +43,12 @@ class EarthEngineEntry:
             first.
         radar: Scenes differ in mode, polarisation and pass direction.
         scores: How clear pixels are, in another collection.
+        whole: The numbers are whole, and nearly all lie between these; None: they are not.
         notice: What every answer has to say about this imagery.
+        single: The collection is one image; when it is from.
+        slope: A band that is computed, in degrees, and the band of the heights that it is of.
+        one_band: Every scene is of one band. The property that says of which, and the band that
+            its values are in.
     """
 
     cloud_property: str | None = None
@@ -51,7 +57,11 @@ class EarthEngineEntry:
     processing_properties: tuple[str, ...] = ()
     radar: bool = False
     scores: ClearScores | None = None
+    whole: tuple[int, int] | None = None
     notice: str | None = None
+    single: datetime | None = None
+    slope: tuple[str, str] | None = None
+    one_band: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,9 @@ class Collection:
             roots.
         static: The same at all times; the time window does not apply.
         yearly: One image per calendar year, dated within it; a window stands for its year.
+        monthly: One image per calendar month, dated within it; a part of a window stands for the
+            month in which it begins, and as many more as it is long.
+        elsewhere: Value where no scene has data, such as 0 people at sea; None: that is a gap.
         attribution: What has to be said wherever these data are shown.
         harmonised: Digital numbers are brought to the scale without the offset of later
             processing baselines.
@@ -101,6 +114,8 @@ class Collection:
     stac_power: float = 1.0
     static: bool = False
     yearly: bool = False
+    monthly: bool = False
+    elsewhere: float | None = None
     attribution: str | None = None
     harmonised: bool = False
     positive: bool = False
@@ -137,6 +152,7 @@ _S2_GEE = EarthEngineEntry(
     tile_property="MGRS_TILE",
     processing_properties=("PROCESSING_BASELINE", "GENERATION_TIME"),
     scores=CLOUD_SCORE_PLUS,
+    whole=(0, 30_000),
 )
 _S1_GEE = EarthEngineEntry(
     platform_property="platform_number",
@@ -154,6 +170,9 @@ _LANDSAT_REFLECTANCE = {
         ("coastal", "blue", "green", "red", "nir08", "swir16", "swir22"), start=1
     )
 }
+_MODIS_STATE = QualityMask("StateQA", bits=(0, 1, 2, 9, 10))
+"""Cloud state other than clear (3 is: not set), shadow, cirrus that is more than small, and cloud
+by a second algorithm."""
 _POLARISATIONS = ("VV", "VH", "HH", "HV")
 _MODIS_REFLECTANCE = tuple(f"sur_refl_b0{number}" for number in range(1, 8))
 
@@ -179,6 +198,23 @@ def _hls(collection_id: str, stac: str, bands: tuple[str, ...]) -> Collection:
     )
 
 
+def _modis_8_day(collection_id: str, platform: str) -> Collection:
+    """On a sinusoidal lattice, dated by the first of their days."""
+    return Collection(
+        id=collection_id,
+        stac=("modis-09A1-061",),
+        bands={band: (band,) for band in _MODIS_REFLECTANCE},
+        units="digital numbers, surface reflectance x 10000",
+        scaling=dict.fromkeys(_MODIS_REFLECTANCE, (1e-4, 0.0)),
+        nodata=-28672,
+        mask=_MODIS_STATE,
+        mask_assets=("sur_refl_state_500m",),
+        stac_properties={"platform": platform},
+        usual=(-100, 16_000),
+        gee=EarthEngineEntry(whole=(-100, 16_000)),
+    )
+
+
 def _landsat(collection_id: str, platform: str) -> Collection:
     """Corners lie at odd multiples of 15 m: no lattice that grids are snapped to."""
     return Collection(
@@ -195,7 +231,7 @@ def _landsat(collection_id: str, platform: str) -> Collection:
         mask=_LANDSAT_MASK,
         mask_assets=("qa_pixel",),
         stac_properties={"platform": platform, "landsat:collection_category": "T1"},
-        gee=EarthEngineEntry(cloud_property="CLOUD_COVER"),
+        gee=EarthEngineEntry(cloud_property="CLOUD_COVER", whole=(1, 65_533)),
     )
 
 
@@ -268,12 +304,29 @@ COLLECTIONS = {
             bands=_gee_only(*_MODIS_REFLECTANCE),
             units="digital numbers, surface reflectance x 10000",
             scaling=dict.fromkeys(_MODIS_REFLECTANCE, (1e-4, 0.0)),
+            gee=EarthEngineEntry(whole=(-100, 16_000)),
         ),
+        _modis_8_day("MODIS/061/MOD09A1", "terra"),
+        _modis_8_day("MODIS/061/MYD09A1", "aqua"),
         Collection(
             id="USDA/NAIP/DOQQ",
             stac=("naip",),
             bands={name: (f"image.{number}",) for number, name in enumerate("RGBN", start=1)},
             units="8-bit brightness",
+            gee=EarthEngineEntry(whole=(0, 255)),
+        ),
+        Collection(
+            id="Germany/Brandenburg/orthos/20cm",
+            stac=(),
+            bands=_gee_only(*"RGBN"),
+            units="8-bit brightness",
+            static=True,
+            attribution=(
+                "Aerial images: LGB, State government of Brandenburg, Data licence Germany - "
+                "attribution - Version 2.0 (www.govdata.de/dl-de/by-2-0)."
+            ),
+            usual=(0, 255),
+            gee=EarthEngineEntry(single=datetime(2021, 8, 23, tzinfo=UTC)),
         ),
         Collection(
             id="COPERNICUS/DEM/GLO30",
@@ -283,6 +336,81 @@ COLLECTIONS = {
             resampling="bilinear",
             static=True,
             usual=(-500, 9000),
+        ),
+        Collection(
+            id="USGS/SRTMGL1_003",
+            stac=(),
+            bands=_gee_only("elevation", "slope"),
+            units="metres; slope: degrees",
+            static=True,
+            usual=(-500, 9000),
+            gee=EarthEngineEntry(
+                single=datetime(2000, 2, 11, tzinfo=UTC), slope=("slope", "elevation")
+            ),
+        ),
+        Collection(
+            id="GOOGLE/DYNAMICWORLD/V1",
+            stac=(),
+            bands=_gee_only(
+                *("water", "trees", "grass", "flooded_vegetation", "crops", "shrub_and_scrub"),
+                *("built", "bare", "snow_and_ice"),
+            ),
+            units="probabilities of land cover, 0 to 1",
+            attribution=(
+                "Land cover: the Dynamic World Project by Google in partnership with National "
+                "Geographic Society and the World Resources Institute, CC BY 4.0."
+            ),
+            usual=(0, 1),
+        ),
+        Collection(
+            id="ESA/WorldCereal/2021/MODELS/v100",
+            stac=(),
+            bands=_gee_only(
+                "temporarycrops", "maize", "wintercereals", "springcereals", "irrigation"
+            ),
+            units="percent, 0 or 100",
+            static=True,
+            elsewhere=0,
+            attribution="Crops: ESA WorldCereal 10 m 2021 v100, CC BY 4.0.",
+            usual=(0, 100),
+            gee=EarthEngineEntry(one_band=("product", "classification")),
+        ),
+        Collection(
+            id="ECMWF/ERA5_LAND/MONTHLY_AGGR",
+            stac=(),
+            bands=_gee_only("temperature_2m", "total_precipitation_sum"),
+            units="kelvin; precipitation: metres per month",
+            monthly=True,
+            attribution="Contains modified Copernicus Climate Change Service information.",
+            usual=(0, 350),
+        ),
+        Collection(
+            id="IDAHO_EPSCOR/TERRACLIMATE",
+            stac=(),
+            bands=_gee_only("def", "soil", "aet"),
+            units="tenths of a millimetre",
+            monthly=True,
+            elsewhere=0,
+            usual=(0, 10_000),
+            scaling=dict.fromkeys(("def", "soil", "aet"), (0.1, 0.0)),
+        ),
+        Collection(
+            id="NOAA/VIIRS/DNB/MONTHLY_V1/VCMCFG",
+            stac=(),
+            bands=_gee_only("avg_rad"),
+            units="nW / (cm2 sr)",
+            monthly=True,
+            elsewhere=0,
+        ),
+        Collection(
+            id="projects/sat-io/open-datasets/ORNL/LANDSCAN_GLOBAL",
+            stac=(),
+            bands=_gee_only("b1"),
+            units="people per cell of 30 seconds of arc",
+            yearly=True,
+            elsewhere=0,
+            attribution="Population: LandScan Global, Oak Ridge National Laboratory, CC BY 4.0.",
+            usual=(0, 500_000),
         ),
         Collection(
             id="GOOGLE/SATELLITE_EMBEDDING/V1/ANNUAL",

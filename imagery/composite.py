@@ -17,6 +17,10 @@ MASKED_CLASSES = (0, 1, 3, 8, 9, 10)
 medium and high probability, cirrus."""
 
 
+_OF_ALL: dict[str, Any] = {"median": np.nanmedian, "mean": np.nanmean}
+"""Composites of all values of a pixel."""
+
+
 @dataclass(frozen=True)
 class QualityMask:
     """A band that says which pixels show no ground.
@@ -83,7 +87,7 @@ def composite(
         stack: (T, C, H, W), oldest first.
         valid: Of the same shape, or (T, H, W) for all bands alike: where a look has data.
         method: `median`: per pixel and band, the middle of the valid values, of an even number
-            the mean of the middle two. `mosaic`: the latest valid value.
+            the mean of the middle two. `mean`: of all of them. `mosaic`: the latest.
         fill_value: Value where no look has data.
 
     Returns:
@@ -94,10 +98,10 @@ def composite(
     seen = valid.any(axis=0)
     if stack.shape[0] == 1:
         pixels = stack[0]
-    elif method == "median":
+    elif method in _OF_ALL:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # pixels that no look has seen
-            pixels = np.nanmedian(np.where(valid, stack, np.float32(np.nan)), axis=0)
+            pixels = _OF_ALL[method](np.where(valid, stack, np.float32(np.nan)), axis=0)
     else:
         latest = stack.shape[0] - 1 - valid[::-1].argmax(axis=0)
         pixels = np.take_along_axis(stack, latest[None], axis=0)[0]

@@ -88,6 +88,25 @@ class RemoteFiles:
         return parsed(f"{self._buckets[bucket]}/{key}")
 
 
+class FilesAnywhere:
+    """Files in a folder, and those at some hosts.
+
+    Args:
+        local: The former.
+        remote: The latter.
+    """
+
+    def __init__(self, local: LocalFiles, remote: RemoteFiles) -> None:
+        self.at_a_time = remote.at_a_time
+        self._local = local
+        self._remote = remote
+
+    def path(self, href: str, deadline: float) -> str:
+        """What GDAL opens, see `Files`."""
+        local = urlparse(href).scheme in ("", "file")
+        return (self._local if local else self._remote).path(href, deadline)
+
+
 def local_file(href: str, root: Path) -> Path:
     """The file of an asset, which has to lie within the catalog's own folder.
 

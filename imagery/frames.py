@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import numpy as np
@@ -16,6 +16,8 @@ from geobento.sample import Provenance, Sample, Scene, middle
 from imagery.source import ImageQuery
 
 S = TypeVar("S")
+
+MONTH = timedelta(days=365.25 / 12)
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,44 @@ def split(
     for scenes in passes:
         found[max(0, bisect_right(begins, time(scenes[0])) - 1)].append(scenes)
     return dict(sorted(found.items()))
+
+
+def months(query: ImageQuery) -> list[tuple[datetime, datetime]]:
+    """For every part of the window the calendar months that it stands for: begin and end.
+
+    They are the month in which the part begins, and as many more as it is long.
+    """
+    begins = borders(query)[:-1]
+    count = max(1, round((query.end - query.start) / query.frames / MONTH))
+    return [(_first_day(begin), _first_day(begin, count)) for begin in begins]
+
+
+def by_months(
+    scenes: Sequence[S], time: Callable[[S], datetime], query: ImageQuery
+) -> dict[int, list[S]]:
+    """The monthly scenes of every part of the window that has any, by its number.
+
+    A scene may be of several parts.
+
+    Args:
+        scenes: One per month, dated within it, oldest first.
+        time: That date.
+        query: The window and into how many parts it goes.
+    """
+    found = {
+        number: [scene for scene in scenes if begin <= time(scene) < end]
+        for number, (begin, end) in enumerate(months(query))
+    }
+    return {number: part for number, part in found.items() if part}
+
+
+def _first_day(instant: datetime, later: int = 0) -> datetime:
+    """The begin of the month of an instant, or of one some months later."""
+    years, month = divmod(instant.month - 1 + later, 12)
+    year = instant.year + years
+    if year > datetime.max.year:
+        return datetime.max.replace(tzinfo=UTC)
+    return datetime(year, month + 1, 1, tzinfo=UTC)
 
 
 def sample(frames: Sequence[Frame], query: ImageQuery, origin: Provenance) -> Sample:

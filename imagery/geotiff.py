@@ -7,9 +7,11 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from time import sleep
 from typing import Any
 
@@ -64,30 +66,68 @@ class GeoTiffDriver(RioDriver):
 
     Args:
         deadline: Instant of `time.monotonic`.
+        together: Bands that are asked for of every file, one by one for the same pixels, and read
+            at once. (Where a file holds them pixel by pixel, to read one is to decode all.)
     """
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float, together: Sequence[int] = ()) -> None:
         super().__init__()
         self._deadline = deadline
+        self._together = _Together(together) if len(together) > 1 else None
 
     def open(self, src: Any, ctx: Any) -> RioReader:
         """A reader of one file."""
-        return _Reader(src, ctx, self._deadline)
+        return _Reader(src, ctx, self._deadline, self._together)
+
+
+class _Together:
+    """Several bands of each file. Safe for several threads."""
+
+    def __init__(self, bands: Sequence[int]) -> None:
+        self.bands = list(bands)
+        self._lock = threading.Lock()
+        self._files: dict[str, Future[Any]] = {}
+
+    def read(self, file: str, band: int, read: Callable[[], Any]) -> Any:
+        """Which part of the wanted pixels a file has, and one band of these.
+
+        Args:
+            file: Its name.
+            band: The band.
+            read: All bands, (H, W, C), by the first who comes; others wait.
+        """
+        with self._lock:
+            first = file not in self._files
+            result = self._files.setdefault(file, Future())
+        if first:
+            try:
+                result.set_result(read())
+            except BaseException as error:
+                result.set_exception(error)
+        part, pixels = result.result()
+        return part, pixels[..., self.bands.index(band)]
 
 
 class _Reader(RioReader):
-    def __init__(self, src: Any, ctx: Any, deadline: float) -> None:
+    def __init__(self, src: Any, ctx: Any, deadline: float, together: _Together | None) -> None:
         super().__init__(src, ctx)
         self._deadline = deadline
+        self._together = together
 
     def read(self, *given: Any, **options: Any) -> Any:
-        """Pixels of the file, see `RioReader`.
+        """Pixels of the file, see `RioReader`."""
+        source, together = self._src, self._together
+        if together is None:
+            return self._read(source, *given, **options)
+        chosen = {**options, "selection": together.bands}
+        all_bands = partial(self._read, replace(source, band=0), *given, **chosen)
+        return together.read(source.uri, source.band, all_bands)
 
-        GDAL tries again what a server refuses, and no answer that is cut off or damaged.
-        """
+    def _read(self, source: Any, *given: Any, **options: Any) -> Any:
+        """GDAL tries again what a server refuses, and no answer that is cut off or damaged."""
         import rasterio
 
-        file = self._src.uri
+        file = source.uri
         for attempt in range(ATTEMPTS):
             with _turn(file, self._deadline):
                 name = _fresh_name(file)
@@ -95,7 +135,7 @@ class _Reader(RioReader):
                     # What this opens is still at hand when the library opens it again.
                     with rasterio.open(name, driver="GTiff", sharing=False):
                         pass
-                    found = replace(self._src, uri=name)
+                    found = replace(source, uri=name)
                     return RioReader(found, self._ctx).read(*given, **options)
                 except Exception:
                     if not file.startswith(REMOTE):

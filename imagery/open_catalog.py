@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
+from geobento.errors import SourceError
 from imagery.api_catalog import ApiCatalog
 from imagery.catalog import Catalog
-from imagery.files import RemoteFiles
+from imagery.files import FilesAnywhere, LocalFiles, RemoteFiles
+from imagery.parquet_catalog import ParquetCatalog
 from imagery.presets import PRESETS, Preset
 from imagery.signing import Signer
 from imagery.static_catalog import Site, StaticCatalog
@@ -23,7 +26,7 @@ def open_catalog(
 
     Args:
         where: A word of `imagery.presets`, the URL of a STAC API or of a static catalog, or the
-            path of a `catalog.json`.
+            path of a `catalog.json`, of a stac-geoparquet file, or of a folder of such files.
         hosts: Further hosts, besides the catalog's own, where its files may lie.
         key: Subscription key for tokens, where the catalog has them.
         timeout_s: Longest time for opening it.
@@ -35,10 +38,15 @@ def open_catalog(
     if where in PRESETS:
         return open_preset(PRESETS[where], hosts=hosts, key=key, deadline=deadline)
     if "://" not in where:
-        catalog = StaticCatalog(where)
+        path = Path(where)
+        if path.suffix == ".parquet" or path.is_dir():
+            return _open_parquet(path, hosts)
+        catalog = StaticCatalog(path)
         catalog.load()
         return catalog
     url = parsed(where)
+    if url.path.endswith(".parquet"):
+        raise SourceError("stac-geoparquet is read on disk alone; copy it there")
     own = Hosts([netloc(url)], plain=url.scheme == "http")
     web = Web(own)
     files = RemoteFiles(Hosts([netloc(url), *hosts], plain=url.scheme == "http"))
@@ -47,6 +55,13 @@ def open_catalog(
     catalog = StaticCatalog(Site(where, web, files, deadline))
     catalog.load()
     return catalog
+
+
+def _open_parquet(path: Path, hosts: Sequence[str]) -> ParquetCatalog:
+    root = path.resolve() if path.is_dir() else path.resolve().parent
+    local = LocalFiles(root)
+    remote = RemoteFiles(Hosts(hosts, plain=False))
+    return ParquetCatalog(path, FilesAnywhere(local, remote) if hosts else local)
 
 
 def known_identity(where: str) -> tuple[str, ...] | None:

@@ -62,6 +62,7 @@ PRESETS = {
                     "hls2-s30",
                     "hls2-l30",
                     "landsat-c2-l2",
+                    "modis-09A1-061",
                     "naip",
                     "cop-dem-glo-30",
                 }

@@ -120,6 +120,7 @@ CARD = ModelCard(
             units="8-bit brightness",
             statistics=_z_scores(AERIAL_MEAN, AERIAL_STD),
             min_pixels=DEFAULT_PATCH_M // CELL_M * PIXELS_PER_CELL["aerial"],
+            fixed_collection=True,
             further=True,
         ),
     },
@@ -148,8 +149,9 @@ CARD = ModelCard(
         "fit neither decibels nor power well; here it is decibels and their difference.",
         "The authors' code reads square places only; here height and width may differ.",
         "Pixels of a series without data become the network's learned value for masked pixels.",
-        "The authors' aerial images have 0.2 m; no source here is known to have such. A sensor may "
-        "name others with the bands R, G, B and N, such as USDA/NAIP/DOQQ, which are coarser.",
+        "The authors' aerial images have 0.2 m. Earth Engine has such of Brandenburg; of other "
+        "places, pixels of one's own are read. USDA/NAIP/DOQQ cannot stand in: the authors read it "
+        "at 1.25 m with weights of its own, and no statistics of it are published.",
         "Of the released weights, what reads other sensors is left out. Attention is the plain "
         "one, as in the authors' example; the switch `flash_attn` of their code computes "
         "something else.",

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from geobento.errors import GeoBentoError, InternalError
-from models import pooling
+from models import cores, pooling
 from models.base import Encoded, Inputs, Model
 from models.pooling import Pooling
 from models.precision import Precision
@@ -96,10 +96,14 @@ class LoadedModel:
     def run(self, items: Sequence[EncodeItem]) -> list[EncodeResult]:
         """Results in the order of the items; an item that fails does not fail the others."""
         results: dict[int, EncodeResult] = {}
-        for positions in self._batches(items, results):
-            batch = [items[position] for position in positions]
-            for position, result in zip(positions, self._run_batch(batch), strict=True):
-                results[position] = result
+        at_hand = cores.at_hand(self.device)
+        cut = cores.pieces(list(self._batches(items, results)), at_hand)
+
+        def forward(positions: Sequence[int]) -> list[EncodeResult]:
+            return self._run_batch([items[position] for position in positions])
+
+        for positions, answers in zip(cut, cores.each(forward, cut, at_hand), strict=True):
+            results.update(zip(positions, answers, strict=True))
         return [results[position] for position in range(len(items))]
 
     def encode(self, batch: Sequence[Inputs], preprocessing: str | None = None) -> Encoded:

@@ -12,12 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from geobento.cards import Modality, ModelCard, Series, Statistics, Variant, WeightsSource
 from geobento.errors import ModelError
 from geobento.sample import PixelGrid, Sample, middle
-from geobento.specs import SensorSpec
 from models.base import Config, Encoded, Inputs, Model, Tensors, scaled
 from models.checkpoints import CheckpointError, require_fit
+from models.galileo_card import (
+    ALONE,
+    CARD,
+    DEFAULT_PATCH,
+    GROUPS_PER_PATCH,
+    MAPS,
+    MAX_TOKENS,
+    RESOLUTION_M,
+    S2_BANDS,
+    SERIES,
+    UNKNOWN_MONTH,
+)
 from models.networks.building import blank
 from models.radar import decibels
 from models.resample import resized
@@ -26,237 +36,6 @@ if TYPE_CHECKING:
     import torch
 
     from models.networks.galileo import Tokens
-
-S2_BANDS = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")
-S2_MEAN = (
-    1395.3408730676722, 1338.4026921784578, 1343.09883810357, 1543.8607982512297,
-    2186.2022069512263, 2525.0932853316694, 2410.3377187373408, 2750.2854646886753,
-    2234.911100061487, 1474.5311266077113,
-)  # fmt: skip
-S2_STD = (
-    917.7041440370853, 913.2988423581528, 1092.678723527555, 1047.2206083460424,
-    1048.0101611156767, 1143.6903026819996, 1098.979177731649, 1204.472755085893,
-    1145.9774063078878, 980.2429840007796,
-)  # fmt: skip
-DW_BANDS = (
-    "water", "trees", "grass", "flooded_vegetation", "crops", "shrub_and_scrub", "built", "bare",
-    "snow_and_ice",
-)  # fmt: skip
-WC_BANDS = ("temporarycrops", "maize", "wintercereals", "springcereals", "irrigation")
-
-ALONE = ("s1", "s2")
-"""Modalities that can be asked for on their own; the others only go with one of them."""
-SERIES = ("era5", "terraclimate", "viirs")
-"""Modalities with one value per time step for the whole place."""
-MAPS = ("srtm", "dynamic_world", "worldcereal")
-"""Modalities without time."""
-GROUPS_PER_PATCH = {"s2": 6, "s1": 1}
-"""Tokens of each patch and frame; Sentinel-2 has five groups of bands, and NDVI."""
-
-DEFAULT_PATCH = 4
-UNKNOWN_MONTH = 5
-"""What the authors take where the month is not known, counted from 0: June."""
-RESOLUTION_M = 10.0
-"""What the authors take where the size of a pixel is not known."""
-TILE = 32
-"""8 x 8 patches, pixels."""
-MAX_TOKENS = 16_384
-"""Attention grows with the square of the tokens."""
-
-
-IN_TIME = Series(usual=12, most=24, part_days=30, aligned=True)
-"""As the authors do: a composite for every 30 days, up to a year of them."""
-
-
-def _four_deviations(mean: Sequence[float], std: Sequence[float]) -> Statistics:
-    """Two standard deviations below the mean become 0, two above it 1."""
-    return Statistics(
-        offset=tuple(m - 2 * s for m, s in zip(mean, std, strict=True)),
-        scale=tuple(1 / (4 * s) for s in std),
-    )
-
-
-def _divided(bands: int, by: float) -> Statistics:
-    return Statistics(offset=(0.0,) * bands, scale=(1 / by,) * bands)
-
-
-def _further(
-    collection: str, bands: tuple[str, ...], units: str, statistics: Statistics, scale_m: float
-) -> Modality:
-    sensor = SensorSpec(collection, bands, scale_m=scale_m, cloudy_pct=None)
-    return Modality(
-        sensor=sensor,
-        units=f"{units} (only beside s2 or s1)",
-        statistics=statistics,
-        further=True,
-    )
-
-
-CARD = ModelCard(
-    id="galileo",
-    aliases=("galileo_nano", "galileo_tiny", "galileo_base"),
-    title="Galileo",
-    kind="on_the_fly",
-    paper="Tseng et al., Galileo: Learning Global and Local Features of Many Remote Sensing "
-    "Modalities, arXiv:2502.09356",
-    summary=(
-        "A transformer trained on 127,155 places with Sentinel-1 and Sentinel-2 over up to 12 "
-        "months, elevation, land cover, climate and night lights, to predict its own features at "
-        "fine and at coarse scale. Reads whatever of these is there; strong for crops, land cover "
-        "and change through the year, from single images as from time series."
-    ),
-    licence="MIT",
-    variants={
-        "nano": Variant(
-            dim=128,
-            aliases=("galileo_nano",),
-            title="4 blocks",
-            parameters=1_037_856,
-            repository="nasaharvest/galileo",
-            files=("models/nano/encoder.pt", "models/nano/config.json"),
-        ),
-        "tiny": Variant(
-            dim=192,
-            aliases=("galileo_tiny",),
-            title="12 blocks",
-            parameters=5_705_520,
-            repository="nasaharvest/galileo",
-            files=("models/tiny/encoder.pt", "models/tiny/config.json"),
-        ),
-        "base": Variant(
-            dim=768,
-            aliases=("galileo_base",),
-            title="12 blocks",
-            parameters=86_523_072,
-            repository="nasaharvest/galileo",
-            files=("models/base/encoder.pt", "models/base/config.json"),
-        ),
-    },
-    default_variant="nano",
-    modalities={
-        "s2": Modality(
-            sensor=SensorSpec("COPERNICUS/S2_HARMONIZED", S2_BANDS),
-            units="digital numbers, top-of-atmosphere reflectance x 10000",
-            statistics=_four_deviations(S2_MEAN, S2_STD),
-            min_pixels=DEFAULT_PATCH,
-            tile=TILE,
-            series=IN_TIME,
-            further=True,
-        ),
-        "s1": Modality(
-            sensor=SensorSpec("COPERNICUS/S1_GRD_FLOAT", ("VV", "VH"), cloudy_pct=None),
-            units="linear power; scaled as decibels",
-            statistics=_four_deviations(
-                (-11.728724389184965, -18.85558188024017), (4.887145774840316, 5.730270320384293)
-            ),
-            min_pixels=DEFAULT_PATCH,
-            tile=TILE,
-            series=IN_TIME,
-            further=True,
-        ),
-        "srtm": _further(
-            "USGS/SRTMGL1_003",
-            ("elevation", "slope"),
-            "metres, and degrees",
-            _four_deviations(
-                (673.0152819503361, 5.930092668915115), (983.0697298296237, 8.167406789813247)
-            ),
-            30,
-        ),
-        "dynamic_world": _further(
-            "GOOGLE/DYNAMICWORLD/V1", DW_BANDS, "mean probabilities, 0 to 1", _divided(9, 1), 10
-        ),
-        "worldcereal": _further(
-            "ESA/WorldCereal/2021/MODELS/v100", WC_BANDS, "percent", _divided(5, 100), 10
-        ),
-        "era5": _further(
-            "ECMWF/ERA5_LAND/MONTHLY_AGGR",
-            ("temperature_2m", "total_precipitation_sum"),
-            "kelvin, and metres per month",
-            _four_deviations(
-                (271.5674963541667, 0.08554303677156568), (79.80828940314429, 0.11669547098151486)
-            ),
-            10_000,
-        ),
-        "terraclimate": _further(
-            "IDAHO_EPSCOR/TERRACLIMATE",
-            ("def", "soil", "aet"),
-            "raw values of the collection, 0.1 mm per month",
-            _four_deviations(
-                (657.3181260091111, 692.1291795806885, 562.781331880633),
-                (704.0008695557707, 925.0116126406431, 453.2434022278578),
-            ),
-            5_000,
-        ),
-        "viirs": _further(
-            "NOAA/VIIRS/DNB/MONTHLY_V1/VCMCFG",
-            ("avg_rad",),
-            "nW / (cm2 sr)",
-            _four_deviations((1.5647115934036673,), (7.513020170832818,)),
-            500,
-        ),
-        "landscan": _further(
-            "projects/sat-io/open-datasets/ORNL/LANDSCAN_GLOBAL",
-            ("b1",),
-            "people per cell of about 1 km2",
-            # The authors keep this one in whole numbers.
-            Statistics(offset=(-2120.0,), scale=(1 / 4618,)),
-            1_000,
-        ),
-    },
-    default_modality="s2",
-    pooling=(
-        "mean of the tokens of all patches, months and groups of channels after the final norm, "
-        "not normalised; a cell of the grid is the mean of its own tokens and those of the whole "
-        "place, so both are in the same space"
-    ),
-    notes=(
-        "rs-embed gives raw digital numbers to the network (its default `norm: none`) and "
-        "surface reflectance in place of L1C; the authors and this service scale L1C by the "
-        "statistics of the training data to about 0..1.",
-        "rs-embed and the authors' public input builder leave NDVI out; the authors' training and "
-        "evaluation give it to the network, and so does this service.",
-        "rs-embed resizes every place to 64 x 64 pixels but says 10 m to the network; here pixels "
-        "keep their size, which the network is told. Sides that are no multiple of the patch are "
-        "resized to the nearest one.",
-        "The authors take consecutive steps of 30 days from the first of a month and mosaic the "
-        "least cloudy pixels of each; here the window goes into as many equal parts as it has "
-        "times 30 days, and each is the median of its scenes that are clear enough.",
-        "The authors' code reads square images only; here h and w may differ.",
-        "Cells carry where in the input they are, more than what they show. To compare cells of a "
-        "place, take off what all tiles have in common, as examples/principal_components.py does.",
-        "The network was trained on decibels of sigma nought (Earth Engine's GRD); here they are "
-        "made from linear power, which STAC catalogs have as terrain-corrected gamma nought. "
-        "Pixels without power are at -50 dB.",
-    ),
-    feature="mean",
-    weights=WeightsSource(
-        source="nasaharvest/galileo",
-        revision="0f0b5b95ac81acef4b74cf4686dc877202f4541b",
-        licence="MIT",
-    ),
-    needs=("times", "pixel_size"),
-    config_schema={
-        "type": "object",
-        "properties": {
-            "patch_size": {
-                "type": "integer",
-                "minimum": 1,
-                "maximum": 8,
-                "default": DEFAULT_PATCH,
-                "description": "Side of a patch, pixels: smaller ones give a finer grid and take "
-                "longer. The space of the vectors stays the same.",
-            },
-            "location": {
-                "type": "boolean",
-                "default": False,
-                "description": "Whether the network is told longitude and latitude of the place.",
-            },
-            **IN_TIME.options,
-        },
-    },
-    max_batch_size=8,
-)
 
 SIZES = {"nano": (128, 4, 8), "tiny": (192, 12, 3), "base": (768, 12, 12)}
 """Width, blocks and heads of the variants."""
@@ -267,7 +46,7 @@ class Galileo(Model):
 
     All inputs are samples of the place: `s1` and `s2` (T, C, H, W), or (C, H, W) for one image;
     `srtm`, `dynamic_world` and `worldcereal` (C, H, W); `era5`, `terraclimate` and `viirs`
-    (T, C, 1, 1); `landscan` (1, 1, 1).
+    (T, C, h, w) and `landscan` (1, h, w), of which the mean over the place counts.
     """
 
     card = CARD
@@ -399,12 +178,7 @@ class Galileo(Model):
                 f"{' or '.join(ALONE)}",
                 field="modality",
             )
-        parts = {
-            name: replace(part, pixels=part.pixels[None])
-            if name in ALONE and part.pixels.ndim == 3
-            else part
-            for name, part in parts.items()
-        }
+        parts = {name: _completed(name, part) for name, part in parts.items()}
         frames, _, height, width = parts[sample.modality].pixels.shape
         for name, part in parts.items():
             shape = _shape(name, frames, height, width)
@@ -429,6 +203,25 @@ class Galileo(Model):
                 field="spatial",
                 detail={"tokens": tokens, "limit": MAX_TOKENS},
             )
+
+
+def _completed(name: str, part: Sample) -> Sample:
+    """An input with all the axes and values that the network's has.
+
+    One image is a series of one. Of what is not a map there is the mean over the place, with which
+    the authors fill gaps of maps, too.
+    """
+    if name in (*ALONE, *SERIES) and part.pixels.ndim == 3:
+        valid = None if part.valid is None else part.valid[None]
+        part = replace(part, pixels=part.pixels[None], valid=valid)
+    if name in ALONE:
+        return part
+    seen = np.ones_like(part.pixels[..., 0, :, :], bool) if part.valid is None else part.valid
+    seen = seen[..., None, :, :]
+    total = np.where(seen, part.pixels, 0).sum(axis=(-2, -1), keepdims=True, dtype=np.float64)
+    mean = total / np.maximum(seen.sum(axis=(-2, -1), keepdims=True), 1)
+    pixels = np.where(seen, part.pixels, mean) if name in MAPS else mean
+    return replace(part, pixels=pixels.astype(np.float32), valid=None)
 
 
 def _shape(name: str, frames: int, height: int, width: int) -> tuple[int, ...]:

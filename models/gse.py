@@ -58,7 +58,7 @@ CARD = ModelCard(
         "vector per pixel; pixels without one are NaN, in JSON lists null"
     ),
     feature="mean",
-    weights=WeightsSource(source="seeded", revision="V1", licence="CC-BY-4.0"),
+    weights=WeightsSource(source="none", revision="V1", licence="CC-BY-4.0"),
     precisions=("float32",),
     max_batch_size=2,
     notes=(

@@ -29,7 +29,7 @@ def import_model(
         name: Id or alias in the catalog.
         variant: Variant of the card; None: its default.
         checkpoint: The authors' weights file; None: seeded weights are made, learned ones come
-            from the hub.
+            from the hub, a finished product has none.
         config: JSON configuration that belongs to `checkpoint`.
         tokenizer: ``tokenizer.json`` that belongs to `checkpoint`; None: the one that lies beside
             it, if any. Without one the model reads no texts.
@@ -47,6 +47,8 @@ def import_model(
         raise ModelError("--tokenizer belongs to a --checkpoint")
     if checkpoint is not None and dummy:
         raise ModelError("a checkpoint or --weights dummy, not both")
+    if dummy and cls.card.weights.source == "none":
+        raise ModelError(f"{cls.card.id} has no weights; leave --weights out")
     record = _record(config)
     named = cls.card.variants_of(name.strip().lower())
     variant = variant or _stated_variant(record) or named[0]
@@ -63,8 +65,8 @@ def import_model(
         beside = checkpoint.with_name(store.TOKENIZER)
         tokenizer = tokenizer or (beside if cls.card.text and beside.is_file() else None)
         return _save_converted(cls, checkpoint, record, variant, checkpoint.name, None, tokenizer)
-    if dummy or cls.card.weights.source == "seeded":
-        return _save_seeded(cls, variant, dummy)
+    if dummy or cls.card.weights.source in ("seeded", "none"):
+        return _save_seeded(cls, variant, "dummy" if dummy else cls.card.weights.source)
     entry = cls.card.variants[variant]
     if entry.repository is None:
         raise ModelError(
@@ -82,15 +84,15 @@ def import_model(
     )
 
 
-def _save_seeded(cls: type[Model], variant: str, dummy: bool) -> store.StoredModel:
+def _save_seeded(cls: type[Model], variant: str, weights: str) -> store.StoredModel:
     architecture = cls.default_config(variant)
     return store.save(
         cls,
         architecture,
         cls.seeded(architecture),
         variant=variant,
-        weights="dummy" if dummy else "seeded",
-        source="seeded",
+        weights=weights,
+        source="none" if weights == "none" else "seeded",
         revision=cls.card.weights.revision,
         tokenizer=None if cls.card.text is None else texts.dummy_tokenizer(cls.card.text),
     )

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from geobento.cards import ModelCard, TextInput, Variant, WeightsSource
-from models.base import Config, Encoded, Model, Tensors
+from models.base import Config, Encoded, Tensors
 from models.checkpoints import require_fit
 from models.clip_pictures import CLIP_PICTURES, LOGIT_SCALE
 from models.networks.building import blank
 from models.networks.library import library
+from models.open_clip_model import OpenClip
 
 if TYPE_CHECKING:
     import torch
@@ -80,21 +81,11 @@ TEXT_FIXED = {
 }
 
 
-class OpenClipXlmRoberta(Model):
+class OpenClipXlmRoberta(OpenClip):
     """The network of the open_clip library, whose names are those of the released file."""
 
     card = CARD
     libraries = ("ftfy", "open_clip_torch", "tokenizers", "transformers")
-
-    @property
-    def dim(self) -> int:
-        """Width of the space that pictures and texts share."""
-        return int(self.config["embed_dim"])
-
-    @property
-    def vocabulary(self) -> int:
-        """Tokens that the text tower knows."""
-        return int(self.config["text"]["vocab_size"])
 
     def network(self) -> torch.nn.Module:
         """Vision and text tower."""
@@ -118,18 +109,11 @@ class OpenClipXlmRoberta(Model):
         text_tower.output_tokens = True
         return network
 
-    def encode(self, network: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> Encoded:
-        """Pictures: tokens before the last norm, and the projected class token.
-
-        Texts: tokens of the text tower, and their mean after the projection.
-        """
-        from models.networks import open_clip_towers
-
-        clip: Any = network
-        if "text" in batch:
-            vector, tokens = clip.text(batch["text"])
-            return Encoded(tokens, (1, tokens.shape[1]), vector=vector)
-        return open_clip_towers.of_pictures(clip.visual, batch["image"])
+    @staticmethod
+    def of_texts(clip: Any, ids: torch.Tensor) -> Encoded:
+        """Tokens of the text tower, and their mean after the projection."""
+        vector, tokens = clip.text(ids)
+        return Encoded(tokens, (1, tokens.shape[1]), vector=vector)
 
     @classmethod
     def default_config(cls, variant: str) -> Config:

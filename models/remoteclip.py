@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from geobento.cards import ModelCard, TextInput, Variant, WeightsSource
 from geobento.sample import Sample
 from models import true_colour
-from models.base import Config, Encoded, Inputs, Model, Tensors
+from models.base import Config, Encoded, Inputs, Tensors
 from models.checkpoints import CheckpointError, require_fit, without_prefix
 from models.clip_pictures import CLIP_PICTURES, LOGIT_SCALE
 from models.networks.building import blank
 from models.networks.library import library
+from models.open_clip_model import OpenClip
 
 if TYPE_CHECKING:
     import torch
@@ -98,21 +99,11 @@ MIRROR_PREFIX = "model."
 """Of every name in a copy of the weights that wraps the network."""
 
 
-class RemoteClip(Model):
+class RemoteClip(OpenClip):
     """The network of the open_clip library, whose names are those of the released files."""
 
     card = CARD
     libraries = ("ftfy", "open_clip_torch", "tokenizers")
-
-    @property
-    def dim(self) -> int:
-        """Width of the space that pictures and texts share."""
-        return int(self.config["embed_dim"])
-
-    @property
-    def vocabulary(self) -> int:
-        """Tokens that the text tower knows."""
-        return int(self.config["text"]["vocab_size"])
 
     def prepare(self, sample: Sample) -> Inputs:
         """Sentinel-2 in true colour, then as a picture."""
@@ -130,14 +121,12 @@ class RemoteClip(Model):
         )
         return network
 
-    def encode(self, network: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> Encoded:
-        """Tokens and the projected feature, of pictures or of texts."""
+    @staticmethod
+    def of_texts(clip: Any, ids: torch.Tensor) -> Encoded:
+        """Tokens after the last norm, and the projected token of the end."""
         from models.networks import open_clip_towers
 
-        clip: Any = network
-        if "text" in batch:
-            return open_clip_towers.of_texts(clip, batch["text"])
-        return open_clip_towers.of_pictures(clip.visual, batch["image"])
+        return open_clip_towers.of_texts(clip, ids)
 
     @classmethod
     def default_config(cls, variant: str) -> Config:

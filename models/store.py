@@ -39,7 +39,7 @@ class StoredModel:
         tag: ``name:version``; the version is a digest of weights and configuration.
         path: Its folder.
         created: When it was saved.
-        metadata: model, variant, weights (``seeded``, ``imported`` or ``dummy``), source,
+        metadata: model, variant, weights (``seeded``, ``imported``, ``dummy``, ``none``), source,
             revision, sha256, config_sha256, tokenizer_sha256 (empty: none),
             bfloat16 (what it costs), licence, preprocessing (digest).
     """
@@ -158,7 +158,7 @@ def save(
         config: Architecture record.
         tensors: Weights under the names of the network.
         variant: Variant of the card.
-        weights: ``seeded``, ``imported`` or ``dummy``.
+        weights: ``seeded``, ``imported``, ``dummy`` or ``none``.
         source: Where the weights came from.
         revision: Version of the source, if it has one.
         tokenizer: Its ``tokenizer.json``, for a model that reads texts.

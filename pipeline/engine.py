@@ -133,16 +133,12 @@ class Engine:
             GeoBentoError: The request as a whole cannot be answered.
         """
         opened, _, plans = self.resolve(request)
-        start = time.perf_counter()
-        with current.stage("fetch"):
-            samples = ask_each(plans, self.fetch.fetch_all)
-        fetch_ms = (time.perf_counter() - start) * 1000
-        entries = [
-            sample
-            if isinstance(sample, GeoBentoError)
-            else _geo_entry(opened, cast("GeoPlan", plan), sample, request.config, fetch_ms)
-            for plan, sample in zip(plans, samples, strict=True)
-        ]
+        entries = self.fetch.use_each(
+            [plan if isinstance(plan, GeoBentoError) else plan.asked for plan in plans],
+            lambda position, samples, seconds: _geo_entry(
+                opened, cast("GeoPlan", plans[position]), samples, request.config, seconds * 1000
+            ),
+        )
         return EmbeddingJob(opened.served.tag, entries)
 
     def resolve(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from geobento import modalities
@@ -124,7 +124,12 @@ def over_time(card: ModelCard, imagery: Imagery, request: GeoEmbeddingRequest) -
         raise ModelError("a modality is named twice", field="further_modalities")
     return replace(
         _in_frames(card, imagery, request.config),
-        further=tuple(_in_frames(card, one, request.config) for one in further),
+        further=tuple(
+            one
+            if card.modalities[one.modality].series is None
+            else _in_frames(card, one, request.config)
+            for one in further
+        ),
     )
 
 
@@ -135,12 +140,34 @@ def _accompanying(card: ModelCard, imagery: Imagery, name: str, field: str) -> I
         raise ModelError(f"{card.id} reads one modality at a time", field="further_modalities")
     modality = _offered(card, name, offered, field)
     sensor = card.modalities[modality].sensor
+    if (imagery.start, imagery.end) == ANY_TIME and not collections.get(sensor.collection).static:
+        raise _needs_window(sensor.collection)
     try:
         _check_sensor(sensor)
     except ModelError as error:
         error.field = field
         raise
-    return Imagery(sensor, modality, imagery.start, imagery.end)
+    try:
+        start, end = _beside(card, modality, imagery.start, imagery.end)
+    except (OverflowError, ValueError):
+        raise SpecError(
+            f"{modality} is read from a longer window, and no calendar goes so far",
+            field="temporal",
+        ) from None
+    return Imagery(sensor, modality, start, end)
+
+
+def _beside(
+    card: ModelCard, modality: str, start: datetime, end: datetime
+) -> tuple[datetime, datetime]:
+    """The window of a further modality; of yearly imagery all years that it lies in."""
+    spec = card.modalities[modality]
+    margin = timedelta(days=spec.margin_days)
+    start, end = start - margin, end + margin
+    if not collections.get(spec.sensor.collection).yearly:
+        return start, end
+    years = start.year, (end - timedelta(microseconds=1)).year + 1
+    return datetime(years[0], 1, 1, tzinfo=UTC), datetime(years[1], 1, 1, tzinfo=UTC)
 
 
 def _in_frames(card: ModelCard, imagery: Imagery, options: Mapping[str, Any]) -> Imagery:
@@ -201,6 +228,12 @@ def _sensor(
     if request.fetch is not None:
         given = {f.name: getattr(request.fetch, f.name) for f in fields(request.fetch)}
         sensor = replace(sensor, **{k: v for k, v in given.items() if v is not None})
+    if card.modalities[modality].fixed_collection and sensor.collection != default.collection:
+        raise ModelError(
+            f"{card.id} was not trained on {modality} images such as {sensor.collection}; "
+            f"accepted: {default.collection}, or pixels of your own",
+            field="sensor.collection",
+        )
     _check_sensor(sensor)
     return sensor
 
@@ -234,13 +267,16 @@ def _window(
     if temporal is None and collection.static:
         return ANY_TIME
     if temporal is None:
-        raise ModelError(
-            f"{sensor.collection if card is None else card.id} needs a time window: "
-            '{"mode": "range", "start": "2023-06-01", "end": "2023-07-01"} or '
-            '{"mode": "year", "year": 2023}',
-            field="temporal",
-        )
+        raise _needs_window(sensor.collection if card is None else card.id)
     return _year_of(temporal.window, sensor) if collection.yearly else temporal.window
+
+
+def _needs_window(who: str) -> ModelError:
+    return ModelError(
+        f'{who} needs a time window: {{"mode": "range", "start": "2023-06-01", '
+        '"end": "2023-07-01"} or {"mode": "year", "year": 2023}',
+        field="temporal",
+    )
 
 
 def _year_of(window: tuple[datetime, datetime], sensor: SensorSpec) -> tuple[datetime, datetime]:

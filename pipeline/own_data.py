@@ -95,8 +95,7 @@ def plan_pixels(
     _check_pixel_size(card, grid)
     names = _names(request, file)
     described = spec.described_by is not None and spec.described_by in request.config
-    # Of some collections nothing is known but what the card says.
-    collection = None if described else collections.COLLECTIONS.get(spec.sensor.collection)
+    collection = None if described else collections.get(spec.sensor.collection)
     bands = names if described else _bands(card, spec, names)
     chosen = [names.index(band) for band in bands]
     scaling = [file.scaling[position] for position in chosen] if file.scaling else []

@@ -16,7 +16,7 @@ from geobento import current, metrics
 from geobento.budget import Budget
 from geobento.errors import DeadlineExceeded, InternalError, Overloaded
 from models.execute import EncodeItem, EncodeResult
-from runners.gate import Gate
+from runners.joint import JointCalls
 
 logger = logging.getLogger("geobento.runner")
 
@@ -28,9 +28,11 @@ MOST_DEATHS = 2
 suspected of being the cause."""
 AT_ONCE_S = 0.1
 """A call that is lost sooner met a connection that was closed already."""
-BATCHES_INSIDE = 4
-"""Batches with each process of a runner: one that it works on, and others from which the next can
-be made up while answers travel."""
+CALLS_INSIDE = 2
+"""Calls with a runner of one process: one that it works on, and the next, so that it need not
+wait while answers travel."""
+CALLS_INSIDE_EACH = 4
+"""Calls with each process of a runner that has several: which of them gets a call is chance."""
 LANES = 2
 """Parts of one request that are with the runner or wait before it at a time; those of other
 requests go in between."""
@@ -68,10 +70,10 @@ class RunnerClient:
         self._dependency = dependency
         self._batch = batch
         self._name = name
-        inside = BATCHES_INSIDE * batch * workers
-        self._gate = Gate(inside)
+        inside = CALLS_INSIDE if workers == 1 else CALLS_INSIDE_EACH * workers
+        self._calls = JointCalls(self._send, batch, inside)
         held = metrics.HELD_ITEMS.labels(name)
-        self._items = Budget(inside + max_waiting, f"items for {name}", held.set)
+        self._items = Budget(inside * batch + max_waiting, f"items for {name}", held.set)
         self._inputs = inputs or Budget(float("inf"), "inputs")
         self._answers = True
 
@@ -139,18 +141,22 @@ class RunnerClient:
     async def _call(
         self, items: Sequence[EncodeItem], deadline: float | None
     ) -> list[EncodeResult]:
-        deaths = 0
+        asked = current.get()
+        update = {"deadline": deadline, "request": None if asked is None else asked.id}
+        told = [item.model_copy(update=update) for item in items]
+        deaths, lost = 0, False
         for pause in PAUSES_S:
             await asyncio.sleep(pause)
             sent = time.time()
             try:
-                results = await self._once(items, deadline)
+                results = await self._calls.encode(told, alone=lost)
                 self._answers = True
                 return results
             except LOST_CONNECTION as error:
                 logger.debug("a call of %s was lost: %r", self._name, error)
                 metrics.LOST.labels(self._name).inc()
                 self._answers = False
+                lost = True  # perhaps by an item of another request
                 deaths += time.time() - sent > AT_ONCE_S
                 if deaths > MOST_DEATHS:
                     break
@@ -164,24 +170,10 @@ class RunnerClient:
                 raise InternalError("the model failed; the service log has more") from error
         raise _restarting()
 
-    async def _once(
-        self, items: Sequence[EncodeItem], deadline: float | None
-    ) -> list[EncodeResult]:
-        """One call, which has its place until the runner has answered it, wanted or not."""
-        await self._gate.enter(len(items))
-        asked = current.get()
-        request = None if asked is None else asked.id
-        update = {"sent": time.time(), "deadline": deadline, "request": request}
-        stamped = [item.model_copy(update=update) for item in items]
-        call = asyncio.ensure_future(self._dependency.to_async.encode(stamped))
-
-        def done(call: asyncio.Future[Any]) -> None:
-            self._gate.leave(len(items))
-            if not call.cancelled():
-                call.exception()  # has been seen, whether or not someone still waits
-
-        call.add_done_callback(done)
-        results: list[EncodeResult] = await asyncio.shield(call)
+    async def _send(self, items: Sequence[EncodeItem]) -> list[EncodeResult]:
+        sent = time.time()
+        stamped = [item.model_copy(update={"sent": sent}) for item in items]
+        results: list[EncodeResult] = await self._dependency.to_async.encode(stamped)
         return results
 
 

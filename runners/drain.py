@@ -2,7 +2,7 @@
 
 The supervisor tells all processes to stop at the same time. The front holds a file lock for as
 long as it lives; a runner that is told to stop waits for that lock. A process that has not ended
-within the bound ends anyway.
+within the bound ends anyway. Processes whose supervisor was killed stop by themselves.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from typing import Any
 SUPERVISED = "BENTOML_RUNNER_MAP"
 """Set for processes that BentoML's supervisor has started."""
 STEP_S = 0.05
+LOOK_S = 1.0
+"""A process looks so often whether its supervisor lives."""
 LAST_S = 5.0
 """Time that a runner has for itself when it has waited as long as it may."""
 _HELD: list[int] = []
@@ -65,10 +67,18 @@ def _wait(lock: Path, end: float) -> None:
         os.close(handle)
 
 
+def _outlive_nobody(supervisor: int) -> None:
+    """Stop when the supervisor has died: nobody else would ever stop or replace this process."""
+    while os.getppid() == supervisor:
+        time.sleep(LOOK_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _on_stop(wait: Callable[[float], None] | None, most_s: float) -> None:
     """Put something between a signal to stop and what the process does about it."""
     if SUPERVISED not in os.environ:
         return
+    threading.Thread(target=_outlive_nobody, args=(os.getppid(),), daemon=True).start()
     begun = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         _replace(number, signal.getsignal(number), wait, most_s, begun)

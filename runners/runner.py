@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import bentoml
 from bentoml.models import BentoModel
+from bentoml.validators import ContentType
 
 from models import devices
 from models.execute import EncodeItem, EncodeResult
@@ -18,6 +19,10 @@ from runners import drain
 from runners.work import work
 
 logger = logging.getLogger("geobento.runner")
+
+Results = Annotated[list[EncodeResult], ContentType("application/json")]
+"""The content type says nothing, calls being pickled, but without one BentoML works it out for
+every answer, from a schema that it makes anew."""
 
 NEVER = 1_000_000_000
 """Calls, and seconds, after which BentoML's client would close a connection pool that other
@@ -79,7 +84,7 @@ def make_runner(
             max_batch_size=max(2, stored.model().card.max_batch_size),
             max_latency_ms=int(timeout_s * 1000),
         )
-        def encode(self, items: list[EncodeItem]) -> list[EncodeResult]:
+        def encode(self, items: list[EncodeItem]) -> Results:
             """One result per item, in order."""
             return work(self._loaded.run, items, name)
 

@@ -391,7 +391,7 @@ def test_concurrent_requests_are_batched_and_none_is_lost(client: httpx.Client) 
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.json()["embeddings"][0]["data"] for answer in answers}) == 1
     metrics = client.get("/metrics").text
-    sizes = re.findall(r'adaptive_batch_size_bucket{le="([^"]+)".*} ([\d.]+)', metrics)
+    sizes = re.findall(r'geobento_batch_items_bucket{le="([^"]+)".*} ([\d.]+)', metrics)
     within = {float(edge): float(count) for edge, count in sizes}
     assert within[float("inf")] > within[1.0]
 

@@ -34,8 +34,8 @@ def service(
     demo_archive: object, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[httpx.Client]:
     """The service with a small model of every family that reads places."""
-    tags = [import_model("mosaiks").tag]
-    others = [cls for cls in OF_PLACES if cls.card.id not in ("mosaiks", "satmaepp")]
+    tags = [import_model(name).tag for name in ("mosaiks", "gse")]
+    others = [cls for cls in OF_PLACES if cls.card.id not in ("mosaiks", "gse", "satmaepp")]
     tags += [small.stored(cls).tag for cls in others]
     tags += [small.stored(family(name), variant=variant).tag for name, variant in VARIANTS]
     log = tmp_path_factory.mktemp("places") / "log"

@@ -368,7 +368,7 @@ class Evaluator:
     # -- images --------------------------------------------------------------------------------
 
     def load_image(self, id: str) -> Image:
-        scene = next((s for s in self._scenes if f"{s.collection}/{s.index}" == id), None)
+        scene = next((s for s in self._scenes if s.asset == id), None)
         if scene is None:
             raise Refusal(
                 f"Image.load: Image asset '{id}' not found (does not exist or caller does not "
@@ -484,12 +484,43 @@ class Evaluator:
 
     def add_bands(self, dstImg: Image, srcImg: Image) -> Image:
         assert not dstImg.keys() & srcImg.keys()
+        if isinstance(dstImg, _Lazy):
+            read = dstImg.__missing__
+            return _Lazy(lambda name: srcImg[name] if name in srcImg else read(name), dstImg.index)
         return {**dstImg, **srcImg}
+
+    def slope(self, input: Image) -> Image:
+        """Degrees, of a scene's heights on its own pixels."""
+        (band,) = input.values()
+        assert band.origin is not None
+        return {"slope": self._sampled(_Slope(*band.origin), "slope", "nearest")}
+
+    def mean(self, collection: list[Image]) -> Image:
+        result = {}
+        for name in collection[0]:
+            mask = np.stack([image[name].mask for image in collection])
+            values = np.stack([image[name].values for image in collection])
+            count = mask.sum(axis=0)
+            total = np.where(mask, values, 0).sum(axis=0, dtype=np.float64)
+            result[name] = Band(total / np.maximum(count, 1), count > 0)
+        return result
 
     def to_float(self, value: Image) -> Image:
         return {
             name: replace(band, values=band.values.astype(np.float32))
             for name, band in value.items()
+        }
+
+    def to_uint16(self, value: Image) -> Image:
+        return {
+            name: replace(band, values=np.clip(band.values, 0, 65_535).astype(np.uint16))
+            for name, band in value.items()
+        }
+
+    def clamp(self, input: Image, low: float, high: float) -> Image:
+        return {
+            name: replace(band, values=np.clip(band.values, low, high))
+            for name, band in input.items()
         }
 
     def unmask(self, input: Image, value: Image, sameFootprint: bool) -> Image:
@@ -503,8 +534,8 @@ class Evaluator:
             for name, band in input.items()
         }
 
-    def compare(self, operation: Callable[[Any, Any], Any]) -> Callable[[Image, Image], Image]:
-        def compared(image1: Image, image2: Image) -> Image:
+    def calculate(self, operation: Callable[[Any, Any], Any]) -> Callable[[Image, Image], Image]:
+        def calculated(image1: Image, image2: Image) -> Image:
             others = _matched(image2, image1)
             return {
                 name: Band(
@@ -514,9 +545,9 @@ class Evaluator:
                 for name, band in image1.items()
             }
 
-        return compared
+        return calculated
 
-    def _sampled(self, scene: WorldScene, name: str, mode: str) -> Band:
+    def _sampled(self, scene: WorldScene | _Slope, name: str, mode: str) -> Band:
         """A band of a scene at the centres of the wanted pixels."""
         wanted = self._grid
         assert wanted is not None
@@ -537,7 +568,26 @@ class Evaluator:
         else:
             values = band[_index(rows, height), _index(columns, width)]
         has_data = data[_index(rows, height), _index(columns, width)]
-        return Band(values, inside & has_data, (scene, name))
+        return Band(values, inside & has_data, None if isinstance(scene, _Slope) else (scene, name))
+
+
+@dataclass(frozen=True)
+class _Slope:
+    """The slope of a scene's heights, like a scene."""
+
+    scene: WorldScene
+    heights: str
+
+    @property
+    def grid(self) -> PixelGrid:
+        return self.scene.grid
+
+    def has_data(self) -> NDArray[np.bool_]:
+        return self.scene.has_data()
+
+    def band(self, name: str) -> NDArray[np.float64]:
+        down, across = np.gradient(self.scene.band(self.heights), *self.grid.resolution[::-1])
+        return np.asarray(np.degrees(np.arctan(np.hypot(down, across))))
 
 
 class _Lazy(dict[str, Band]):
@@ -597,17 +647,23 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Image.constant": Evaluator.constant,
     "Image.updateMask": Evaluator.update_mask,
     "Image.remap": Evaluator.remap,
-    "Image.gt": lambda self, **given: self.compare(np.greater)(**given),
-    "Image.gte": lambda self, **given: self.compare(np.greater_equal)(**given),
-    "Image.eq": lambda self, **given: self.compare(np.equal)(**given),
-    "Image.bitwiseAnd": lambda self, **given: self.compare(
+    "Image.gt": lambda self, **given: self.calculate(np.greater)(**given),
+    "Image.gte": lambda self, **given: self.calculate(np.greater_equal)(**given),
+    "Image.eq": lambda self, **given: self.calculate(np.equal)(**given),
+    "Image.bitwiseAnd": lambda self, **given: self.calculate(
         lambda one, other: one.astype(np.int64) & other.astype(np.int64)
     )(**given),
     "ImageCollection.fromImages": Evaluator.from_images,
     "ImageCollection.mosaic": Evaluator.mosaic,
     "reduce.median": Evaluator.median,
+    "reduce.mean": Evaluator.mean,
+    "Terrain.slope": Evaluator.slope,
     "Image.rename": Evaluator.rename,
     "Image.addBands": Evaluator.add_bands,
     "Image.toFloat": Evaluator.to_float,
+    "Image.toUint16": Evaluator.to_uint16,
+    "Image.clamp": Evaluator.clamp,
+    "Image.add": lambda self, **given: self.calculate(np.add)(**given),
+    "Image.multiply": lambda self, **given: self.calculate(np.multiply)(**given),
     "Image.unmask": Evaluator.unmask,
 }

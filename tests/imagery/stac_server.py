@@ -30,6 +30,7 @@ from urllib.parse import parse_qsl, urlsplit
 from urllib.request import Request, urlopen
 
 CLASSES = ("core", "item-search", "item-search#query", "item-search#filter", "item-search#sort")
+ENDS = ("start", "end")
 PAGE = 3
 """Most items of one answer, whatever is asked."""
 
@@ -326,13 +327,13 @@ def _matches(item: dict[str, Any], asked: dict[str, Any]) -> bool:
     left, bottom, right, top = item["bbox"]
     assert west <= east, "boxes across the antimeridian are for servers that know them"
     start, _, end = asked.get("datetime", "../..").partition("/")
-    time = properties["datetime"]
+    first, last = (properties["datetime"] or properties[f"{end}_datetime"] for end in ENDS)
     return (
         item["collection"] in asked["collections"]
         and south <= top and bottom <= north
         and (west <= right and left <= east if left <= right else west <= right or left <= east)
-        and (start == ".." or _instant(start) <= _instant(time))
-        and (end == ".." or _instant(time) <= _instant(end))
+        and (start == ".." or _instant(start) <= _instant(last))
+        and (end == ".." or _instant(first) <= _instant(end))
         and all(
             _compares(op, properties.get(name), value)
             for name, parts in (asked.get("query") or {}).items()

@@ -63,6 +63,16 @@ def test_validity_may_be_given_for_all_bands_at_once() -> None:
     np.testing.assert_array_equal(pixels[:, 0, 0], [4, 14])
 
 
+def test_the_mean_is_of_valid_values() -> None:
+    """Those that are not seen do not count; where there are none it is the fill value."""
+    valid = ALL.copy()
+    valid[0, 0, 0, 1] = valid[:, 0, 0, 2] = False
+    pixels, seen = composite(STACK, valid, "mean", -1)
+    expected = [STACK[:, 0, 0, 0].mean(), STACK[1:, 0, 0, 1].mean(), -1]
+    np.testing.assert_allclose(pixels[0, 0], expected, rtol=1e-6)
+    assert not seen[0, 2]
+
+
 def test_tiles_of_one_pass_are_one_look() -> None:
     """Later tiles fill what earlier ones lack and never replace what they have."""
     valid = ALL.copy()

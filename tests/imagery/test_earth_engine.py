@@ -42,6 +42,8 @@ SENSOR = SensorSpec(S2, ("B4", "B8"))
 SCL = QualityMask("SCL", classes=MASKED_CLASSES)
 WINDOW = TemporalSpec.range("2023-06-01", "2023-07-01").window
 S1 = "COPERNICUS/S1_GRD_FLOAT"
+SENT_BYTES = 3
+"""Of a pixel of whole numbers: 16 bits, and the byte of its mask."""
 
 
 def query(pixel_grid: PixelGrid = GRID, **sensor: Any) -> ImageQuery:
@@ -172,6 +174,32 @@ def test_a_series_of_one_is_still_a_series(standin: Standin, source: EarthEngine
     sample = source.fetch(replace(query(), frames=3))
     np.testing.assert_array_equal(sample.pixels, [bands_of(scene(25))])
     assert sample.parts == (2,)
+
+
+@pytest.mark.parametrize("days", [(1,), (1, 2), (1, 2, 3)])
+def test_whole_numbers_come_in_16_bits(
+    standin: Standin, source: EarthEngineSource, days: tuple[int, ...]
+) -> None:
+    """Two bytes for a pixel of a band, halves of medians and gaps included."""
+    standin.scenes = [scene(day, cloudy=True, holes=True) for day in days]
+    source.fetch(query())
+    (asked,) = standin.calls("computePixels")
+    assert 24 * 24 * 2 * 2 < asked.sent < 24 * 24 * 2 * 2 + 300
+
+
+@pytest.mark.parametrize("days", [(1,), (1, 2)])
+@pytest.mark.parametrize("number", [-1, 0, 32_766, 32_767, 65_533, 65_535, 100_000])
+def test_numbers_beyond_16_bits_are_asked_for_again(
+    standin: Standin, source: EarthEngineSource, days: tuple[int, ...], number: int
+) -> None:
+    """Whatever a pixel holds is answered; where it does not fit, from a second request."""
+    standin.scenes = [scene(day, number=number, holes=True) for day in days]
+    sample = source.fetch(query(fill_value=-7))
+    seen = np.any([each.has_data() for each in standin.scenes], axis=0)
+    assert (sample.pixels[:, seen] == number).all()
+    np.testing.assert_array_equal(sample.valid, seen)
+    fits_16_bits = 0 <= number <= (32_766 if len(days) == 2 else 65_532)
+    assert len(standin.calls("computePixels")) == (1 if fits_16_bits else 2)
 
 
 # -- which scenes ------------------------------------------------------------------------------
@@ -381,13 +409,13 @@ def test_grids_over_the_byte_limit_are_split_beforehand(
 ) -> None:
     """No request is sent that Earth Engine would refuse for its size."""
     standin.scenes = [scene(10)]
-    large = shifted(GRID, 0, 0, 1000, 1000)
+    large = shifted(GRID, 0, 0, 1200, 1200)
     bands = tuple(collections.get(S2).bands)
     sample = source.fetch(query(large, bands=bands))
-    assert sample.pixels.shape == (12, 1000, 1000)
+    assert sample.pixels.shape == (12, 1200, 1200)
     np.testing.assert_array_equal(sample.pixels[3, :24, :24], scene(10).band("B4"))
     sizes = [asked.body["grid"]["dimensions"] for asked in standin.calls("computePixels")]
-    assert [(size["height"], size["width"]) for size in sizes] == [(500, 1000)] * 2
+    assert [(size["height"], size["width"]) for size in sizes] == [(600, 1200)] * 2
 
 
 def test_scenes_too_many_even_for_a_small_grid(standin: Standin, source: EarthEngineSource) -> None:
@@ -399,8 +427,8 @@ def test_scenes_too_many_even_for_a_small_grid(standin: Standin, source: EarthEn
     assert caught.value.detail == {"bands": 2, "passes": 2, "height": 24, "width": 24}
 
 
-@given(st.integers(1, 3000), st.integers(1, 3000), st.integers(1, 64))
-def test_halves_cover_the_grid(height: int, width: int, bands: int) -> None:
+@given(st.integers(1, 3000), st.integers(1, 3000), st.integers(1, 320))
+def test_halves_cover_the_grid(height: int, width: int, pixel_bytes: int) -> None:
     """Both parts lie side by side on the same lattice, and cutting on ends within the limit."""
     if height == width == 1:
         return
@@ -411,7 +439,7 @@ def test_halves_cover_the_grid(height: int, width: int, bands: int) -> None:
     assert first.shape[1 - axis] == second.shape[1 - axis] == whole.shape[1 - axis]
     assert (first.bounds[0], first.bounds[3]) == (whole.bounds[0], whole.bounds[3])
     assert (second.bounds[1], second.bounds[2]) == (whole.bounds[1], whole.bounds[2])
-    while not fits(whole, bands):
+    while not fits(whole, pixel_bytes):
         whole = halves(whole)[1]
 
 
@@ -419,7 +447,7 @@ def test_a_survey_asks_for_scenes_alone(
     standin: Standin, source: EarthEngineSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It names the scenes of a fetch and counts the requests that the fetch then makes."""
-    monkeypatch.setattr(earth_engine, "MOST_BYTES", 1000 * earth_engine.PIXEL_BYTES)
+    monkeypatch.setattr(earth_engine, "MOST_BYTES", 1000 * SENT_BYTES)
     standin.scenes = [scene(10), scene(20), scene(15, cloud_pct=99)]
     survey = source.survey(query())
     assert [asked.call for asked in standin.asked] == ["compute"]
@@ -427,7 +455,7 @@ def test_a_survey_asks_for_scenes_alone(
     assert survey.provenance == source.fetch(query()).provenance
     assert len(survey.provenance.scenes) == 2
     assert survey.requests == len(standin.asked) == 3
-    assert survey.bytes == 24 * 24 * 2 * earth_engine.PIXEL_BYTES
+    assert survey.bytes == 24 * 24 * 2 * SENT_BYTES
     standin.scenes = standin.scenes[2:]
     with pytest.raises(NoImageryError, match="of 1 scenes, none is within the limits"):
         source.survey(query())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,21 @@ import numpy as np
 import pytest
 import rasterio
 from numpy.typing import NDArray
+from odc.loader import RioReader
 from rasterio.transform import Affine
 
 from geobento import SensorSpec
-from geobento.errors import NoImageryError
+from geobento.errors import NoImageryError, SourceError
+from geobento.sample import PixelGrid
 from imagery import collections
 from imagery.earth_engine import EarthEngineSource
+from imagery.open_catalog import open_catalog
 from imagery.source import ImageQuery
 from imagery.stac import StacSource
 from imagery.static_catalog import StaticCatalog
 from tests.imagery.catalogs import GRID, CatalogBuilder
 from tests.imagery.ee_server import Standin
+from tests.imagery.stac_server import Fault, StacServer
 from tests.imagery.world import WorldScene, shifted
 
 GSE = "GOOGLE/SATELLITE_EMBEDDING/V1/ANNUAL"
@@ -122,7 +126,8 @@ def test_a_survey_says_whose_data_they_are(tmp_path: Path) -> None:
     """The words that the licence wants are there before a pixel is read."""
     survey = catalog(tmp_path, 2022).survey(query())
     assert (survey.provenance.notice or "").endswith(GOOGLE)
-    assert survey.requests == 64
+    assert survey.requests == 1
+    assert survey.bytes == 64 * 24 * 24 * 4
 
 
 def test_a_year_that_is_not_there(tmp_path: Path) -> None:
@@ -155,3 +160,76 @@ def test_files_that_are_stored_from_south_to_north(tmp_path: Path, described: bo
     np.testing.assert_allclose(
         sample.pixels[5][sample.valid], north_up.band("A05")[sample.valid], atol=1e-6
     )
+
+
+def interleaved(root: Path, how: str) -> StacSource:
+    """A file of 64 x 64 pixels in blocks, each with all bands of its pixels or with one."""
+    builder = CatalogBuilder(root)
+    grid = shifted(GRID, -20, -20, 64, 64)
+    stored = np.random.default_rng(3).integers(-127, 128, (64, 64, 64), dtype=np.int8)
+    item = builder.add(
+        COLLECTION.stac[0], "2022-01-01T00:00:00Z", {"data": stored}, grid=grid, nodata=NO_DATA
+    )
+    with rasterio.open(
+        item.assets["data"].href, "w", driver="GTiff", count=64, dtype="int8", nodata=NO_DATA,
+        height=64, width=64, crs=grid.crs, transform=Affine(*grid.transform),
+        tiled=True, blockxsize=16, blockysize=16, compress="deflate", interleave=how,
+    ) as file:  # fmt: skip
+        file.write(stored)
+        file.build_overviews([2])
+    return StacSource(StaticCatalog(builder.save()))
+
+
+@pytest.mark.parametrize("how", ["pixel", "band"])
+@pytest.mark.parametrize("scale", [10, 7, 30])
+def test_all_bands_in_one_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, scale: int
+) -> None:
+    """A file is read once for its 64 bands, to what reading them one by one gives: on its own
+    pixels, on others, and from its overviews.
+    """
+    source = interleaved(tmp_path, how)
+    _, _, left, _, _, top = GRID.transform
+    wanted = PixelGrid(GRID.crs, (scale, 0.0, left + 13, 0.0, -scale, top - 4), 15, 11)
+    asked = query(GRID if scale == 10 else wanted)
+    read: list[int] = []
+    once = RioReader.read
+
+    def noted(self: Any, *given: Any, **options: Any) -> Any:
+        read.append(self._src.band)
+        return once(self, *given, **options)
+
+    monkeypatch.setattr(RioReader, "read", noted)
+    together = source.fetch(asked)
+    assert read == [0]
+    monkeypatch.setattr("imagery.stac_read._of_one_asset", lambda keys: [])
+    one_by_one = source.fetch(asked)
+    assert sorted(read[1:]) == list(range(1, 65))
+    np.testing.assert_array_equal(together.pixels, one_by_one.pixels)
+    np.testing.assert_array_equal(together.valid, one_by_one.valid)
+    few = replace(asked, sensor=replace(SENSOR, bands=("A09", "A63", "A00")))
+    some = source.fetch(few)
+    np.testing.assert_array_equal(some.pixels, together.pixels[[9, 63, 0]])
+
+
+def test_a_file_over_http_is_asked_for_once(stac: StacServer, tmp_path: Path) -> None:
+    """Not once for every band, though many are read at a time."""
+    interleaved(tmp_path, "pixel")
+    url = stac.file(tmp_path / "catalog.json")
+    sample = StacSource(open_catalog(url, timeout_s=20)).fetch(query())
+    assert sample.pixels.shape == (64, 24, 24)
+    asked = [each for each in stac.asked("files") if each["path"].endswith(".tif")]
+    assert 1 <= len(asked) <= 8
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_file_that_fails_fails_for_all_its_bands(stac: StacServer, tmp_path: Path) -> None:
+    """Nobody waits for a band that does not come; what may pass is tried again."""
+    interleaved(tmp_path, "pixel")
+    source = StacSource(open_catalog(stac.file(tmp_path / "catalog.json"), timeout_s=20))
+    stac.reset(faults={"files": [Fault(truncated=True)] * 2})
+    expected = StacSource(StaticCatalog(tmp_path / "catalog.json")).fetch(query())
+    np.testing.assert_array_equal(source.fetch(query()).pixels, expected.pixels)
+    (tmp_path / "data" / "item-1" / "data.tif").unlink()
+    with pytest.raises(SourceError):
+        source.fetch(query(shifted(GRID, 1, 0, 24, 24)))

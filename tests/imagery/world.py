@@ -24,7 +24,7 @@ class WorldScene:
     """One scene.
 
     Attributes:
-        index: Its name in the collection.
+        index: Its name in the collection; empty for an image of its own.
         time: When, ISO 8601 with zone.
         seed: Every scene has its own numbers.
         grid: Its pixels.
@@ -33,6 +33,7 @@ class WorldScene:
         holes: Whether there are pixels without data.
         border: Whether the numbers of the first column are 0.
         smooth: Neighbouring pixels differ by at most 1.
+        number: That of all pixels; None: by the formula.
         properties: Further properties in Earth Engine.
         collection: Earth Engine id.
         tile: Name of the tile.
@@ -47,9 +48,15 @@ class WorldScene:
     holes: bool = False
     border: bool = False
     smooth: bool = False
+    number: int | None = None
     properties: dict[str, Any] = field(default_factory=dict)
     collection: str = S2
     tile: str = "36MYB"
+
+    @property
+    def asset(self) -> str:
+        """Its name in Earth Engine."""
+        return f"{self.collection}/{self.index}".rstrip("/")
 
     def band(self, name: str) -> NDArray[np.float64]:
         """The numbers of a band on the scene's own pixels, whether or not there is data."""
@@ -60,8 +67,12 @@ class WorldScene:
             return np.where(self.has_data(), classes, NO_DATA).astype(np.float64)
         if name in ("QA_PIXEL", "Fmask"):
             return np.where((columns + rows) % 4 == 0, 1 << 3, 1 << 6).astype(np.float64)
+        if name == "StateQA":
+            return np.where((columns + rows) % 4 == 0, 1 << 2, 1 << 3).astype(np.float64)
         if name == "cs_cdf":
             return np.asarray((columns + 3 * rows + self.seed) % 11 / 10, np.float64)
+        if self.number is not None:
+            return np.full(rows.shape, self.number, np.float64)
         if self.smooth:
             return np.asarray(1000 + (columns + rows) // 2 % 500 + 7 * self.seed, np.float64)
         number = BAND_NUMBERS.get(name, sum(name.encode()))

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geobento.sample import PixelGrid
 from models import store, texts
 from models.anysat import AnySat
-from models.base import Model
+from models.base import Inputs, Model, Tensors
 from models.clip_vit_large_patch14 import Clip
 from models.dino_v2_vits14 import DinoV2
 from models.dofa import Dofa
+from models.execute import EncodeItem, LoadedModel
 from models.galileo import Galileo
 from models.open_clip_vit_b32 import OpenClipXlmRoberta
 from models.remoteclip import RemoteClip
@@ -52,6 +59,34 @@ def config(cls: type[Model], variant: str | None = None) -> dict[str, Any]:
         name: value | sizes.get(name, {}) if isinstance(value, dict) else sizes.get(name, value)
         for name, value in released.items()
     }
+
+
+def loaded(model: Model) -> LoadedModel:
+    """A model with random weights."""
+    network = model.network()
+    network.load_state_dict(type(model).seeded(model.config), strict=True)
+    return LoadedModel(model, network)
+
+
+def vectors(model: LoadedModel, batch: Sequence[Inputs]) -> list[NDArray[np.float32]]:
+    """The authors' vector of each input, of one batch."""
+    results = model.run([EncodeItem(inputs=inputs, pooling="authors") for inputs in batch])
+    assert all(result.error is None for result in results)
+    return [result.data for result in results]
+
+
+def spoilt(checkpoint: Tensors, name: str, shape: tuple[int, ...] | None) -> Tensors:
+    """A checkpoint without an entry or, with a shape, with zeros in its place or beside it."""
+    rest = {key: tensor for key, tensor in checkpoint.items() if key != name}
+    if shape is None:
+        assert len(rest) < len(checkpoint)
+        return rest
+    return rest | {name: torch.zeros(shape)}
+
+
+def utm(height: int, width: int, pixel: float = 10.0, left: float = 5e5) -> PixelGrid:
+    """A pixel grid in zone 32."""
+    return PixelGrid("EPSG:32632", (pixel, 0.0, left, 0.0, -pixel, 5e6), height, width)
 
 
 def stored(

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from geobento.errors import ModelError
-from geobento.sample import PixelGrid, Sample
+from geobento.sample import Sample
 from models import pooling
 from models.anysat import (
     AERIAL_MEAN,
@@ -29,9 +29,7 @@ from models.anysat import (
     S2_STD,
     AnySat,
 )
-from models.base import Inputs
 from models.checkpoints import CheckpointError
-from models.execute import EncodeItem, LoadedModel
 from models.networks import anysat as networks
 from tests.models import small
 
@@ -71,25 +69,6 @@ def aerial(side: int, **fields: Any) -> Sample:
 
 def _frames(shape: tuple[int, ...]) -> int:
     return shape[0] if len(shape) == 4 else 1
-
-
-def place(height: int, width: int, pixel: float = 10.0, left: float = 5e5) -> PixelGrid:
-    """A grid in UTM zone 32."""
-    return PixelGrid("EPSG:32632", (pixel, 0.0, left, 0.0, -pixel, 5e6), height, width)
-
-
-def loaded() -> LoadedModel:
-    """A small network with random weights."""
-    network = MODEL.network()
-    network.load_state_dict(AnySat.seeded(CONFIG), strict=True)
-    return LoadedModel(MODEL, network)
-
-
-def vectors(model: LoadedModel, batch: list[Inputs]) -> list[NDArray[np.float32]]:
-    """One vector per input."""
-    results = model.run([EncodeItem(inputs=inputs, pooling="authors") for inputs in batch])
-    assert all(result.error is None for result in results)
-    return [result.data for result in results]
 
 
 # -- inputs ------------------------------------------------------------------------------------
@@ -146,10 +125,10 @@ def test_days_count_from_0(sample: Sample, days: list[int]) -> None:
 
 def test_places_are_brought_to_whole_patches_of_the_ground() -> None:
     """Sides go to the nearest multiple of the patch, and pixels to 10 m, whatever theirs are."""
-    inputs = MODEL.prepare(s2(10, 9, 14, grid=place(9, 14)))
+    inputs = MODEL.prepare(s2(10, 9, 14, grid=small.utm(9, 14)))
     assert inputs["s2"].shape[-2:] == (8, 16)
     assert inputs["patches"].tolist() == [2, 4]
-    coarse = MODEL.prepare(s2(10, 4, 6, grid=place(4, 6, 20.0)))
+    coarse = MODEL.prepare(s2(10, 4, 6, grid=small.utm(4, 6, 20.0)))
     assert coarse["s2"].shape[-2:] == (8, 12)
     assert MODEL.prepare(s2(10, 8, 12))["s2"].shape[-2:] == (8, 12)
 
@@ -189,7 +168,7 @@ def beside(**extras: Sample) -> Sample:
         (s2(9, 4, 4, bands=S2_BANDS[:-1]), 40, "reads the bands B2, B3", "sensor.bands"),
         (s2(10, 4, 4, bands=S2_BANDS[::-1]), 40, "in this order", "sensor.bands"),
         (s2(10, 3, 4), 20, "at least 4 x 4 pixels", "spatial"),
-        (s2(10, 4, 4, grid=place(4, 4, 5.0)), 40, "20 x 20 m, a patch 40 m", "spatial"),
+        (s2(10, 4, 4, grid=small.utm(4, 4, 5.0)), 40, "20 x 20 m, a patch 40 m", "spatial"),
         (s2(10, 70, 70), 10, "4,900 tokens", "spatial"),
         (s2(10, 260, 260), 100, "67,600 sub-patches", "spatial"),
         (aerial(120), 120, "with aerial images: up to 100", "model_config.patch_size"),
@@ -215,8 +194,8 @@ def test_samples_that_do_not_fit(sample: Sample, patch: Any, says: str, field: s
 
 def test_ground_elsewhere_is_refused() -> None:
     """Equal sizes are not enough where grids say that the ground is another."""
-    here = s2(10, 4, 4, grid=place(4, 4))
-    near, far = (s1(2, 4, 4, grid=place(4, 4, left=5e5 + by)) for by in (3, 30))
+    here = s2(10, 4, 4, grid=small.utm(4, 4))
+    near, far = (s1(2, 4, 4, grid=small.utm(4, 4, left=5e5 + by)) for by in (3, 30))
     MODEL.prepare(replace(here, extras={"s1": near}))
     with pytest.raises(ModelError, match="need the same bounds"):
         MODEL.prepare(replace(here, extras={"s1": far}))
@@ -236,10 +215,10 @@ def test_batch_equals_single() -> None:
         FINE.prepare(replace(s2(2, 10, 8, 8), extras={"s1": s1(3, 2, 8, 8)})),
         FINE.prepare(s1(3, 2, 8, 8)),
     ]
-    model = loaded()
-    alone = [vectors(model, [inputs])[0] for inputs in batch]
+    model = small.loaded(MODEL)
+    alone = [small.vectors(model, [inputs])[0] for inputs in batch]
     for order in (range(7), [6, 4, 2, 1, 0, 3, 5]):
-        together = vectors(model, [batch[position] for position in order])
+        together = small.vectors(model, [batch[position] for position in order])
         for position, vector in zip(order, together, strict=True):
             np.testing.assert_allclose(vector, alone[position], atol=1e-5)
     assert np.abs(alone[0] - alone[1]).max() > 1e-4
@@ -250,16 +229,16 @@ def test_batch_equals_single() -> None:
 def test_working_in_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """How many pixels and patches are computed together is not seen in the vectors."""
     inputs = FINE.prepare(replace(s2(3, 10, 8, 8), extras={"aerial": aerial(80)}))
-    model = loaded()
-    whole = vectors(model, [inputs])[0]
+    model = small.loaded(MODEL)
+    whole = small.vectors(model, [inputs])[0]
     monkeypatch.setattr(networks, "AT_ONCE", 100)
-    np.testing.assert_allclose(vectors(model, [inputs])[0], whole, atol=1e-5)
+    np.testing.assert_allclose(small.vectors(model, [inputs])[0], whole, atol=1e-5)
 
 
 def test_the_vector_is_the_class_token_and_the_grid_the_patches() -> None:
     """As many cells as patches, whatever the number of modalities and dates."""
     sample = replace(s2(3, 10, 4, 8), extras={"s1": s1(2, 2, 4, 8)})
-    encoded = loaded().encode([FINE.prepare(sample)])
+    encoded = small.loaded(MODEL).encode([FINE.prepare(sample)])
     assert encoded.tokens.shape == (1, 9, 48)
     assert pooling.grid(encoded).shape == (1, 48, 2, 4)
     torch.testing.assert_close(pooling.pooled(encoded, "authors"), encoded.tokens[:, 0])
@@ -270,7 +249,7 @@ def test_the_order_of_dates_does_not_matter() -> None:
     """A series is a set of dated images."""
     sample = s2(3, 10, 4, 4)
     turned = replace(sample, pixels=sample.pixels[::-1], times=sample.times[::-1])
-    one, other = vectors(loaded(), [MODEL.prepare(sample), MODEL.prepare(turned)])
+    one, other = small.vectors(small.loaded(MODEL), [MODEL.prepare(sample), MODEL.prepare(turned)])
     np.testing.assert_allclose(one, other, atol=1e-5)
 
 
@@ -281,9 +260,9 @@ def test_pixels_without_data_do_not_matter() -> None:
     sample = s2(2, 10, 4, 4, valid=valid)
     other = replace(sample, pixels=np.where(valid[:, None], sample.pixels, 9999))
     assert (sample.pixels != other.pixels).any()
-    one, same = vectors(loaded(), [MODEL.prepare(sample), MODEL.prepare(other)])
+    one, same = small.vectors(small.loaded(MODEL), [MODEL.prepare(sample), MODEL.prepare(other)])
     np.testing.assert_array_equal(one, same)
-    seen = vectors(loaded(), [MODEL.prepare(replace(sample, valid=None))])[0]
+    seen = small.vectors(small.loaded(MODEL), [MODEL.prepare(replace(sample, valid=None))])[0]
     assert np.abs(seen - one).max() > 1e-5
 
 
@@ -291,7 +270,7 @@ def test_pixels_without_data_do_not_matter() -> None:
 def test_sub_patches_come_from_their_own_patch(name: str) -> None:
     """Rows and columns are not mixed up, also where height and width differ."""
     cell = {"s2": 1, "aerial": 50}[name]
-    network: Any = loaded()._network
+    network: Any = small.loaded(MODEL)._network
     projector = network.projectors[name]
 
     def sub_patches(maps: torch.Tensor) -> torch.Tensor:
@@ -377,11 +356,7 @@ def test_the_authors_file() -> None:
 )
 def test_files_that_do_not_fit(name: str, shape: tuple[int, ...] | None, says: str) -> None:
     """A missing, surplus or misshapen tensor is named."""
-    file = authors_file()
-    if shape is None:
-        del file[name]
-    else:
-        file[name] = torch.zeros(shape)
+    file = small.spoilt(authors_file(), name, shape)
     with pytest.raises(CheckpointError, match=says):
         AnySat.convert(file, {"arch": ARCH}, "base")
 

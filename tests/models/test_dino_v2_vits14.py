@@ -9,6 +9,7 @@ pytest.importorskip("transformers")
 
 from models.checkpoints import CheckpointError
 from models.dino_v2_vits14 import DinoV2, resampled
+from tests.models import small
 
 SMALL = {"arch": {"embed_dim": 12, "depth": 1, "num_heads": 2}}
 
@@ -54,11 +55,7 @@ def test_the_authors_names() -> None:
 )
 def test_files_that_do_not_fit(name: str, shape: tuple[int, ...] | None, says: str) -> None:
     """A model with registers, or a damaged file, is refused by name."""
-    checkpoint = authors_file()
-    if shape is None:
-        del checkpoint[name]
-    else:
-        checkpoint[name] = torch.zeros(shape)
+    checkpoint = small.spoilt(authors_file(), name, shape)
     with pytest.raises(CheckpointError, match=says):
         DinoV2.convert(checkpoint, SMALL, "hub")
 

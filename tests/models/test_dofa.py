@@ -18,6 +18,7 @@ from models.checkpoints import CheckpointError
 from models.dofa import IGNORED, S1_BANDS, S2_BANDS, S2_UM, Dofa
 from models.execute import EncodeItem, LoadedModel
 from models.networks.dofa import PatchEmbed, encoded_wavelengths
+from tests.models import small
 
 SMALL = {"arch": {"embed_dim": 12, "depth": 1, "num_heads": 2, "img_size": 32}}
 CONFIG = Dofa.default_config("base") | SMALL["arch"]
@@ -195,11 +196,7 @@ def test_the_vector_is_normed_and_the_grid_is_not() -> None:
 )
 def test_files_that_do_not_fit(name: str, shape: tuple[int, ...] | None, says: str) -> None:
     """Another model's file, another size, or a damaged file is refused by name."""
-    checkpoint = authors_file()
-    if shape is None:
-        del checkpoint[name]
-    else:
-        checkpoint[name] = torch.zeros(shape)
+    checkpoint = small.spoilt(authors_file(), name, shape)
     with pytest.raises(CheckpointError, match=says):
         Dofa.convert(checkpoint, SMALL, "base")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -77,6 +77,15 @@ class Sums(Model):
         cls, checkpoint: Tensors, record: Mapping[str, Any], variant: str
     ) -> tuple[Config, Tensors]:
         return {}, {}
+
+
+@pytest.fixture(autouse=True)
+def one_core() -> Iterator[None]:
+    """Batches are not cut."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def run(

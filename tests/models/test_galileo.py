@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch.nn import functional
 
 from geobento.errors import ModelError
-from geobento.sample import PixelGrid, Sample
+from geobento.sample import Sample
 from models import pooling
-from models.base import Inputs
 from models.checkpoints import CheckpointError
-from models.execute import EncodeItem, LoadedModel
-from models.galileo import CARD, MAX_TOKENS, S2_BANDS, S2_MEAN, S2_STD, Galileo
+from models.galileo import Galileo
+from models.galileo_card import CARD, MAX_TOKENS, S2_BANDS, S2_MEAN, S2_STD
 from models.networks.galileo import PatchEmbedding, ground_positions, resize_matrix, sines
 from tests.models import small
 
@@ -55,25 +54,6 @@ def all_further(frames: int, side: int) -> dict[str, Sample]:
 def days(*texts: str) -> tuple[datetime, ...]:
     """Instants."""
     return tuple(datetime.fromisoformat(text).replace(tzinfo=UTC) for text in texts)
-
-
-def place(height: int, width: int, pixel: float = 10.0) -> PixelGrid:
-    """A grid in UTM zone 32."""
-    return PixelGrid("EPSG:32632", (pixel, 0.0, 5e5, 0.0, -pixel, 5e6), height, width)
-
-
-def loaded() -> LoadedModel:
-    """A small network with random weights."""
-    network = MODEL.network()
-    network.load_state_dict(Galileo.seeded(CONFIG), strict=True)
-    return LoadedModel(MODEL, network)
-
-
-def vectors(model: LoadedModel, batch: list[Inputs]) -> list[NDArray[np.float32]]:
-    """One vector per input."""
-    results = model.run([EncodeItem(inputs=inputs, pooling="authors") for inputs in batch])
-    assert all(result.error is None for result in results)
-    return [result.data for result in results]
 
 
 # -- inputs ------------------------------------------------------------------------------------
@@ -129,10 +109,10 @@ def test_months(sample: Sample, months: list[int]) -> None:
 
 def test_sides_that_are_no_multiple_of_the_patch() -> None:
     """The place is resized to whole patches, and the network is told the new pixel size."""
-    inputs = MODEL.prepare(s2(10, 10, 13, grid=place(10, 13, 20.0)))
+    inputs = MODEL.prepare(s2(10, 10, 13, grid=small.utm(10, 13, 20.0)))
     assert inputs["s2"].shape[-2:] == inputs["ndvi"].shape[-2:] == (12, 12)
     np.testing.assert_allclose(inputs["resolution_um"] / 1e6, [20 * 10 / 12, 20 * 13 / 12])
-    whole = MODEL.prepare(s2(10, 12, 16, grid=place(12, 16, 20.0)))
+    whole = MODEL.prepare(s2(10, 12, 16, grid=small.utm(12, 16, 20.0)))
     assert whole["s2"].shape[-2:] == (12, 16)
     assert whole["resolution_um"].tolist() == [20_000_000, 20_000_000]
 
@@ -141,11 +121,11 @@ def test_location() -> None:
     """The centre of the place on the unit sphere, only where it is asked for."""
     told = MODEL.with_options({"location": True})
     lon, lat = math.radians(9.0), math.radians(45.1456)
-    found = told.prepare(s2(10, 8, 8, grid=place(8, 8)))["location"]
+    found = told.prepare(s2(10, 8, 8, grid=small.utm(8, 8)))["location"]
     expected = [math.cos(lat) * math.cos(lon), math.cos(lat) * math.sin(lon), math.sin(lat)]
     np.testing.assert_allclose(found, expected, atol=1e-3)
     np.testing.assert_allclose(np.linalg.norm(found), 1, rtol=1e-6)
-    assert "location" not in MODEL.prepare(s2(10, 8, 8, grid=place(8, 8)))
+    assert "location" not in MODEL.prepare(s2(10, 8, 8, grid=small.utm(8, 8)))
     with pytest.raises(ModelError, match="where the place lies"):
         told.prepare(s2(10, 8, 8))
 
@@ -162,6 +142,39 @@ def test_further_inputs_are_scaled_and_averaged() -> None:
     np.testing.assert_allclose(inputs["worldcereal_static"], cereal.mean(axis=(1, 2)), atol=1e-7)
     people = further("landscan", 1, 1, 1).pixels[0, 0]
     np.testing.assert_allclose(inputs["landscan"], (people + 2120) / 4618, atol=1e-7)
+
+
+def test_further_inputs_of_pixels() -> None:
+    """Of climate the mean over the place counts; gaps are left out, in maps filled with it."""
+    extras = all_further(2, 8)
+    era5 = np.arange(2 * 2 * 4.0).reshape(2, 2, 2, 2).astype(np.float32)
+    seen = np.ones((2, 2, 2), bool)
+    seen[0, 0, 0] = seen[1] = False
+    extras["era5"] = replace(extras["era5"], pixels=era5, valid=seen)
+    heights = np.full((2, 8, 8), 100, np.float32)
+    heights[:, 0] = -1
+    extras["srtm"] = replace(extras["srtm"], pixels=heights, valid=heights[0] > 0)
+    found, plain = (
+        MODEL.prepare(s2(2, 10, 8, 8, extras=each))
+        for each in (
+            extras,
+            extras
+            | {
+                "era5": replace(
+                    extras["era5"],
+                    pixels=np.array([[2, 6], [0, 0]], np.float32)[..., None, None],
+                    valid=None,
+                ),
+                "srtm": replace(extras["srtm"], pixels=np.full_like(heights, 100), valid=None),
+            },
+        )
+    )
+    for name in ("era5", "srtm"):
+        np.testing.assert_array_equal(found[name], plain[name])
+    one = {name: replace(extras[name], pixels=extras[name].pixels[0]) for name in ("era5", "viirs")}
+    one["era5"] = replace(one["era5"], valid=seen[0])
+    alone = MODEL.prepare(s2(10, 8, 8, extras=one))
+    np.testing.assert_array_equal(alone["era5"], found["era5"][:1])
 
 
 @pytest.mark.parametrize(
@@ -218,16 +231,16 @@ def test_batch_equals_single() -> None:
     coarse = MODEL.with_options({"patch_size": 8})
     batch = [
         MODEL.prepare(s2(10, 16, 16, times=days("2021-01-31"))),
-        MODEL.prepare(s2(10, 16, 16, times=days("2021-08-31"), grid=place(16, 16, 20.0))),
+        MODEL.prepare(s2(10, 16, 16, times=days("2021-08-31"), grid=small.utm(16, 16, 20.0))),
         coarse.prepare(s2(10, 16, 16)),
         MODEL.prepare(s2(2, 10, 16, 8)),
         MODEL.prepare(s2(2, 10, 16, 16, extras=all_further(2, 16))),
         MODEL.prepare(further("s1", 2, 16, 16)),
     ]
-    model = loaded()
-    alone = [vectors(model, [inputs])[0] for inputs in batch]
+    model = small.loaded(MODEL)
+    alone = [small.vectors(model, [inputs])[0] for inputs in batch]
     for order in (range(6), [5, 3, 1, 0, 2, 4]):
-        together = vectors(model, [batch[position] for position in order])
+        together = small.vectors(model, [batch[position] for position in order])
         for position, vector in zip(order, together, strict=True):
             np.testing.assert_allclose(vector, alone[position], atol=1e-5)
     assert np.abs(alone[0] - alone[1]).max() > 1e-3
@@ -236,15 +249,15 @@ def test_batch_equals_single() -> None:
 @pytest.mark.parametrize(("option", "value"), [("patch_size", 2), ("location", True)])
 def test_options_change_the_vector(option: str, value: Any) -> None:
     """What the card offers has an effect."""
-    sample = s2(10, 16, 16, grid=place(16, 16))
+    sample = s2(10, 16, 16, grid=small.utm(16, 16))
     changed = MODEL.with_options({option: value}).prepare(sample)
-    one, other = vectors(loaded(), [MODEL.prepare(sample), changed])
+    one, other = small.vectors(small.loaded(MODEL), [MODEL.prepare(sample), changed])
     assert np.abs(one - other).max() > 1e-4
 
 
 def test_the_grid_and_the_vector() -> None:
     """Of images alone the mean of the grid is the vector; what has no patch is in every cell."""
-    model = loaded()
+    model = small.loaded(MODEL)
     encoded = model.encode([MODEL.prepare(s2(2, 10, 8, 12))])
     assert encoded.grid_shape == (2, 3)
     assert encoded.vector is not None
@@ -265,11 +278,11 @@ def test_rows_and_columns_are_not_mixed_up() -> None:
     sample = s2(10, 8, 12)
     changed = sample.pixels.copy()
     changed[:, 4:, 8:] += 3000
-    network: Any = loaded()._network
+    network: Any = small.loaded(MODEL)._network
     with torch.inference_mode():
         before, after = (
             network.embedded(
-                loaded().network_input([MODEL.prepare(Sample(pixels, S2_BANDS, "s2"))]),
+                small.loaded(MODEL).network_input([MODEL.prepare(Sample(pixels, S2_BANDS, "s2"))]),
                 torch.tensor([[5]]),
                 torch.tensor([[10.0, 10.0]]),
                 4,
@@ -341,11 +354,7 @@ def test_the_authors_file(record: dict[str, Any], inserted: str) -> None:
 )
 def test_files_that_do_not_fit(name: str, shape: tuple[int, ...] | None, says: str) -> None:
     """A missing, surplus or misshapen tensor is named."""
-    file = authors_file()
-    if shape is None:
-        del file[name]
-    else:
-        file[name] = torch.zeros(shape)
+    file = small.spoilt(authors_file(), name, shape)
     with pytest.raises(CheckpointError, match=says):
         Galileo.convert(file, {"arch": ARCH}, "nano")
 

@@ -107,8 +107,12 @@ def test_all_axes_in_their_order() -> None:
 
 
 def test_there_are_no_weights(tmp_path: Path) -> None:
-    """It is imported from nothing, once, and refuses a checkpoint."""
+    """It is imported from nothing, once, says so, and refuses a checkpoint and dummies."""
     stored = import_model("gse_annual")
+    assert (stored.metadata["weights"], stored.metadata["source"]) == ("none", "none")
+    assert stored.served().weights == "none"
+    with pytest.raises(ModelError, match="gse has no weights"):
+        import_model("gse", dummy=True)
     assert import_model("gse").tag == stored.tag
     assert not stored.is_computed
     assert (stored.device("cuda"), stored.served().dim) == ("cpu", DIM)

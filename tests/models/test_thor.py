@@ -20,6 +20,7 @@ from models.checkpoints import CheckpointError
 from models.execute import EncodeItem, LoadedModel
 from models.networks import thor as networks
 from models.thor import OUR_BANDS, S1, S2, Thor
+from tests.models import small
 
 SMALL = {"arch": {"embed_dim": 16, "depth": 1, "num_heads": 2, "band_embed_dim": 4}}
 CONFIG = Thor.default_config("tiny") | SMALL["arch"]
@@ -255,11 +256,7 @@ def test_the_order_of_bands_does_not_matter() -> None:
 )
 def test_files_that_do_not_fit(name: str, shape: tuple[int, ...] | None, says: str) -> None:
     """Another model's file, another size, or a damaged file is refused by name."""
-    checkpoint = authors_file()
-    if shape is None:
-        del checkpoint[name]
-    else:
-        checkpoint[name] = torch.zeros(shape)
+    checkpoint = small.spoilt(authors_file(), name, shape)
     with pytest.raises(CheckpointError, match=says):
         Thor.convert(checkpoint, SMALL, "tiny")
 

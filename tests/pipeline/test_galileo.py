@@ -16,7 +16,8 @@ from geobento.embedding import Embedding
 from geobento.errors import GeoBentoError, ModelError
 from geobento.requests import GeoEmbeddingRequest
 from geobento.settings import Settings
-from models.galileo import S2_BANDS, Galileo
+from models.galileo import Galileo
+from models.galileo_card import S2_BANDS
 from models.importing import import_model
 from pipeline.local import LocalEngine
 from tests.conftest import SHARED

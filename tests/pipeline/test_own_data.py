@@ -24,7 +24,8 @@ from geobento.sample import Sample
 from geobento.settings import Settings
 from models.base import Model
 from models.catalog import family
-from models.galileo import S2_BANDS, Galileo
+from models.galileo import Galileo
+from models.galileo_card import S2_BANDS
 from models.importing import import_model
 from models.mosaiks import CARD as MOSAIKS
 from pipeline.fetch import FetchLayer
@@ -158,8 +159,8 @@ def test_models_that_read_any_bands() -> None:
     assert "B4" in warning
 
 
-def test_imagery_that_no_source_has() -> None:
-    """The card alone says what aerial images are."""
+def test_aerial_images() -> None:
+    """Bands are put in order; their brightness is no reflectance, nor brighter than 8 bits."""
     pixels = RANDOM.integers(0, 256, (4, 250, 250)).astype(np.uint8)
     said = {"crs": geotiffs.CRS, "transform": (0.2, 0, 0, 0, -0.2, 0), "times": [JUNE]}
     file = PixelFile("NumPy array", pixels, bands=("N", "R", "G", "B"), units="8-bit brightness")
@@ -168,6 +169,8 @@ def test_imagery_that_no_source_has() -> None:
     np.testing.assert_array_equal(found.pixels, pixels[[1, 2, 3, 0]])
     with pytest.raises(SpecError, match=r"accepted: '8-bit brightness'$"):
         plan(replace(file, units="reflectance"), ANYSAT, modality="aerial", **said)
+    with pytest.raises(SpecError, match="not in these units"):
+        plan(replace(file, pixels=16.0 * pixels), ANYSAT, modality="aerial", **said)
 
 
 def test_bands_that_the_request_describes() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from geobento.cards import ModelCard
 from geobento.errors import ModelError, ModelNotFound
-from models.galileo import CARD as GALILEO
+from models.galileo_card import CARD as GALILEO
 from models.satmaepp import CARD as SATMAE
 from models.store import StoredModel
 from pipeline.registry import OpenModel, Registry

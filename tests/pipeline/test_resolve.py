@@ -18,7 +18,9 @@ from geobento.specs import (
     SensorSpec,
     TemporalSpec,
 )
-from models import gse
+from imagery import collections
+from models import anysat, catalog, gse
+from models.base import Model
 from models.mosaiks import CARD, S2_BANDS
 from pipeline.limits import Limits
 from pipeline.resolve import GeoPlan, check_image_request, plan_geo
@@ -142,6 +144,58 @@ def test_contract_errors(fields: dict[str, Any], field: str, says: str) -> None:
     with pytest.raises(ModelError, match=says) as caught:
         plan(**fields)
     assert caught.value.field == field
+
+
+ORTHOS = SensorSpec("Germany/Brandenburg/orthos/20cm", tuple("RGBN"), 0.2, modality="aerial")
+
+
+def test_only_the_imagery_that_a_model_was_trained_on() -> None:
+    """NAIP has the bands of aerial images, but weights of its own; the error says what is read."""
+    small: dict[str, Any] = {
+        "spatial": PointBuffer(13.4, 52.5, 40),
+        "temporal": None,
+        "limit": 10**6,
+    }
+    (made,) = plan(anysat.CARD, sensor=ORTHOS, **small)
+    assert made.query.grid.shape == (400, 400)
+    naip = replace(ORTHOS, collection="USDA/NAIP/DOQQ")
+    with pytest.raises(ModelError, match=r"accepted: Germany/.*, or pixels of your own$") as caught:
+        plan(anysat.CARD, sensor=naip, **small)
+    assert caught.value.field == "sensor.collection"
+
+
+def test_a_further_modality_needs_a_window_where_the_first_does_not() -> None:
+    """Aerial images are the same at all times, Sentinel-2 beside them is not."""
+    small: dict[str, Any] = {"spatial": PointBuffer(13.4, 52.5, 40), "limit": 10**6}
+    aerial = {"sensor": ORTHOS} | small
+    (made,) = plan(anysat.CARD, further_modalities=["s2"], **aerial)
+    assert made.further[0].frames == 8
+    with pytest.raises(ModelError, match="S2_SR_HARMONIZED needs a time window") as caught:
+        plan(anysat.CARD, further_modalities=["s2"], temporal=None, **aerial)
+    assert caught.value.field == "temporal"
+    (made,) = plan(anysat.CARD, further_modalities=["aerial"], **small)
+    assert made.further[0].grid.shape == (400, 400)
+
+
+@pytest.mark.parametrize(
+    ("card", "modality"),
+    [(cls.card, name) for cls in catalog.families() for name in cls.card.modalities],
+)
+def test_sensors_without_the_bands(card: ModelCard, modality: str) -> None:
+    """Every model names all the bands that it reads, and what it got."""
+    spec = card.modalities[modality]
+    sensor = replace(spec.sensor, bands=("B99", *spec.sensor.bands[1:]), modality=modality)
+    with pytest.raises(ModelError, match="got B99") as caught:
+        plan(card, sensor=sensor, temporal=TemporalSpec.year(2023), limit=10**9)
+    assert caught.value.field == "sensor.bands"
+    assert all(band in caught.value.message for band in spec.bands)
+
+
+@pytest.mark.parametrize("cls", catalog.families())
+def test_all_that_models_read_can_be_had(cls: type[Model]) -> None:
+    """Every modality is of a collection that some source reads, with all of its bands."""
+    for spec in cls.card.modalities.values():
+        assert set(spec.sensor.bands) <= set(collections.get(spec.sensor.collection).bands)
 
 
 def test_places_that_are_too_large() -> None:

@@ -11,7 +11,7 @@ import pytest
 from geobento.cards import ModelCard, Series
 from geobento.errors import ModelError, NoImageryError
 from geobento.sample import Sample
-from models.galileo import CARD as GALILEO
+from models.galileo_card import CARD as GALILEO
 from models.mosaiks import CARD as MOSAIKS
 from pipeline import series
 

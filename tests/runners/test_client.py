@@ -106,10 +106,13 @@ class Slow:
         self.calls: list[list[EncodeItem]] = []
         self.go = asyncio.Event()
         self.ready = True
+        self.lose = 0
 
     async def encode(self, items: list[EncodeItem]) -> list[EncodeResult]:
         self.calls.append(items)
         await self.go.wait()
+        if len(self.calls) <= self.lose:
+            raise ConnectionResetError
         return [EncodeResult(data=item.inputs["n"]) for item in items]
 
     async def is_ready(self, timeout: int) -> bool:
@@ -132,7 +135,7 @@ def test_what_is_beyond_the_bounds_is_refused_at_once() -> None:
 
     async def go() -> None:
         runner = Slow()
-        many = RunnerClient(runner, 2, max_waiting=4)  # and eight inside
+        many = RunnerClient(runner, 2, max_waiting=8)  # and four inside
         first = asyncio.create_task(many.encode(numbered(11)))
         await settled()
         with pytest.raises(Overloaded) as caught:
@@ -162,33 +165,30 @@ def test_a_large_request_does_not_starve_others() -> None:
         assert [len(call) for call in runner.calls] == [2] * client.LANES
         small = asyncio.create_task(sender.encode(numbered(1)))
         await settled()
-        assert [len(call) for call in runner.calls] == [2] * client.LANES + [1]
         runner.go.set()
         assert [len(result) for result in await asyncio.gather(large, small)] == [100, 1]
+        assert [len(call) for call in runner.calls].index(1) == client.LANES
 
     asyncio.run(go())
 
 
-def test_who_goes_away_frees_what_waits_and_not_what_runs() -> None:
-    """Calls that wait are never made; those that are with the runner keep their place."""
+def test_requests_share_calls_until_one_is_lost() -> None:
+    """Then each goes alone: an item that kills the runner must not take others along."""
 
     async def go() -> None:
         runner = Slow()
-        sender = RunnerClient(runner, 1)
-        inside = [asyncio.create_task(sender.encode(numbered(1))) for _ in range(4)]
-        waiting = asyncio.create_task(sender.encode(numbered(1)))
+        sender = RunnerClient(runner, 8)
+        inside = [asyncio.create_task(sender.encode(numbered(1))) for _ in range(2)]
         await settled()
-        assert len(runner.calls) == 4
-        for task in (waiting, inside[0]):
-            task.cancel()
+        shared = [asyncio.create_task(sender.encode(numbered(n))) for n in (2, 3)]
         await settled()
-        assert len(runner.calls) == 4
-        behind = asyncio.create_task(sender.encode(numbered(1)))
-        await settled()
-        assert len(runner.calls) == 4  # the forward of the first is still going on
+        runner.lose = 3
         runner.go.set()
-        await asyncio.gather(*inside[1:], behind)
-        assert len(runner.calls) == 5
+        answers = await asyncio.gather(*inside, *shared)
+        assert [len(answer) for answer in answers] == [1, 1, 2, 3]
+        calls = [len(call) for call in runner.calls]
+        assert calls[:3] == [1, 1, 5]
+        assert sorted(calls[3:]) == [1, 1, 2, 3]
 
     asyncio.run(go())
 

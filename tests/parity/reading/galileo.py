@@ -14,7 +14,7 @@ from pyproj import Transformer
 from geobento.sample import PixelGrid, Sample
 from models.base import Encoded, Inputs, Model
 from models.execute import LoadedModel
-from models.galileo import CARD
+from models.galileo_card import CARD
 from models.networks.galileo import SPACE, SPACE_TIME, STATIC, TIME, Groups
 
 UTM = "EPSG:32632"

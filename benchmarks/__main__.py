@@ -1,0 +1,67 @@
+"""The benchmarks of speed, one after the other: ``python -m benchmarks``, ``--short`` for a look.
+
+Figures want a machine on which nothing else runs; those of ``--short`` are rough.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+BRIEFLY = ("--seconds", "2", "--connections", "1", "16")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One of them.
+
+    Attributes:
+        module: In this package.
+        says: What it measures.
+        short: Arguments for a look.
+    """
+
+    module: str
+    says: str
+    short: tuple[str, ...]
+
+
+BENCHMARKS = (
+    Benchmark(
+        "images",
+        "pictures over HTTP against the limit of this machine",
+        (*BRIEFLY, "--sizes", "640x480", "12MP", "--forms", "multipart"),
+    ),
+    Benchmark("places", "places, their pixels kept or not", (*BRIEFLY, "--buffers", "320")),
+    Benchmark(
+        "earth_engine",
+        "requests to Earth Engine and their bytes",
+        ("--sizes", "64", "--frames", "1", "4"),
+    ),
+    Benchmark("peers", "pictures beside Infinity and LitServe, installed if need be", ("--short",)),
+)
+
+
+def main() -> None:
+    """Run all, even if one fails; say at the end which did."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--short", action="store_true", help="some minutes in place of an hour")
+    short = parser.parse_args().short
+    failed = []
+    for each in BENCHMARKS:
+        print(f"== benchmarks.{each.module}: {each.says}", flush=True)
+        start = time.monotonic()
+        command = [sys.executable, "-m", f"benchmarks.{each.module}"]
+        if subprocess.run([*command, *(each.short if short else ())], check=False).returncode:
+            failed.append(each.module)
+        print(f"== {time.monotonic() - start:.0f} s", flush=True)
+    print("tables and plots are in benchmarks/results")
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()
