@@ -77,10 +77,12 @@ PRESETS = {
 def check(where: str) -> None:
     """Look whether a value of ``GEOBENTO_STAC`` can be a catalog; no host is asked.
 
+    A path whose file is not there is a source that is down, and may come back.
+
     Raises:
-        SettingsError: It is neither a word of `PRESETS` nor a URL nor a file.
+        SettingsError: It is a word, and none of `PRESETS`.
     """
-    if where not in PRESETS and "://" not in where and not Path(where).is_file():
+    if where not in PRESETS and "/" not in where and not Path(where).is_file():
         raise SettingsError(
             f"GEOBENTO_STAC: got {where!r}; accepted: {', '.join(PRESETS)}, the URL of a STAC API "
             f"or of a static catalog, or the path of a catalog.json{hint([where], PRESETS)}"

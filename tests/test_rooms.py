@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -39,10 +40,27 @@ def test_no_shared_code_knows_a_model(model_id: str) -> None:
             assert asks is None or file.stem == model_id, (file, asks)
 
 
-def test_the_supervisor_holds_no_libraries(mosaiks_stored: object) -> None:
+def test_the_supervisor_holds_no_libraries(small_models: str) -> None:
     """The deployment is imported by every process; what only some need, they import themselves."""
     heavy = ("torch", "transformers", "rasterio", "xarray", "pandas", "odc.loader", "pystac_client")
     program = f"import sys, service; print([name for name in {heavy} if name in sys.modules])"
+    command = [sys.executable, "-c", program]
+    environment = {**os.environ, "GEOBENTO_MODELS": small_models, "GEOBENTO_PRECISION": "auto"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "[]\n", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("model_id", FAMILIES)
+def test_a_model_is_described_without_torch(model_id: str) -> None:
+    """What the supervisor and the front know of a model, they know without its libraries."""
+    program = (
+        "import sys; from models.catalog import family; "
+        f"cls = family({model_id!r}); model = cls(cls.default_config(cls.card.default_variant)); "
+        "model.dim; model.modalities(); "
+        "print([name for name in ('torch', 'transformers', 'timm') if name in sys.modules])"
+    )
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout == "[]\n", done.stdout + done.stderr

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 if TYPE_CHECKING:
+    import torch
+
     from models.base import Model, Tensors
 
 SEED = 20_211
@@ -14,12 +14,16 @@ SEED = 20_211
 
 def blank(model: Model) -> torch.nn.Module:
     """The network of a model with shapes but no storage: to see what weights it needs."""
+    import torch
+
     with torch.device("meta"):
         return model.network()
 
 
 def initialised(model: Model) -> Tensors:
     """Seeded random weights for a model; the random state of the process is left as it was."""
+    import torch
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         state = model.network().state_dict()

@@ -46,8 +46,8 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
             "GEOBENTO_JOB_STORE: accepted: redis://HOST:PORT/DB, rediss://..., or empty",
         ),
         (
-            {"GEOBENTO_MODELS": "remoteclip"},
-            "the model store does not hold 'remoteclip'; run: geobento models import remoteclip",
+            {"GEOBENTO_MODELS": "mosaiks:none"},
+            "the model store does not hold 'mosaiks:none'; run: geobento models import mosaiks",
         ),
     ],
 )
