@@ -28,7 +28,7 @@ RESULTS = Path(__file__).parent / "results"
 COUNT = 32
 CONNECTIONS = (1, 4, 16, 64)
 COLUMNS = (
-    *("what", "size", "per_s", "of_limit", "p50_ms", "p95_ms", "p99_ms", "errors"),
+    *("what", "size", "per_s", "of_limit", "p50_ms", "of_single", "p95_ms", "p99_ms", "errors"),
     *("cpu_ms", "memory_mib", "cosine"),
 )
 
@@ -127,6 +127,13 @@ def main() -> None:
                 row = {"what": f"one process, {precision}", "size": size, "per_s": round(most, 1)}
                 rows.append(row)
                 print(row, flush=True)
+            alone = min(
+                limit.single_ms(stored.tag, precision, limit.picture, data, chosen.seconds)
+                for precision in ("float32", "bfloat16")
+            )
+            row = {"what": "one at a time, all cores", "size": size, "p50_ms": round(alone, 1)}
+            rows.append(row)
+            print(row, flush=True)
             log = Path(folder) / "log"
             with geobento(log, GEOBENTO_MODELS=stored.tag) as served:
                 for form in chosen.forms:
@@ -141,6 +148,11 @@ def main() -> None:
                             "size": size,
                             **row,
                             "of_limit": round(row["per_s"] / rows_limit(rows, size), 3),
+                            **(
+                                {"of_single": round(row["p50_ms"] / alone, 2)}
+                                if connections == 1
+                                else {}
+                            ),
                             "cosine": cosine,
                         }
                         rows.append(row)

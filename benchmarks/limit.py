@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -49,6 +50,38 @@ def items_per_s(
     with context.Pool(cores, _join, (barrier,)) as pool:
         work = [(tag, precision, prepare, list(data), seconds)] * cores
         return sum(pool.map(_core, work, chunksize=1))
+
+
+def single_ms(
+    tag: str,
+    precision: str,
+    prepare: Callable[[Model, Any], EncodeItem],
+    data: Sequence[Any],
+    seconds: float,
+) -> float:
+    """Time from one input to its vector, on all cores, nothing else going on: the median, ms."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_alone, (tag, precision, prepare, list(data), seconds))
+
+
+def _alone(
+    tag: str,
+    precision: str,
+    prepare: Callable[[Model, Any], EncodeItem],
+    data: list[Any],
+    seconds: float,
+) -> float:
+    from models import store
+
+    loaded = store.find(tag).load(precision=precision)  # type: ignore[arg-type]
+    loaded.warm_up()
+    times: list[float] = []
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < seconds:
+        start = time.perf_counter()
+        loaded.run([prepare(loaded.model, data[len(times) % len(data)])])
+        times.append(time.perf_counter() - start)
+    return 1000 * statistics.median(times)
 
 
 def _join(barrier: object) -> None:
