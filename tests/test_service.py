@@ -340,7 +340,7 @@ def test_a_place_in_another_reference_system(client: httpx.Client) -> None:
         ({"model_config": {"variant": "x"}}, 400, "model_error", "model_config.variant"),
         ({"input_prep": "tile"}, 400, "model_error", "input_prep.tile_size"),
         ({"sensor": SAVING}, 400, "spec_error", "sensor.check_save_dir"),
-        ({"fetch": {"composite": "mean"}}, 400, "spec_error", "fetch.composite"),
+        ({"fetch": {"composite": "blend"}}, 400, "spec_error", "fetch.composite"),
         ({"output": {"mode": "cube"}}, 400, "spec_error", "output"),
         ({"colour": "red"}, 400, "invalid_request", "colour"),
     ],

@@ -102,7 +102,7 @@ def test_one_bad_place_of_three(
         ({"temporal": {"mode": "year", "year": 1999}}, 422, "no_imagery", None),
         ({"modality": "s1"}, 400, "model_error", "modality"),
         ({"backend": "gee"}, 400, "invalid_request", "backend"),
-        ({"fetch": {"composite": "mean"}}, 400, "spec_error", "fetch.composite"),
+        ({"fetch": {"composite": "blend"}}, 400, "spec_error", "fetch.composite"),
         ({"colour": "red"}, 400, "invalid_request", "colour"),
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
