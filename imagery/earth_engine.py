@@ -16,7 +16,7 @@ from geobento.errors import GeoBentoError, ModelError, NoImageryError, PayloadTo
 from geobento.near import hint
 from geobento.sample import PixelGrid, Provenance, Sample
 from imagery import collections, frames
-from imagery.collections import Collection
+from imagery.collection import Collection
 from imagery.ee_client import EarthEngineClient, TooMuch
 from imagery.ee_expression import band_names, listing, stack
 from imagery.ee_scenes import Found, Looks, cloud_of, described, found_of, in_order, plan, scene_of

@@ -9,7 +9,7 @@ import ee
 
 from geobento.specs import SensorSpec
 from imagery import frames
-from imagery.collections import Collection
+from imagery.collection import Collection
 from imagery.ee_scenes import EPOCH, Looks, described
 from imagery.source import ImageQuery
 

@@ -11,7 +11,7 @@ from geobento.errors import ModelError
 from geobento.sample import Scene
 from geobento.specs import SensorSpec
 from imagery import collections, frames
-from imagery.collections import Collection
+from imagery.collection import Collection
 from imagery.scenes import newest, passes, radar_looks
 from imagery.source import ImageQuery
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from geobento.sample import Sample
-from imagery.collections import Collection
+from imagery.collection import Collection
 
 LEAST_VALID = 0.1
 """Less of a place with data than this share is worth a word."""

@@ -11,7 +11,7 @@ from geobento.errors import ModelError, NoImageryError
 from geobento.sample import Provenance, Sample, Scene
 from imagery import collections, frames
 from imagery.catalog import Catalog, Search, item_time
-from imagery.collections import Collection
+from imagery.collection import Collection
 from imagery.composite import composite, fuse
 from imagery.frames import Frame
 from imagery.scenes import radar_looks, too_cloudy

@@ -13,7 +13,7 @@ from geobento.near import hint
 from geobento.sample import Scene
 from imagery import collections
 from imagery.catalog import Search, item_time, tile
-from imagery.collections import Collection
+from imagery.collection import Collection
 from imagery.grid import lonlat_bounds
 from imagery.scenes import passes
 from imagery.source import ImageQuery

@@ -15,7 +15,7 @@ from geobento.errors import GeoBentoError, SourceError, SourceUnavailable
 from geobento.sample import PixelGrid
 from imagery import geotiff
 from imagery.catalog import Catalog
-from imagery.collections import Collection, Resampling
+from imagery.collection import Collection, Resampling
 from imagery.composite import clear
 from imagery.stac_plan import SceneRead
 

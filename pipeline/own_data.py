@@ -17,7 +17,7 @@ from geobento.requests import PixelEmbeddingRequest
 from geobento.sample import PixelGrid, Provenance, Sample, Scene
 from geobento.specs import OutputGrid
 from imagery import collections
-from imagery.collections import Collection
+from imagery.collection import Collection
 from imagery.grid import in_ground_metres
 from imagery.outline import WGS84, parsed, transformer
 from imagery.plausibility import wrong_units

@@ -8,6 +8,7 @@ import pytest
 
 from geobento.errors import ModelError
 from imagery import collections
+from imagery.collection import Collection
 from imagery.presets import PRESETS, Preset
 
 BASELINE_5 = {"s2:processing_baseline": "05.00"}
@@ -90,7 +91,7 @@ def test_presets_and_the_table_name_the_same_collections(preset: Preset) -> None
 
 
 @pytest.mark.parametrize("collection", collections.COLLECTIONS.values(), ids=lambda c: c.id)
-def test_every_entry_is_consistent(collection: collections.Collection) -> None:
+def test_every_entry_is_consistent(collection: Collection) -> None:
     """Scalings are of bands that there are; masks hide something; STAC bands have keys."""
     assert set(collection.scaling) <= set(collection.bands)
     assert all(bool(keys) == bool(collection.stac) for keys in collection.bands.values())
