@@ -79,11 +79,15 @@ class LoadedModel:
     ) -> None:
         import torch
 
+        from models import packed
+
         self.model = model
         self.device = device
         self.precision = precision
         self._dtype: torch.dtype = getattr(torch, precision)
         self._network = network.eval().to(device, self._dtype)
+        if device == "cpu":
+            packed.pack(self._network)
 
     def warm_up(self) -> None:
         """One forward per modality; raises what a request would run into."""
