@@ -100,7 +100,7 @@ def main() -> None:
                 most = limit.items_per_s(
                     stored.tag, precision, limit.place, samples, chosen.seconds
                 )
-                what = f"one process per core, {precision}"
+                what = f"no server, {precision}"
                 rows.append({"what": what, "size": size, "per_s": round(most, 1)})
                 print(rows[-1], flush=True)
             asked = [
