@@ -29,8 +29,8 @@ suspected of being the cause."""
 AT_ONCE_S = 0.1
 """A call that is lost sooner met a connection that was closed already."""
 CALLS_INSIDE = 2
-"""Calls with a runner of one process: one that it works on, and the next, so that it need not
-wait while answers travel."""
+"""Full calls with a runner of one process: one that it works on, and the next, so that it need
+not wait while answers travel."""
 CALLS_INSIDE_EACH = 4
 """Calls with each process of a runner that has several: which of them gets a call is chance."""
 LANES = 2
@@ -71,7 +71,7 @@ class RunnerClient:
         self._batch = batch
         self._name = name
         inside = CALLS_INSIDE if workers == 1 else CALLS_INSIDE_EACH * workers
-        self._calls = JointCalls(self._send, batch, inside)
+        self._calls = JointCalls(self._send, batch, eager=workers, most=inside)
         held = metrics.HELD_ITEMS.labels(name)
         self._items = Budget(inside * batch + max_waiting, f"items for {name}", held.set)
         self._inputs = inputs or Budget(float("inf"), "inputs")

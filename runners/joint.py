@@ -24,24 +24,28 @@ class _Part(Generic[Item, Result]):
 class JointCalls(Generic[Item, Result]):
     """Sends items of any number of requests in few calls.
 
-    Whatever waits when a call may begin goes with it, in order of arrival; while few are under
-    way nothing waits. What a call costs besides its items is so shared when there are many. To
-    those that trace, a call is of the request that its first items are of.
+    Whatever waits when a call may begin goes with it, in order of arrival. With little load nothing
+    waits for others; while a call is under way, what comes gathers for the next, since a model
+    does several items together in less time than one after the other, and what a call costs besides
+    its items is shared. To those that trace, a call is of the request that its first items are of.
 
     Args:
         call: Sends items; answers one result each.
         batch: Most items in a call; a larger part goes alone.
-        most: Calls under way at a time.
+        eager: So many calls under way at a time may be of any size.
+        most: So many may be under way if they are full, so that the next is there when one ends.
     """
 
     def __init__(
         self,
         call: Callable[[list[Item]], Awaitable[list[Result]]],
         batch: int,
+        eager: int,
         most: int,
     ) -> None:
         self._call = call
         self._batch = batch
+        self._eager = eager
         self._most = most
         self._queue: deque[_Part[Item, Result]] = deque()
         self._under_way: set[asyncio.Task[None]] = set()
@@ -67,11 +71,20 @@ class JointCalls(Generic[Item, Result]):
                 self._queue.remove(part)
 
     def _begin(self) -> None:
-        while self._queue and len(self._under_way) < self._most:
+        while self._queue and len(self._under_way) < (self._most if self._full() else self._eager):
             parts = self._next()
             task = asyncio.create_task(self._send(parts), context=parts[0].context)
             self._under_way.add(task)
             task.add_done_callback(self._end)
+
+    def _full(self) -> bool:
+        """Whether a call that begins now would leave no room for what comes later."""
+        room = self._batch
+        for part in self._queue:
+            room -= len(part.items)
+            if room <= 0 or part.alone:
+                return True
+        return False
 
     def _next(self) -> list[_Part[Item, Result]]:
         parts = [self._queue.popleft()]

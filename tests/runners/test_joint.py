@@ -34,12 +34,12 @@ async def settled() -> None:
 Steps = Callable[[Runner, Callable[..., asyncio.Task[list[int]]]], Coroutine[Any, Any, None]]
 
 
-def play(steps: Steps, most: int = 1, batch: int = 4) -> None:
+def play(steps: Steps, eager: int = 1, most: int = 1, batch: int = 4) -> None:
     """Run steps with a way to send parts."""
 
     async def go() -> None:
         runner = Runner()
-        joint = JointCalls(runner.encode, batch, most)
+        joint = JointCalls(runner.encode, batch, eager, most)
         await steps(runner, lambda *a, **k: asyncio.create_task(joint.encode(*a, **k)))
 
     asyncio.run(go())
@@ -97,7 +97,38 @@ def test_so_many_calls_are_under_way() -> None:
             runner.answers[number].set_result(None)
         await asyncio.gather(*sent)
 
-    play(steps, most=2)
+    play(steps, eager=2, most=2)
+
+
+def test_a_full_call_need_not_wait() -> None:
+    """What gathers meanwhile goes as soon as it fills a call, or when the one before ends."""
+
+    async def steps(runner: Runner, send: Any) -> None:
+        sent = [send([1])]
+        await settled()
+        sent += [send([2]), send([3])]
+        await settled()
+        assert runner.calls == [[1]]
+        sent.append(send([4, 5]))
+        await settled()
+        assert runner.calls == [[1], [2, 3, 4, 5]]
+        sent.append(send([6] * 4))
+        await settled()
+        assert len(runner.calls) == 2  # no more than two, however full
+        runner.answers[0].set_result(None)
+        await settled()
+        assert runner.calls[2:] == [[6] * 4]
+        sent.append(send([7]))
+        runner.answers[1].set_result(None)
+        await settled()
+        assert len(runner.calls) == 3
+        runner.answers[2].set_result(None)
+        await settled()
+        assert runner.calls[3:] == [[7]]
+        runner.answers[3].set_result(None)
+        await asyncio.gather(*sent)
+
+    play(steps, eager=1, most=2)
 
 
 def test_who_goes_away() -> None:
