@@ -38,7 +38,7 @@ from geobento.requests import (
     ZeroShotResponse,
 )
 from imagery import presets
-from models import devices, store
+from models import cores, devices, store
 from pipeline.engine import Engine
 from pipeline.registry import OpenModel, Registry
 from pipeline.serving import Serving
@@ -53,7 +53,6 @@ with start.or_say_why_not():
     SETTINGS = settings.get()
     logs.configure(SETTINGS.log_format)
     supervisor.settle()
-    dispatch.settle()
     TRACING = spans.options(os.environ)
     KEYS = keys.configured(SETTINGS)
     worker.store(SETTINGS)
@@ -63,6 +62,8 @@ with start.or_say_why_not():
     if not STORED:
         raise ModelStoreError("the model store is empty; run: geobento models import mosaiks")
     DEVICE = devices.choose(SETTINGS.device)
+    LANES = cores.lanes(DEVICE, SETTINGS.runner_workers)
+    dispatch.settle(LANES)
     REGISTRY = Registry(
         OpenModel(
             entry.model(),
@@ -147,9 +148,10 @@ class GeoBento:
         runners: dict[str, RunnerClient | Here] = {
             entry.tag: RunnerClient(
                 getattr(self, attribute(entry)),
-                entry.model().card.max_batch_size,
+                cores.most_together(DEVICE, entry.model().card.max_batch_size),
                 name=entry.served().name,
                 workers=SETTINGS.runner_workers,
+                lanes=LANES,
                 max_waiting=SETTINGS.max_items_waiting,
                 inputs=inputs,
             )

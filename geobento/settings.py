@@ -56,8 +56,8 @@ class Settings(BaseSettings):
     """Number format of forward passes. `auto`: bfloat16 where the processor multiplies in it and
     the model's vectors were found to turn by no more than a cosine of 0.999."""
     runner_workers: Annotated[int, Field(gt=0)] = 1
-    """Processes per model. On a CPU one per core keeps all cores at work whatever else runs, and
-    takes the memory of one copy of the weights each; a GPU wants one."""
+    """Processes per model. One keeps all cores, or a GPU, at work. Several share the cores, survive
+    one another, and take the memory of a copy of the weights each."""
     stac: str | None = None
     """STAC catalog to fetch imagery from: `earth-search`, `planetary-computer`, the URL of an API
     or of a static catalog, or the path of a `catalog.json` or of stac-geoparquet. Empty: no such

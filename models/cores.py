@@ -1,22 +1,47 @@
 """Batches spread over the cores of a process, each piece on one of them.
 
 Torch by itself spreads every operation over all cores, and lets them wait for each other after
-each. With a neighbour on one of the cores, a decoder for instance, all go at its pace. Pieces of
-a batch wait for each other once.
+each. With a neighbour on one of the cores, a decoder for instance, all go at its pace. Pieces on
+a core each wait for nobody: a core that is done takes what has come by then. Only what has the
+process to itself is computed on all cores, so that who is alone is answered soonest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from threading import Barrier
+from threading import Barrier, Lock
 from typing import TypeVar
+
+from models import devices
 
 PIECE = 8
 """Most items in a piece: more gain little, and pieces of one size end at different times."""
 
+Piece = Sequence[int]
+"""Positions of items that share a forward."""
 Result = TypeVar("Result")
+
+
+def lanes(device: str, processes: int) -> int:
+    """Batches that each process of a runner works on at a time.
+
+    Args:
+        device: Where the forward passes run.
+        processes: How many share the cores.
+    """
+    return devices.share(processes) if device == "cpu" else 1
+
+
+def most_together(device: str, batch: int) -> int:
+    """Most items to be sent in one call, so that no core waits while another has more to do.
+
+    Args:
+        device: Where the forward passes run.
+        batch: Most items that the model takes in one forward.
+    """
+    return min(batch, PIECE) if device == "cpu" else batch
 
 
 def at_hand(device: str) -> int:
@@ -26,17 +51,14 @@ def at_hand(device: str) -> int:
     return torch.get_num_threads() if device == "cpu" else 1
 
 
-def pieces(batches: Sequence[Sequence[int]], cores: int) -> list[Sequence[int]]:
-    """Batches cut so that every core has work; as they are where there are too few items.
+def pieces(batches: Sequence[Piece], cores: int) -> list[Piece]:
+    """Batches cut so that every core has work, as far as there are items.
 
     Args:
         batches: Positions of items that may share a forward.
-        cores: Those at hand.
+        cores: Those that have nothing to do.
     """
-    items = sum(map(len, batches))
-    if cores == 1 or items < cores:
-        return list(batches)
-    most = min(PIECE, -(-items // cores))
+    most = min(PIECE, -(-sum(map(len, batches)) // cores))
     return [
         positions[start : start + size]
         for positions in batches
@@ -45,19 +67,51 @@ def pieces(batches: Sequence[Sequence[int]], cores: int) -> list[Sequence[int]]:
     ]
 
 
-def each(
-    run: Callable[[Sequence[int]], Result], cut: Sequence[Sequence[int]], cores: int
-) -> Iterator[Result]:
-    """What comes of pieces, in their order.
+class Cores:
+    """The cores of a process; for any number of threads.
 
     Args:
-        run: The forward of a piece; must not raise.
-        cut: Pieces of batches.
-        cores: Those at hand. Fewer pieces than cores are run one after the other, on all.
+        count: How many; one, too, where a GPU does the work.
     """
-    if cores == 1 or len(cut) < cores:
-        return map(run, cut)
-    return _pool(cores).map(run, cut)
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._lock = Lock()
+        self._busy = 0
+        self._met = False
+
+    def spread(
+        self, run: Callable[[Piece], Result], batches: Sequence[Piece]
+    ) -> list[tuple[Piece, Result]]:
+        """Pieces of batches, and what came of each.
+
+        All cores work together on fewer items than there are cores, if nothing else is under
+        way, and nothing was beside what came last: else a neighbour is to be expected.
+
+        Args:
+            run: The forward of a piece; must not raise.
+            batches: Positions of items that may share a forward.
+        """
+        if self._count == 1:
+            return [(batch, run(batch)) for batch in batches]
+        with self._lock:
+            together = not (self._busy or self._met) and sum(map(len, batches)) < self._count
+            free = max(1, self._count - self._busy)
+            cut = list(batches) if together else pieces(batches, free)
+            self._met = self._busy > 0
+            self._busy += len(cut)
+        try:
+            done = map(run, cut) if together else _pool(self._count).map(run, cut)
+            return list(zip(cut, done, strict=True))
+        finally:
+            with self._lock:
+                self._busy -= len(cut)
+
+
+@cache
+def of_process(count: int) -> Cores:
+    """Those that all models of this process share."""
+    return Cores(count)
 
 
 def _even(items: int, most: int) -> int:

@@ -56,10 +56,15 @@ def _has_driver() -> bool:
 
 
 def share_cores(processes: int) -> None:
-    """Let torch use this process's share of the cores, at least one."""
+    """Let torch use this process's share of the cores."""
     import torch
 
-    torch.set_num_threads(max(1, cores() // processes))
+    torch.set_num_threads(share(processes))
+
+
+def share(processes: int) -> int:
+    """Cores of each of some processes, at least one."""
+    return max(1, cores() // processes)
 
 
 def cores(quota: Path = QUOTA) -> int:

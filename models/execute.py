@@ -100,13 +100,13 @@ class LoadedModel:
     def run(self, items: Sequence[EncodeItem]) -> list[EncodeResult]:
         """Results in the order of the items; an item that fails does not fail the others."""
         results: dict[int, EncodeResult] = {}
-        at_hand = cores.at_hand(self.device)
-        cut = cores.pieces(list(self._batches(items, results)), at_hand)
+        batches = list(self._batches(items, results))
 
         def forward(positions: Sequence[int]) -> list[EncodeResult]:
             return self._run_batch([items[position] for position in positions])
 
-        for positions, answers in zip(cut, cores.each(forward, cut, at_hand), strict=True):
+        at_hand = cores.of_process(cores.at_hand(self.device))
+        for positions, answers in at_hand.spread(forward, batches):
             results.update(zip(positions, answers, strict=True))
         return [results[position] for position in range(len(items))]
 

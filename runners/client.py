@@ -28,14 +28,8 @@ MOST_DEATHS = 2
 suspected of being the cause."""
 AT_ONCE_S = 0.1
 """A call that is lost sooner met a connection that was closed already."""
-CALLS_INSIDE = 2
-"""Full calls with a runner of one process: one that it works on, and the next, so that it need
-not wait while answers travel."""
 CALLS_INSIDE_EACH = 4
-"""Calls with each process of a runner that has several: which of them gets a call is chance."""
-LANES = 2
-"""Parts of one request that are with the runner or wait before it at a time; those of other
-requests go in between."""
+"""Full calls for each lane of several processes: which of them gets a call is chance."""
 LAST_WORD = 0.05
 LAST_WORD_S = 1.0
 """Share of the time left, and most of it, in which it is found out why there is no answer."""
@@ -53,6 +47,7 @@ class RunnerClient:
         batch: Most items in one call; more go in several calls at a time.
         name: Name of the model in metrics.
         workers: Processes of the runner.
+        lanes: Calls that each of them works on at a time.
         max_waiting: Items that may wait; what is beyond is refused.
         inputs: Bound on the bytes of items, of all runners together.
     """
@@ -64,14 +59,17 @@ class RunnerClient:
         *,
         name: str = "",
         workers: int = 1,
+        lanes: int = 1,
         max_waiting: int = 4096,
         inputs: Budget | None = None,
     ) -> None:
         self._dependency = dependency
         self._batch = batch
         self._name = name
-        inside = CALLS_INSIDE if workers == 1 else CALLS_INSIDE_EACH * workers
-        self._calls = JointCalls(self._send, batch, eager=workers, most=inside)
+        # Beside those that are worked on the next, which need not wait while answers travel.
+        inside = lanes + 1 if workers == 1 else CALLS_INSIDE_EACH * workers * lanes
+        self._inside = inside
+        self._calls = JointCalls(self._send, batch, eager=workers * lanes, most=inside)
         held = metrics.HELD_ITEMS.labels(name)
         self._items = Budget(inside * batch + max_waiting, f"items for {name}", held.set)
         self._inputs = inputs or Budget(float("inf"), "inputs")
@@ -93,14 +91,14 @@ class RunnerClient:
             waiting = iter(enumerate(parts))
             answered: dict[int, list[EncodeResult]] = {}
 
-            async def lane() -> None:
+            async def send() -> None:
                 for number, part in waiting:
                     answered[number] = await self._in_time(part, deadline)
 
             if len(parts) <= 1:
-                await lane()
+                await send()
             else:
-                await _together([lane() for _ in range(min(LANES, len(parts)))])
+                await _together([send() for _ in range(min(self._inside, len(parts)))])
             return [result for number in range(len(parts)) for result in answered[number]]
 
     async def is_ready(self, timeout_s: int = 2) -> bool:
@@ -185,8 +183,8 @@ def _size(item: EncodeItem) -> int:
     return sum(getattr(value, "nbytes", 0) for value in item.inputs.values())
 
 
-async def _together(lanes: Sequence[Any]) -> None:
-    tasks = [asyncio.ensure_future(lane) for lane in lanes]
+async def _together(senders: Sequence[Any]) -> None:
+    tasks = [asyncio.ensure_future(sender) for sender in senders]
     try:
         await asyncio.gather(*tasks)
     finally:

@@ -2,12 +2,13 @@
 
 By itself it looks every millisecond whether the running batch has ended, and where it finds the
 model idle it may hold back what is there, in the hope of more: by an estimate that one burst
-spoils for all that comes after. Here a batch begins as soon as there is an item and the model is
-free, with all that has come by then. Batches so grow with the load and nothing else.
+spoils for all that comes after. Here a batch begins as soon as there is an item and a lane of the
+model is free, with all that has come by then. Batches so grow with the load and nothing else.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from bentoml._internal.marshal.dispatcher import CorkDispatcher
@@ -15,18 +16,33 @@ from bentoml._internal.marshal.dispatcher import CorkDispatcher
 logger = logging.getLogger("geobento.runner")
 
 
-async def controller(self: CorkDispatcher) -> None:  # type: ignore[type-arg]
-    """Start one batch after the other; takes the place of the dispatcher's own loop."""
-    while True:
-        try:
+def settle(lanes: int) -> None:
+    """Have the runners of this process begin batches so.
+
+    Args:
+        lanes: Batches under way at a time; as many threads BentoML must have for them.
+    """
+
+    async def controller(self: CorkDispatcher) -> None:  # type: ignore[type-arg]
+        free = asyncio.Semaphore(lanes)
+        under_way: set[asyncio.Task[None]] = set()
+
+        def ended(task: asyncio.Task[None]) -> None:
+            under_way.discard(task)
+            free.release()
+
+        while True:
+            await free.acquire()
             async with self._wake_event:
                 await self._wake_event.wait_for(self._queue.__len__)
-            self._sema.acquire()  # type: ignore[no-untyped-call]
-            await self.outbound_call(tuple(self._get_inputs()))
-        except Exception:
-            logger.exception("a batch could not be begun")
+            try:
+                jobs = tuple(self._get_inputs())
+            except Exception:
+                logger.exception("a batch could not be begun")
+                free.release()
+                continue
+            task = asyncio.create_task(self.outbound_call(jobs))
+            under_way.add(task)
+            task.add_done_callback(ended)
 
-
-def settle() -> None:
-    """Have the runners of this process begin batches so."""
     CorkDispatcher.controller = controller  # type: ignore[method-assign]

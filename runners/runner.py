@@ -11,7 +11,7 @@ import bentoml
 from bentoml.models import BentoModel
 from bentoml.validators import ContentType
 
-from models import devices
+from models import cores, devices
 from models.execute import EncodeItem, EncodeResult
 from models.precision import Precision
 from models.store import StoredModel, opened
@@ -91,6 +91,7 @@ def make_runner(
     service = bentoml.service(
         name=runner_name(stored.metadata["model"], stored.metadata["variant"]),
         workers=workers,
+        threads=cores.lanes(device, workers),
         traffic={"timeout": timeout_s},
         runner_connection={"max_requests": NEVER, "max_age": float(NEVER)},
         logging={"access": {"enabled": False}},

@@ -13,7 +13,7 @@ from runners import dispatch
 
 def test_a_batch_begins_when_the_model_is_free_with_all_that_is_there() -> None:
     """Nothing is held back for an idle model, not at first and not after a burst."""
-    dispatch.settle()
+    dispatch.settle(1)
 
     async def go() -> None:
         batches: list[list[int]] = []
@@ -60,6 +60,44 @@ def test_a_batch_begins_when_the_model_is_free_with_all_that_is_there() -> None:
             free.release()
             await asyncio.wait([single])
             assert (single.exception() is None) == (number == 14)
+        dispatcher.shutdown()
+
+    asyncio.run(go())
+
+
+def test_as_many_batches_at_a_time_as_there_are_lanes() -> None:
+    """What comes while all are taken goes together when the first is free."""
+    dispatch.settle(2)
+
+    async def go() -> None:
+        batches: list[list[int]] = []
+        ends: list[asyncio.Event] = []
+
+        async def forward(jobs: tuple[Any, ...]) -> list[int]:
+            mine = [job.number for job in jobs]
+            batches.append(mine)
+            ends.append(asyncio.Event())
+            await ends[-1].wait()
+            return mine
+
+        dispatcher: Any = CorkDispatcher(
+            60_000, 8, fallback=lambda: -1, get_batch_size=lambda job: 1
+        )
+        ask = dispatcher(forward)
+        asked = []
+        for number in range(5):
+            asked.append(asyncio.create_task(ask(SimpleNamespace(number=number))))
+            for _ in range(20):
+                await asyncio.sleep(0)
+        assert batches == [[0], [1]]
+        ends[1].set()
+        assert await asked[1] == 1
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert batches == [[0], [1], [2, 3, 4]]
+        ends[0].set()
+        ends[2].set()
+        assert await asyncio.gather(*asked) == list(range(5))
         dispatcher.shutdown()
 
     asyncio.run(go())
