@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import bentoml
 import orjson
+from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.models import ModelStore
 from bentoml.exceptions import NotFound as TagNotFound
 from safetensors import SafetensorError
 
@@ -28,6 +33,8 @@ WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
 LABEL = "geobento"
+LATEST = "latest"
+"""File beside the versions of a model, with the newest in it."""
 PRECISIONS: tuple[Precision, Precision] = ("float32", "bfloat16")
 
 
@@ -182,7 +189,7 @@ def save(
     if (present := _stored(tag)) is not None:
         return present
     evidence = _evidence(cls, config, contiguous, with_texts=tokenizer is not None)
-    with bentoml.models.create(tag, labels={LABEL: cls.card.id}) as created:
+    with _put(tag, labels={LABEL: cls.card.id}) as created:
         folder = Path(created.path)
         save_file(contiguous, folder / WEIGHTS)
         (folder / CONFIG).write_bytes(record)
@@ -204,6 +211,32 @@ def save(
     stored = _stored(tag)
     assert stored is not None
     return stored
+
+
+@contextmanager
+def _put(tag: str, labels: dict[str, str]) -> Iterator[bentoml.Model]:
+    """An entry to be filled, which is in the store when all of it is on the disk, or never.
+
+    BentoML copies into the store file by file. Whoever looks there meanwhile, or after a copy that
+    was cut off, finds an entry that cannot be read, and with it none of the others.
+    """
+    name, _, version = tag.partition(":")
+    models = Path(BentoMLContainer.model_store.get()._path)
+    if models.is_mount():
+        with bentoml.models.create(tag, labels=labels) as created:
+            yield created
+        return
+    with TemporaryDirectory(prefix="models-", dir=models.parent) as beside:
+        with bentoml.models.create(tag, labels=labels, _model_store=ModelStore(beside)) as created:
+            yield created
+        (models / name).mkdir(exist_ok=True)
+        try:
+            (Path(beside) / name / version).rename(models / name / version)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            return  # who saved the same at the same time was first
+        (Path(beside) / name / LATEST).replace(models / name / LATEST)
 
 
 def _evidence(

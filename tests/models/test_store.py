@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import bentoml
 import orjson
 import pytest
 import torch
@@ -180,6 +182,39 @@ def test_after_an_interrupted_save_nothing_lies_about(
     assert list((tmp_path / "models").rglob("*.safetensors")) == []
     assert list((tmp_path / "models").rglob("config.json")) == []
     import_model("mosaiks").load()
+
+
+def test_what_is_being_saved_disturbs_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others see an entry when it is whole; who saves the same meanwhile gets the same."""
+    other = import_model("mosaiks", dummy=True)
+    seen: list[list[str]] = []
+    copytree = shutil.copytree
+
+    def slow(source: str, target: str, *, dirs_exist_ok: bool) -> object:
+        copied = copytree(source, target, dirs_exist_ok=dirs_exist_ok)
+        seen.append([stored.tag for stored in store.stored_models()])
+        if len(seen) == 1:
+            seen.append([import_model("mosaiks").tag])
+        return copied
+
+    monkeypatch.setattr(shutil, "copytree", slow)
+    mine = import_model("mosaiks")
+    assert seen == [[other.tag], [other.tag], [mine.tag]]
+    assert {stored.tag for stored in store.stored_models()} == {mine.tag, other.tag}
+    mine.load()
+    assert store.find("mosaiks:latest").tag == mine.tag
+    assert bentoml.models.get("mosaiks").tag.version == mine.tag.partition(":")[2]
+    assert [path.name for path in tmp_path.glob("models-*")] == []
+
+
+def test_a_store_that_is_a_mount(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no place beside it to move an entry from."""
+    monkeypatch.setattr(Path, "is_mount", lambda path: True)
+    stored = import_model("mosaiks")
+    assert store.find("mosaiks").tag == stored.tag
+    assert import_model("mosaiks").tag == stored.tag
 
 
 def test_the_name_latest() -> None:
