@@ -44,13 +44,6 @@ def most_together(device: str, batch: int) -> int:
     return min(batch, PIECE) if device == "cpu" else batch
 
 
-def at_hand(device: str) -> int:
-    """Cores that pieces may run on: torch's threads; one where a GPU does the work."""
-    import torch
-
-    return torch.get_num_threads() if device == "cpu" else 1
-
-
 def pieces(batches: Sequence[Piece], cores: int) -> list[Piece]:
     """Batches cut so that every core has work, as far as there are items.
 
@@ -101,16 +94,37 @@ class Cores:
             self._met = self._busy > 0
             self._busy += len(cut)
         try:
-            done = map(run, cut) if together else _pool(self._count).map(run, cut)
-            return list(zip(cut, done, strict=True))
+            if together:
+                return self.together(lambda: [(batch, run(batch)) for batch in cut])
+            return list(zip(cut, _pool(self._count).map(run, cut), strict=True))
         finally:
             with self._lock:
                 self._busy -= len(cut)
 
+    def together(self, work: Callable[[], Result]) -> Result:
+        """What comes of work that torch spreads over all cores.
+
+        It is always the same thread that does it. Once a second one has led a team of OpenMP
+        threads, there are more of them than cores, and they sleep wherever they wait for each
+        other: a forward of a single picture takes a third more time, ever after.
+
+        Args:
+            work: Must not call this again.
+        """
+        if self._count == 1:
+            return work()
+        return _leader(self._count).submit(work).result()
+
+
+def at_hand(device: str) -> Cores:
+    """Those of this process, as many as torch has threads; one where a GPU does the work."""
+    import torch
+
+    return _of_process(torch.get_num_threads() if device == "cpu" else 1)
+
 
 @cache
-def of_process(count: int) -> Cores:
-    """Those that all models of this process share."""
+def _of_process(count: int) -> Cores:
     return Cores(count)
 
 
@@ -118,6 +132,14 @@ def _even(items: int, most: int) -> int:
     """Size of pieces of nearly the same size, of at most so many items."""
     count = -(-items // most)
     return -(-items // count)
+
+
+@cache
+def _leader(cores: int) -> ThreadPoolExecutor:
+    """The one thread in which torch uses all cores."""
+    import torch
+
+    return ThreadPoolExecutor(1, "together", torch.set_num_threads, (cores,))
 
 
 @cache

@@ -105,8 +105,7 @@ class LoadedModel:
         def forward(positions: Sequence[int]) -> list[EncodeResult]:
             return self._run_batch([items[position] for position in positions])
 
-        at_hand = cores.of_process(cores.at_hand(self.device))
-        for positions, answers in at_hand.spread(forward, batches):
+        for positions, answers in cores.at_hand(self.device).spread(forward, batches):
             results.update(zip(positions, answers, strict=True))
         return [results[position] for position in range(len(items))]
 

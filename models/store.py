@@ -24,6 +24,7 @@ from geobento.cards import ServedModel, TextInput
 from geobento.errors import ModelStoreError
 from models.base import Config, Model, Tensors
 from models.catalog import family
+from models.cores import at_hand
 from models.execute import LoadedModel
 from models.precision import Precision, compare
 from models.precision import choose as choose_precision
@@ -120,20 +121,22 @@ class StoredModel:
             ModelStoreError: The weights are not those that were saved, do not fit the network,
                 or were saved under another preprocessing than this version has.
         """
-        from safetensors.torch import load_file
-
-        file = self.path / WEIGHTS
-        self._verify(file, "sha256")
+        self._verify(self.path / WEIGHTS, "sha256")
         model = self.model()
         if model.card.preprocessing_digest() != self.metadata["preprocessing"]:
             raise ModelStoreError(
                 f"{self.tag} was saved under another preprocessing than this version of GeoBento "
                 f"has; run: geobento models import {model.card.id}"
             )
+        return at_hand(device).together(lambda: self._loaded(model, device, precision))
+
+    def _loaded(self, model: Model, device: str, precision: Precision) -> LoadedModel:
+        from safetensors.torch import load_file
+
         network = model.network()
         try:
             # Assigned, not copied: on a CPU the weights stay the file, mapped into memory.
-            network.load_state_dict(load_file(file), strict=True, assign=True)
+            network.load_state_dict(load_file(self.path / WEIGHTS), strict=True, assign=True)
         except (RuntimeError, SafetensorError) as error:
             raise ModelStoreError(f"the weights of {self.tag} do not fit: {error}") from error
         return LoadedModel(model, network, device, precision)

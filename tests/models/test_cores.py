@@ -121,13 +121,28 @@ def test_a_failure_frees_its_core() -> None:
 
 def test_a_gpu_gets_whole_batches() -> None:
     """The cores of the processor are not what does the work."""
-    assert cores.at_hand("cuda") == cores.lanes("cuda", 1) == 1
-    assert cores.at_hand("cpu") == torch.get_num_threads()
+    assert cores.lanes("cuda", 1) == 1
     assert cores.most_together("cuda", 64) == 64
-    assert Cores(1).spread(len, [list(range(64)), [64]]) == [
+    assert cores.at_hand("cuda").spread(len, [list(range(64)), [64]]) == [
         (list(range(64)), 64),
         ([64], 1),
     ]
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_one_thread_leads_torchs_team() -> None:
+    """Whoever asks: a second team would slow the first."""
+
+    def leader() -> tuple[int, int]:
+        return threading.get_ident(), threads(None)
+
+    both_cores = cores.at_hand("cpu")
+    assert both_cores is cores.at_hand("cpu")
+    mine = both_cores.together(leader)
+    assert mine[1] == 2
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(both_cores.together, leader).result() == mine
+    assert both_cores.spread(lambda piece: leader(), [[0]]) == [([0], mine)]
 
 
 def test_processes_share_the_cores() -> None:
