@@ -5,9 +5,13 @@ from __future__ import annotations
 import ctypes
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from geobento.errors import SettingsError
 from geobento.specs import Device
+
+if TYPE_CHECKING:
+    import torch
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Microseconds of processor time per period, and the period; of containers, by cgroup v2."""
@@ -53,6 +57,18 @@ def _has_driver() -> bool:
     except OSError:
         return AMD.exists()
     return True
+
+
+def send(tensor: torch.Tensor, device: str) -> torch.Tensor:
+    """A tensor of this process's memory on a device; the process need not wait for the copy.
+
+    Args:
+        tensor: On the CPU.
+        device: Where it is read. A GPU fetches by itself what lies in pinned memory.
+    """
+    if device == "cpu":
+        return tensor
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def share_cores(processes: int) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from geobento.errors import GeoBentoError, InternalError
-from models import cores, pooling
+from models import cores, devices, pooling
 from models.base import Encoded, Inputs, Model
 from models.pooling import Pooling
 from models.precision import Precision
@@ -127,7 +127,9 @@ class LoadedModel:
         import torch
 
         stacked = {
-            name: torch.from_numpy(np.stack([inputs[name] for inputs in batch])).to(self.device)
+            name: devices.send(
+                torch.from_numpy(np.stack([inputs[name] for inputs in batch])), self.device
+            )
             for name in batch[0]
         }
         return self.model.finished(stacked, preprocessing)

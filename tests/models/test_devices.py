@@ -49,3 +49,9 @@ def test_cores_of_a_container(
     assert devices.cores(file) == 16
     file.write_text(quota + "\n")
     assert devices.cores(file) == found
+
+
+def test_what_is_sent_to_the_cpu_is_there() -> None:
+    """No copy is made."""
+    tensor = torch.ones(3)
+    assert devices.send(tensor, "cpu") is tensor
