@@ -69,6 +69,9 @@ class Cores:
 
     def __init__(self, count: int) -> None:
         self._count = count
+        if count > 1:
+            self._pool = _pool(count)
+            self._leader = ThreadPoolExecutor(1, "together", _use, (count,))
         self._lock = Lock()
         self._busy = 0
         self._met = False
@@ -96,7 +99,7 @@ class Cores:
         try:
             if together:
                 return self.together(lambda: [(batch, run(batch)) for batch in cut])
-            return list(zip(cut, _pool(self._count).map(run, cut), strict=True))
+            return list(zip(cut, self._pool.map(run, cut), strict=True))
         finally:
             with self._lock:
                 self._busy -= len(cut)
@@ -113,7 +116,7 @@ class Cores:
         """
         if self._count == 1:
             return work()
-        return _leader(self._count).submit(work).result()
+        return self._leader.submit(work).result()
 
 
 def at_hand(device: str) -> Cores:
@@ -134,29 +137,25 @@ def _even(items: int, most: int) -> int:
     return -(-items // count)
 
 
-@cache
-def _leader(cores: int) -> ThreadPoolExecutor:
-    """The one thread in which torch uses all cores."""
+def _use(threads: int) -> None:
+    """Have torch use so many in the calling thread; those that come later get as many."""
     import torch
 
-    return ThreadPoolExecutor(1, "together", torch.set_num_threads, (cores,))
+    torch.get_num_threads()  # or torch would later give this thread the number of the process
+    torch.set_num_threads(threads)
 
 
-@cache
 def _pool(cores: int) -> ThreadPoolExecutor:
     """Threads in which torch uses one core each; all others keep theirs."""
-    import torch
-
     begun = Barrier(cores + 1)
 
     def begin() -> None:
-        torch.get_num_threads()  # or torch would later give the thread the number of the process
-        torch.set_num_threads(1)
+        _use(1)
         begun.wait()
 
     pool = ThreadPoolExecutor(cores, "forward")
     for _ in range(cores):
         pool.submit(begin)
     begun.wait()
-    torch.set_num_threads(cores)
+    _use(cores)
     return pool
