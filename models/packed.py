@@ -1,13 +1,14 @@
 """Weights in the order in which the processor reads them.
 
-Torch brings a matrix of bfloat16 weights into that order at every forward. Here it is done once,
-which pays most where few items share a forward. Linear layers so give the same numbers to the last
-bit. Convolutions of patches and the attention of torch are sums of products, too; there, torch
-rounds at other places, and no further from the true numbers.
+Torch brings a matrix of bfloat16 weights into that order at every forward. Here it is done at the
+first, which pays most where few items share a forward. Linear layers so give the same numbers to
+the last bit. Convolutions of patches and the attention of torch are sums of products, too; there,
+torch rounds at other places, and no nearer to the true numbers.
 """
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Any
 
 import torch
@@ -15,61 +16,57 @@ from torch import nn
 from torch.nn import functional
 
 
-class Matrix:
-    """Weights (out, in) of a product and what is added to it.
+class Packed(nn.Module):
+    """A product with weights, for inference in bfloat16 on a CPU.
+
+    They are packed when it is first used. Where others read them instead of calling this layer, as
+    the attention of open_clip's residual networks does, they stay what they are.
 
     Args:
-        weight: In bfloat16, on a CPU; to be dropped after.
+        weight: (out, ...), of which all but the first axis are summed over.
         bias: (out,), or None.
-    """
-
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
-        self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), None)
-        self._bias = None if bias is None else bias.detach()
-
-    def __call__(self, values: torch.Tensor) -> torch.Tensor:
-        """(..., in) to (..., out)."""
-        found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
-            values, self._packed, self._bias, "none", [], ""
-        )
-        return found
-
-
-class PackedLinear(nn.Module):
-    """A linear layer for inference in bfloat16 on a CPU.
-
-    Args:
-        layer: Whose weights it takes.
 
     Attributes:
-        weight: Tells the type and the device to those who ask; it holds no numbers.
+        weight: What was given; once packed, a tensor of that type without numbers.
+        bias: What was given.
     """
 
-    def __init__(self, layer: nn.Linear) -> None:
+    weight: torch.Tensor
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
         super().__init__()
-        self._matrix = Matrix(layer.weight, layer.bias)
-        self.weight = layer.weight.detach().new_empty(0)
+        self.weight = weight
+        self.bias = bias
+        self._packed: torch.Tensor | None = None
+        self._packing = Lock()
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """(..., in) to (..., out)."""
-        return self._matrix(values)
+        packed = self._packed if self._packed is not None else self._pack()
+        found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
+            values, packed, self.bias, "none", [], ""
+        )
+        return found
+
+    def _pack(self) -> torch.Tensor:
+        with self._packing:
+            if self._packed is None:
+                matrix = self.weight.detach().flatten(1)
+                self._packed = torch.ops.mkldnn._reorder_linear_weight(matrix, None)
+                self.weight = nn.Parameter(matrix.new_empty(0), requires_grad=False)
+            return self._packed
 
 
-class PackedPatches(nn.Module):
+class PackedPatches(Packed):
     """A convolution whose steps are as long as its kernel: a linear layer of patches.
 
     Args:
         layer: Whose weights it takes.
-
-    Attributes:
-        weight: Tells the type and the device to those who ask; it holds no numbers.
     """
 
     def __init__(self, layer: nn.Conv2d) -> None:
-        super().__init__()
-        self._matrix = Matrix(layer.weight.flatten(1), layer.bias)
+        super().__init__(layer.weight, layer.bias)
         self._height, self._width = layer.kernel_size
-        self.weight = layer.weight.detach().new_empty(0)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """Maps (N, C, H, W) to (N, D, h, w)."""
@@ -77,7 +74,7 @@ class PackedPatches(nn.Module):
         rows, columns = height // self._height, width // self._width
         covered = maps[:, :, : rows * self._height, : columns * self._width]
         patches = covered.reshape(number, channels, rows, self._height, columns, self._width)
-        found = self._matrix(patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2))
+        found = super().forward(patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2))
         return found.transpose(1, 2).reshape(number, -1, rows, columns)
 
 
@@ -91,8 +88,8 @@ class PackedAttention(nn.Module):
     def __init__(self, layer: nn.MultiheadAttention) -> None:
         super().__init__()
         self._heads = layer.num_heads
-        self._inside = Matrix(layer.in_proj_weight, layer.in_proj_bias)
-        self._outside = Matrix(layer.out_proj.weight, layer.out_proj.bias)
+        self._inside = Packed(layer.in_proj_weight, layer.in_proj_bias)
+        self._outside = Packed(layer.out_proj.weight, layer.out_proj.bias)
 
     def forward(
         self,
@@ -118,11 +115,12 @@ class PackedAttention(nn.Module):
         parts = self._inside(query).view(number, length, 3, self._heads, -1)
         queries, keys, values = parts.permute(2, 0, 3, 1, 4)
         mixed = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=attn_mask)
-        return self._outside(mixed.transpose(1, 2).flatten(2)), None
+        mixed = mixed.transpose(1, 2).flatten(2)
+        return self._outside(mixed), None
 
 
 def pack(network: nn.Module) -> None:
-    """Replace layers in place; those of other kinds, or whose weights others read, stay."""
+    """Replace layers in place; those of other kinds stay."""
     if not can_pack():
         return
     for module in network.modules():
@@ -144,7 +142,7 @@ def _packed(layer: nn.Module) -> nn.Module | None:
     if any(parameter.dtype != torch.bfloat16 for parameter in layer.parameters(recurse=False)):
         return None
     if type(layer) is nn.Linear:
-        return PackedLinear(layer)
+        return Packed(layer.weight, layer.bias)
     if type(layer) is nn.Conv2d and _is_of_patches(layer):
         return PackedPatches(layer)
     if type(layer) is nn.MultiheadAttention and _is_plain(layer):

@@ -97,10 +97,6 @@ class Tokens:
         return self.space_time, self.space, self.time, self.static
 
 
-class Kernels(nn.Conv2d):
-    """Kernels that are brought to another size before they are used."""
-
-
 class PatchEmbedding(nn.Module):
     """Linear projection of patches whose size is chosen per call.
 
@@ -112,7 +108,7 @@ class PatchEmbedding(nn.Module):
 
     def __init__(self, channels: int, dim: int, patch: int) -> None:
         super().__init__()
-        self.proj = Kernels(channels, dim, patch, stride=patch)
+        self.proj = nn.Conv2d(channels, dim, patch, stride=patch)
 
     def forward(self, maps: Tensor, patch: int) -> Tensor:
         """Tokens (N, h, w, D) of maps (N, C, H, W)."""

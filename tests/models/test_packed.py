@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -11,18 +13,18 @@ from torch import nn
 from torch.nn import functional
 
 from models import packed
-from models.base import Model
+from models.base import Config, Model
 from models.execute import LoadedModel
-from models.networks.galileo import Kernels
 from models.precision import Precision
+from models.remoteclip import RemoteClip
 from tests.models import small
 
 needs_operators = pytest.mark.skipif(not packed.can_pack(), reason="torch has no such operators")
 
 
-def loaded(cls: type[Model], precision: Precision) -> LoadedModel:
+def loaded(cls: type[Model], precision: Precision, changed: Config | None = None) -> LoadedModel:
     """A small model, the same numbers every time."""
-    model = cls(small.config(cls))
+    model = cls(small.config(cls) | (changed or {}))
     network = model.network()
     network.load_state_dict(cls.seeded(model.config), strict=True)
     return LoadedModel(model, network, precision=precision)
@@ -33,16 +35,29 @@ def off(found: Any, true: Any) -> float:
     return float(np.abs(np.asarray(found, np.float64) - np.asarray(true, np.float64)).mean())
 
 
+RESIDUAL = {
+    "vision": {"layers": [1, 1, 1, 1], "width": 8, "head_width": 64, "patch_size": None}
+    | {"image_size": 224}
+}
+"""A network whose attention reads the weights of linear layers that it never calls."""
+FAMILIES = [
+    *(pytest.param(cls, None, id=cls.card.id) for cls in small.SIZES),
+    pytest.param(RemoteClip, RESIDUAL, id="remoteclip-rn50"),
+]
+
+
 @needs_operators
-@pytest.mark.parametrize("cls", small.SIZES, ids=lambda cls: cls.card.id)
-def test_no_model_answers_otherwise(cls: type[Model], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("cls", "changed"), FAMILIES)
+def test_no_model_answers_otherwise(
+    cls: type[Model], changed: Config | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every modality of every family runs, and is as near to float32 as without."""
-    found = loaded(cls, "bfloat16")
+    found = loaded(cls, "bfloat16", changed)
     network: Any = found._network
-    assert any(isinstance(module, packed.PackedLinear) for module in network.modules())
+    assert any(isinstance(module, packed.Packed) for module in network.modules())
     assert nn.Linear not in {type(module) for module in network.modules()}
     monkeypatch.setattr(packed, "pack", lambda network: None)
-    plain, exact = loaded(cls, "bfloat16"), loaded(cls, "float32")
+    plain, exact = loaded(cls, "bfloat16", changed), loaded(cls, "float32", changed)
     for modality in found.model.modalities():
         inputs = [found.model.example_inputs(modality, seed=seed) for seed in range(4)]
         ours, torchs, true = (small.vectors(model, inputs) for model in (found, plain, exact))
@@ -61,8 +76,45 @@ def test_linear_layers() -> None:
         before = network(values)
         packed.pack(network)
         assert torch.equal(network(values), before)
-    assert [type(layer) for layer in network] == [packed.PackedLinear] * 2
-    assert network[0].weight.dtype == torch.bfloat16
+        assert [type(layer) for layer in network] == [packed.Packed] * 2
+        assert [tensor.numel() for tensor in network.state_dict().values()] == [0, 4, 0]
+        assert network[0].weight.dtype == torch.bfloat16
+
+
+@needs_operators
+def test_weights_that_others_read_stay() -> None:
+    """As long as the layer itself is not used."""
+    network = nn.Sequential(nn.Linear(8, 4)).to(torch.bfloat16)
+    given = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    packed.pack(network)
+    assert type(network[0]) is packed.Packed
+    left = network.state_dict()
+    assert {name: torch.equal(left[name], tensor) for name, tensor in given.items()} == {
+        "0.weight": True,
+        "0.bias": True,
+    }
+
+
+@needs_operators
+def test_threads_that_meet_a_layer_for_the_first_time() -> None:
+    """All of them get its numbers."""
+    together = Barrier(4, timeout=20)
+
+    def use(network: nn.Module, values: torch.Tensor) -> torch.Tensor:
+        together.wait()
+        with torch.no_grad():
+            found: torch.Tensor = network(values)
+        return found
+
+    for _ in range(20):
+        network = nn.Sequential(nn.Linear(64, 64)).to(torch.bfloat16)
+        values = torch.randn(1, 64, dtype=torch.bfloat16)
+        with torch.no_grad():
+            true = network(values)
+        packed.pack(network)
+        with ThreadPoolExecutor(4) as pool:
+            found = [pool.submit(use, network, values) for _ in range(4)]
+        assert all(torch.equal(each.result(), true) for each in found)
 
 
 @needs_operators
@@ -130,7 +182,6 @@ def test_attention(causal: bool) -> None:
         nn.MultiheadAttention(8, 2, batch_first=True, kdim=4),
         nn.MultiheadAttention(8, 2, batch_first=True, add_bias_kv=True),
         nn.MultiheadAttention(8, 2, batch_first=True, add_zero_attn=True),
-        Kernels(3, 4, 2, stride=2),
     ],
     ids=str,
 )
