@@ -236,7 +236,7 @@ def _put(tag: str, labels: dict[str, str]) -> Iterator[bentoml.Model]:
         try:
             (Path(beside) / name / version).rename(models / name / version)
         except OSError as error:
-            if error.errno != errno.ENOTEMPTY:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # as the file system says it
                 raise
             return  # who saved the same at the same time was first
         (Path(beside) / name / LATEST).replace(models / name / LATEST)
