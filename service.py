@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import anyio.to_thread
 import bentoml
 from bentoml.models import BentoModel
 from pydantic import ConfigDict
@@ -39,6 +38,7 @@ from geobento.requests import (
 )
 from imagery import presets
 from models import cores, devices, store
+from pipeline.aside import aside
 from pipeline.engine import Engine
 from pipeline.registry import OpenModel, Registry
 from pipeline.serving import Serving
@@ -257,7 +257,8 @@ class GeoBento:
             modality = getattr(request, "modality", None)
             served = REGISTRY.find(request.model, request.config, modality).served
             with current.stage("encode"):
-                return await anyio.to_thread.run_sync(encode, found, request, served)
+                data = [getattr(each, "data", None) for each in found]
+                return await aside(data, encode, found, request, served)
 
         return await answers.answered(work(), SETTINGS.request_timeout_s)
 

@@ -19,6 +19,9 @@ import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 START_S = 300
+WATCH_S = 2.0
+"""Between two looks at the memory: a look stops a process that holds much for tens of milliseconds,
+which one at a time would tell in the latencies."""
 
 
 class Served:
@@ -42,7 +45,7 @@ class Served:
         return sum(p.memory_full_info().pss for p in self._processes()) >> 20
 
     @contextmanager
-    def peak_memory_mib(self, every_s: float = 0.5) -> Iterator[Callable[[], int]]:
+    def peak_memory_mib(self, every_s: float = WATCH_S) -> Iterator[Callable[[], int]]:
         """The most memory since entering, told by what this returns."""
         found = [self.memory_mib()]
         ended = threading.Event()

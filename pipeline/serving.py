@@ -24,6 +24,7 @@ from geobento.requests import (
 )
 from models.execute import EncodeItem, EncodeResult
 from pipeline import look, pictures
+from pipeline.aside import aside
 from pipeline.engine import Engine
 from pipeline.jobs import Answer, Job
 from pipeline.registry import Registry
@@ -148,7 +149,8 @@ class Serving:
         forward_s = min(seconds, max((result.forward_s for result in results), default=0.0))
         current.spent("queue", seconds - forward_s)
         current.spent("forward", forward_s)
-        answers = await anyio.to_thread.run_sync(job.answers, results, seconds * 1000)
+        data = [result.data for result in results]
+        answers = await aside(data, job.answers, results, seconds * 1000)
         _count(name, answers)
         return answers
 
