@@ -22,7 +22,7 @@ from compat import openapi as other_apis
 from compat.worker import Jobs
 from edge import answers, body, exposure, keys, logs, openapi, routes, start
 from edge.layers import layers
-from geobento import __version__, current, metrics, settings, wire
+from geobento import __version__, current, heap, metrics, settings, wire
 from geobento.budget import Budget
 from geobento.cards import ServedModel
 from geobento.errors import GeoBentoError, ModelStoreError
@@ -199,6 +199,11 @@ class GeoBento:
             self.serving.engine.fetch.source("auto")
         except GeoBentoError as error:
             logger.error("imagery: %s", error.message)
+
+    @bentoml.on_startup
+    def settle(self) -> None:
+        """Last of all: what is there by now stays."""
+        heap.settle()
 
     async def __is_ready__(self) -> bool:
         """Whether every runner has loaded its model and answered a warm-up forward."""

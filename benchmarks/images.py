@@ -7,7 +7,6 @@ random, pictures are invented; every answer is checked against float32.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import base64
 import json
 import os
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import uvloop
 
 from benchmarks import answers, limit, load, plot
 from benchmarks.answers import Vector
@@ -65,10 +65,10 @@ def measured(
     judge: load.Judge = load.status_alone,
 ) -> tuple[dict[str, Any], load.Load]:
     """One row of the table, after a short run that is not counted."""
-    asyncio.run(load.run(served.port, asked, connections, seconds / 4))
+    uvloop.run(load.run(served.port, asked, connections, seconds / 4))
     before = served.cpu_s()
     with served.peak_memory_mib() as peak_memory_mib:
-        found = asyncio.run(load.run(served.port, asked, connections, seconds, judge=judge))
+        found = uvloop.run(load.run(served.port, asked, connections, seconds, judge=judge))
     row = found.row()
     answered = max(1, len(found.latencies))
     row["cpu_ms"] = round((served.cpu_s() - before) * 1000 / answered, 1)

@@ -7,13 +7,14 @@ Writes ``results/kill.json`` and ``results/kill.md``. Allowed are right answers 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import uvloop
 
 from benchmarks import load, strain
 from benchmarks.service import Served, geobento
@@ -50,7 +51,7 @@ def killed(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    found = asyncio.run(strained())
+    found = uvloop.run(strained())
     killer.join()
     return {
         "victim": victim,

@@ -7,12 +7,12 @@ of it under many times as many connections, of which those that are refused come
 from __future__ import annotations
 
 import argparse
-import asyncio
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import uvloop
 
 from benchmarks import load, strain
 from benchmarks.service import Served, geobento
@@ -27,7 +27,7 @@ def strained(
     pause_s: float,
 ) -> dict[str, Any]:
     """One row."""
-    found = asyncio.run(
+    found = uvloop.run(
         load.run(served.port, asked, connections, seconds, judge=judge, pause_s=pause_s)
     )
     p50, p99 = np.percentile(np.array(found.refusals or [0.0]) * 1000, (50, 99))

@@ -7,12 +7,13 @@ processes after the first round and at the end.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import tempfile
 import time
 from itertools import count
 from pathlib import Path
 from typing import Any
+
+import uvloop
 
 from benchmarks import load, strain
 from benchmarks.service import geobento
@@ -41,7 +42,7 @@ def main() -> None:
             if number >= chosen.rounds and sent >= chosen.requests:
                 break
             for connections in WAVES:
-                found = asyncio.run(
+                found = uvloop.run(
                     load.run(served.port, asked, connections, chosen.seconds, judge=judge)
                 )
                 sent += sum(found.outcomes.values())

@@ -11,6 +11,7 @@ import bentoml
 from bentoml.models import BentoModel
 from bentoml.validators import ContentType
 
+from geobento import heap
 from models import cores, devices
 from models.execute import EncodeItem, EncodeResult
 from models.precision import Precision
@@ -72,6 +73,7 @@ def make_runner(
             devices.share_cores(workers)
             self._loaded = opened(self.weights).load(device, precision)
             self._loaded.warm_up()
+            heap.settle()
             logger.info("%s is warm", stored.tag)
 
         @bentoml.on_startup
