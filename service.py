@@ -176,6 +176,13 @@ class GeoBento:
             metrics.MODEL.labels(
                 opened.served.name, opened.served.tag, opened.precision, DEVICE
             ).set(1)
+            wants_int8 = SETTINGS.precision == "int8" and "int8" in opened.served.card.precisions
+            if wants_int8 and opened.precision != "int8":
+                logger.warning(
+                    "%s computes in %s: see GEOBENTO_PRECISION for where int8 is not taken",
+                    opened.served.tag,
+                    opened.precision,
+                )
         drain.hold(drain.lock_file(SETTINGS.home), SETTINGS.request_timeout_s + 2 * BEHIND_S)
 
     @bentoml.on_startup

@@ -24,6 +24,7 @@ from benchmarks import answers, limit, load, plot
 from benchmarks.answers import Vector
 from benchmarks.pictures import SIZES, jpegs
 from benchmarks.service import Served, geobento
+from geobento import settings
 
 RESULTS = Path(__file__).parent / "results"
 COUNT = 32
@@ -143,7 +144,9 @@ def one_round(
     chosen: argparse.Namespace,
 ) -> Iterator[dict[str, Any]]:
     """The limit of the machine, and right after it what the service makes of it."""
-    best: dict[str, float] = {"float32": 0.0, "bfloat16": 0.0}
+    best = dict.fromkeys(("float32", "bfloat16"), 0.0)
+    if settings.get().precision == "int8":
+        best["int8"] = 0.0
     alone = float("inf")
     for precision in best:
         most = limit.items_per_s(tag, precision, limit.picture, data, chosen.seconds)

@@ -249,7 +249,7 @@ class ModelCard(_Record):
     """Where other implementations differ from the authors, and so from this one."""
     config_schema: dict[str, Any] = {"type": "object", "properties": {}}
     """JSON schema of `config` and `model_config`."""
-    precisions: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
+    precisions: tuple[Literal["float32", "bfloat16", "int8"], ...] = ("float32", "bfloat16", "int8")
     """Number formats that the model may compute in."""
     max_batch_size: int = 16
     """Items in one forward at most."""

@@ -80,14 +80,19 @@ class LoadedModel:
         import torch
 
         from models import packed
+        from models.precision import outside_of_products
+        from models.products import Quantized
 
+        outside = outside_of_products(precision, device)
         self.model = model
         self.device = device
-        self.precision = precision
-        self._dtype: torch.dtype = getattr(torch, precision)
+        self._dtype: torch.dtype = getattr(torch, outside)
         self._network = network.eval().to(device, self._dtype)
         if device == "cpu":
-            packed.pack(self._network)
+            packed.pack(self._network, whole_numbers=precision == "int8")
+        has_int8 = any(isinstance(module, Quantized) for module in self._network.modules())
+        self.precision: Precision = "int8" if has_int8 else outside
+        """What it computes in: a network of small layers has nothing for int8."""
 
     def warm_up(self) -> None:
         """One forward per modality; raises what a request would run into."""

@@ -1,60 +1,17 @@
-"""Weights in the order in which the processor reads them.
+"""Layers replaced by others that do the same on a CPU in less time.
 
-Torch brings a matrix of bfloat16 weights into that order at every forward. Here it is done at the
-first, which pays most where few items share a forward. Linear layers so give the same numbers to
-the last bit. Convolutions of patches and the attention of torch are sums of products, too; there,
-torch rounds at other places, and no nearer to the true numbers.
+Linear layers in bfloat16 give the same numbers; of a single row, sums may be in another order.
+Convolutions of patches and the attention of torch are sums of products, too; there, torch rounds at
+other places, and no nearer to the true numbers.
 """
 
 from __future__ import annotations
-
-from threading import Lock
-from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-
-class Packed(nn.Module):
-    """A product with weights, for inference in bfloat16 on a CPU.
-
-    They are packed when it is first used. Where others read them instead of calling this layer, as
-    the attention of open_clip's residual networks does, they stay what they are.
-
-    Args:
-        weight: (out, ...), of which all but the first axis are summed over.
-        bias: (out,), or None.
-
-    Attributes:
-        weight: What was given; once packed, a tensor of that type without numbers.
-        bias: What was given.
-    """
-
-    weight: torch.Tensor
-
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
-        super().__init__()
-        self.weight = weight
-        self.bias = bias
-        self._packed: torch.Tensor | None = None
-        self._packing = Lock()
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """(..., in) to (..., out)."""
-        packed = self._packed if self._packed is not None else self._pack()
-        found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
-            values, packed, self.bias, "none", [], ""
-        )
-        return found
-
-    def _pack(self) -> torch.Tensor:
-        with self._packing:
-            if self._packed is None:
-                matrix = self.weight.detach().flatten(1)
-                self._packed = torch.ops.mkldnn._reorder_linear_weight(matrix, None)
-                self.weight = nn.Parameter(matrix.new_empty(0), requires_grad=False)
-            return self._packed
+from models.products import Packed, can_pack, product
 
 
 class PackedPatches(Packed):
@@ -82,14 +39,16 @@ class PackedAttention(nn.Module):
     """Attention of tokens to each other, as `torch.nn.MultiheadAttention` computes it.
 
     Args:
-        layer: Whose weights it takes.
+        heads: How many.
+        inside: Makes queries, keys and values of tokens.
+        outside: Mixes what the heads found.
     """
 
-    def __init__(self, layer: nn.MultiheadAttention) -> None:
+    def __init__(self, heads: int, inside: nn.Module, outside: nn.Module) -> None:
         super().__init__()
-        self._heads = layer.num_heads
-        self._inside = Packed(layer.in_proj_weight, layer.in_proj_bias)
-        self._outside = Packed(layer.out_proj.weight, layer.out_proj.bias)
+        self._heads = heads
+        self._inside = inside
+        self._outside = outside
 
     def forward(
         self,
@@ -116,37 +75,37 @@ class PackedAttention(nn.Module):
         queries, keys, values = parts.permute(2, 0, 3, 1, 4)
         mixed = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=attn_mask)
         mixed = mixed.transpose(1, 2).flatten(2)
-        return self._outside(mixed), None
+        found: torch.Tensor = self._outside(mixed)
+        return found, None
 
 
-def pack(network: nn.Module) -> None:
-    """Replace layers in place; those of other kinds stay."""
+def pack(network: nn.Module, *, whole_numbers: bool = False) -> None:
+    """Replace layers in place; those of other kinds stay.
+
+    Args:
+        network: In float32 or bfloat16.
+        whole_numbers: Whether large products may be in whole numbers of eight bits.
+    """
     if not can_pack():
         return
     for module in network.modules():
         for name, child in list(module.named_children()):
-            if (taken := _packed(child)) is not None:
+            if (taken := _packed(child, whole_numbers)) is not None:
                 setattr(module, name, taken)
 
 
-def can_pack() -> bool:
-    """Whether this torch has the operators, which are not among those that it documents."""
-    operators: Any = torch.ops.mkldnn
-    return torch.backends.mkldnn.is_available() and all(  # type: ignore[no-untyped-call]
-        hasattr(operators, name) for name in ("_reorder_linear_weight", "_linear_pointwise")
-    )
-
-
-def _packed(layer: nn.Module) -> nn.Module | None:
+def _packed(layer: nn.Module, whole_numbers: bool) -> nn.Module | None:
     """What takes the place of a layer; layers derived from these may do more, and stay."""
-    if any(parameter.dtype != torch.bfloat16 for parameter in layer.parameters(recurse=False)):
-        return None
     if type(layer) is nn.Linear:
-        return Packed(layer.weight, layer.bias)
-    if type(layer) is nn.Conv2d and _is_of_patches(layer):
+        return product(layer.weight, layer.bias, whole_numbers=whole_numbers)
+    if type(layer) is nn.Conv2d and layer.weight.dtype == torch.bfloat16 and _is_of_patches(layer):
         return PackedPatches(layer)
     if type(layer) is nn.MultiheadAttention and _is_plain(layer):
-        return PackedAttention(layer)
+        inside = product(layer.in_proj_weight, layer.in_proj_bias, whole_numbers=whole_numbers)
+        last = layer.out_proj
+        outside = product(last.weight, last.bias, whole_numbers=whole_numbers)
+        if inside is not None and outside is not None:
+            return PackedAttention(layer.num_heads, inside, outside)
     return None
 
 

@@ -26,7 +26,7 @@ from models.base import Config, Model, Tensors
 from models.catalog import family
 from models.cores import at_hand
 from models.execute import LoadedModel
-from models.precision import Precision, compare
+from models.precision import Evidence, Precision, compare, multiplies_int8, vectors
 from models.precision import choose as choose_precision
 from models.texts import Tokenizer
 
@@ -36,7 +36,8 @@ TOKENIZER = "tokenizer.json"
 LABEL = "geobento"
 LATEST = "latest"
 """File beside the versions of a model, with the newest in it."""
-PRECISIONS: tuple[Precision, Precision] = ("float32", "bfloat16")
+MEASURED: tuple[Precision, ...] = ("bfloat16", "int8")
+"""Number formats that are compared with float32 when a model is saved."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class StoredModel:
         created: When it was saved.
         metadata: model, variant, weights (``seeded``, ``imported``, ``dummy``, ``none``), source,
             revision, sha256, config_sha256, tokenizer_sha256 (empty: none),
-            bfloat16 (what it costs), licence, preprocessing (digest).
+            bfloat16 and int8 (what they cost; nothing where that could not be measured), licence,
+            preprocessing (digest).
     """
 
     tag: str
@@ -105,10 +107,9 @@ class StoredModel:
         return chosen if self.is_computed else "cpu"
 
     @property
-    def evidence(self) -> dict[str, float] | None:
-        """What bfloat16 costs this model, see `models.precision.compare`."""
-        found: dict[str, float] | None = self.metadata.get("bfloat16") or None
-        return found
+    def evidence(self) -> Evidence:
+        """What other number formats than float32 cost this model."""
+        return {name: self.metadata[name] for name in MEASURED if self.metadata.get(name)}
 
     def precision(self, wanted: str, device: str) -> Precision:
         """The number format to compute in; `wanted` as in the setting of that name."""
@@ -207,7 +208,7 @@ def save(
             sha256=_sha256(folder / WEIGHTS),
             config_sha256=_sha256(folder / CONFIG),
             tokenizer_sha256="" if tokenizer is None else _sha256(folder / TOKENIZER),
-            bfloat16=evidence,
+            **evidence,
             licence=cls.card.weights.licence,
             preprocessing=cls.card.preprocessing_digest(),
         )
@@ -245,16 +246,25 @@ def _put(tag: str, labels: dict[str, str]) -> Iterator[bentoml.Model]:
 def _evidence(
     cls: type[Model], config: Config, tensors: Tensors, *, with_texts: bool
 ) -> dict[str, Any]:
-    """What bfloat16 costs these weights; empty where the card rules it out."""
-    if "bfloat16" not in cls.card.precisions:
-        return {}
-    loaded = []
-    for precision in PRECISIONS:
+    """What other number formats cost these weights; nothing where the card rules them out."""
+
+    def loaded(precision: Precision) -> LoadedModel:
         model = cls(config, _no_tokenizer if with_texts else None)
         network = model.network()
         network.load_state_dict(tensors, strict=True)
-        loaded.append(LoadedModel(model, network, precision=precision))
-    return dict(compare(*loaded))
+        return LoadedModel(model, network, precision=precision)
+
+    found: dict[str, Any] = {name: {} for name in MEASURED}
+    if "bfloat16" not in cls.card.precisions:
+        return found
+    exact = vectors(loaded("float32"))
+    for precision in MEASURED:
+        if precision == "int8" and not multiplies_int8("cpu"):
+            continue
+        rounded = loaded(precision)
+        if rounded.precision == precision:
+            found[precision] = compare(exact, vectors(rounded))
+    return found
 
 
 def _no_tokenizer(spec: TextInput) -> Tokenizer:

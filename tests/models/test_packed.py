@@ -12,22 +12,24 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from models import packed
+from models import packed, precision, products
 from models.base import Config, Model
 from models.execute import LoadedModel
-from models.precision import Precision
+from models.precision import Precision, multiplies_int8
 from models.remoteclip import RemoteClip
 from tests.models import small
 
-needs_operators = pytest.mark.skipif(not packed.can_pack(), reason="torch has no such operators")
+needs_operators = pytest.mark.skipif(not products.can_pack(), reason="torch has no such operators")
 
 
-def loaded(cls: type[Model], precision: Precision, changed: Config | None = None) -> LoadedModel:
+def loaded(
+    cls: type[Model], number_format: Precision, changed: Config | None = None
+) -> LoadedModel:
     """A small model, the same numbers every time."""
     model = cls(small.config(cls) | (changed or {}))
     network = model.network()
     network.load_state_dict(cls.seeded(model.config), strict=True)
-    return LoadedModel(model, network, precision=precision)
+    return LoadedModel(model, network, precision=number_format)
 
 
 def off(found: Any, true: Any) -> float:
@@ -54,9 +56,9 @@ def test_no_model_answers_otherwise(
     """Every modality of every family runs, and is as near to float32 as without."""
     found = loaded(cls, "bfloat16", changed)
     network: Any = found._network
-    assert any(isinstance(module, packed.Packed) for module in network.modules())
+    assert any(isinstance(module, products.Packed) for module in network.modules())
     assert nn.Linear not in {type(module) for module in network.modules()}
-    monkeypatch.setattr(packed, "pack", lambda network: None)
+    monkeypatch.setattr(packed, "pack", lambda network, **_: None)
     plain, exact = loaded(cls, "bfloat16", changed), loaded(cls, "float32", changed)
     for modality in found.model.modalities():
         inputs = [found.model.example_inputs(modality, seed=seed) for seed in range(4)]
@@ -64,9 +66,30 @@ def test_no_model_answers_otherwise(
         assert off(ours, true) <= 1.3 * off(torchs, true)
 
 
+@pytest.mark.skipif(not multiplies_int8("cpu"), reason="the processor does not")
+@pytest.mark.parametrize("outside", ["bfloat16", "float32"])
+@pytest.mark.parametrize(("cls", "changed"), FAMILIES)
+def test_every_model_computes_in_whole_numbers(
+    cls: type[Model], changed: Config | None, outside: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All their large products are, and their vectors turn little, whatever the rest is in."""
+    monkeypatch.setattr(products, "LEAST_SIDE", 8)
+    monkeypatch.setattr(precision, "is_fast", lambda device: outside == "bfloat16")
+    found, exact = loaded(cls, "int8", changed), loaded(cls, "float32", changed)
+    assert found.precision == "int8"
+    assert {p.dtype for p in found._network.parameters()} <= {getattr(torch, outside)}
+    for modality in found.model.modalities():
+        inputs = [found.model.example_inputs(modality, seed=seed) for seed in range(4)]
+        ours, true = np.stack(small.vectors(found, inputs)), np.stack(small.vectors(exact, inputs))
+        lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(true, axis=1)
+        assert ((ours * true).sum(1) / lengths).min() > 0.995
+        (alone,) = small.vectors(found, inputs[:1])
+        assert off(alone, ours[0]) < 1e-2 * np.abs(ours[0]).mean()
+
+
 @needs_operators
 def test_linear_layers() -> None:
-    """The same to the last bit, with or without a bias; in float32 they stay as they are."""
+    """The same numbers, with or without a bias; in float32 they stay as they are."""
     network = nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 8, bias=False))
     packed.pack(network)
     assert type(network[0]) is nn.Linear
@@ -76,7 +99,7 @@ def test_linear_layers() -> None:
         before = network(values)
         packed.pack(network)
         assert torch.equal(network(values), before)
-        assert [type(layer) for layer in network] == [packed.Packed] * 2
+        assert [type(layer) for layer in network] == [products.Packed] * 2
         assert [tensor.numel() for tensor in network.state_dict().values()] == [0, 4, 0]
         assert network[0].weight.dtype == torch.bfloat16
 
@@ -87,7 +110,7 @@ def test_weights_that_others_read_stay() -> None:
     network = nn.Sequential(nn.Linear(8, 4)).to(torch.bfloat16)
     given = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     packed.pack(network)
-    assert type(network[0]) is packed.Packed
+    assert type(network[0]) is products.Packed
     left = network.state_dict()
     assert {name: torch.equal(left[name], tensor) for name, tensor in given.items()} == {
         "0.weight": True,
@@ -108,7 +131,7 @@ def test_threads_that_meet_a_layer_for_the_first_time() -> None:
 
     for _ in range(20):
         network = nn.Sequential(nn.Linear(64, 64)).to(torch.bfloat16)
-        values = torch.randn(1, 64, dtype=torch.bfloat16)
+        values = torch.randn(8, 64, dtype=torch.bfloat16)
         with torch.no_grad():
             true = network(values)
         packed.pack(network)

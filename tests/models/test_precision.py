@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,42 +12,65 @@ import torch
 from models import precision, store
 from models.execute import EncodeItem
 from models.mosaiks import CARD as MOSAIKS
+from models.products import can_quantize
 
 pytest.importorskip("transformers")
 
 from models.clip_vit_large_patch14 import CARD as CLIP
 from models.clip_vit_large_patch14 import Clip
+from models.dino_v2_vits14 import DinoV2
 from tests.models import small
 
 FINE, POOR = {"cosine": 0.9999, "max_error": 0.01}, {"cosine": 0.99, "max_error": 0.1}
+ROUNDED, TURNED = {"bfloat16": FINE}, {"bfloat16": POOR}
+WHOLE, LOST = ROUNDED | {"int8": FINE}, ROUNDED | {"int8": POOR}
 
 
 @pytest.mark.parametrize(
     ("wanted", "evidence", "is_fast", "chosen"),
     [
-        ("auto", FINE, True, "bfloat16"),
-        ("auto", FINE, False, "float32"),
-        ("auto", POOR, True, "float32"),
-        ("auto", None, True, "float32"),
-        ("float32", FINE, True, "float32"),
-        ("bfloat16", POOR, False, "bfloat16"),
+        ("auto", WHOLE, True, "bfloat16"),
+        ("auto", WHOLE, False, "float32"),
+        ("auto", TURNED, True, "float32"),
+        ("auto", {}, True, "float32"),
+        ("float32", WHOLE, True, "float32"),
+        ("bfloat16", TURNED, False, "bfloat16"),
+        ("int8", WHOLE, True, "int8"),
+        ("int8", WHOLE, False, "int8"),
+        ("int8", LOST, True, "bfloat16"),
+        ("int8", ROUNDED, True, "bfloat16"),
+        ("int8", TURNED | {"int8": FINE}, True, "float32"),
+        ("int8", {}, True, "float32"),
     ],
 )
 def test_the_choice(
     monkeypatch: pytest.MonkeyPatch,
     wanted: str,
-    evidence: dict[str, float] | None,
+    evidence: precision.Evidence,
     is_fast: bool,
     chosen: str,
 ) -> None:
     """By itself only where it is fast and was found to be harmless; a setting decides otherwise."""
     monkeypatch.setattr(precision, "is_fast", lambda device: is_fast)
+    monkeypatch.setattr(precision, "multiplies_int8", lambda device: True)
     assert precision.choose(wanted, CLIP, evidence, "cpu") == chosen
 
 
-def test_a_card_can_rule_it_out() -> None:
+@pytest.mark.parametrize("wanted", ["bfloat16", "int8"])
+def test_a_card_can_rule_it_out(wanted: str) -> None:
     """Whatever the setting says."""
-    assert precision.choose("bfloat16", MOSAIKS, FINE, "cpu") == "float32"
+    assert precision.choose(wanted, MOSAIKS, WHOLE, "cpu") == "float32"
+
+
+def test_int8_needs_a_processor_that_adds_up_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Older ones cut sums off, and GPUs are not asked for it."""
+    monkeypatch.setattr(precision, "is_fast", lambda device: True)
+    monkeypatch.setattr(precision, "features", lambda: {"avx512f", "avx512_bf16"})
+    assert precision.choose("int8", CLIP, WHOLE, "cpu") == "bfloat16"
+    monkeypatch.setattr(precision, "features", lambda: {"avx512_vnni"})
+    assert precision.choose("int8", CLIP, WHOLE, "cuda") == "bfloat16"
+    if can_quantize():
+        assert precision.choose("int8", CLIP, WHOLE, "cpu") == "int8"
 
 
 def test_the_processor_is_asked() -> None:
@@ -80,8 +104,7 @@ def test_where_linux_says_nothing(tmp_path: Path) -> None:
 def test_what_is_measured_is_what_requests_get() -> None:
     """The evidence in the store bounds how far vectors of other inputs turn, and is not zero."""
     stored = small.stored(Clip)
-    evidence = stored.evidence
-    assert evidence is not None
+    evidence = stored.evidence["bfloat16"]
     assert 0.999 < evidence["cosine"] < 1
     assert 0 < evidence["max_error"] < 0.05
     exact, rounded = stored.load(), stored.load(precision="bfloat16")
@@ -98,5 +121,29 @@ def test_what_is_measured_is_what_requests_get() -> None:
 
 def test_no_evidence_where_there_is_no_choice(mosaiks_stored: store.StoredModel) -> None:
     """A model that stays in float32 is not measured."""
-    assert mosaiks_stored.evidence is None
+    assert not mosaiks_stored.evidence
     assert mosaiks_stored.precision("bfloat16", "cpu") == "float32"
+
+
+@pytest.mark.skipif(not precision.multiplies_int8("cpu"), reason="the processor does not")
+def test_int8_is_measured_and_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a network with large layers; the evidence is another one than that for bfloat16."""
+    sizes: dict[str, Any] = {"hidden_size": 256, "num_hidden_layers": 1, "num_attention_heads": 4}
+    monkeypatch.setattr(small, "SIZES", {DinoV2: sizes})
+    stored = small.stored(DinoV2)
+    evidence = stored.evidence
+    assert 0.99 < evidence["int8"]["cosine"] < evidence["bfloat16"]["cosine"] < 1
+    exact, rounded = stored.load(), stored.load(precision="int8")
+    assert rounded.precision == "int8"
+    item = EncodeItem(inputs=exact.model.example_inputs("image", seed=9), pooling="authors")
+    (a,), (b,) = exact.run([item]), rounded.run([item])
+    cosine = a.data @ b.data / np.linalg.norm(a.data) / np.linalg.norm(b.data)
+    assert 0.99 < cosine < 1 - 1e-9
+
+
+def test_small_networks_have_nothing_for_int8() -> None:
+    """What is not there is not measured, and not said to be used."""
+    stored = small.stored(Clip)
+    assert "int8" not in stored.evidence
+    assert stored.load(precision="int8").precision != "int8"
+    assert stored.precision("int8", "cpu") == stored.precision("auto", "cpu")

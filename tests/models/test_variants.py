@@ -7,7 +7,7 @@ import pytest
 from models.base import Model
 from models.catalog import families
 from models.execute import LoadedModel
-from models.precision import Precision
+from models.precision import Precision, multiplies_int8
 
 FITTED = {("mosaiks", "rolf2021"), ("mosaiks", "torchgeo")}
 """Whose filters are cut from images: there is no record of them without a file."""
@@ -22,9 +22,11 @@ VARIANTS = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("cls", "variant"), VARIANTS)
 def test_a_variant_answers(cls: type[Model], variant: str) -> None:
-    """Every modality, in bfloat16 if it may: variants of a family may be different networks."""
-    precision: Precision = "bfloat16" if "bfloat16" in cls.card.precisions else "float32"
+    """Every modality in every format but float32: variants of a family may be other networks."""
     model = cls(cls.default_config(variant))
-    network = model.network()
-    network.load_state_dict(cls.seeded(model.config), strict=True, assign=True)
-    LoadedModel(model, network, precision=precision).warm_up()
+    weights = cls.seeded(model.config)
+    possible: set[Precision] = {"bfloat16", "int8"} if multiplies_int8("cpu") else {"bfloat16"}
+    for precision in possible.intersection(cls.card.precisions) or {"float32"}:
+        network = model.network()
+        network.load_state_dict(weights, strict=True, assign=True)
+        LoadedModel(model, network, precision=precision).warm_up()
