@@ -33,7 +33,7 @@ def test_values_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
         ("EE_PROJECT", "../else"),
         ("EE_URL", "ftp://host"),
         ("DEVICE", "tpu"),
-        ("PRECISION", "int8"),
+        ("PRECISION", "int4"),
         ("RUNNER_WORKERS", "0"),
         ("RUNNER_WORKERS", "1.5"),
         ("CACHE", "perhaps"),
