@@ -83,6 +83,8 @@ def main() -> None:
     stored = import_model(MODEL, variant=VARIANT, dummy=True)
     folder = layout.write(stored, environment.KEPT / "weights")
     own = [ours(MODEL, stored.tag, form) for form in chosen.forms]
+    if stored.precision("int8", "cpu") == "int8":
+        own += [ours(MODEL, stored.tag, form, "int8") for form in chosen.forms]
     servers = [*own, *peers(folder)]
     if chosen.servers:
         servers = [one for one in servers if one.name.startswith(tuple(chosen.servers))]

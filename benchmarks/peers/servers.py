@@ -37,11 +37,11 @@ class Server:
     read: Callable[[bytes], Vector]
 
 
-def ours(model: str, tag: str, form: str) -> Server:
+def ours(model: str, tag: str, form: str, precision: str = "auto") -> Server:
     """This service, with pictures as `multipart` or `base64`."""
     return Server(
-        f"geobento, {form}",
-        partial(geobento, GEOBENTO_MODELS=tag),
+        "geobento, " + (form if precision == "auto" else f"{form}, {precision}"),
+        partial(geobento, GEOBENTO_MODELS=tag, GEOBENTO_PRECISION=precision),
         partial(_ask_geobento, model, form),
         answers.vector,
     )
