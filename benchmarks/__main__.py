@@ -35,7 +35,11 @@ BENCHMARKS = (
         "pictures over HTTP against the limit of this machine",
         (*BRIEFLY, "--rounds", "1", "--sizes", "640x480", "12MP", "--forms", "multipart"),
     ),
-    Benchmark("places", "places, their pixels kept or not", (*BRIEFLY, "--buffers", "320")),
+    Benchmark(
+        "places",
+        "places, their pixels kept or not",
+        (*BRIEFLY, "--rounds", "1", "--buffers", "320"),
+    ),
     Benchmark(
         "earth_engine",
         "requests to Earth Engine and their bytes",

@@ -185,13 +185,6 @@ def middle(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def rows_limit(rows: Sequence[dict[str, Any]], size: str) -> float:
-    """The best that was done with inputs of a size without a server."""
-    return float(
-        max(r["per_s"] for r in rows if r["size"] == size and r["what"].startswith("no server"))
-    )
-
-
 def write(
     rows: list[dict[str, Any]], model: str, name: str, columns: Sequence[str] = COLUMNS
 ) -> None:
