@@ -1,0 +1,57 @@
+"""Number formats as who deploys the service meets them: what is wanted, and what answers say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from geobento import wire
+from geobento.embedding import Embedding
+from models import precision
+from models.execute import EncodeItem
+from tests.conftest import ROOT
+from tests.servers import serving
+
+pytest.importorskip("transformers")
+
+from models.clip_vit_large_patch14 import Clip
+from models.dino_v2_vits14 import DinoV2
+from pipeline import pictures
+from tests.models import small
+
+FIELD = (ROOT / "tests" / "data" / "field.jpg").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not precision.multiplies_int8("cpu"), reason="the processor does not")
+def test_int8_where_it_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model with large layers computes in it; of another one the log says what it does."""
+    sizes: dict[str, Any] = {"hidden_size": 256, "num_hidden_layers": 1, "num_attention_heads": 4}
+    monkeypatch.setattr(small, "SIZES", small.SIZES | {DinoV2: sizes})
+    large, none = small.stored(DinoV2), small.stored(Clip)
+    assert large.evidence["int8"]["cosine"] >= precision.LEAST_COSINE
+    models = f"{large.tag},{none.tag}"
+    log = tmp_path / "log"
+    with serving(log, GEOBENTO_MODELS=models, GEOBENTO_PRECISION="int8") as client:
+        found = {}
+        for name in (DinoV2.card.id, Clip.card.id):
+            files = [("images", FIELD)]
+            answer = client.post("/image_embedding", data={"model": name}, files=files)
+            assert answer.status_code == 200, answer.text
+            (found[name],) = wire.decode_answer(answer.content)
+    rounded, other = found[DinoV2.card.id], found[Clip.card.id]
+    assert isinstance(rounded, Embedding)
+    assert isinstance(other, Embedding)
+    assert rounded.meta.precision == "int8"
+    assert other.meta.precision == none.precision("auto", "cpu")
+    said = [line for line in log.read_text().splitlines() if "GEOBENTO_PRECISION" in line]
+    assert len(said) == 1
+    assert f"{none.tag} computes in {other.meta.precision}" in said[0]
+    loaded = large.load()
+    inputs = loaded.model.prepare_picture(pictures.decode(FIELD, 64))
+    (exact,) = loaded.run([EncodeItem(inputs=inputs, pooling="authors")])
+    cosine = rounded.data @ exact.data / np.linalg.norm(rounded.data) / np.linalg.norm(exact.data)
+    assert precision.LEAST_COSINE - 1e-3 < cosine < 1 - 1e-9
