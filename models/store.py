@@ -6,7 +6,7 @@ import errno
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ import bentoml
 import orjson
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
+from bentoml._internal.models.model import MODEL_YAML_FILENAME
 from bentoml.exceptions import NotFound as TagNotFound
 from safetensors import SafetensorError
 
@@ -50,8 +51,8 @@ class StoredModel:
         created: When it was saved.
         metadata: model, variant, weights (``seeded``, ``imported``, ``dummy``, ``none``), source,
             revision, sha256, config_sha256, tokenizer_sha256 (empty: none),
-            bfloat16 and int8 (what they cost; nothing where that could not be measured), licence,
-            preprocessing (digest).
+            bfloat16 and int8 (what they cost; empty where a model has nothing for them, missing
+            where that could not be measured), licence, preprocessing (digest).
     """
 
     tag: str
@@ -164,6 +165,9 @@ def save(
 ) -> StoredModel:
     """Put a model into the store, whole or not at all; saving the same twice is one entry.
 
+    Where it is there already, but what number formats cost it is not (another processor saved it,
+    or an earlier version did), that is added.
+
     Args:
         cls: Its family.
         config: Architecture record.
@@ -190,9 +194,12 @@ def save(
         contiguous, record, tokenizer or b"", variant, weights, cls.card.preprocessing_digest()
     )
     tag = f"{cls.card.id}:{version}"
-    if (present := _stored(tag)) is not None:
+    present = _stored(tag)
+    if present is not None and all(name in present.metadata for name in _measurable(cls)):
         return present
     evidence = _evidence(cls, config, contiguous, with_texts=tokenizer is not None)
+    if present is not None:
+        return _with_metadata(present, evidence)
     with _put(tag, labels={LABEL: cls.card.id}) as created:
         folder = Path(created.path)
         save_file(contiguous, folder / WEIGHTS)
@@ -243,10 +250,30 @@ def _put(tag: str, labels: dict[str, str]) -> Iterator[bentoml.Model]:
         (Path(beside) / name / LATEST).replace(models / name / LATEST)
 
 
+def _with_metadata(stored: StoredModel, further: Mapping[str, Any]) -> StoredModel:
+    """A stored model of which more is known now."""
+    entry = bentoml.models.get(stored.tag)
+    entry.info.metadata.update(further)
+    unfinished = stored.path / f"{MODEL_YAML_FILENAME}.part"
+    with unfinished.open("w", encoding="utf-8") as stream:
+        entry.info.dump(stream)
+    unfinished.replace(stored.path / MODEL_YAML_FILENAME)
+    return replace(stored, metadata=dict(entry.info.metadata))
+
+
+def _measurable(cls: type[Model]) -> list[Precision]:
+    """Number formats that this processor can tell the cost of."""
+    return [
+        name
+        for name in MEASURED
+        if name in cls.card.precisions and (name != "int8" or multiplies_int8("cpu"))
+    ]
+
+
 def _evidence(
     cls: type[Model], config: Config, tensors: Tensors, *, with_texts: bool
 ) -> dict[str, Any]:
-    """What other number formats cost these weights; nothing where the card rules them out."""
+    """What the number formats that can be measured cost these weights."""
 
     def loaded(precision: Precision) -> LoadedModel:
         model = cls(config, _no_tokenizer if with_texts else None)
@@ -254,16 +281,14 @@ def _evidence(
         network.load_state_dict(tensors, strict=True)
         return LoadedModel(model, network, precision=precision)
 
-    found: dict[str, Any] = {name: {} for name in MEASURED}
-    if "bfloat16" not in cls.card.precisions:
-        return found
+    if not (formats := _measurable(cls)):
+        return {}
     exact = vectors(loaded("float32"))
-    for precision in MEASURED:
-        if precision == "int8" and not multiplies_int8("cpu"):
-            continue
+    found: dict[str, Any] = {}
+    for precision in formats:
         rounded = loaded(precision)
-        if rounded.precision == precision:
-            found[precision] = compare(exact, vectors(rounded))
+        is_other = rounded.precision == precision
+        found[precision] = compare(exact, vectors(rounded)) if is_other else {}
     return found
 
 

@@ -147,3 +147,26 @@ def test_small_networks_have_nothing_for_int8() -> None:
     assert "int8" not in stored.evidence
     assert stored.load(precision="int8").precision != "int8"
     assert stored.precision("int8", "cpu") == stored.precision("auto", "cpu")
+
+
+def test_what_could_not_be_measured_is_added_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By an import on a processor that can; the weights, and when they were saved, stay."""
+    sizes: dict[str, Any] = {"hidden_size": 256, "num_hidden_layers": 1, "num_attention_heads": 2}
+    monkeypatch.setattr(small, "SIZES", {DinoV2: sizes})
+    with monkeypatch.context() as older:
+        older.setattr(store, "multiplies_int8", lambda device: False)
+        before = small.stored(DinoV2)
+        assert "int8" not in before.metadata
+        assert small.stored(DinoV2) == before
+    if not precision.multiplies_int8("cpu"):
+        return
+    after = small.stored(DinoV2)
+    assert after.evidence["int8"]["cosine"] > 0.99
+    assert after.evidence["bfloat16"] == before.evidence["bfloat16"]
+    assert {**before.metadata, "int8": after.metadata["int8"]} == after.metadata
+    assert (after.tag, after.path, after.created) == (before.tag, before.path, before.created)
+    assert store.find(after.tag) == after
+    assert {file.name for file in after.path.iterdir()} == {
+        *("model.yaml", store.WEIGHTS, store.CONFIG)
+    }
+    after.load()
