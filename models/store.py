@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import uuid4
 
 import bentoml
 import orjson
@@ -199,7 +200,7 @@ def save(
         return present
     evidence = _evidence(cls, config, contiguous, with_texts=tokenizer is not None)
     if present is not None:
-        return _with_metadata(present, evidence)
+        return _with_metadata(present, {**evidence, **present.metadata})
     with _put(tag, labels={LABEL: cls.card.id}) as created:
         folder = Path(created.path)
         save_file(contiguous, folder / WEIGHTS)
@@ -254,7 +255,7 @@ def _with_metadata(stored: StoredModel, further: Mapping[str, Any]) -> StoredMod
     """A stored model of which more is known now."""
     entry = bentoml.models.get(stored.tag)
     entry.info.metadata.update(further)
-    unfinished = stored.path / f"{MODEL_YAML_FILENAME}.part"
+    unfinished = stored.path / f"{uuid4()}.part"  # others may be adding the same
     with unfinished.open("w", encoding="utf-8") as stream:
         entry.info.dump(stream)
     unfinished.replace(stored.path / MODEL_YAML_FILENAME)

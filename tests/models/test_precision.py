@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,9 @@ def test_what_could_not_be_measured_is_added_later(monkeypatch: pytest.MonkeyPat
         assert small.stored(DinoV2) == before
     if not precision.multiplies_int8("cpu"):
         return
+    with ThreadPoolExecutor(3) as pool:  # several at a time may
+        found = list(pool.map(small.stored, [DinoV2] * 3))
+    assert all(one.evidence.keys() == {"bfloat16", "int8"} for one in found)
     after = small.stored(DinoV2)
     assert after.evidence["int8"]["cosine"] > 0.99
     assert after.evidence["bfloat16"] == before.evidence["bfloat16"]
