@@ -15,7 +15,7 @@ import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import uvloop
@@ -24,7 +24,9 @@ from benchmarks import answers, limit, load, plot
 from benchmarks.answers import Vector
 from benchmarks.pictures import SIZES, jpegs
 from benchmarks.service import Served, geobento
-from geobento import settings
+
+if TYPE_CHECKING:
+    from models.store import StoredModel
 
 RESULTS = Path(__file__).parent / "results"
 COUNT = 32
@@ -128,7 +130,7 @@ def main() -> None:
             found: dict[str, list[dict[str, Any]]] = {}
             with geobento(Path(folder) / "log", GEOBENTO_MODELS=stored.tag) as served:
                 for _ in range(chosen.rounds):
-                    for row in one_round(served, stored.tag, data, exact, chosen):
+                    for row in one_round(served, stored, data, exact, chosen):
                         print(row, flush=True)
                         found.setdefault(row["what"], []).append({"size": size, **row})
             rows += [middle(each) for each in found.values()]
@@ -138,20 +140,17 @@ def main() -> None:
 
 def one_round(
     served: Served,
-    tag: str,
+    stored: StoredModel,
     data: Sequence[bytes],
     exact: Sequence[Vector],
     chosen: argparse.Namespace,
 ) -> Iterator[dict[str, Any]]:
     """The limit of the machine, and right after it what the service makes of it."""
-    best = dict.fromkeys(("float32", "bfloat16"), 0.0)
-    if settings.get().precision == "int8":
-        best["int8"] = 0.0
-    alone = float("inf")
-    for precision in best:
-        most = limit.items_per_s(tag, precision, limit.picture, data, chosen.seconds)
-        best[precision] = most
-        single = limit.single_ms(tag, precision, limit.picture, data, chosen.seconds / 2)
+    best, alone = 0.0, float("inf")
+    for precision in limit.precisions(stored):
+        most = limit.items_per_s(stored.tag, precision, limit.picture, data, chosen.seconds)
+        best = max(best, most)
+        single = limit.single_ms(stored.tag, precision, limit.picture, data, chosen.seconds / 2)
         alone = min(alone, single)
         yield {
             "what": f"no server, {precision}",
@@ -167,7 +166,7 @@ def one_round(
                 "server": f"service, {form}",
                 "connections": connections,
                 **row,
-                "of_limit": round(row["per_s"] / max(best.values()), 3),
+                "of_limit": round(row["per_s"] / best, 3),
                 **({"of_single": round(row["p50_ms"] / alone, 2)} if connections == 1 else {}),
                 "cosine": round(least_cosine(found, exact), 5),
             }

@@ -11,11 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.pictures import SIZES, jpegs
+from geobento import settings
 
 if TYPE_CHECKING:
     from geobento.sample import Sample
     from models.base import Model
     from models.execute import EncodeItem
+    from models.store import StoredModel
 
 BATCH = 32
 
@@ -34,6 +36,12 @@ def place(model: Model, sample: Sample) -> EncodeItem:
     from models.execute import EncodeItem
 
     return EncodeItem(inputs=model.prepare(sample), pooling="authors")
+
+
+def precisions(stored: StoredModel) -> list[str]:
+    """Number formats to look for the most in: float32, and what the service computes in."""
+    wanted = ("float32", "auto", settings.get().precision)
+    return sorted({stored.precision(each, "cpu") for each in wanted})
 
 
 def items_per_s(

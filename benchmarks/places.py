@@ -11,7 +11,7 @@ import argparse
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
@@ -23,6 +23,9 @@ from geobento.errors import GeoBentoError
 from geobento.requests import GeoEmbeddingRequest
 from geobento.sample import Sample
 from geobento.settings import Settings
+
+if TYPE_CHECKING:
+    from models.store import StoredModel
 
 COUNT = 128
 """More than connections, so that no two of them ask for the same place at a time."""
@@ -82,22 +85,20 @@ def known(
 
 def one_round(
     served: Served,
-    tag: str,
-    precisions: Sequence[str],
+    stored: StoredModel,
     asked: Sequence[bytes],
     samples: Sequence[Sample],
     exact: Sequence[np.ndarray[Any, Any]],
-    connections: Sequence[int],
-    seconds: float,
+    chosen: argparse.Namespace,
 ) -> Iterator[dict[str, Any]]:
     """The limit of the machine, and right after it what the service makes of it."""
     best = 0.0
-    for precision in precisions:
-        most = limit.items_per_s(tag, precision, limit.place, samples, seconds)
+    for precision in limit.precisions(stored):
+        most = limit.items_per_s(stored.tag, precision, limit.place, samples, chosen.seconds)
         best = max(best, most)
         yield {"what": f"no server, {precision}", "per_s": round(most, 1)}
-    for count in connections:
-        row, found = measured(served, asked, count, seconds)
+    for count in chosen.connections:
+        row, found = measured(served, asked, count, chosen.seconds)
         yield {
             "what": f"service, {count} connections",
             **row,
@@ -119,7 +120,6 @@ def main() -> None:
     from models.importing import import_model
 
     stored = import_model(chosen.model, dummy=chosen.model != "mosaiks")
-    precisions = sorted({"float32", stored.precision("auto", "cpu")})
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for buffer_m in chosen.buffers:
@@ -139,10 +139,7 @@ def main() -> None:
                 }
                 with geobento(Path(folder) / "log", **environment) as served:
                     for _ in range(chosen.rounds):
-                        for row in one_round(
-                            *(served, stored.tag, precisions, asked, samples, exact),
-                            *(chosen.connections, chosen.seconds),
-                        ):
+                        for row in one_round(served, stored, asked, samples, exact, chosen):
                             row["what"] += CACHES[cache] if "service" in row["what"] else ""
                             print(row, flush=True)
                             found.setdefault(row["what"], []).append({"size": size, **row})

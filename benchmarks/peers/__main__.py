@@ -92,7 +92,7 @@ def main() -> None:
     exact = {size: images.vectors(stored.tag, data) for size, data in pictures.items()}
     rows: list[dict[str, Any]] = []
     for size, data in ({} if chosen.no_limit else pictures).items():
-        for precision in ("float32", "bfloat16"):
+        for precision in limit.precisions(stored):
             most = limit.items_per_s(stored.tag, precision, limit.picture, data, chosen.seconds)
             name = f"one process per core, {precision}"
             rows.append({"server": name, "size": size, "per_s": round(most, 1)})
