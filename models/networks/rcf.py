@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-STRIP = 8
-"""Rows of the filtered map worked on at a time: few enough to stay in the processor's cache."""
+AT_ONCE = 2**19
+"""Responses that are worked on at a time: few enough to stay in the processor's cache."""
 
 
 class FilterBank(nn.Module):
@@ -31,9 +31,6 @@ class FilterBank(nn.Module):
     def forward(self, image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """Features of one image, averaged over cells.
 
-        The map is worked through in strips, so memory does not grow with the height of the
-        image, and the answer does not depend on how it is cut.
-
         Args:
             image: (C, H, W).
             rows: (h, H - k + 1) averaging weights of every cell row.
@@ -42,21 +39,52 @@ class FilterBank(nn.Module):
         Returns:
             (2 K, h, w): the K positive features, then the K negative ones.
         """
+        positive = self._rectified(image, rows, columns, self.bias_positive)
+        mirrored = (
+            positive
+            if torch.equal(self.bias_positive, -self.bias_negative)
+            else self._rectified(image, rows, columns, -self.bias_negative)
+        )
+        # relu(b - y) = relu(y - b) - (y - b), and so for averages.
+        response = self._response(image, rows, columns)
+        negative = mirrored - response + self.bias_negative[:, None, None]
+        # That difference may end a rounding below zero.
+        return torch.cat([positive, negative]).clamp_(min=0)
+
+    def _rectified(self, image: Tensor, rows: Tensor, columns: Tensor, bias: Tensor) -> Tensor:
+        """Averages (K, h, w) of ``relu(y + bias)``.
+
+        The map is worked through cell row by cell row, a few pixel rows at a time, so that memory
+        does not grow with the height of the image.
+        """
+        filters, kernel = len(self.weight), self.weight.shape[-1]
+        taps = self.weight.flatten(1)
+        patches = image.unfold(1, kernel, 1).unfold(2, kernel, 1).permute(1, 2, 0, 3, 4)
+        width = patches.shape[1]
+        strip = max(1, AT_ONCE // (width * filters))
+        grid = image.new_empty(len(rows), len(columns), filters)
+        for weights, cells in zip(rows, grid, strict=True):
+            first, last = weights.nonzero().flatten()[[0, -1]].tolist()
+            total = image.new_zeros(width * filters)
+            for top in range(first, last + 1, strip):
+                part = slice(top, min(top + strip, last + 1))
+                pixels = patches[part].reshape(-1, taps.shape[1])
+                response = functional.linear(pixels, taps, bias).relu_()
+                total.addmv_(response.view(-1, width * filters).T, weights[part])
+            torch.mm(columns, total.view(width, filters), out=cells)
+        return grid.permute(2, 0, 1)
+
+    def _response(self, image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """Averages (K, h, w) of ``y``, made of averages of what lies under every tap."""
         kernel = self.weight.shape[-1]
-        filters = self.weight.shape[0]
-        grid = image.new_zeros(2 * filters, rows.shape[0], columns.shape[0])
-        shift = (self.bias_positive + self.bias_negative)[:, None, None]
-        for top in range(0, rows.shape[1], STRIP):
-            part = rows[:, top : top + STRIP]
-            strip = image[:, top : top + part.shape[1] + kernel - 1]
-            response = functional.conv2d(strip[None], self.weight, self.bias_positive)[0]
-            # relu(shift - r) = shift - min(r, shift), and averages of a constant are itself.
-            below = torch.minimum(response, shift)
-            grid[:filters] += part @ (response.relu_() @ columns.T)
-            grid[filters:] -= part @ (below @ columns.T)
-        grid[filters:] += shift
-        grid.clamp_(min=0)  # the difference above may end a rounding below zero
-        return grid
+        height, width = rows.shape[1], columns.shape[1]
+        taps = [
+            rows @ image[:, top : top + height, left : left + width] @ columns.T
+            for top in range(kernel)
+            for left in range(kernel)
+        ]
+        found: Tensor = torch.tensordot(self.weight.flatten(2), torch.stack(taps, 1), dims=2)
+        return found
 
 
 class RandomConvolutionalFeatures(nn.Module):

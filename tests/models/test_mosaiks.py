@@ -144,10 +144,10 @@ def test_tiles_on_the_lattice_of_the_cells_make_the_same_grid() -> None:
 def test_strips_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     """How the map is cut for the cache does not show."""
     model, pixels = loaded(filters(5), TORCHGEO, equal_cells=True), image(50, 41)
-    monkeypatch.setattr(rcf, "STRIP", 1000)
     whole = encode(model, pixels).tokens
-    for strip in (1, 7, 48):
-        monkeypatch.setattr(rcf, "STRIP", strip)
+    row = (pixels.shape[-1] - 2) * model.model.config["filters"]
+    for rows in (0, 1, 7):
+        monkeypatch.setattr(rcf, "AT_ONCE", rows * row)
         torch.testing.assert_close(encode(model, pixels).tokens, whole, atol=1e-6, rtol=1e-5)
 
 

@@ -13,13 +13,16 @@ from models.networks.rcf import FilterBank, RandomConvolutionalFeatures
 Array = NDArray[np.float64]
 
 
-def bank(channels: int, kernel: int, positive: float, negative: float) -> FilterBank:
-    """Five filters of noise; biases of noise around the given values."""
+def bank(channels: int, kernel: int, positive: float, negative: float | None) -> FilterBank:
+    """Five filters of noise; biases of noise around the given values, None: exactly opposite."""
     made = FilterBank(5, channels, kernel)
     generator = torch.Generator().manual_seed(channels * kernel)
     made.weight.copy_(torch.randn(made.weight.shape, generator=generator))
     made.bias_positive.copy_(positive + torch.randn(5, generator=generator) / 10)
-    made.bias_negative.copy_(negative + torch.randn(5, generator=generator) / 10)
+    if negative is None:
+        made.bias_negative.copy_(-made.bias_positive)
+    else:
+        made.bias_negative.copy_(negative + torch.randn(5, generator=generator) / 10)
     return made.eval()
 
 
@@ -56,9 +59,11 @@ def integral(line: Array, low: float, high: float) -> Array:
 
 
 @pytest.mark.parametrize(("channels", "kernel"), [(3, 3), (12, 3), (3, 4), (1, 1)])
-@pytest.mark.parametrize(("positive", "negative"), [(0, 0), (0.4, -0.4), (-0.3, -0.3), (0.5, 0.2)])
+@pytest.mark.parametrize(
+    ("positive", "negative"), [(0, 0), (0, None), (0.4, None), (-0.3, -0.3), (0.5, 0.2)]
+)
 def test_every_cell_is_the_mean_of_its_part_of_the_map(
-    channels: int, kernel: int, positive: float, negative: float
+    channels: int, kernel: int, positive: float, negative: float | None
 ) -> None:
     """Both signs, any pair of biases, cells whose edges fall inside pixels."""
     made, pixels = bank(channels, kernel, positive, negative), image(channels, 27, 22)
