@@ -16,7 +16,7 @@ from models import cores, devices
 from models.execute import EncodeItem, EncodeResult
 from models.precision import Precision
 from models.store import StoredModel, opened
-from runners import drain
+from runners import drain, freed
 from runners.work import work
 
 logger = logging.getLogger("geobento.runner")
@@ -71,6 +71,7 @@ def make_runner(
 
         def __init__(self) -> None:
             devices.share_cores(workers)
+            freed.keep()
             self._loaded = opened(self.weights).load(device, precision)
             self._loaded.warm_up()
             heap.settle()
