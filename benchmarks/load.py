@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ import numpy as np
 
 HUNG_S = 120.0
 """A request without an answer after this time counts as hung."""
+LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 Judge: TypeAlias = Callable[[int, int, bytes, bytes], str]
 
 
@@ -100,6 +102,7 @@ async def run(
         pause_s: How long a connection waits after a refusal or a loss, on average.
     """
     load = Load()
+    loop = asyncio.get_running_loop()
     numbers = count()
     start = time.perf_counter()
     end = start + seconds
@@ -109,21 +112,21 @@ async def run(
 
     async def connection() -> None:
         await asyncio.sleep(random.uniform(0, pause_s))  # or all would come back at the same time
-        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        line: _Line | None = None
         while time.perf_counter() < end:
             position = next(numbers) % len(requests)
             sent = time.perf_counter()
             try:
                 async with asyncio.timeout(HUNG_S):
-                    streams = streams or await asyncio.open_connection("127.0.0.1", port)
-                    streams[1].write(requests[position])
-                    status, head, body = await _answer(streams[0])
-            except (OSError, asyncio.IncompleteReadError) as error:
+                    if line is None:
+                        _, line = await loop.create_connection(_Line, "127.0.0.1", port)
+                    status, head, body = await line.ask(requests[position])
+            except OSError as error:
                 load.errors += 1
                 load.outcomes["hung" if isinstance(error, TimeoutError) else "lost"] += 1
-                if streams is not None:
-                    streams[1].close()
-                streams = None
+                if line is not None:
+                    line.close()
+                line = None
                 await pause()
                 continue
             load.outcomes[judge(position, status, head, body)] += 1
@@ -135,19 +138,57 @@ async def run(
             if status in (429, 503):
                 load.refusals.append(time.perf_counter() - sent)
                 await pause()
-        if streams is not None:
-            streams[1].close()
+        if line is not None:
+            line.close()
 
     await asyncio.gather(*(connection() for _ in range(connections)))
     load.seconds = time.perf_counter() - start
     return load
 
 
-async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes, bytes]:
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = 0
-    for line in head.split(b"\r\n")[1:]:
-        name, _, value = line.partition(b":")
-        if name.lower() == b"content-length":
-            length = int(value)
-    return int(head[9:12]), head, await reader.readexactly(length)
+class _Line(asyncio.Protocol):
+    """A connection; one request at a time."""
+
+    def __init__(self) -> None:
+        self._received = b""
+        self._whole: int | None = None
+        self._answer: asyncio.Future[tuple[int, bytes, bytes]] | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Open."""
+        self._transport = transport
+
+    async def ask(self, request: bytes) -> tuple[int, bytes, bytes]:
+        """Status, head and body of the answer.
+
+        Raises:
+            ConnectionError: The connection was closed before the answer was whole.
+        """
+        if self._transport.is_closing():
+            raise ConnectionResetError("closed between two requests")
+        self._answer = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        return await self._answer
+
+    def data_received(self, data: bytes) -> None:
+        """A part of an answer."""
+        self._received += data
+        if self._whole is None:
+            end = self._received.find(b"\r\n\r\n") + 4
+            if end < 4:
+                return
+            length = LENGTH.search(self._received, 0, end)
+            self._whole = end + (int(length[1]) if length else 0)
+        if len(self._received) >= self._whole and self._answer and not self._answer.done():
+            head, _, body = self._received.partition(b"\r\n\r\n")
+            self._answer.set_result((int(head[9:12]), head, body))
+            self._received, self._whole = b"", None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Closed by the other side."""
+        if self._answer and not self._answer.done():
+            self._answer.set_exception(ConnectionResetError("closed before the answer was whole"))
+
+    def close(self) -> None:
+        """Close."""
+        self._transport.close()
