@@ -6,6 +6,7 @@ Source: Rolf et al., Nature Communications 12, 4392 (2021), 10.1038/s41467-021-2
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,12 @@ from torch.nn import functional
 
 AT_ONCE = 2**19
 """Responses that are worked on at a time: few enough to stay in the processor's cache."""
+LEAST = 16
+"""Pixels in a product. Of fewer, and averages made by products of matrices, the order of sums would
+depend on the number of threads, and with it the last bit."""
+
+Cells: TypeAlias = list[tuple[slice, Tensor]]
+"""Of every cell the pixels that it covers, on one axis, and their weights."""
 
 
 class FilterBank(nn.Module):
@@ -39,52 +46,76 @@ class FilterBank(nn.Module):
         Returns:
             (2 K, h, w): the K positive features, then the K negative ones.
         """
-        positive = self._rectified(image, rows, columns, self.bias_positive)
+        cells = _cells(rows), _cells(columns)
+        positive = self._rectified(image, *cells, self.bias_positive)
         mirrored = (
             positive
             if torch.equal(self.bias_positive, -self.bias_negative)
-            else self._rectified(image, rows, columns, -self.bias_negative)
+            else self._rectified(image, *cells, -self.bias_negative)
         )
         # relu(b - y) = relu(y - b) - (y - b), and so for averages.
-        response = self._response(image, rows, columns)
+        response = self._response(image, *cells)
         negative = mirrored - response + self.bias_negative[:, None, None]
         # That difference may end a rounding below zero.
         return torch.cat([positive, negative]).clamp_(min=0)
 
-    def _rectified(self, image: Tensor, rows: Tensor, columns: Tensor, bias: Tensor) -> Tensor:
+    def _rectified(self, image: Tensor, rows: Cells, columns: Cells, bias: Tensor) -> Tensor:
         """Averages (K, h, w) of ``relu(y + bias)``.
 
         The map is worked through cell row by cell row, a few pixel rows at a time, so that memory
         does not grow with the height of the image.
         """
         filters, kernel = len(self.weight), self.weight.shape[-1]
-        taps = self.weight.flatten(1)
         patches = image.unfold(1, kernel, 1).unfold(2, kernel, 1).permute(1, 2, 0, 3, 4)
         width = patches.shape[1]
         strip = max(1, AT_ONCE // (width * filters))
         grid = image.new_empty(len(rows), len(columns), filters)
-        for weights, cells in zip(rows, grid, strict=True):
-            first, last = weights.nonzero().flatten()[[0, -1]].tolist()
+        for (span, weights), found in zip(rows, grid, strict=True):
             total = image.new_zeros(width * filters)
-            for top in range(first, last + 1, strip):
-                part = slice(top, min(top + strip, last + 1))
-                pixels = patches[part].reshape(-1, taps.shape[1])
-                response = functional.linear(pixels, taps, bias).relu_()
+            lines = patches[span]
+            for top in range(0, len(lines), strip):
+                part = slice(top, top + strip)
+                response = self._products(lines[part].flatten(0, 1), bias).relu_()
                 total.addmv_(response.view(-1, width * filters).T, weights[part])
-            torch.mm(columns, total.view(width, filters), out=cells)
+            _average(total.view(width, filters), columns, found)
         return grid.permute(2, 0, 1)
 
-    def _response(self, image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    def _response(self, image: Tensor, rows: Cells, columns: Cells) -> Tensor:
         """Averages (K, h, w) of ``y``, made of averages of what lies under every tap."""
         kernel = self.weight.shape[-1]
-        height, width = rows.shape[1], columns.shape[1]
-        taps = [
-            rows @ image[:, top : top + height, left : left + width] @ columns.T
-            for top in range(kernel)
-            for left in range(kernel)
-        ]
-        found: Tensor = torch.tensordot(self.weight.flatten(2), torch.stack(taps, 1), dims=2)
-        return found
+        channels, height, width = image.shape
+        lines = image.transpose(0, 1).flatten(1)
+        down = image.new_empty(len(rows), channels * width)
+        found = image.new_empty(len(columns), len(rows) * channels)
+        taps = image.new_empty(len(rows), len(columns), channels, kernel, kernel)
+        for top in range(kernel):
+            _average(lines[top : height - kernel + 1 + top], rows, down)
+            across = down.view(-1, width).T.contiguous()
+            for left in range(kernel):
+                _average(across[left : width - kernel + 1 + left], columns, found)
+                taps[..., top, left] = found.view(len(columns), len(rows), -1).transpose(0, 1)
+        products = self._products(taps.flatten(0, 1))
+        return products.view(len(rows), len(columns), -1).permute(2, 0, 1)
+
+    def _products(self, patches: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Sums (P, K) of the taps' products with patches (P, C, k, k)."""
+        pixels = patches.flatten(1)
+        missing = max(0, LEAST - len(pixels))
+        padded = functional.pad(pixels, (0, 0, 0, missing))
+        return functional.linear(padded, self.weight.flatten(1), bias)[: len(pixels)]
+
+
+def _cells(weights: Tensor) -> Cells:
+    """What the averaging weights (cells, L) say."""
+    covered = [own.nonzero().flatten().tolist() for own in weights]
+    spans = [slice(pixels[0], pixels[-1] + 1) for pixels in covered]
+    return [(span, own[span]) for span, own in zip(spans, weights, strict=True)]
+
+
+def _average(lines: Tensor, cells: Cells, found: Tensor) -> None:
+    """Averages (cells, M) of lines (L, M)."""
+    for (span, weights), cell in zip(cells, found, strict=True):
+        torch.mv(lines[span].T, weights, out=cell)
 
 
 class RandomConvolutionalFeatures(nn.Module):

@@ -106,6 +106,26 @@ def test_an_edge_inside_a_pixel_shares_it() -> None:
     np.testing.assert_allclose(weights, [[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]], rtol=1e-6)
 
 
+@pytest.mark.parametrize("side", [3, 7, 18, 34, 66, 98, 141])
+def test_the_number_of_threads_does_not_show(side: int) -> None:
+    """To the last bit: a runner computes a lone picture on all cores, and others on one each."""
+    made = FilterBank(512, 3, 3)
+    made.weight.copy_(torch.randn(made.weight.shape, generator=torch.Generator().manual_seed(3)))
+    made.bias_positive.zero_()
+    made.bias_negative.zero_()
+    weights = rcf.averaging(rcf.equal_edges(side - 2, 16), side - 2)
+    pixels = image(3, side, side)
+    found, threads = [], torch.get_num_threads()
+    try:
+        for count in (1, 2, 3, 8):
+            torch.set_num_threads(count)
+            with torch.inference_mode():
+                found.append(made(pixels, weights, weights))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(each, found[0]) for each in found)
+
+
 def test_banks_do_not_mix() -> None:
     """Each modality has its own filters."""
     network = RandomConvolutionalFeatures(5, 3, {"rgb": 3, "s2": 12})
