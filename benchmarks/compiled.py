@@ -9,9 +9,7 @@ process of its own.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
-import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -22,7 +20,7 @@ from unittest import mock
 import numpy as np
 
 from benchmarks import answers
-from benchmarks.images import RESULTS
+from benchmarks.images import write
 
 if TYPE_CHECKING:
     from models.execute import LoadedModel
@@ -95,12 +93,7 @@ def main() -> None:
         cosines = [answers.cosine(a, b) for a, b in zip(vectors, exact, strict=True)]
         rows.append({**row, "cosine": round(min(cosines), 5)})
         print(rows[-1], flush=True)
-    RESULTS.mkdir(exist_ok=True)
-    about = {"model": chosen.model, "cores": os.cpu_count()}
-    (RESULTS / "compiled.json").write_text(json.dumps({"about": about, "rows": rows}, indent=1))
-    lines = [f"| {' | '.join(rows[0])} |", "|" + "---|" * len(rows[0])]
-    lines += [f"| {' | '.join(str(value) for value in row.values())} |" for row in rows]
-    (RESULTS / "compiled.md").write_text("\n".join(lines) + "\n")
+    write(rows, chosen.model, "compiled", list(rows[0]))
 
 
 if __name__ == "__main__":

@@ -112,21 +112,21 @@ async def run(
 
     async def connection() -> None:
         await asyncio.sleep(random.uniform(0, pause_s))  # or all would come back at the same time
-        line: _Line | None = None
+        opened: _Connection | None = None
         while time.perf_counter() < end:
             position = next(numbers) % len(requests)
             sent = time.perf_counter()
             try:
                 async with asyncio.timeout(HUNG_S):
-                    if line is None:
-                        _, line = await loop.create_connection(_Line, "127.0.0.1", port)
-                    status, head, body = await line.ask(requests[position])
+                    if opened is None:
+                        _, opened = await loop.create_connection(_Connection, "127.0.0.1", port)
+                    status, head, body = await opened.ask(requests[position])
             except OSError as error:
                 load.errors += 1
                 load.outcomes["hung" if isinstance(error, TimeoutError) else "lost"] += 1
-                if line is not None:
-                    line.close()
-                line = None
+                if opened is not None:
+                    opened.close()
+                opened = None
                 await pause()
                 continue
             load.outcomes[judge(position, status, head, body)] += 1
@@ -138,16 +138,16 @@ async def run(
             if status in (429, 503):
                 load.refusals.append(time.perf_counter() - sent)
                 await pause()
-        if line is not None:
-            line.close()
+        if opened is not None:
+            opened.close()
 
     await asyncio.gather(*(connection() for _ in range(connections)))
     load.seconds = time.perf_counter() - start
     return load
 
 
-class _Line(asyncio.Protocol):
-    """A connection; one request at a time."""
+class _Connection(asyncio.Protocol):
+    """One request at a time."""
 
     def __init__(self) -> None:
         self._received = b""

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import images
 from benchmarks.answers import Judging
-from benchmarks.images import RESULTS, requests, vectors
 from benchmarks.load import Judge
 from benchmarks.pictures import jpegs
 
@@ -29,16 +25,10 @@ def prepared(
         config = checkpoint.with_name("config.json")
         tag = import_model(model, checkpoint=checkpoint, config=config).tag
     data = jpegs(size, COUNT)
-    return tag, requests(model, data, "multipart"), Judging(vectors(tag, data))
+    return tag, images.requests(model, data, "multipart"), Judging(images.vectors(tag, data))
 
 
-def write(rows: Sequence[dict[str, Any]], model: str, name: str) -> None:
-    """Print the table; write it, and the same as JSON."""
-    RESULTS.mkdir(exist_ok=True)
-    about = {"model": model, "machine": platform.machine(), "cores": os.cpu_count()}
-    (RESULTS / f"{name}.json").write_text(json.dumps({"about": about, "rows": rows}, indent=1))
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
-    lines += [f"| {' | '.join(str(row.get(one, '')) for one in columns)} |" for row in rows]
-    (RESULTS / f"{name}.md").write_text("\n".join([f"# {model}", "", *lines]) + "\n")
-    print("\n".join(lines))
+def write(rows: list[dict[str, Any]], model: str, name: str) -> None:
+    """Both files of a benchmark; the table is printed, too."""
+    images.write(rows, model, name, list(dict.fromkeys(column for row in rows for column in row)))
+    print((images.RESULTS / f"{name}.md").read_text())

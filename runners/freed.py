@@ -16,8 +16,8 @@ def keep() -> bool:
     """Have this process keep it for the next forward pass.
 
     By itself glibc gives back most of the memory of large intermediate results, and for the next
-    ones the system fills it with zeros anew, page by page: for networks that compute little with
-    much that is a quarter of the time of a forward pass.
+    ones the system fills it with zeros anew, page by page, which weighs most where a network
+    computes little with much.
 
     Returns:
         Whether this is a C library that can.
