@@ -82,7 +82,7 @@ bench: $(VENV)/.developing
 
 # This service, Infinity and LitServe in turn; the others are installed into build/peers.
 bench-peers: $(VENV)/.developing
-	$(BIN)/python -m benchmarks.peers
+	$(BIN)/python -m benchmarks.comparison
 
 clean:
 	rm -rf $(VENV) build *.egg-info

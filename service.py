@@ -17,16 +17,19 @@ from pydantic import ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
-from compat import openai, vitrivr, worker
+from compat import openai
 from compat import openapi as other_apis
-from compat.worker import Jobs
-from edge import answers, body, exposure, keys, logs, openapi, routes, start
-from edge.layers import layers
-from geobento import __version__, current, heap, metrics, settings, wire
-from geobento.budget import Budget
-from geobento.cards import ServedModel
-from geobento.errors import GeoBentoError, ModelStoreError
-from geobento.requests import (
+from compat.jobs import worker
+from compat.jobs.worker import Jobs
+from compat.vitrivr import routes as vitrivr_routes
+from geobento import __version__
+from geobento.config import settings
+from geobento.limiters import Budget
+from geobento.observability import metrics, request_context
+from geobento.schemas import serialization
+from geobento.schemas.cards import ServedModel
+from geobento.schemas.errors import GeoBentoError, ModelStoreError
+from geobento.schemas.requests import (
     EmbeddingResponse,
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
@@ -36,25 +39,32 @@ from geobento.requests import (
     ZeroShotRequest,
     ZeroShotResponse,
 )
-from imagery import presets
-from models import cores, devices, store
-from pipeline.aside import aside
+from imagery.stac.catalogs import presets
+from inference import cpu_pool, devices
+from models.weights import store
+from pipeline.async_engine import Serving
 from pipeline.engine import Engine
+from pipeline.offload import aside
 from pipeline.registry import OpenModel, Registry
-from pipeline.serving import Serving
-from runners import dispatch, drain, spans, supervisor
+from runners import gc, tracing
+from runners.bentoml_patches import dispatcher, graceful_shutdown, supervisor
 from runners.client import RunnerClient
-from runners.here import Here
+from runners.in_process import Here
 from runners.runner import make_runner, runner_name
+from server import app, exposure, parsing, responses, startup
+from server import logging as server_logging
+from server.middleware import api_keys
+from server.middleware.stack import layers
+from server.openapi import document
 
 logger = logging.getLogger("geobento")
 
-with start.or_say_why_not():
+with startup.or_say_why_not():
     SETTINGS = settings.get()
-    logs.configure(SETTINGS.log_format)
+    server_logging.configure(SETTINGS.log_format)
     supervisor.settle()
-    TRACING = spans.options(os.environ)
-    KEYS = keys.configured(SETTINGS)
+    TRACING = tracing.options(os.environ)
+    KEYS = api_keys.configured(SETTINGS)
     worker.store(SETTINGS)
     if SETTINGS.stac is not None:
         presets.check(SETTINGS.stac)
@@ -62,8 +72,8 @@ with start.or_say_why_not():
     if not STORED:
         raise ModelStoreError("the model store is empty; run: geobento models import mosaiks")
     DEVICE = devices.choose(SETTINGS.device)
-    LANES = cores.lanes(DEVICE, SETTINGS.runner_workers)
-    dispatch.settle(LANES)
+    LANES = cpu_pool.lanes(DEVICE, SETTINGS.runner_workers)
+    dispatcher.settle(LANES)
     REGISTRY = Registry(
         OpenModel(
             entry.model(),
@@ -90,7 +100,7 @@ class ImageBody(ImageEmbeddingRequest, bentoml.IODescriptor):
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> Any:
         """The typed request, or the error that answers it."""
-        return await body.read(request, ImageEmbeddingRequest, files="images")
+        return await parsing.read(request, ImageEmbeddingRequest, files="images")
 
 
 class GeoBody(GeoEmbeddingRequest, bentoml.IODescriptor):
@@ -102,7 +112,9 @@ class GeoBody(GeoEmbeddingRequest, bentoml.IODescriptor):
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> Any:
         """The typed request, or the error that answers it."""
-        return await body.read(request, GeoEmbeddingRequest, form=(PixelEmbeddingRequest, "pixels"))
+        return await parsing.read(
+            request, GeoEmbeddingRequest, form=(PixelEmbeddingRequest, "pixels")
+        )
 
 
 class TextBody(TextEmbeddingRequest, bentoml.IODescriptor):
@@ -114,7 +126,7 @@ class TextBody(TextEmbeddingRequest, bentoml.IODescriptor):
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> Any:
         """The typed request, or the error that answers it."""
-        return await body.read(request, TextEmbeddingRequest)
+        return await parsing.read(request, TextEmbeddingRequest)
 
 
 class ZeroShotBody(ZeroShotRequest, bentoml.IODescriptor):
@@ -126,7 +138,7 @@ class ZeroShotBody(ZeroShotRequest, bentoml.IODescriptor):
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> Any:
         """The typed request, or the error that answers it."""
-        return await body.read(request, ZeroShotRequest, files="images")
+        return await parsing.read(request, ZeroShotRequest, files="images")
 
 
 def attribute(entry: store.StoredModel) -> str:
@@ -148,7 +160,7 @@ class GeoBento:
         runners: dict[str, RunnerClient | Here] = {
             entry.tag: RunnerClient(
                 getattr(self, attribute(entry)),
-                cores.most_together(DEVICE, entry.model().card.max_batch_size),
+                cpu_pool.most_together(DEVICE, entry.model().card.max_batch_size),
                 name=entry.served().name,
                 workers=SETTINGS.runner_workers,
                 lanes=LANES,
@@ -161,7 +173,7 @@ class GeoBento:
         }
         self.runners = runners
         GeoBento.serving = Serving(Engine(REGISTRY, SETTINGS), runners, 4 * SETTINGS.fetch_threads)
-        GeoBento.jobs = vitrivr.jobs(lambda: GeoBento.serving, SETTINGS, self.__is_ready__)
+        GeoBento.jobs = vitrivr_routes.jobs(lambda: GeoBento.serving, SETTINGS, self.__is_ready__)
 
     @bentoml.on_startup
     def tell_who_can_ask(self) -> None:
@@ -183,7 +195,9 @@ class GeoBento:
                     opened.served.tag,
                     opened.precision,
                 )
-        drain.hold(drain.lock_file(SETTINGS.home), SETTINGS.request_timeout_s + 2 * BEHIND_S)
+        graceful_shutdown.hold(
+            graceful_shutdown.lock_file(SETTINGS.home), SETTINGS.request_timeout_s + 2 * BEHIND_S
+        )
 
     @bentoml.on_startup
     async def start_jobs(self) -> None:
@@ -210,7 +224,7 @@ class GeoBento:
     @bentoml.on_startup
     def settle(self) -> None:
         """Last of all: what is there by now stays."""
-        heap.settle()
+        gc.settle()
 
     async def __is_ready__(self) -> bool:
         """Whether every runner has loaded its model and answered a warm-up forward."""
@@ -235,7 +249,7 @@ class GeoBento:
         return await self._answered(
             self.serving.zero_shot_classification,
             request,
-            lambda found, asked, model: wire.encode_classifications(
+            lambda found, asked, model: serialization.encode_classifications(
                 model.card.id, asked.classes, found
             ),
         )
@@ -253,7 +267,7 @@ class GeoBento:
         return await self._answered(
             ask,
             request,
-            lambda found, asked, model: wire.encode_answer(
+            lambda found, asked, model: serialization.encode_answer(
                 model.card.id, model.dim, found, asked.encoding
             ),
         )
@@ -262,17 +276,17 @@ class GeoBento:
         self, ask: Any, request: Any, encode: Callable[[Any, Any, ServedModel], bytes]
     ) -> Response:
         if isinstance(request, GeoBentoError):
-            return answers.problem(request)
+            return responses.problem(request)
 
         async def work() -> bytes:
             found = await ask(request)
             modality = getattr(request, "modality", None)
             served = REGISTRY.find(request.model, request.config, modality).served
-            with current.stage("encode"):
+            with request_context.stage("encode"):
                 data = [getattr(each, "data", None) for each in found]
                 return await aside(data, encode, found, request, served)
 
-        return await answers.answered(work(), SETTINGS.request_timeout_s)
+        return await responses.answered(work(), SETTINGS.request_timeout_s)
 
 
 for entry in STORED:
@@ -298,29 +312,29 @@ svc = bentoml.service(
     logging={"access": {"enabled": SETTINGS.log_format == "text"}},
     tracing=TRACING,
 )(GeoBento)
-SHAPES = {"v1": openai.SHAPE, "api": vitrivr.SHAPE}
+SHAPES = {"v1": openai.SHAPE, "api": vitrivr_routes.SHAPE}
 for layer, options in layers(SETTINGS, KEYS, SHAPES):
     svc.add_asgi_middleware(layer, **options)
 svc.mount_asgi_app(
-    routes.app(
+    app.app(
         models=REGISTRY.served,
         find=lambda name: REGISTRY.find(name).served,
-        document=lambda: openapi.document(__version__, other_apis.operations()),
+        document=lambda: document.document(__version__, other_apis.operations()),
         others=[
-            routes.posted(
+            app.posted(
                 "/geo_embedding/plan",
                 GeoEmbeddingRequest,
                 lambda asked: GeoBento.serving.plan_embedding(asked),  # noqa: PLW0108 - set later
                 SETTINGS.request_timeout_s,
             ),
-            routes.posted(
+            app.posted(
                 "/inspect",
                 InspectRequest,
                 lambda asked: GeoBento.serving.inspect_patch(asked),  # noqa: PLW0108 - set later
                 SETTINGS.request_timeout_s,
             ),
             *openai.routes(lambda: GeoBento.serving, SETTINGS.request_timeout_s),
-            *vitrivr.routes(
+            *vitrivr_routes.routes(
                 lambda: GeoBento.serving,
                 lambda: GeoBento.jobs,
                 SETTINGS.request_timeout_s,

@@ -19,11 +19,11 @@ from unittest import mock
 
 import numpy as np
 
-from benchmarks import answers
+from benchmarks import verify
 from benchmarks.images import write
 
 if TYPE_CHECKING:
-    from models.execute import LoadedModel
+    from inference.batches import LoadedModel
 
 BATCHES = (1, 4, 8)
 PLAIN, SERVED, COMPILED = "torch's layers", "as served", "compiled"
@@ -36,12 +36,13 @@ def measured(
     """A row of the table, and the vectors of the largest batch."""
     import torch
 
-    from models import packed, store
-    from models.execute import EncodeItem
+    from inference.batches import EncodeItem
+    from inference.engines import prepacking
+    from models.weights import store
 
     torch.set_num_threads(1)
     start = time.perf_counter()
-    with nullcontext() if way == SERVED else mock.patch.object(packed, "pack"):
+    with nullcontext() if way == SERVED else mock.patch.object(prepacking, "pack"):
         loaded = store.find(tag).load(precision=precision)  # type: ignore[arg-type]
     if way == COMPILED:
         freeze(loaded)
@@ -80,7 +81,7 @@ def main() -> None:
     parser.add_argument("--batches", nargs="*", type=int, default=BATCHES)
     parser.add_argument("--seconds", type=float, default=4, help="for each size of a batch")
     chosen = parser.parse_args()
-    from models.importing import import_model
+    from models.weights.importer import import_model
 
     tag = import_model(chosen.model, dummy=True).tag
     rows: list[dict[str, Any]] = []
@@ -90,7 +91,7 @@ def main() -> None:
             work = (tag, way, precision, chosen.batches, chosen.seconds)
             row, vectors = pool.apply(measured, work)
         exact = exact or vectors
-        cosines = [answers.cosine(a, b) for a, b in zip(vectors, exact, strict=True)]
+        cosines = [verify.cosine(a, b) for a, b in zip(vectors, exact, strict=True)]
         rows.append({**row, "cosine": round(min(cosines), 5)})
         print(rows[-1], flush=True)
     write(rows, chosen.model, "compiled", list(rows[0]))

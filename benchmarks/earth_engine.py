@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 
 from benchmarks.images import write
 from geobento import SensorSpec
-from geobento.sample import PixelGrid
-from imagery import collections
-from imagery.earth_engine import EarthEngineSource
-from imagery.ee_client import EarthEngineClient
-from imagery.frames import borders
-from imagery.limits import ProjectLimiter
+from geobento.schemas.sample import PixelGrid
+from imagery.collections import registry
+from imagery.earth_engine.client import EarthEngineClient
+from imagery.earth_engine.rate_limiter import ProjectLimiter
+from imagery.earth_engine.source import EarthEngineSource
 from imagery.source import ImageQuery
+from imagery.time_bins import borders
 from tests.imagery.catalogs import GRID
 from tests.imagery.ee_server import Asked, Standin, earth_engine
 from tests.imagery.world import S2, WorldScene, shifted
@@ -56,7 +56,7 @@ def world(size: int) -> list[WorldScene]:
 
 def asked_for(grid: PixelGrid, frames: int) -> ImageQuery:
     """All bands of a place, a year in equal parts."""
-    sensor = SensorSpec(S2, tuple(collections.get(S2).bands))
+    sensor = SensorSpec(S2, tuple(registry.get(S2).bands))
     return ImageQuery(sensor, grid, START, START + timedelta(days=DAYS), "s2", frames)
 
 

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import uvloop
 
-from benchmarks import answers, limit, load, plot
-from benchmarks.answers import Vector
-from benchmarks.pictures import SIZES, jpegs
+from benchmarks import load, plot, roofline, verify
 from benchmarks.service import Served, geobento
+from benchmarks.synthetic_images import SIZES, jpegs
+from benchmarks.verify import Vector
 
 if TYPE_CHECKING:
-    from models.store import StoredModel
+    from models.weights.store import StoredModel
 
 RESULTS = Path(__file__).parent / "results"
 COUNT = 32
@@ -82,7 +82,7 @@ def measured(
 def least_cosine(found: load.Load, exact: Sequence[Vector]) -> float:
     """The smallest cosine between the answers and the vectors of float32."""
     cosines = [
-        answers.cosine(answers.vector(body), exact[position])
+        verify.cosine(verify.vector(body), exact[position])
         for position, (status, body) in found.answers.items()
         if status == 200
     ]
@@ -91,16 +91,16 @@ def least_cosine(found: load.Load, exact: Sequence[Vector]) -> float:
 
 def vectors(tag: str, data: Sequence[bytes]) -> list[Vector]:
     """The vectors in float32, in this process."""
-    from models import store
-    from models.execute import EncodeItem
-    from pipeline import pictures
+    from inference.batches import EncodeItem
+    from models.weights import store
+    from pipeline.inputs import images
 
     loaded = store.find(tag).load()
     return [
         loaded.run(
             [
                 EncodeItem(
-                    inputs=loaded.model.prepare_picture(pictures.decode(picture, 64)),
+                    inputs=loaded.model.prepare_picture(images.decode(picture, 64)),
                     pooling="authors",
                 )
             ]
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--forms", nargs="*", default=["multipart", "base64"])
     parser.add_argument("--connections", nargs="*", type=int, default=list(CONNECTIONS))
     chosen = parser.parse_args()
-    from models.importing import import_model
+    from models.weights.importer import import_model
 
     stored = import_model(chosen.model, dummy=True)
     rows: list[dict[str, Any]] = []
@@ -147,10 +147,12 @@ def one_round(
 ) -> Iterator[dict[str, Any]]:
     """The limit of the machine, and right after it what the service makes of it."""
     best, alone = 0.0, float("inf")
-    for precision in limit.precisions(stored):
-        most = limit.items_per_s(stored.tag, precision, limit.picture, data, chosen.seconds)
+    for precision in roofline.precisions(stored):
+        most = roofline.items_per_s(stored.tag, precision, roofline.picture, data, chosen.seconds)
         best = max(best, most)
-        single = limit.single_ms(stored.tag, precision, limit.picture, data, chosen.seconds / 2)
+        single = roofline.single_ms(
+            stored.tag, precision, roofline.picture, data, chosen.seconds / 2
+        )
         alone = min(alone, single)
         yield {
             "what": f"no server, {precision}",

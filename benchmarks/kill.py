@@ -16,7 +16,7 @@ from typing import Any
 
 import uvloop
 
-from benchmarks import load, strain
+from benchmarks import load, load_fixtures
 from benchmarks.service import Served, geobento
 
 BEFORE_S = 2.0
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--victim", default="runner_", help="`runner_` or `geobento`")
     chosen = parser.parse_args()
-    tag, asked, judge = strain.prepared(chosen.model)
+    tag, asked, judge = load_fixtures.prepared(chosen.model)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         start = time.monotonic()
@@ -79,7 +79,7 @@ def main() -> None:
             for _ in range(chosen.kills):
                 rows.append(killed(served, asked, judge, chosen.connections, chosen.victim))
                 print(rows[-1], flush=True)
-    strain.write(rows, chosen.model, "kill")
+    load_fixtures.write(rows, chosen.model, "kill")
 
 
 if __name__ == "__main__":

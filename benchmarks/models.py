@@ -22,7 +22,7 @@ import psutil
 from benchmarks.images import RESULTS
 
 if TYPE_CHECKING:
-    from models.store import StoredModel
+    from models.weights.store import StoredModel
 
 BATCHES = (1, 4, 16)
 COMPARED = 4
@@ -37,8 +37,8 @@ def measured(
     tag: str, modality: str, precision: str, seconds: float, batches: tuple[int, ...]
 ) -> dict[str, Any]:
     """Items a second at the best batch size, memory, and the vectors of some items."""
-    from models import store
-    from models.execute import EncodeItem
+    from inference.batches import EncodeItem
+    from models.weights import store
 
     stored = store.find(tag)
     loaded = stored.load(precision=precision)  # type: ignore[arg-type]
@@ -105,10 +105,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--batches", nargs="*", type=int, default=BATCHES)
     chosen = parser.parse_args()
-    from models import store
-    from models.catalog import families
-    from models.checkpoints import CheckpointError
-    from models.importing import import_model
+    from models.registry import families
+    from models.weights import store
+    from models.weights.checkpoints import CheckpointError
+    from models.weights.importer import import_model
 
     rows = []
     for card, variant in ((cls.card, name) for cls in families() for name in cls.card.variants):

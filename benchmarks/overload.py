@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import uvloop
 
-from benchmarks import load, strain
+from benchmarks import load, load_fixtures
 from benchmarks.service import Served, geobento
 
 
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, default=32)
     parser.add_argument("--times", type=int, default=10)
     chosen = parser.parse_args()
-    tag, asked, judge = strain.prepared(chosen.model)
+    tag, asked, judge = load_fixtures.prepared(chosen.model)
     settings = {"GEOBENTO_MODELS": tag, "GEOBENTO_MAX_REQUESTS_IN_FLIGHT": str(chosen.in_flight)}
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -75,7 +75,7 @@ def main() -> None:
         rows = [at_best, under_strain, rested(served, asked, judge, chosen)]
         best = (rows[0]["per_s"] + rows[2]["per_s"]) / 2
         under_strain["of_best"] = round(under_strain["per_s"] / best, 3)
-    strain.write(rows, chosen.model, "overload")
+    load_fixtures.write(rows, chosen.model, "overload")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 
 import uvloop
 
-from benchmarks import load, strain
+from benchmarks import load, load_fixtures
 from benchmarks.service import geobento
 
 WAVES = (1, 8, 128, 2, 32, 64, 16, 4)
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3, help="of a wave")
     parser.add_argument("--pause", type=float, default=6, help="between waves, seconds")
     chosen = parser.parse_args()
-    tag, asked, judge = strain.prepared(chosen.model, checkpoint=chosen.checkpoint)
+    tag, asked, judge = load_fixtures.prepared(chosen.model, checkpoint=chosen.checkpoint)
     rows: list[dict[str, Any]] = []
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -57,7 +57,7 @@ def main() -> None:
                 )
                 print(rows[-1], flush=True)
                 time.sleep(chosen.pause)
-    strain.write(rows, chosen.model, "soak")
+    load_fixtures.write(rows, chosen.model, "soak")
     failed = sum(row["errors"] for row in rows)
     print(f"{sent} requests, {failed} failed")
     warm, end = rows[len(WAVES) - 1]["memory_mib"], rows[-1]["memory_mib"]

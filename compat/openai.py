@@ -16,15 +16,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from edge import body
-from edge.answers import ErrorShape, JSONBytes, answered
-from geobento import wire
-from geobento.cards import ServedModel
-from geobento.embedding import Embedding
-from geobento.errors import GeoBentoError, InvalidRequest, ModelError
-from geobento.requests import EXAMPLE_PICTURE, Encoding, ImageEmbeddingRequest, TextEmbeddingRequest
-from geobento.validation import validated
-from pipeline.serving import Serving
+from geobento.schemas import serialization
+from geobento.schemas.cards import ServedModel
+from geobento.schemas.embedding import Embedding
+from geobento.schemas.errors import GeoBentoError, InvalidRequest, ModelError
+from geobento.schemas.requests import (
+    EXAMPLE_PICTURE,
+    Encoding,
+    ImageEmbeddingRequest,
+    TextEmbeddingRequest,
+)
+from geobento.schemas.validation import validated
+from pipeline.async_engine import Serving
+from server import parsing
+from server.responses import ErrorShape, JSONBytes, answered
 
 ACCEPTED_ITEMS = (
     'a text, a data URL, {"text": ...}, {"image": ...} or {"type": "image_url", "image_url": ...}'
@@ -221,7 +226,7 @@ def routes(serving: Callable[[], Serving], timeout_s: float) -> list[Route]:
     """
 
     async def embeddings(request: Request) -> Response:
-        asked = await body.read(request, EmbeddingsRequest)
+        asked = await parsing.read(request, EmbeddingsRequest)
         if isinstance(asked, GeoBentoError):
             return SHAPE.problem(asked)
         return await answered(_embeddings(serving(), asked), timeout_s, SHAPE)
@@ -331,7 +336,7 @@ def _datum(position: int, embedding: Embedding, encoding: Encoding) -> dict[str,
     return {
         "object": "embedding",
         "index": position,
-        "embedding": wire.encode_array(embedding.data, encoding),
+        "embedding": serialization.encode_array(embedding.data, encoding),
     }
 
 

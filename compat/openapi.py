@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import BaseModel, create_model
 
-from compat import openai, vitrivr
-from compat.jobs import JobNotFound, JobStoreError
-from compat.vitrivr import InvalidBody, JobResponse, JobStatus, ModelStatus, ModelStopped
-from compat.vitrivr_tasks import TASKS, Task, TaskNotFound
-from edge.operations import Failure, Operation, Parameter, Tag
-from geobento.errors import (
+from compat import openai
+from compat.jobs.base import JobNotFound, JobStoreError
+from compat.vitrivr import routes
+from compat.vitrivr.routes import InvalidBody, JobResponse, JobStatus, ModelStatus, ModelStopped
+from compat.vitrivr.tasks import TASKS, Task, TaskNotFound
+from geobento.schemas.errors import (
     DeadlineExceeded,
     InternalError,
     InvalidRequest,
@@ -23,6 +23,7 @@ from geobento.errors import (
     SourceError,
     UnsupportedMediaType,
 )
+from server.openapi.operations import Failure, Operation, Parameter, Tag
 
 OPENAI = Tag("OpenAI", "OpenAI's embeddings API.")
 VITRIVR = Tag("vitrivr", "The API of vitrivr's feature extraction server: its models and tasks.")
@@ -220,12 +221,12 @@ def _operation(
     return Operation(
         f"vitrivr_{name}",
         method,
-        vitrivr.PREFIX + path,
+        routes.PREFIX + path,
         tag,
         summary,
         answer,
         tuple(errors),
         request,
         parameters=parameters,
-        shape=vitrivr.SHAPE,
+        shape=routes.SHAPE,
     )

@@ -18,10 +18,10 @@ import yaml
 from bentoml.images import Image
 
 from deploy.lock import PYTHON, lock, pins
-from geobento import settings
-from geobento.errors import GeoBentoError
-from models import store
-from models.catalog import family
+from geobento.config import settings
+from geobento.schemas.errors import GeoBentoError
+from models.registry import family
+from models.weights import store
 
 ROOT = Path(__file__).resolve().parent.parent
 EXTRAS = ("gee", "geoparquet", "redis", "tracing")

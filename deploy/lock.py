@@ -12,7 +12,7 @@ from importlib import metadata
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from geobento.errors import GeoBentoError
+from geobento.schemas.errors import GeoBentoError
 
 Requires = Callable[[str], list[str]]
 """Requirements of a package, as its metadata has them."""

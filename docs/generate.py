@@ -18,14 +18,15 @@ from pydantic import BaseModel
 
 from compat import openapi as other_apis
 from docs.model_pages import page
-from edge import openapi
-from geobento import __version__, wire
-from geobento.cards import ModelCard
-from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest, InspectRequest
-from geobento.settings import Settings
-from models.catalog import families
-from models.importing import import_model
-from pipeline.local import LocalEngine
+from geobento import __version__
+from geobento.config.settings import Settings
+from geobento.schemas import serialization
+from geobento.schemas.cards import ModelCard
+from geobento.schemas.requests import GeoEmbeddingRequest, ImageEmbeddingRequest, InspectRequest
+from models.registry import families
+from models.weights.importer import import_model
+from pipeline.local_engine import LocalEngine
+from server.openapi import document as openapi_document
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -77,7 +78,9 @@ def answers() -> dict[str, str]:
         "geo": engine.geo_embedding(geo),
     }
     shown = {
-        name: _embeddings(orjson.loads(wire.encode_answer("mosaiks", 1024, embeddings, "float")))
+        name: _embeddings(
+            orjson.loads(serialization.encode_answer("mosaiks", 1024, embeddings, "float"))
+        )
         for name, embeddings in found.items()
     }
     shown["plan"] = engine.plan_embedding(geo).model_dump(mode="json")
@@ -150,7 +153,7 @@ def _reads(card: ModelCard) -> str:
 def files() -> dict[Path, str]:
     """Everything that is generated: file -> content."""
     pages = {MODEL_PAGES / f"{cls.card.id}.md": page(cls.card) for cls in families()}
-    document = openapi.document(__version__, other_apis.operations())
+    document = openapi_document.document(__version__, other_apis.operations())
     return {
         README: rendered(README, {"models": models_table(), **answers()}),
         SETTINGS: rendered(SETTINGS, {"settings": settings_table()}),

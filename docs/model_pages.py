@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 
-from geobento.cards import ImageInput, Modality, ModelCard, Series, TextInput
-from imagery import collections
+from geobento.schemas.cards import ImageInput, Modality, ModelCard, Series, TextInput
+from imagery.collections import registry
 
 _OWN = {
     "times": "`times` (the network is told when they are from)",
@@ -139,7 +139,7 @@ def _modality(name: str, spec: Modality, card: ModelCard) -> str:
     clear = "" if sensor.cloudy_pct is None else f" with at most {sensor.cloudy_pct}% cloud"
     if spec.margin_days:
         clear += f" from {spec.margin_days} days before the window to as many after"
-    if not collections.get(sensor.collection).stac:
+    if not registry.get(sensor.collection).stac:
         frames += "; from Earth Engine alone"
     if spec.fixed_collection:
         frames += "; other collections are refused, pixels of your own are read"

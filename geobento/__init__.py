@@ -5,7 +5,7 @@
 ...               temporal=TemporalSpec.range("2023-06-01", "2023-07-01"))  # doctest: +SKIP
 """
 
-from geobento.api import (
+from geobento.client.functions import (
     classify_images,
     describe_model,
     embed_pixels,
@@ -17,10 +17,10 @@ from geobento.api import (
     list_models,
     plan_embedding,
 )
-from geobento.cards import ModelCard, ServedModel
-from geobento.client import AsyncClient, Client
-from geobento.embedding import Classification, ClassificationMeta, Embedding, EmbeddingMeta
-from geobento.errors import (
+from geobento.client.http import AsyncClient, Client
+from geobento.schemas.cards import ModelCard, ServedModel
+from geobento.schemas.embedding import Classification, ClassificationMeta, Embedding, EmbeddingMeta
+from geobento.schemas.errors import (
     GeoBentoError,
     ModelError,
     NoImageryError,
@@ -28,8 +28,8 @@ from geobento.errors import (
     SourceError,
     SpecError,
 )
-from geobento.look import EmbeddingPlan, Inspection
-from geobento.specs import (
+from geobento.schemas.plan import EmbeddingPlan, Inspection
+from geobento.schemas.specs import (
     BBox,
     FetchSpec,
     InputPrepSpec,

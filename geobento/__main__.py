@@ -1,5 +1,5 @@
 """``python -m geobento``."""
 
-from geobento.cli import main
+from geobento.cli.app import main
 
 main(prog_name="geobento")

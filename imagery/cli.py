@@ -10,8 +10,8 @@ import click
 from rich.progress import Progress
 
 if TYPE_CHECKING:
-    from geobento.settings import Settings
-    from imagery.patch_store import PatchStore
+    from geobento.config.settings import Settings
+    from imagery.cache.store import PatchStore
 
 
 @click.command("demo-archive")
@@ -21,8 +21,8 @@ def demo_archive(directory: Path | None) -> None:
 
     DIRECTORY defaults to the place where the service looks for it.
     """
-    from geobento import settings
-    from imagery.demo import write_demo_archive
+    from geobento.config import settings
+    from imagery.demo.archive import write_demo_archive
 
     directory = directory or settings.load().demo_archive
     with Progress(transient=True) as progress:
@@ -80,8 +80,8 @@ def path() -> None:
 
 
 def _store() -> tuple[Settings, PatchStore]:
-    from geobento import settings
-    from imagery.patch_store import PatchStore
+    from geobento.config import settings
+    from imagery.cache.store import PatchStore
 
     found = settings.load()
     return found, PatchStore(found.patches, found.patches_bytes)

@@ -8,10 +8,10 @@ import numpy as np
 import shapely
 from pyproj import Proj
 
-from geobento.errors import SpecError
-from geobento.places import Area, Place, PointBuffer
-from geobento.sample import PixelGrid
-from imagery.outline import WGS84, carried, lonlat, outline, parsed, transformer
+from geobento.schemas.errors import SpecError
+from geobento.schemas.geometry import Area, Place, PointBuffer
+from geobento.schemas.sample import PixelGrid
+from imagery.geometry import WGS84, carried, lonlat, outline, parsed, transformer
 
 SOUTHERN_LIMIT, NORTHERN_LIMIT = -80.0, 84.0
 """Latitudes between which UTM is defined."""

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from time import sleep
 from typing import TypeVar
 
-from geobento.errors import GeoBentoError
-from geobento.waits import delay
+from geobento.backoff import delay
+from geobento.schemas.errors import GeoBentoError
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from geobento.specs import SensorSpec
+from geobento.schemas.specs import SensorSpec
 
 S = TypeVar("S")
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from geobento.sample import PixelGrid, Provenance, Sample
-from geobento.specs import SensorSpec
+from geobento.schemas.sample import PixelGrid, Provenance, Sample
+from geobento.schemas.specs import SensorSpec
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 from PIL.Image import fromarray as picture_of
 
-from geobento.cards import ImageInput, ModelCard, TextInput
-from geobento.errors import ModelError
-from geobento.sample import Sample
-from models import bands, preprocess, texts
-from models.texts import Tokenizer, Tokens
+from geobento.schemas.cards import ImageInput, ModelCard, TextInput
+from geobento.schemas.errors import ModelError
+from geobento.schemas.sample import Sample
+from models.preprocessing import bands, images
+from models.preprocessing import text as preprocessing_text
+from models.preprocessing.text import Tokenizer, Tokens
 
 if TYPE_CHECKING:
     import torch
@@ -128,7 +129,7 @@ class Model(ABC):
             InvalidImage: The picture is too small.
         """
         spec = self.image_input(preprocessing)
-        return {spec.modality: preprocess.pixels(image, spec)}
+        return {spec.modality: images.pixels(image, spec)}
 
     def finished(
         self, batch: Mapping[str, torch.Tensor], preprocessing: str | None = None
@@ -143,7 +144,7 @@ class Model(ABC):
         image = self.card.image
         if image is not None and image.modality in batch:
             spec = self.image_input(preprocessing)
-            finished[spec.modality] = preprocess.standardised(batch[spec.modality], spec)
+            finished[spec.modality] = images.standardised(batch[spec.modality], spec)
         return finished
 
     def prepare_text(self, text: str) -> Tokens:
@@ -224,7 +225,7 @@ class Model(ABC):
     @classmethod
     def seeded(cls, config: Config) -> Tensors:
         """Reproducible random weights for a configuration: as the network is initialised."""
-        from models.networks.building import initialised
+        from models.weights.initialization import initialised
 
         return initialised(cls(config))
 
@@ -253,7 +254,7 @@ class Model(ABC):
             coarse = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
             return self.prepare_picture(picture_of(coarse).resize((side, side)))
         if self.card.text is not None and modality == self.card.text.modality:
-            return texts.example(self.card.text, self.vocabulary, random)
+            return preprocessing_text.example(self.card.text, self.vocabulary, random)
         spec = self.card.modalities[modality]
         side = spec.size or max(side, spec.min_pixels)
         shape = (len(spec.sensor.bands), side, side)

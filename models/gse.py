@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geobento.cards import Modality, ModelCard, Statistics, Variant, WeightsSource
-from geobento.errors import NoImageryError
-from geobento.sample import Sample
-from geobento.specs import SensorSpec
+from geobento.schemas.cards import Modality, ModelCard, Statistics, Variant, WeightsSource
+from geobento.schemas.errors import NoImageryError
+from geobento.schemas.sample import Sample
+from geobento.schemas.specs import SensorSpec
 from models.base import Config, Encoded, Inputs, Model, Tensors, fitting
-from models.checkpoints import CheckpointError
+from models.weights.checkpoints import CheckpointError
 
 if TYPE_CHECKING:
     import torch

@@ -14,10 +14,11 @@ from functools import cached_property
 from itertools import islice
 from typing import Any, TypeVar, cast
 
-from geobento import current, metrics
-from geobento.embedding import TextMeta
-from geobento.errors import GeoBentoError, ModelError, PayloadTooLarge
-from geobento.requests import (
+from geobento.config.settings import Settings
+from geobento.observability import metrics, request_context
+from geobento.schemas.embedding import TextMeta
+from geobento.schemas.errors import GeoBentoError, ModelError, PayloadTooLarge
+from geobento.schemas.requests import (
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
     InspectRequest,
@@ -25,29 +26,31 @@ from geobento.requests import (
     TextEmbeddingRequest,
     ZeroShotRequest,
 )
-from geobento.sample import Sample
-from geobento.settings import Settings
+from geobento.schemas.sample import Sample
 from imagery.source import ImageQuery
+from inference.batches import EncodeItem
+from inference.pooling import Pooling
 from models.base import Model
-from models.execute import EncodeItem
-from models.pooling import Pooling
-from pipeline import answer, pictures, pixel_files, series
-from pipeline.check import check
-from pipeline.fetch import Asked, FetchLayer
-from pipeline.imagery_plan import Imagery, plan_patch
-from pipeline.jobs import EmbeddingJob, Entry, ZeroShotJob
-from pipeline.limits import Limits
-from pipeline.own_data import plan_pixels
-from pipeline.picture_urls import PictureFetcher
-from pipeline.registry import OpenModel, Registry
-from pipeline.resolve import (
+from pipeline.assembly import embedding
+from pipeline.fetching.fetcher import Asked, FetchLayer
+from pipeline.inputs import images as inputs_images
+from pipeline.inputs import raster_uploads
+from pipeline.inputs.image_urls import PictureFetcher
+from pipeline.inputs.input_checks import check
+from pipeline.planning import temporal
+from pipeline.planning.geo import (
     GeoPlan,
     check_image_request,
     check_text_request,
     plan_geo,
     unit_length,
 )
-from pipeline.tiling import Tiling
+from pipeline.planning.imagery import Imagery, plan_patch
+from pipeline.planning.limits import Limits
+from pipeline.planning.tiling import Tiling
+from pipeline.planning.user_pixels import plan_pixels
+from pipeline.prepared_requests import EmbeddingJob, Entry, ZeroShotJob
+from pipeline.registry import OpenModel, Registry
 
 _OWN_FIELDS = {
     "spatial": "pixels",
@@ -182,7 +185,7 @@ class Engine:
         opened = self.registry.find(request.model, request.config, request.modality)
         _check_device(opened, request.device)
         start = time.perf_counter()
-        file = pixel_files.read(request.pixels, self._settings.max_place_pixels)
+        file = raster_uploads.read(request.pixels, self._settings.max_place_pixels)
         plan = plan_pixels(
             opened.served.card,
             request,
@@ -196,7 +199,7 @@ class Engine:
         except GeoBentoError as error:
             error.field = _OWN_FIELDS.get(error.field or "", error.field)
             raise
-        context = answer.Context(
+        context = embedding.Context(
             opened.served,
             plan.sample.modality,
             plan.pooling,
@@ -245,9 +248,9 @@ class Engine:
     def _fetched(self, images: Sequence[str | bytes]) -> list[str | bytes | GeoBentoError]:
         """The pictures as they came, those given by URL as what is found there."""
         fetcher = self._fetcher
-        if fetcher is None or not any(map(pictures.is_url, images)):
+        if fetcher is None or not any(map(inputs_images.is_url, images)):
             return list(images)
-        with current.stage("fetch"):
+        with request_context.stage("fetch"):
             return list(self._downloads.map(lambda image: _downloaded(fetcher, image), images))
 
     @cached_property
@@ -278,7 +281,7 @@ class Engine:
                 error.field = f"{field}.{position}"
                 entries.append(error)
                 continue
-            context = answer.Context(
+            context = embedding.Context(
                 opened.served,
                 spec.modality,
                 "authors",
@@ -304,14 +307,14 @@ class Engine:
         try:
             if isinstance(payload, GeoBentoError):
                 raise payload
-            data = pictures.payload_bytes(payload)
-            picture = pictures.decode(data, self._settings.max_image_megapixels, spec)
+            data = inputs_images.payload_bytes(payload)
+            picture = inputs_images.decode(data, self._settings.max_image_megapixels, spec)
             inputs = opened.model.prepare_picture(picture, preprocessing)
         except GeoBentoError as error:
             error.field = f"images.{position}"
             return error
         normalize = spec.normalize if normalize is None else normalize
-        context = answer.Context(
+        context = embedding.Context(
             opened.served,
             spec.modality,
             spec.pooling,
@@ -326,7 +329,11 @@ class Engine:
 
 def _downloaded(fetcher: PictureFetcher, image: str | bytes) -> str | bytes | GeoBentoError:
     try:
-        return fetcher.fetch(image) if isinstance(image, str) and pictures.is_url(image) else image
+        return (
+            fetcher.fetch(image)
+            if isinstance(image, str) and inputs_images.is_url(image)
+            else image
+        )
     except GeoBentoError as error:
         return error
 
@@ -380,14 +387,14 @@ def _geo_entry(
         if sample.provenance is not None:
             metrics.fetched(sample.provenance.backend, sample.cached)
     try:
-        sample = series.together(opened.served.card, samples)
+        sample = temporal.together(opened.served.card, samples)
         warnings = check(sample, plan.query)
         for query in (plan.query, *plan.further):
-            warnings += series.warning(query, sample.extras.get(query.modality, sample))
+            warnings += temporal.warning(query, sample.extras.get(query.modality, sample))
         items = _encode_items(model, sample, plan.tiling, plan.encoding)
     except GeoBentoError as error:
         return error
-    context = answer.Context(
+    context = embedding.Context(
         opened.served,
         plan.query.modality,
         plan.pooling,

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from geobento import modalities
-from geobento.cards import ServedModel
-from geobento.errors import ModelError, ModelNotFound
-from models import catalog
+from geobento.schemas import modalities
+from geobento.schemas.cards import ServedModel
+from geobento.schemas.errors import ModelError, ModelNotFound
+from models import registry
 from models.base import Model
 
 
@@ -81,9 +81,9 @@ class Registry:
 
     def _missing(self, name: str, asked: str) -> ModelNotFound:
         served = list(dict.fromkeys(served.card.id for served in self.served()))
-        missing = catalog.unknown(name, served)
+        missing = registry.unknown(name, served)
         try:
-            card = catalog.family(name).card
+            card = registry.family(name).card
         except ModelNotFound:
             return missing
         known = card.name_to_import(asked)

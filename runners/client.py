@@ -12,11 +12,11 @@ import aiohttp
 import httpx
 from bentoml.exceptions import BentoMLException
 
-from geobento import current, metrics
-from geobento.budget import Budget
-from geobento.errors import DeadlineExceeded, InternalError, Overloaded
-from models.execute import EncodeItem, EncodeResult
-from runners.joint import JointCalls
+from geobento.limiters import Budget
+from geobento.observability import metrics, request_context
+from geobento.schemas.errors import DeadlineExceeded, InternalError, Overloaded
+from inference.batches import EncodeItem, EncodeResult
+from runners.batcher import JointCalls
 
 logger = logging.getLogger("geobento.runner")
 
@@ -83,7 +83,7 @@ class RunnerClient:
             DeadlineExceeded: The request's time is over.
             InternalError: The runner failed as a whole.
         """
-        deadline = current.deadline()
+        deadline = request_context.deadline()
         with self._items.held(len(items)), self._inputs.held(sum(map(_size, items))):
             parts = [
                 items[start : start + self._batch] for start in range(0, len(items), self._batch)
@@ -139,7 +139,7 @@ class RunnerClient:
     async def _call(
         self, items: Sequence[EncodeItem], deadline: float | None
     ) -> list[EncodeResult]:
-        asked = current.get()
+        asked = request_context.get()
         update = {"deadline": deadline, "request": None if asked is None else asked.id}
         told = [item.model_copy(update=update) for item in items]
         deaths, lost = 0, False

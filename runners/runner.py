@@ -11,13 +11,13 @@ import bentoml
 from bentoml.models import BentoModel
 from bentoml.validators import ContentType
 
-from geobento import heap
-from models import cores, devices
-from models.execute import EncodeItem, EncodeResult
-from models.precision import Precision
-from models.store import StoredModel, opened
-from runners import drain, freed
-from runners.work import work
+from inference import cpu_pool, devices
+from inference.batches import EncodeItem, EncodeResult
+from inference.precision import Precision
+from models.weights.store import StoredModel, opened
+from runners import gc, malloc
+from runners.bentoml_patches import graceful_shutdown
+from runners.run_batch import work
 
 logger = logging.getLogger("geobento.runner")
 
@@ -60,7 +60,7 @@ def make_runner(
         workers: Processes, each with its own copy of the weights and its share of the cores.
         timeout_s: Longest time that an item may wait and be worked on.
         home: Folder of the service's own files.
-        tracing: Whether spans are made, see `runners.spans`.
+        tracing: Whether spans are made, see `runners.tracing`.
     """
     name = stored.served().name
 
@@ -71,16 +71,18 @@ def make_runner(
 
         def __init__(self) -> None:
             devices.share_cores(workers)
-            freed.keep()
+            malloc.keep()
             self._loaded = opened(self.weights).load(device, precision)
             self._loaded.warm_up()
-            heap.settle()
+            gc.settle()
             logger.info("%s is warm", stored.tag)
 
         @bentoml.on_startup
         def outlive_the_front(self) -> None:
             """Stop after the front, which may still ask."""
-            drain.follow(drain.lock_file(home), timeout_s + BEHIND_THE_FRONT_S)
+            graceful_shutdown.follow(
+                graceful_shutdown.lock_file(home), timeout_s + BEHIND_THE_FRONT_S
+            )
 
         @bentoml.api(
             batchable=True,
@@ -94,7 +96,7 @@ def make_runner(
     service = bentoml.service(
         name=runner_name(stored.metadata["model"], stored.metadata["variant"]),
         workers=workers,
-        threads=cores.lanes(device, workers),
+        threads=cpu_pool.lanes(device, workers),
         traffic={"timeout": timeout_s},
         runner_connection={"max_requests": NEVER, "max_age": float(NEVER)},
         logging={"access": {"enabled": False}},

@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     import httpx
 
-    from models.store import StoredModel
+    from models.weights.store import StoredModel
     from tests.servers import Keyed
 
 for name in [name for name in os.environ if name.startswith(("GEOBENTO_", "BENTOML_"))]:
@@ -45,7 +45,7 @@ def home() -> Path:
 @pytest.fixture(scope="session")
 def mosaiks_stored() -> StoredModel:
     """`mosaiks` in the model store."""
-    from models.importing import import_model
+    from models.weights.importer import import_model
 
     return import_model("mosaiks")
 
@@ -53,7 +53,7 @@ def mosaiks_stored() -> StoredModel:
 @pytest.fixture(scope="session")
 def demo_archive(home: Path) -> Path:
     """`catalog.json` of a demo archive."""
-    from imagery.demo import ensure_demo_archive
+    from imagery.demo.archive import ensure_demo_archive
 
     return ensure_demo_archive(home / "geobento" / "demo-archive")
 
@@ -62,9 +62,9 @@ def demo_archive(home: Path) -> Path:
 def small_models() -> str:
     """Small models of the families that read pictures and texts, as GEOBENTO_MODELS has them."""
     pytest.importorskip("transformers")
-    from models.clip_vit_large_patch14 import Clip
-    from models.dino_v2_vits14 import DinoV2
-    from models.importing import import_model
+    from models.clip.openai import Clip
+    from models.dinov2 import DinoV2
+    from models.weights.importer import import_model
     from tests.models import small
 
     tags = [small.stored(cls).tag for cls in (Clip, DinoV2)]
@@ -88,10 +88,10 @@ def keyed_service(
     mosaiks_stored: object, demo_archive: object, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Keyed]:
     """The service with `mosaiks`, a key, CORS, and metrics on a port of their own."""
-    from geobento import keys
+    from geobento.config import api_keys
     from tests.servers import Keyed, free_port, serving
 
-    key, entry = keys.made("tests")
+    key, entry = api_keys.made("tests")
     folder = tmp_path_factory.mktemp("keyed-service")
     file, port = folder / "keys", free_port()
     file.write_text(f"# who may ask\n{entry}\n")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from models.galileo import Galileo
-from models.store import StoredModel
+from models.galileo.model import Galileo
+from models.weights.store import StoredModel
 from tests.conftest import ROOT
 from tests.models import small
 from tests.servers import serving

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from examples import principal_components
-from models.galileo import Galileo
+from models.galileo.model import Galileo
 from tests.models import small
 
 

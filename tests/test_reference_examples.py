@@ -21,11 +21,11 @@ from geobento import (
     get_embedding,
     get_embeddings_batch,
 )
-from geobento.errors import ModelError, ModelNotFound, NoImageryError
+from geobento.schemas.errors import ModelError, ModelNotFound, NoImageryError
 from models.base import Model
-from models.catalog import family
-from models.importing import import_model
-from models.store import StoredModel
+from models.registry import family
+from models.weights.importer import import_model
+from models.weights.store import StoredModel
 from tests.models import small
 
 SUMMER = TemporalSpec.range("2022-06-01", "2022-09-01")

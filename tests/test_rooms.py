@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import geobento
-from models.catalog import FAMILIES
+from models.registry import FAMILIES
 from tests.conftest import ROOT
 
 
@@ -56,7 +56,7 @@ def test_the_supervisor_holds_no_libraries(small_models: str) -> None:
 def test_a_model_is_described_without_torch(model_id: str) -> None:
     """What the supervisor and the front know of a model, they know without its libraries."""
     program = (
-        "import sys; from models.catalog import family; "
+        "import sys; from models.registry import family; "
         f"cls = family({model_id!r}); model = cls(cls.default_config(cls.card.default_variant)); "
         "model.dim; model.modalities(); "
         "print([name for name in ('torch', 'transformers', 'timm') if name in sys.modules])"

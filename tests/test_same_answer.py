@@ -14,12 +14,12 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 import geobento
-from geobento import wire
-from geobento.cli import main
-from geobento.embedding import Embedding, GridMeta
-from geobento.specs import BBox, InputPrepSpec, OutputSpec, PointBuffer, TemporalSpec
-from models.store import StoredModel
-from models.thor import Thor
+from geobento.cli.app import main
+from geobento.schemas import serialization
+from geobento.schemas.embedding import Embedding, GridMeta
+from geobento.schemas.specs import BBox, InputPrepSpec, OutputSpec, PointBuffer, TemporalSpec
+from models.thor.model import Thor
+from models.weights.store import StoredModel
 from tests.models import small
 from tests.servers import serving
 
@@ -81,7 +81,7 @@ def posted(client: httpx.Client, model: str, form: dict[str, Any], **fields: Any
     body |= {name: asdict(value) for name, value in form.items()}
     answer = client.post("/geo_embedding", json=body)
     assert answer.status_code == 200, answer.text
-    entries = wire.decode_answer(answer.content)
+    entries = serialization.decode_answer(answer.content)
     entry = entries[len(entries) // 2]
     assert isinstance(entry, Embedding)
     return entry.data

@@ -21,13 +21,14 @@ from PIL import Image
 from pydantic import TypeAdapter
 from pyproj import Transformer
 
-from geobento import PointBuffer, TemporalSpec, wire
-from geobento.embedding import Embedding
-from geobento.errors import GeoBentoError, ModelNotFound, NoImageryError
-from geobento.places import Area, Spatial
-from geobento.sample import PixelGrid
-from imagery import coverage
-from models.mosaiks import S2_BANDS
+from geobento import PointBuffer, TemporalSpec
+from geobento.schemas import serialization
+from geobento.schemas.embedding import Embedding
+from geobento.schemas.errors import GeoBentoError, ModelNotFound, NoImageryError
+from geobento.schemas.geometry import Area, Spatial
+from geobento.schemas.sample import PixelGrid
+from imagery import cell_fractions
+from models.mosaiks.model import S2_BANDS
 from tests.conftest import ROOT, SHARED
 from tests.servers import serving
 
@@ -92,7 +93,7 @@ def geo(client: httpx.Client, **fields: Any) -> httpx.Response:
 def vectors(answer: httpx.Response) -> list[Embedding | GeoBentoError]:
     """The entries of a successful answer."""
     assert answer.status_code == 200, answer.text
-    return wire.decode_answer(answer.content)
+    return serialization.decode_answer(answer.content)
 
 
 def error(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
@@ -300,7 +301,7 @@ def test_a_polygon_gives_the_mean_of_the_grid_inside(client: httpx.Client) -> No
     assert everything.meta.grid is not None
     place: Area = TypeAdapter(Spatial).validate_python(FIELD)  # type: ignore[assignment]
     grid = PixelGrid(**everything.meta.grid.model_dump())
-    expected = everything.data.reshape(1024, -1) @ coverage.weights(place, grid)
+    expected = everything.data.reshape(1024, -1) @ cell_fractions.weights(place, grid)
     np.testing.assert_allclose(whole.data, expected, atol=1e-5)
     assert np.abs(whole.data - everything.data.mean(axis=(1, 2))).max() > 1e-3
     assert tiled.meta.tiles is not None

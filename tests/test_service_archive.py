@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("transformers")
 
 from models.base import Model
-from models.catalog import family
-from models.importing import import_model
+from models.registry import family
+from models.weights.importer import import_model
 from tests.models import small
 from tests.pipeline.test_galileo import ARCHIVE, WEIGHTS, windows
 from tests.servers import serving

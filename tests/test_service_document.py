@@ -15,10 +15,10 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from compat import openapi as other_apis
-from edge import openapi
+from server.openapi import document
 from tests.conftest import ROOT
 
-DOCUMENT = openapi.document("1.2.3", other_apis.operations())
+DOCUMENT = document.document("1.2.3", other_apis.operations())
 OPERATIONS = {
     operation["operationId"]: (method, path)
     for path, methods in DOCUMENT["paths"].items()

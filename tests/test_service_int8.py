@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from geobento import wire
-from geobento.embedding import Embedding
-from models import precision
-from models.execute import EncodeItem
+from geobento.schemas import serialization
+from geobento.schemas.embedding import Embedding
+from inference import precision
+from inference.batches import EncodeItem
 from tests.conftest import ROOT
 from tests.servers import serving
 
 pytest.importorskip("transformers")
 
-from models.clip_vit_large_patch14 import Clip
-from models.dino_v2_vits14 import DinoV2
-from pipeline import pictures
+from models.clip.openai import Clip
+from models.dinov2 import DinoV2
+from pipeline.inputs import images
 from tests.models import small
 
 FIELD = (ROOT / "tests" / "data" / "field.jpg").read_bytes()
@@ -41,7 +41,7 @@ def test_int8_where_it_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             files = [("images", FIELD)]
             answer = client.post("/image_embedding", data={"model": name}, files=files)
             assert answer.status_code == 200, answer.text
-            (found[name],) = wire.decode_answer(answer.content)
+            (found[name],) = serialization.decode_answer(answer.content)
     rounded, other = found[DinoV2.card.id], found[Clip.card.id]
     assert isinstance(rounded, Embedding)
     assert isinstance(other, Embedding)
@@ -51,7 +51,7 @@ def test_int8_where_it_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len(said) == 1
     assert f"{none.tag} computes in {other.meta.precision}" in said[0]
     loaded = large.load()
-    inputs = loaded.model.prepare_picture(pictures.decode(FIELD, 64))
+    inputs = loaded.model.prepare_picture(images.decode(FIELD, 64))
     (exact,) = loaded.run([EncodeItem(inputs=inputs, pooling="authors")])
     cosine = rounded.data @ exact.data / np.linalg.norm(rounded.data) / np.linalg.norm(exact.data)
     assert precision.LEAST_COSINE - 1e-3 < cosine < 1 - 1e-9

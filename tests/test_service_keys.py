@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from geobento import AsyncClient, Client, Embedding
-from geobento.errors import Unauthorized
+from geobento.schemas.errors import Unauthorized
 from tests.conftest import ROOT
 from tests.servers import Keyed
 

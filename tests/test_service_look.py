@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 import geobento
-from geobento.errors import GeoBentoError
-from geobento.look import EmbeddingPlan, Inspection, PlacePlan
-from geobento.requests import EmbeddingItem, EmbeddingResponse, ErrorBody
-from geobento.specs import PointBuffer, SensorSpec, TemporalSpec
-from models.mosaiks import S2_BANDS
+from geobento.schemas.errors import GeoBentoError
+from geobento.schemas.plan import EmbeddingPlan, Inspection, PlacePlan
+from geobento.schemas.requests import EmbeddingItem, EmbeddingResponse, ErrorBody
+from geobento.schemas.specs import PointBuffer, SensorSpec, TemporalSpec
+from models.mosaiks.model import S2_BANDS
 
 PLACE = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 200}
 NOWHERE = {**PLACE, "lon": 0.0, "lat": 0.0}

@@ -14,10 +14,11 @@ from affine import Affine
 from rasterio.crs import CRS
 
 import geobento
-from geobento import OutputSpec, embed_pixels, wire
-from geobento.embedding import Embedding
-from geobento.errors import InvalidRequest, ModelError, SpecError
-from models.mosaiks import CARD
+from geobento import OutputSpec, embed_pixels
+from geobento.schemas import serialization
+from geobento.schemas.embedding import Embedding
+from geobento.schemas.errors import InvalidRequest, ModelError, SpecError
+from models.mosaiks.model import CARD
 from tests import geotiffs
 from tests.geotiffs import geotiff
 
@@ -47,7 +48,7 @@ def ask(client: httpx.Client, file: bytes, **fields: Any) -> httpx.Response:
 def only(answer: httpx.Response) -> Embedding:
     """The embedding of an answer that has one."""
     assert answer.status_code == 200, answer.text
-    (found,) = wire.decode_answer(answer.content)
+    (found,) = serialization.decode_answer(answer.content)
     assert isinstance(found, Embedding)
     return found
 

@@ -11,11 +11,11 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from geobento import wire
-from geobento.embedding import Embedding
+from geobento.schemas import serialization
+from geobento.schemas.embedding import Embedding
 from models.base import Model
-from models.catalog import families, family
-from models.importing import import_model
+from models.registry import families, family
+from models.weights.importer import import_model
 from tests.models import small
 from tests.servers import serving
 
@@ -48,7 +48,7 @@ def ask(service: httpx.Client, model: str, **fields: Any) -> Embedding:
     request = {"model": model, "spatial": PLACE, "temporal": JUNE} | fields
     response = service.post("/geo_embedding", json=request)
     assert response.status_code == 200, response.text
-    (answer,) = wire.decode_answer(response.content)
+    (answer,) = serialization.decode_answer(response.content)
     assert isinstance(answer, Embedding)
     assert np.isfinite(answer.data).all()
     return answer

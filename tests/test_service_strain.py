@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from benchmarks import answers, load, strain
+from benchmarks import load, load_fixtures, verify
 from benchmarks.kill import killed
 from benchmarks.service import Served, geobento
 
@@ -25,7 +25,7 @@ IN_FLIGHT = 8
 @pytest.fixture(scope="module")
 def asked() -> tuple[str, list[bytes], load.Judge]:
     """A model, requests, and a judge of their answers."""
-    return strain.prepared("mosaiks")
+    return load_fixtures.prepared("mosaiks")
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +58,9 @@ def test_overload_is_refused_and_the_rest_answered(
     _, requests, judge = asked
     run = load.run(served.port, requests, 10 * IN_FLIGHT, 4, judge=judge, pause_s=0.2)
     outcomes = asyncio.run(run).outcomes
-    assert set(outcomes) == {answers.OK, answers.REFUSED}
-    assert metric(served, "geobento_errors_total") >= outcomes[answers.REFUSED]
-    assert metric(served, "geobento_items_total") >= outcomes[answers.OK]
+    assert set(outcomes) == {verify.OK, verify.REFUSED}
+    assert metric(served, "geobento_errors_total") >= outcomes[verify.REFUSED]
+    assert metric(served, "geobento_items_total") >= outcomes[verify.OK]
     assert metric(served, "geobento_stage_seconds_count") > 0
     assert metric(served, "geobento_batch_items_count") > 0
     assert metric(served, "geobento_model_info") == 1
@@ -82,7 +82,7 @@ def test_clients_that_go_away_leave_nothing_behind(
     assert [metric(served, name) for name in held] == [0, 0, 0]
     assert metric(served, "geobento_abandoned_requests_total") > 0
     run = load.run(served.port, requests, IN_FLIGHT, 1, judge=judge)
-    assert set(asyncio.run(run).outcomes) == {answers.OK}
+    assert set(asyncio.run(run).outcomes) == {verify.OK}
 
 
 def test_silence_costs_no_request(
@@ -92,7 +92,7 @@ def test_silence_costs_no_request(
     _, requests, judge = asked
     for pause in (4.9, 5.0, 5.1, 0):
         run = load.run(served.port, requests, IN_FLIGHT, 0.5, judge=judge)
-        assert set(asyncio.run(run).outcomes) == {answers.OK}
+        assert set(asyncio.run(run).outcomes) == {verify.OK}
         time.sleep(pause)
 
 
@@ -105,10 +105,10 @@ def test_a_killed_runner_comes_back(
         assert row["ready_s"] is not None
         assert row["not_ready_seen"]
         assert set(row) - {"victim", "ready_s", "not_ready_seen", "slowest_s"} <= {
-            answers.OK,
-            answers.REFUSED,
+            verify.OK,
+            verify.REFUSED,
         }
-        assert row[answers.OK] > 0
+        assert row[verify.OK] > 0
 
 
 def test_a_killed_front_comes_back(
@@ -142,5 +142,5 @@ def test_a_signal_to_stop_lets_requests_finish(
                 answer += received
         stopping.join()
     head, _, body = answer.partition(b"\r\n\r\n")
-    assert judge(0, int(head[9:12]), head, body) == answers.OK
+    assert judge(0, int(head[9:12]), head, body) == verify.OK
     assert status == [0]

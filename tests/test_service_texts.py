@@ -10,9 +10,9 @@ import httpx
 import numpy as np
 import pytest
 
-from geobento import wire
-from geobento.embedding import Classification, Embedding
-from geobento.errors import GeoBentoError, InvalidRequest
+from geobento.schemas import serialization
+from geobento.schemas.embedding import Classification, Embedding
+from geobento.schemas.errors import GeoBentoError, InvalidRequest
 from tests.conftest import ROOT
 
 FIELD = (ROOT / "tests" / "data" / "field.jpg").read_bytes()
@@ -29,13 +29,13 @@ def test_texts_become_vectors(small_service: httpx.Client) -> None:
     """Both encodings give the same unit vectors, in order; a bad text is an entry of its own."""
     answer = texts(small_service, "a field", "", "ein Hafen")
     assert answer.status_code == 200, answer.text
-    first, bad, last = wire.decode_answer(answer.content)
+    first, bad, last = serialization.decode_answer(answer.content)
     assert isinstance(first, Embedding)
     assert isinstance(bad, InvalidRequest)
     assert bad.field == "texts.1"
     assert first.data.shape == (answer.json()["dim"],)
     packed = texts(small_service, "ein Hafen", encoding="base64")
-    (again,) = wire.decode_answer(packed.content)
+    (again,) = serialization.decode_answer(packed.content)
     np.testing.assert_allclose(again.data, last.data, atol=1e-6)  # type: ignore[union-attr]
 
 
@@ -65,7 +65,7 @@ def test_all_ways_to_send_pictures_with_classes_agree(small_service: httpx.Clien
     for answer in answers:
         assert answer.status_code == 200, answer.text
         assert answer.json()["classes"] == CLASSES
-        (entry,) = wire.decode_classifications(answer.content)
+        (entry,) = serialization.decode_classifications(answer.content)
         assert isinstance(entry, Classification)
         assert entry.meta.template == template
         found.append(entry.probabilities)

@@ -12,8 +12,8 @@ from typing import TypeAlias
 
 import pytest
 
-from compat.jobs import JobStore
-from compat.sqlite_jobs import SqliteJobs
+from compat.jobs.base import JobStore
+from compat.jobs.sqlite import SqliteJobs
 from tests.servers import free_port
 
 MakeStore: TypeAlias = Callable[..., JobStore]
@@ -69,7 +69,7 @@ def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> MakeStore:
             tmp_path / "jobs.sqlite", ttl_s, max_waiting
         )
     url = request.getfixturevalue("redis_url")
-    from compat.redis_jobs import RedisJobs
+    from compat.jobs.redis import RedisJobs
 
     return lambda ttl_s=60.0, max_waiting=100: RedisJobs(url, ttl_s, max_waiting)
 

@@ -12,8 +12,8 @@ import orjson
 import pytest
 
 from compat import openapi as other_apis
-from edge import openapi
-from geobento.settings import Settings
+from geobento.config.settings import Settings
+from server.openapi import document as openapi_document
 from tests.compat.vitrivr_service import InventedServing, in_thread, picture
 from tests.conftest import SHARED
 
@@ -85,7 +85,7 @@ class Client:
 def document(request: pytest.FixtureRequest) -> dict[str, Any]:
     """What the client knows."""
     if request.param == "ours":
-        return openapi.document("1.2.3", other_apis.operations())
+        return openapi_document.document("1.2.3", other_apis.operations())
     if not DOCUMENT.is_file():
         pytest.skip("vitrivr's document is not there")
     theirs: dict[str, Any] = orjson.loads(DOCUMENT.read_bytes())

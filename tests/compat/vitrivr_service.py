@@ -23,21 +23,21 @@ import numpy as np
 import uvicorn
 from starlette.applications import Starlette
 
-from compat import vitrivr
-from edge.envelope import Envelope
-from edge.guard import Guard
-from geobento.cards import ServedModel
-from geobento.embedding import Classification, ClassificationMeta, Embedding, EmbeddingMeta
-from geobento.errors import GeoBentoError, InvalidImage
-from geobento.requests import ImageEmbeddingRequest, TextEmbeddingRequest, ZeroShotRequest
-from geobento.settings import Settings
+from compat.vitrivr import routes
+from geobento.config.settings import Settings
+from geobento.schemas.cards import ServedModel
+from geobento.schemas.embedding import Classification, ClassificationMeta, Embedding, EmbeddingMeta
+from geobento.schemas.errors import GeoBentoError, InvalidImage
+from geobento.schemas.requests import ImageEmbeddingRequest, TextEmbeddingRequest, ZeroShotRequest
 from models.base import Model
-from models.clip_vit_large_patch14 import Clip
-from models.dino_v2_vits14 import DinoV2
-from models.mosaiks import Mosaiks
-from pipeline import pictures
+from models.clip.openai import Clip
+from models.dinov2 import DinoV2
+from models.mosaiks.model import Mosaiks
+from pipeline.async_engine import Serving
+from pipeline.inputs import images as inputs_images
 from pipeline.registry import OpenModel, Registry
-from pipeline.serving import Serving
+from server.middleware.admission import Guard
+from server.middleware.request_context import Envelope
 from tests.servers import free_port
 
 NO_META = cast("EmbeddingMeta", None)
@@ -83,7 +83,7 @@ class InventedServing:
         self, request: ImageEmbeddingRequest
     ) -> list[Embedding | GeoBentoError]:
         """One vector per picture."""
-        contents = [pictures.payload_bytes(image) for image in request.images]
+        contents = [inputs_images.payload_bytes(image) for image in request.images]
         return await self._embeddings(contents)
 
     async def text_embedding(
@@ -133,7 +133,7 @@ def app(settings: Settings, serving: InventedServing) -> Any:
     async def ready() -> bool:
         return True
 
-    jobs = vitrivr.jobs(lambda: real, settings, ready)
+    jobs = routes.jobs(lambda: real, settings, ready)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -142,12 +142,12 @@ def app(settings: Settings, serving: InventedServing) -> Any:
         await jobs.stop()
 
     inner = Starlette(
-        routes=vitrivr.routes(
+        routes=routes.routes(
             lambda: real, lambda: jobs, settings.request_timeout_s, settings.max_items
         ),
         lifespan=lifespan,
     )
-    shapes = {"api": vitrivr.SHAPE}
+    shapes = {"api": routes.SHAPE}
     return Envelope(Guard(inner, settings.max_body_mb, 100, shapes=shapes), shapes)
 
 

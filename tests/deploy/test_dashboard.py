@@ -12,8 +12,8 @@ import yaml
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
-from geobento import metrics
-from models.store import StoredModel
+from geobento.observability import metrics
+from models.weights.store import StoredModel
 from tests.conftest import ROOT
 from tests.servers import serving
 

@@ -10,7 +10,7 @@ import pytest
 from deploy.bento import EXTRAS, packages
 from deploy.lock import LockError, lock, pins
 from models.base import Model
-from models.catalog import FAMILIES, families
+from models.registry import FAMILIES, families
 from tests.conftest import ROOT
 
 REQUIRED = {

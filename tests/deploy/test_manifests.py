@@ -100,7 +100,7 @@ def test_pods_may_do_little() -> None:
 
 def test_a_pod_has_the_time_to_drain() -> None:
     """The pause, the longest request and what the service adds to it fit into the period."""
-    from geobento.settings import Settings
+    from geobento.config.settings import Settings
 
     spec = read(KUBERNETES / "base" / "deployment.yaml")["spec"]["template"]["spec"]
     pause = int(spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1])

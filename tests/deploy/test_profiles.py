@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from geobento import settings
+from geobento.config import settings
 from tests.conftest import ROOT
 
 PROFILES = sorted((ROOT / "deploy" / "profiles").glob("*.env"))

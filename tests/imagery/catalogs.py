@@ -13,7 +13,7 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
-from geobento.sample import PixelGrid
+from geobento.schemas.sample import PixelGrid
 from imagery.grid import lonlat_bounds
 
 GRID = PixelGrid("EPSG:32736", (10.0, 0.0, 617_400.0, 0.0, -10.0, 9_625_100.0), 24, 24)

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from imagery import geotiff
-from imagery.earth_engine import EarthEngineSource
-from imagery.ee_client import EarthEngineClient
-from imagery.limits import ProjectLimiter
+from imagery.earth_engine.client import EarthEngineClient
+from imagery.earth_engine.rate_limiter import ProjectLimiter
+from imagery.earth_engine.source import EarthEngineSource
+from imagery.stac import geotiff
 from tests.imagery.ee_server import Standin, earth_engine
 from tests.imagery.stac_server import StacServer, stac_server
 
@@ -78,7 +78,7 @@ def waiters(monkeypatch: pytest.MonkeyPatch) -> Waiters:
         arrived.release()
         return wait(*args)
 
-    monkeypatch.setattr("imagery.in_flight.wait", announced)
+    monkeypatch.setattr("imagery.cache.single_flight.wait", announced)
 
     def until(count: int) -> None:
         for _ in range(count):

@@ -1,6 +1,6 @@
 """A stand-in for Earth Engine: real HTTP, the client's own discovery, an invented world.
 
-It understands the functions that `imagery.earth_engine` uses, and refuses all others.
+It understands the functions that `imagery.earth_engine.source` uses, and refuses all others.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from geobento.sample import PixelGrid
+from geobento.schemas.sample import PixelGrid
 from tests.imagery.world import WorldScene
 
 MOST_BYTES = 50_331_648

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from geobento.errors import SourceError
-from geobento.sample import Provenance, Sample, Scene
-from geobento.specs import SensorSpec, TemporalSpec
+from geobento.schemas.errors import SourceError
+from geobento.schemas.sample import Provenance, Sample, Scene
+from geobento.schemas.specs import SensorSpec, TemporalSpec
 from imagery.source import ImageQuery, Survey
 from tests.imagery.catalogs import GRID
 from tests.imagery.world import S2

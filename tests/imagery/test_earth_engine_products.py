@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from geobento import SensorSpec
-from geobento.errors import ModelError, NoImageryError
-from imagery import frames
-from imagery.earth_engine import EarthEngineSource
+from geobento.schemas.errors import ModelError, NoImageryError
+from imagery import time_bins
+from imagery.earth_engine.source import EarthEngineSource
 from imagery.source import ImageQuery
 from tests.imagery.catalogs import GRID
 from tests.imagery.ee_server import Standin
@@ -132,7 +132,7 @@ def test_a_longer_part_is_the_mean_of_its_months(
 )
 def test_months_of_parts(start: str, end: str, count: int, expected: list[str]) -> None:
     """Begin (inside) and end (outside): as many as the part is long, one at least."""
-    found = frames.months(query(ERA5, "t", start=start, end=end, frames=count))
+    found = time_bins.months(query(ERA5, "t", start=start, end=end, frames=count))
     assert [f"{begin:%m}-{end:%m}" for begin, end in found] == expected
     assert all(begin.day == 1 for begin, _ in found)
 

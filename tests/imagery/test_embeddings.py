@@ -15,21 +15,21 @@ from odc.loader import RioReader
 from rasterio.transform import Affine
 
 from geobento import SensorSpec
-from geobento.errors import NoImageryError, SourceError
-from geobento.sample import PixelGrid
-from imagery import collections
-from imagery.earth_engine import EarthEngineSource
-from imagery.open_catalog import open_catalog
+from geobento.schemas.errors import NoImageryError, SourceError
+from geobento.schemas.sample import PixelGrid
+from imagery.collections import registry
+from imagery.earth_engine.source import EarthEngineSource
 from imagery.source import ImageQuery
-from imagery.stac import StacSource
-from imagery.static_catalog import StaticCatalog
+from imagery.stac.catalogs.factory import open_catalog
+from imagery.stac.catalogs.static import StaticCatalog
+from imagery.stac.source import StacSource
 from tests.imagery.catalogs import GRID, CatalogBuilder
 from tests.imagery.ee_server import Standin
 from tests.imagery.stac_server import Fault, StacServer
 from tests.imagery.world import WorldScene, shifted
 
 GSE = "GOOGLE/SATELLITE_EMBEDDING/V1/ANNUAL"
-COLLECTION = collections.get(GSE)
+COLLECTION = registry.get(GSE)
 SENSOR = SensorSpec(GSE, tuple(COLLECTION.bands), cloudy_pct=None, composite="mosaic")
 NO_DATA = -128
 GOOGLE = "is produced by Google and Google DeepMind."
@@ -202,7 +202,7 @@ def test_all_bands_in_one_pass(
     monkeypatch.setattr(RioReader, "read", noted)
     together = source.fetch(asked)
     assert read == [0]
-    monkeypatch.setattr("imagery.stac_read._of_one_asset", lambda keys: [])
+    monkeypatch.setattr("imagery.stac.loader._of_one_asset", lambda keys: [])
     one_by_one = source.fetch(asked)
     assert sorted(read[1:]) == list(range(1, 65))
     np.testing.assert_array_equal(together.pixels, one_by_one.pixels)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Geod, Transformer
 
-from geobento.errors import SpecError
-from geobento.places import BBox, MultiPolygon, Place, PointBuffer, Polygon
+from geobento.schemas.errors import SpecError
+from geobento.schemas.geometry import BBox, MultiPolygon, Place, PointBuffer, Polygon
 from imagery import grid
 
 longitudes = st.floats(-179.9, 179.9)

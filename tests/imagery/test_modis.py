@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
 from geobento import PointBuffer, SensorSpec, TemporalSpec
-from geobento.sample import PixelGrid
+from geobento.schemas.sample import PixelGrid
 from imagery import grid
-from imagery.earth_engine import EarthEngineSource
-from imagery.open_catalog import open_catalog
+from imagery.earth_engine.source import EarthEngineSource
 from imagery.source import ImageQuery
-from imagery.stac import StacSource
+from imagery.stac.catalogs.factory import open_catalog
+from imagery.stac.source import StacSource
 from tests.imagery.catalogs import CatalogBuilder
 from tests.imagery.ee_server import Standin
 from tests.imagery.stac_server import StacServer

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from geobento.errors import SourceError
+from geobento.schemas.errors import SourceError
 from imagery import retry
 from imagery.retry import Transient, with_retries
 

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from geobento import PointBuffer, SensorSpec
-from geobento.errors import NoImageryError
-from geobento.sample import PixelGrid, Sample
+from geobento.schemas.errors import NoImageryError
+from geobento.schemas.sample import PixelGrid, Sample
 from imagery import grid
-from imagery.composite import composite, fuse
-from imagery.earth_engine import EarthEngineSource
-from imagery.open_catalog import open_catalog
+from imagery.compositing import composite, fuse
+from imagery.earth_engine.source import EarthEngineSource
 from imagery.scenes import passes
 from imagery.source import ImageQuery, Source
-from imagery.stac import StacSource
+from imagery.stac.catalogs.factory import open_catalog
+from imagery.stac.source import StacSource
 from tests.imagery.ee_server import Standin
 from tests.imagery.stac_server import StacServer
 from tests.imagery.world import S2, WorldScene, shifted, write_catalog

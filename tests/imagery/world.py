@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geobento.sample import PixelGrid
-from imagery import collections
+from geobento.schemas.sample import PixelGrid
+from imagery.collections import registry
 from tests.imagery.catalogs import GRID, CatalogBuilder
 
 S2 = "COPERNICUS/S2_SR_HARMONIZED"
-BAND_NUMBERS = {name: number for number, name in enumerate(collections.get(S2).bands, start=1)}
+BAND_NUMBERS = {name: number for number, name in enumerate(registry.get(S2).bands, start=1)}
 CLOUD, GROUND, NO_DATA = 9, 4, 0
 
 
@@ -123,7 +123,7 @@ def write_catalog(scenes: list[WorldScene], bands: tuple[str, ...], root: Path) 
     """The same scenes as a static STAC catalog; returns its `catalog.json`."""
     builder = CatalogBuilder(root)
     for scene in scenes:
-        collection = collections.get(scene.collection)
+        collection = registry.get(scene.collection)
         gap = 0 if collection.nodata is None else collection.nodata
         files = {
             collection.bands[band][0]: np.where(

@@ -9,19 +9,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geobento.sample import PixelGrid
-from models import store, texts
-from models.anysat import AnySat
+from geobento.schemas.sample import PixelGrid
+from inference.batches import EncodeItem, LoadedModel
+from models.anysat.model import AnySat
 from models.base import Inputs, Model, Tensors
-from models.clip_vit_large_patch14 import Clip
-from models.dino_v2_vits14 import DinoV2
-from models.dofa import Dofa
-from models.execute import EncodeItem, LoadedModel
-from models.galileo import Galileo
-from models.open_clip_vit_b32 import OpenClipXlmRoberta
-from models.remoteclip import RemoteClip
-from models.satmaepp import SatMaePp
-from models.thor import Thor
+from models.clip.openai import Clip
+from models.clip.openclip import OpenClipXlmRoberta
+from models.clip.remoteclip import RemoteClip
+from models.dinov2 import DinoV2
+from models.dofa.model import Dofa
+from models.galileo.model import Galileo
+from models.preprocessing import text
+from models.satmaepp.model import SatMaePp
+from models.thor.model import Thor
+from models.weights import store
 
 SIZES: dict[type[Model], dict[str, Any]] = {
     AnySat: {"embed_dim": 48, "depth": 1, "num_heads": 4, "mlp_in": [16, 24, 48]},
@@ -103,5 +104,5 @@ def stored(
         weights="dummy",
         source="seeded",
         revision=None,
-        tokenizer=None if spec is None else texts.dummy_tokenizer(spec),
+        tokenizer=None if spec is None else text.dummy_tokenizer(spec),
     )

@@ -11,11 +11,11 @@ from safetensors.torch import save_file
 
 pytest.importorskip("transformers")
 
-from models import store
 from models.base import Model, Tensors
-from models.catalog import families
-from models.checkpoints import CheckpointError
-from models.importing import import_model
+from models.registry import families
+from models.weights import store
+from models.weights.checkpoints import CheckpointError
+from models.weights.importer import import_model
 from tests.models import small
 
 LEARNED = [cls for cls in families() if any(v.repository for v in cls.card.variants.values())]

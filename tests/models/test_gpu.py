@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from models import devices, precision
+from inference import devices, precision
+from inference.batches import EncodeItem, LoadedModel
 from models.base import Model
-from models.execute import EncodeItem, LoadedModel
 from tests.models import small
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

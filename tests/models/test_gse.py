@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from geobento.errors import ModelError, NoImageryError
-from geobento.sample import Sample
-from models import store
-from models.checkpoints import CheckpointError
-from models.execute import EncodeItem, LoadedModel
+from geobento.schemas.errors import ModelError, NoImageryError
+from geobento.schemas.sample import Sample
+from inference.batches import EncodeItem, LoadedModel
+from inference.pooling import Pooling
 from models.gse import AXES, DIM, Gse
-from models.importing import import_model
-from models.pooling import Pooling
+from models.weights import store
+from models.weights.checkpoints import CheckpointError
+from models.weights.importer import import_model
 
 GSE = Gse({})
 LOADED = LoadedModel(GSE, GSE.network())

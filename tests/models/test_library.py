@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from geobento.errors import ModelStoreError
-from models.networks.library import library
+from geobento.schemas.errors import ModelStoreError
+from models.optional_import import library
 from tests.conftest import ROOT
 
 
@@ -17,7 +17,7 @@ def test_torchvision_does_not_get_in_the_way(order: tuple[str, str]) -> None:
     """Both libraries load beside CPU torch, whichever comes first."""
     pytest.importorskip("transformers")
     code = (
-        "from models.networks.library import library\n"
+        "from models.optional_import import library\n"
         f"for name in {order!r}: library(name)\n"
         "library('transformers').CLIPModel, library('open_clip').CustomTextCLIP"
     )

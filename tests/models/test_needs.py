@@ -11,9 +11,9 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from geobento.sample import PixelGrid, Sample
+from geobento.schemas.sample import PixelGrid, Sample
 from models.base import Model
-from models.catalog import families
+from models.registry import families
 from tests.models import small
 
 

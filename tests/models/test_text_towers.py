@@ -12,18 +12,20 @@ from safetensors.torch import save_file
 
 pytest.importorskip("transformers")
 
-from geobento.errors import ModelError, ModelStoreError
-from models import pooling, store, texts
+from geobento.schemas.errors import ModelError, ModelStoreError
+from inference import pooling
+from inference.batches import EncodeItem
 from models.base import Model
-from models.checkpoints import CheckpointError
-from models.clip_vit_large_patch14 import Clip
-from models.execute import EncodeItem
-from models.importing import import_model
-from models.mosaiks import Mosaiks
-from models.open_clip_vit_b32 import OpenClipXlmRoberta
-from models.remoteclip import RemoteClip
+from models.clip.openai import Clip
+from models.clip.openclip import OpenClipXlmRoberta
+from models.clip.remoteclip import RemoteClip
+from models.mosaiks.model import Mosaiks
+from models.preprocessing import text as preprocessing_text
+from models.weights import store
+from models.weights.checkpoints import CheckpointError
+from models.weights.importer import import_model
 from tests.models import small
-from tests.models.test_store import own_store  # noqa: F401 - a store for every test
+from tests.models.weights.test_store import own_store  # noqa: F401 - a store for every test
 
 FAMILIES = [Clip, OpenClipXlmRoberta, RemoteClip]
 TOWERS = pytest.mark.parametrize("cls", FAMILIES, ids=lambda cls: cls.card.id)
@@ -110,10 +112,10 @@ def test_a_tokenizer_beside_the_checkpoint_comes_along(tmp_path: Path) -> None:
         )
 
     assert imported().served().modalities == ["image"]
-    beside.write_bytes(texts.dummy_tokenizer(other))
+    beside.write_bytes(preprocessing_text.dummy_tokenizer(other))
     with pytest.raises(CheckpointError, match="expected to begin with 0"):
         imported()
-    beside.write_bytes(texts.dummy_tokenizer(own))
+    beside.write_bytes(preprocessing_text.dummy_tokenizer(own))
     assert imported().served().modalities == ["image", "text"]
     assert imported(tokenizer=beside).tag == imported().tag
 
@@ -126,7 +128,9 @@ def test_a_vocabulary_that_is_too_large(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes(orjson.dumps(record))
     torch.save(OpenClipXlmRoberta.seeded(config), tmp_path / "model.bin")
     assert OpenClipXlmRoberta.card.text is not None
-    (tmp_path / "tokenizer.json").write_bytes(texts.dummy_tokenizer(OpenClipXlmRoberta.card.text))
+    (tmp_path / "tokenizer.json").write_bytes(
+        preprocessing_text.dummy_tokenizer(OpenClipXlmRoberta.card.text)
+    )
     with pytest.raises(CheckpointError, match="has 259 tokens, the checkpoint knows 100"):
         import_model(
             "open_clip_vit_b32",

@@ -10,13 +10,13 @@ import torch
 
 pytest.importorskip("transformers")  # comes with the same extra as timm
 
-from geobento.errors import ModelError, ModelNotFound, ModelStoreError
-from models import store
-from models.importing import import_model
-from models.satmaepp import CARD, SatMaePp
+from geobento.schemas.errors import ModelError, ModelNotFound, ModelStoreError
+from models.satmaepp.model import CARD, SatMaePp
+from models.weights import store
+from models.weights.importer import import_model
 from pipeline.registry import OpenModel, Registry
 from tests.models import small
-from tests.models.test_store import own_store  # noqa: F401 - a store for every test
+from tests.models.weights.test_store import own_store  # noqa: F401 - a store for every test
 
 
 def test_what_a_name_stands_for() -> None:

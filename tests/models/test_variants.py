@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from inference.batches import LoadedModel
+from inference.precision import Precision, multiplies_int8
 from models.base import Model
-from models.catalog import families
-from models.execute import LoadedModel
-from models.precision import Precision, multiplies_int8
+from models.registry import families
 
 FITTED = {("mosaiks", "rolf2021"), ("mosaiks", "torchgeo")}
 """Whose filters are cut from images: there is no record of them without a file."""

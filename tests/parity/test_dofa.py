@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import pooling
+from inference import pooling
 from tests.parity.reading import dofa
 from tests.parity.test_parity import CASES, INPUT_TOLERANCE, OUTPUT_TOLERANCE, Case
 

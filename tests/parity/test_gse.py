@@ -11,13 +11,13 @@ import pystac
 import pytest
 from numpy.typing import NDArray
 
-from geobento.embedding import Embedding
-from geobento.requests import GeoEmbeddingRequest
-from geobento.sample import PixelGrid
-from geobento.settings import Settings
-from imagery.demo import EMBEDDINGS
-from models.importing import import_model
-from pipeline.local import LocalEngine
+from geobento.config.settings import Settings
+from geobento.schemas.embedding import Embedding
+from geobento.schemas.requests import GeoEmbeddingRequest
+from geobento.schemas.sample import PixelGrid
+from imagery.demo.archive import EMBEDDINGS
+from models.weights.importer import import_model
+from pipeline.local_engine import LocalEngine
 from tests.imagery.catalogs import CatalogBuilder
 from tests.parity.test_parity import DIRECTORY
 

@@ -18,12 +18,13 @@ import pytest
 import torch
 from PIL import Image
 
-from geobento.errors import ModelNotFound
-from geobento.sample import Sample
-from models import checkpoints, pooling
+from geobento.schemas.errors import ModelNotFound
+from geobento.schemas.sample import Sample
+from inference import pooling
+from inference.batches import LoadedModel
 from models.base import Inputs, Model
-from models.catalog import family
-from models.execute import LoadedModel
+from models.registry import family
+from models.weights import checkpoints
 from tests.conftest import SHARED
 
 DIRECTORY = Path(os.environ.get("GEOBENTO_PARITY", SHARED / "parity"))

@@ -9,12 +9,12 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from geobento.embedding import Embedding
-from geobento.requests import GeoEmbeddingRequest
-from geobento.settings import Settings
+from geobento.config.settings import Settings
+from geobento.schemas.embedding import Embedding
+from geobento.schemas.requests import GeoEmbeddingRequest
 from models.base import Model
-from models.catalog import family
-from pipeline.local import LocalEngine
+from models.registry import family
+from pipeline.local_engine import LocalEngine
 from tests.models import small
 
 PLACE = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 300}

@@ -12,8 +12,9 @@ from threading import Barrier, Thread
 import numpy as np
 import pytest
 
-from geobento.embedding import Embedding
-from geobento.errors import (
+from geobento.config.settings import Settings
+from geobento.schemas.embedding import Embedding
+from geobento.schemas.errors import (
     GeoBentoError,
     InvalidImage,
     InvalidRequest,
@@ -21,15 +22,14 @@ from geobento.errors import (
     PayloadTooLarge,
     SourceError,
 )
-from geobento.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
-from geobento.sample import Provenance, Sample
-from geobento.settings import Settings
-from geobento.specs import PointBuffer, TemporalSpec
+from geobento.schemas.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
+from geobento.schemas.sample import Provenance, Sample
+from geobento.schemas.specs import PointBuffer, TemporalSpec
 from imagery.source import ImageQuery, Survey
-from models.store import StoredModel
+from models.weights.store import StoredModel
 from pipeline.engine import Engine
-from pipeline.fetch import FetchLayer
-from pipeline.picture_urls import PictureFetcher
+from pipeline.fetching.fetcher import FetchLayer
+from pipeline.inputs.image_urls import PictureFetcher
 from pipeline.registry import OpenModel, Registry
 from tests.conftest import ROOT
 

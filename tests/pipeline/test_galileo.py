@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from geobento.embedding import Embedding
-from geobento.errors import GeoBentoError, ModelError
-from geobento.requests import GeoEmbeddingRequest
-from geobento.settings import Settings
-from models.galileo import Galileo
-from models.galileo_card import S2_BANDS
-from models.importing import import_model
-from pipeline.local import LocalEngine
+from geobento.config.settings import Settings
+from geobento.schemas.embedding import Embedding
+from geobento.schemas.errors import GeoBentoError, ModelError
+from geobento.schemas.requests import GeoEmbeddingRequest
+from models.galileo.card import S2_BANDS
+from models.galileo.model import Galileo
+from models.weights.importer import import_model
+from pipeline.local_engine import LocalEngine
 from tests.conftest import SHARED
 from tests.models import small
 

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from geobento.embedding import Embedding
-from geobento.errors import ModelError, SpecError
-from geobento.requests import GeoEmbeddingRequest
-from geobento.settings import Settings
-from models.galileo import Galileo
-from models.galileo_card import CARD
-from pipeline.local import LocalEngine
-from pipeline.resolve import GeoPlan
+from geobento.config.settings import Settings
+from geobento.schemas.embedding import Embedding
+from geobento.schemas.errors import ModelError, SpecError
+from geobento.schemas.requests import GeoEmbeddingRequest
+from models.galileo.card import CARD
+from models.galileo.model import Galileo
+from pipeline.local_engine import LocalEngine
+from pipeline.planning.geo import GeoPlan
 from tests.imagery.ee_server import earth_engine
 from tests.imagery.world import WorldScene
 from tests.models import small

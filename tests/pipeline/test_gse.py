@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from geobento import wire
-from geobento.embedding import Embedding
-from geobento.errors import GeoBentoError, ModelError, NoImageryError, PayloadTooLarge
-from geobento.requests import GeoEmbeddingRequest, InspectRequest, PixelEmbeddingRequest
-from geobento.settings import Settings
-from imagery.demo import PLACES
+from geobento.config.settings import Settings
+from geobento.schemas import serialization
+from geobento.schemas.embedding import Embedding
+from geobento.schemas.errors import GeoBentoError, ModelError, NoImageryError, PayloadTooLarge
+from geobento.schemas.requests import GeoEmbeddingRequest, InspectRequest, PixelEmbeddingRequest
+from imagery.demo.archive import PLACES
 from models.gse import AXES
-from models.importing import import_model
-from pipeline.local import LocalEngine
+from models.weights.importer import import_model
+from pipeline.local_engine import LocalEngine
 
 SAVANNA = PLACES[0]
 YEAR = {"mode": "year", "year": SAVANNA.year}
@@ -101,9 +101,9 @@ def test_cells_without_a_vector(engine: LocalEngine) -> None:
     vector = ask(engine, spatial=beyond)
     np.testing.assert_allclose(vector.data, mean_of(grid.data), atol=1e-6)
     for encoding in ("float", "base64"):
-        body = wire.encode_answer("gse", 64, [grid], encoding)
+        body = serialization.encode_answer("gse", 64, [grid], encoding)
         assert (b"null,null" in body) == (encoding == "float")
-        (read,) = wire.decode_answer(body)
+        (read,) = serialization.decode_answer(body)
         assert isinstance(read, Embedding)
         np.testing.assert_array_equal(read.data, grid.data)
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from geobento.embedding import Embedding
-from geobento.errors import (
+from geobento.config.settings import Settings
+from geobento.schemas.embedding import Embedding
+from geobento.schemas.errors import (
     GeoBentoError,
     ModelError,
     NoImageryError,
@@ -20,10 +21,9 @@ from geobento.errors import (
     SourceError,
     SourceUnavailable,
 )
-from geobento.requests import GeoEmbeddingRequest
-from geobento.settings import Settings
-from models.store import StoredModel
-from pipeline.local import LocalEngine
+from geobento.schemas.requests import GeoEmbeddingRequest
+from models.weights.store import StoredModel
+from pipeline.local_engine import LocalEngine
 from tests.imagery.ee_server import Fault as EeFault
 from tests.imagery.ee_server import Standin, earth_engine
 from tests.imagery.stac_server import Fault, StacServer, stac_server

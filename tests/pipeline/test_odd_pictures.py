@@ -18,10 +18,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from geobento.cards import ImageInput
-from geobento.errors import GeoBentoError, InvalidImage, PayloadTooLarge
-from pipeline.picture_bombs import MAX_SCANS, MAX_VALUES
-from pipeline.pictures import decode, payload_bytes
+from geobento.schemas.cards import ImageInput
+from geobento.schemas.errors import GeoBentoError, InvalidImage, PayloadTooLarge
+from pipeline.inputs.decompression import MAX_SCANS, MAX_VALUES
+from pipeline.inputs.images import decode, payload_bytes
 from tests.conftest import ROOT
 
 Tags = Mapping[int, Sequence[int]]
@@ -484,7 +484,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], type[GeoBentoError] | None]] = {
 
 MEASURE = """
 import sys
-from pipeline.pictures import decode
+from pipeline.inputs.images import decode
 
 def peak():
     with open("/proc/self/status") as status:

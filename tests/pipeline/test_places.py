@@ -10,14 +10,14 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from geobento.embedding import Embedding
-from geobento.errors import GeoBentoError, ModelNotFound
-from geobento.requests import GeoEmbeddingRequest
-from geobento.settings import Settings
+from geobento.config.settings import Settings
+from geobento.schemas.embedding import Embedding
+from geobento.schemas.errors import GeoBentoError, ModelNotFound
+from geobento.schemas.requests import GeoEmbeddingRequest
 from models.base import Model
-from models.remoteclip import RemoteClip
-from models.satmaepp import S2_BANDS, SatMaePp
-from pipeline.local import LocalEngine
+from models.clip.remoteclip import RemoteClip
+from models.satmaepp.model import S2_BANDS, SatMaePp
+from pipeline.local_engine import LocalEngine
 from tests.models import small
 
 SQUARE = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 500}

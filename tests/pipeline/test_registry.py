@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from geobento.cards import ModelCard
-from geobento.errors import ModelError, ModelNotFound
-from models.galileo_card import CARD as GALILEO
-from models.satmaepp import CARD as SATMAE
-from models.store import StoredModel
+from geobento.schemas.cards import ModelCard
+from geobento.schemas.errors import ModelError, ModelNotFound
+from models.galileo.card import CARD as GALILEO
+from models.satmaepp.model import CARD as SATMAE
+from models.weights.store import StoredModel
 from pipeline.registry import OpenModel, Registry
 
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from pyproj import Transformer
 
-from geobento.embedding import Embedding
-from geobento.errors import GeoBentoError, ModelError, SpecError
-from geobento.requests import GeoEmbeddingRequest
-from geobento.sample import Provenance, Sample
-from geobento.settings import Settings
-from geobento.specs import (
+from geobento.config.settings import Settings
+from geobento.schemas.embedding import Embedding
+from geobento.schemas.errors import GeoBentoError, ModelError, SpecError
+from geobento.schemas.requests import GeoEmbeddingRequest
+from geobento.schemas.sample import Provenance, Sample
+from geobento.schemas.specs import (
     BBox,
     InputPrepSpec,
     MultiPolygon,
@@ -25,12 +25,12 @@ from geobento.specs import (
     TemporalSpec,
 )
 from imagery.source import ImageQuery, Survey
+from inference.batches import LoadedModel
 from models.base import Config, Encoded, Inputs, Model, Tensors
-from models.execute import LoadedModel
-from models.mosaiks import CARD
-from models.store import StoredModel
+from models.mosaiks.model import CARD
+from models.weights.store import StoredModel
 from pipeline.engine import Engine
-from pipeline.fetch import FetchLayer
+from pipeline.fetching.fetcher import FetchLayer
 from pipeline.registry import OpenModel, Registry
 
 CRS = "EPSG:32632"

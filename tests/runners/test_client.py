@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from bentoml.exceptions import BentoMLException
 
-from geobento import current
-from geobento.budget import Budget
-from geobento.errors import DeadlineExceeded, InternalError, Overloaded
-from models.execute import EncodeItem, EncodeResult
+from geobento.limiters import Budget
+from geobento.observability import request_context
+from geobento.schemas.errors import DeadlineExceeded, InternalError, Overloaded
+from inference.batches import EncodeItem, EncodeResult
 from runners import client
 from runners.client import RunnerClient
 
@@ -200,11 +200,11 @@ def test_the_deadline_is_kept(ready: bool, cls: type[Exception]) -> None:
     async def go() -> None:
         runner = Slow()
         runner.ready = ready
-        asked = current.begin()
+        asked = request_context.begin()
         asked.deadline = time.time() + 0.2
         with pytest.raises(cls):
             await RunnerClient(runner, 4).encode(numbered(1))
-        assert runner.calls[0][0].deadline == current.deadline()
+        assert runner.calls[0][0].deadline == request_context.deadline()
         assert runner.calls[0][0].request == asked.id
 
     asyncio.run(go())

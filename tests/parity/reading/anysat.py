@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geobento.sample import Sample
-from models.anysat import CARD
+from geobento.schemas.sample import Sample
+from inference.batches import LoadedModel
+from models.anysat.model import CARD
 from models.base import Encoded, Inputs, Model
-from models.execute import LoadedModel
 
 INPUT_TOLERANCE = 1e-5
 OUTPUT_TOLERANCE = 1e-4

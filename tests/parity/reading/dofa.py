@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geobento.sample import Sample
+from geobento.schemas.sample import Sample
+from inference.batches import LoadedModel
 from models.base import Encoded, Inputs, Model
-from models.execute import LoadedModel
 
 
 def prepared(model: Model, arrays: Mapping[str, NDArray[Any]], record: Any) -> Inputs:

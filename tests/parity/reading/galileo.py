@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from geobento.sample import PixelGrid, Sample
+from geobento.schemas.sample import PixelGrid, Sample
+from inference.batches import LoadedModel
 from models.base import Encoded, Inputs, Model
-from models.execute import LoadedModel
-from models.galileo_card import CARD
-from models.networks.galileo import SPACE, SPACE_TIME, STATIC, TIME, Groups
+from models.galileo.card import CARD
+from models.galileo.network import SPACE, SPACE_TIME, STATIC, TIME, Groups
 
 UTM = "EPSG:32632"
 INPUT_TOLERANCE = 1e-5

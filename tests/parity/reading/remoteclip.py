@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from models import pooling
+from inference import pooling
+from inference.batches import LoadedModel
 from models.base import Encoded, Inputs, Model
-from models.execute import LoadedModel
 
 
 def prepared(model: Model, arrays: Mapping[str, Any], record: Mapping[str, Any]) -> Inputs:

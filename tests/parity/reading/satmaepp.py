@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from PIL import Image
 
-from geobento.sample import Sample
+from geobento.schemas.sample import Sample
+from inference.batches import LoadedModel
 from models.base import Encoded, Inputs, Model
-from models.execute import LoadedModel
 
 
 def prepared(model: Model, arrays: Mapping[str, Any], record: Mapping[str, Any]) -> Inputs:

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from geobento.sample import Sample
-from models import pooling
+from geobento.schemas.sample import Sample
+from inference import pooling
+from inference.batches import LoadedModel
 from models.base import Encoded, Inputs, Model
-from models.execute import LoadedModel
-from models.networks import thor as networks
-from models.thor import OUR_BANDS, Thor
+from models.thor import network as networks
+from models.thor.model import OUR_BANDS, Thor
 
 INPUT_TOLERANCE = 1e-5
 OUTPUT_TOLERANCE = 1e-4

@@ -1,0 +1,1 @@
+"""This service beside others that make the same vectors: ``python -m benchmarks.comparison``."""

@@ -1,0 +1,34 @@
+"""What the benchmarks under strain share: a small model, expected vectors, a judge of answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks import images
+from benchmarks.load import Judge
+from benchmarks.synthetic_images import jpegs
+from benchmarks.verify import Judging
+
+COUNT = 16
+
+
+def prepared(
+    model: str, size: tuple[int, int] = (320, 240), checkpoint: Path | None = None
+) -> tuple[str, list[bytes], Judge]:
+    """The model's tag, requests with different pictures, and a judge that knows their vectors."""
+    from models.weights.importer import import_model
+
+    if checkpoint is None:
+        tag = import_model(model, dummy=model != "mosaiks").tag
+    else:
+        config = checkpoint.with_name("config.json")
+        tag = import_model(model, checkpoint=checkpoint, config=config).tag
+    data = jpegs(size, COUNT)
+    return tag, images.requests(model, data, "multipart"), Judging(images.vectors(tag, data))
+
+
+def write(rows: list[dict[str, Any]], model: str, name: str) -> None:
+    """Both files of a benchmark; the table is printed, too."""
+    images.write(rows, model, name, list(dict.fromkeys(column for row in rows for column in row)))
+    print((images.RESULTS / f"{name}.md").read_text())

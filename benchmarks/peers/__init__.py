@@ -1,1 +1,0 @@
-"""This service beside others that make the same vectors: ``python -m benchmarks.peers``."""

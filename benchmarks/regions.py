@@ -1,0 +1,151 @@
+"""Places over HTTP, their pixels kept or not: ``python -m benchmarks.regions``.
+
+Writes ``results/places.json`` and ``results/places.md``. The imagery is the demo archive, so that
+a fetch is the reading of files on this machine; weights are random. The limit is preparation and
+forward with all pixels in memory. Every answer is checked against float32.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from benchmarks import load, roofline
+from benchmarks.images import CONNECTIONS, least_cosine, measured, middle, write
+from benchmarks.service import Served, geobento
+from geobento.config.settings import Settings
+from geobento.schemas.errors import GeoBentoError
+from geobento.schemas.requests import GeoEmbeddingRequest
+from geobento.schemas.sample import Sample
+
+if TYPE_CHECKING:
+    from models.weights.store import StoredModel
+
+COUNT = 128
+"""More than connections, so that no two of them ask for the same place at a time."""
+MIDDLE = 34.066, -3.401
+CACHES = {"off": ", no cache", "on": ", warm cache"}
+STEP_DEG = 1e-4
+"""From one place to the next: about a pixel."""
+
+
+def requests(model: str, buffer_m: float) -> list[dict[str, Any]]:
+    """Places that overlap but differ, in June."""
+    side = round(COUNT**0.5)
+    return [
+        {
+            "model": model,
+            "spatials": [
+                {
+                    "type": "PointBuffer",
+                    "lon": round(MIDDLE[0] + STEP_DEG * (number % side - side / 2), 6),
+                    "lat": round(MIDDLE[1] + STEP_DEG * (number // side - side / 2), 6),
+                    "buffer_m": buffer_m,
+                }
+            ],
+            "temporal": {"mode": "range", "start": "2023-06-01", "end": "2023-07-01"},
+            "backend": "demo",
+            "encoding": "base64",
+        }
+        for number in range(COUNT)
+    ]
+
+
+def known(
+    tag: str, asked: Sequence[dict[str, Any]], home: Path
+) -> tuple[list[Sample], list[np.ndarray[Any, Any]]]:
+    """Pixels and float32 vectors, by this process; fills the cache."""
+    from inference.batches import LoadedModel
+    from models.weights import store
+    from pipeline.engine import Engine, ask_each
+    from pipeline.planning import temporal
+    from pipeline.registry import OpenModel, Registry
+
+    entry = store.find(tag)
+    registry = Registry([OpenModel(entry.model(), entry.served(), "cpu", "float32")])
+    engine = Engine(registry, Settings(home=home))
+    loaded: LoadedModel = entry.load(precision="float32")
+    samples, vectors = [], []
+    for body in asked:
+        _, _, plans = engine.resolve(GeoEmbeddingRequest.model_validate(body))
+        (found,) = ask_each(plans, engine.fetch.fetch_all)
+        if isinstance(found, GeoBentoError):
+            raise found
+        sample = temporal.together(loaded.model.card, found)
+        samples.append(sample)
+        vectors.append(loaded.run([roofline.place(loaded.model, sample)])[0].data)
+    return samples, vectors
+
+
+def one_round(
+    served: Served,
+    stored: StoredModel,
+    asked: Sequence[bytes],
+    samples: Sequence[Sample],
+    exact: Sequence[np.ndarray[Any, Any]],
+    chosen: argparse.Namespace,
+) -> Iterator[dict[str, Any]]:
+    """The limit of the machine, and right after it what the service makes of it."""
+    best = 0.0
+    for precision in roofline.precisions(stored):
+        most = roofline.items_per_s(stored.tag, precision, roofline.place, samples, chosen.seconds)
+        best = max(best, most)
+        yield {"what": f"no server, {precision}", "per_s": round(most, 1)}
+    for count in chosen.connections:
+        row, found = measured(served, asked, count, chosen.seconds)
+        yield {
+            "what": f"service, {count} connections",
+            **row,
+            "of_limit": round(row["per_s"] / best, 3),
+            "cosine": round(least_cosine(found, exact), 5),
+        }
+
+
+def main() -> None:
+    """Run, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="mosaiks")
+    parser.add_argument("--seconds", type=float, default=8)
+    parser.add_argument("--rounds", type=int, default=3, help="machines drift: medians are told")
+    parser.add_argument("--buffers", nargs="*", type=float, default=[320, 1000], help="Metres.")
+    parser.add_argument("--caches", nargs="*", choices=CACHES, default=list(CACHES))
+    parser.add_argument("--connections", nargs="*", type=int, default=list(CONNECTIONS))
+    chosen = parser.parse_args()
+    from models.weights.importer import import_model
+
+    stored = import_model(chosen.model, dummy=chosen.model != "mosaiks")
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for buffer_m in chosen.buffers:
+            bodies = requests(chosen.model, buffer_m)
+            samples, exact = known(stored.tag, bodies, Path(folder))
+            size = "x".join(str(side) for side in samples[0].pixels.shape[-2:])
+            asked = [
+                load.post("/geo_embedding", "application/json", orjson.dumps(body))
+                for body in bodies
+            ]
+            for cache in chosen.caches:
+                found: dict[str, list[dict[str, Any]]] = {}
+                environment = {
+                    "GEOBENTO_MODELS": stored.tag,
+                    "GEOBENTO_HOME": folder,
+                    "GEOBENTO_CACHE": cache,
+                }
+                with geobento(Path(folder) / "log", **environment) as served:
+                    for _ in range(chosen.rounds):
+                        for row in one_round(served, stored, asked, samples, exact, chosen):
+                            row["what"] += CACHES[cache] if "service" in row["what"] else ""
+                            print(row, flush=True)
+                            found.setdefault(row["what"], []).append({"size": size, **row})
+                rows += [middle(each) for each in found.values()]
+    write(rows, chosen.model, "places")
+
+
+if __name__ == "__main__":
+    main()

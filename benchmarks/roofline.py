@@ -1,0 +1,124 @@
+"""The most that this machine can do for a model without any server: one process per core."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.synthetic_images import SIZES, jpegs
+from geobento.config import settings
+
+if TYPE_CHECKING:
+    from geobento.schemas.sample import Sample
+    from inference.batches import EncodeItem
+    from models.base import Model
+    from models.weights.store import StoredModel
+
+BATCH = 32
+
+
+def picture(model: Model, encoded: bytes) -> EncodeItem:
+    """From a JPEG to an input."""
+    from inference.batches import EncodeItem
+    from pipeline.inputs import images
+
+    inputs = model.prepare_picture(images.decode(encoded, 64))
+    return EncodeItem(inputs=inputs, pooling="authors")
+
+
+def place(model: Model, sample: Sample) -> EncodeItem:
+    """From the pixels of a place to an input."""
+    from inference.batches import EncodeItem
+
+    return EncodeItem(inputs=model.prepare(sample), pooling="authors")
+
+
+def precisions(stored: StoredModel) -> list[str]:
+    """Number formats to look for the most in: float32, and what the service computes in."""
+    wanted = ("float32", "auto", settings.get().precision)
+    return sorted({stored.precision(each, "cpu") for each in wanted})
+
+
+def items_per_s(
+    tag: str,
+    precision: str,
+    prepare: Callable[[Model, Any], EncodeItem],
+    data: Sequence[Any],
+    seconds: float,
+) -> float:
+    """Items a second, prepared by one of the functions above and encoded, all cores."""
+    cores = len(os.sched_getaffinity(0))
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(cores)
+    with context.Pool(cores, _join, (barrier,)) as pool:
+        work = [(tag, precision, prepare, list(data), seconds)] * cores
+        return sum(pool.map(_core, work, chunksize=1))
+
+
+def single_ms(
+    tag: str,
+    precision: str,
+    prepare: Callable[[Model, Any], EncodeItem],
+    data: Sequence[Any],
+    seconds: float,
+) -> float:
+    """Time from one input to its vector, on all cores, nothing else going on: the median, ms."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_alone, (tag, precision, prepare, list(data), seconds))
+
+
+def _alone(
+    tag: str,
+    precision: str,
+    prepare: Callable[[Model, Any], EncodeItem],
+    data: list[Any],
+    seconds: float,
+) -> float:
+    from models.weights import store
+
+    loaded = store.find(tag).load(precision=precision)  # type: ignore[arg-type]
+    loaded.warm_up()
+    times: list[float] = []
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < seconds:
+        start = time.perf_counter()
+        loaded.run([prepare(loaded.model, data[len(times) % len(data)])])
+        times.append(time.perf_counter() - start)
+    return 1000 * statistics.median(times)
+
+
+def _join(barrier: object) -> None:
+    globals()["_barrier"] = barrier
+
+
+def _core(work: tuple[str, str, Callable[[Model, Any], EncodeItem], list[Any], float]) -> float:
+    tag, precision, prepare, data, seconds = work
+    import torch
+
+    from models.weights import store
+
+    torch.set_num_threads(1)
+    stored = store.find(tag)
+    loaded = stored.load(precision=precision)  # type: ignore[arg-type]
+    model = loaded.model
+
+    batch = [data[position % len(data)] for position in range(BATCH)]
+    for result in loaded.run([prepare(model, each) for each in batch]):
+        if result.error is not None:
+            raise RuntimeError(f"an item failed in {precision}: {result.error}")
+    globals()["_barrier"].wait()
+    start, done = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        loaded.run([prepare(model, each) for each in batch])
+        done += BATCH
+    return done / (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    for name in ("float32", "bfloat16"):
+        print(name, items_per_s(sys.argv[1], name, picture, jpegs(SIZES["640x480"], 32), 10))

@@ -1,0 +1,1 @@
+"""Jobs: work accepted now and answered later."""

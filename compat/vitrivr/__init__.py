@@ -1,0 +1,1 @@
+"""The HTTP API of vitrivr's feature extraction server."""

@@ -1,0 +1,1 @@
+"""The Python functions and the HTTP clients."""

@@ -1,0 +1,1 @@
+"""Requests, responses, model cards and errors: the types of the public contract."""

@@ -1,0 +1,186 @@
+"""Where: the places that requests may name."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field
+
+from geobento.schemas.validation import problem_in, spec
+
+MAX_VERTICES = 10_000
+"""Most positions of a polygon, those of all its rings together."""
+
+LONLAT = ("EPSG:4326", "OGC:CRS84")
+"""Names of longitude and latitude in degrees on WGS 84."""
+
+Crs = Annotated[
+    str, Field(min_length=1, max_length=8192, examples=["EPSG:4326", "EPSG:3035", "ESRI:54009"])
+]
+
+
+def is_lonlat(crs: str) -> bool:
+    """Whether coordinates are longitude and latitude in degrees, as far as the name says."""
+    return crs.upper() in LONLAT
+
+
+@spec
+class BBox:
+    """A rectangle whose edges run along the axes of its reference system."""
+
+    minlon: float
+    """Western edge, degrees; in another reference system: least x."""
+    minlat: float
+    """Southern edge, degrees; in another reference system: least y."""
+    maxlon: float
+    """Eastern edge, degrees; less than `minlon` where the box crosses the antimeridian."""
+    maxlat: float
+    """Northern edge, degrees; greater than `minlat`."""
+    crs: Crs = "EPSG:4326"
+    """Reference system of the four numbers, x before y whatever its authority says."""
+    type: Literal["BBox"] = "BBox"
+
+    def __post_init__(self) -> None:
+        if is_lonlat(self.crs):
+            _check_degrees(self, longitudes=("minlon", "maxlon"), latitudes=("minlat", "maxlat"))
+        if self.minlon == self.maxlon:
+            raise ValueError(
+                f"minlon and maxlon are both {self.minlon}; minlon must be less than maxlon, or "
+                "greater for a box across the antimeridian"
+            )
+        if not self.minlat < self.maxlat:
+            raise ValueError(f"minlat ({self.minlat}) must be less than maxlat ({self.maxlat})")
+
+
+@spec
+class PointBuffer:
+    """A square around a point: `buffer_m` ground metres to the north, south, east and west."""
+
+    lon: float
+    """Longitude of the centre, degrees; in another reference system: x."""
+    lat: float
+    """Latitude of the centre, degrees; in another reference system: y."""
+    buffer_m: Annotated[float, Field(gt=0, le=500_000)]
+    """Half the side of the square, in metres on the ground."""
+    crs: Crs = "EPSG:4326"
+    """Reference system of `lon` and `lat`, x before y whatever its authority says."""
+    type: Literal["PointBuffer"] = "PointBuffer"
+
+    def __post_init__(self) -> None:
+        if is_lonlat(self.crs):
+            _check_degrees(self, longitudes=("lon",), latitudes=("lat",))
+
+
+def _check_degrees(place: Any, longitudes: tuple[str, ...], latitudes: tuple[str, ...]) -> None:
+    for names, kind, limit in ((longitudes, "longitude", 180), (latitudes, "latitude", 90)):
+        for name in names:
+            value = getattr(place, name)
+            if not -limit <= value <= limit:
+                raise problem_in(
+                    name, f"{value:g} is not a {kind}; accepted: -{limit} to {limit} degrees"
+                )
+
+
+# -- GeoJSON, RFC 7946 -------------------------------------------------------------------------
+
+
+def _without_altitude(value: Any) -> Any:
+    return value[:2] if isinstance(value, list | tuple) and len(value) == 3 else value
+
+
+Position = Annotated[
+    tuple[Annotated[float, Field(ge=-180, le=180)], Annotated[float, Field(ge=-90, le=90)]],
+    BeforeValidator(_without_altitude),
+]
+"""Longitude and latitude, degrees. An altitude may follow and is not used."""
+
+
+def _closed(ring: tuple[Position, ...]) -> tuple[Position, ...]:
+    if len(ring) < 4:
+        raise ValueError(f"a ring has at least 4 positions, got {len(ring)}")
+    if ring[0] != ring[-1]:
+        raise ValueError("a ring must end with the position that it starts with")
+    return ring
+
+
+Ring = Annotated[tuple[Position, ...], Field(max_length=MAX_VERTICES), AfterValidator(_closed)]
+"""A closed line; its edges are straight in longitude and latitude."""
+
+Rings = tuple[Ring, ...]
+"""The outer ring of a polygon, then its holes."""
+
+
+def _check_rings(polygons: tuple[Rings, ...]) -> None:
+    if not polygons or not all(polygons):
+        raise problem_in("coordinates", "a polygon has at least one ring")
+    count = sum(len(ring) for rings in polygons for ring in rings)
+    if count > MAX_VERTICES:
+        raise problem_in(
+            "coordinates",
+            f"the polygon has {count:,} positions; accepted: up to {MAX_VERTICES:,}. "
+            "Simplify it first",
+        )
+
+
+@spec
+class Polygon:
+    """A GeoJSON polygon: its bounding box is fetched, what lies inside counts."""
+
+    coordinates: Rings
+    """Rings of positions (longitude, latitude): the outer one, then the holes."""
+    type: Literal["Polygon"] = "Polygon"
+
+    crs: ClassVar[str] = LONLAT[0]
+
+    def __post_init__(self) -> None:
+        _check_rings((self.coordinates,))
+
+
+@spec
+class MultiPolygon:
+    """Several GeoJSON polygons as one place.
+
+    A place across the antimeridian is cut there, its parts on both sides.
+    """
+
+    coordinates: tuple[Rings, ...]
+    """For each polygon the outer ring, then the holes."""
+    type: Literal["MultiPolygon"] = "MultiPolygon"
+
+    crs: ClassVar[str] = LONLAT[0]
+
+    def __post_init__(self) -> None:
+        _check_rings(self.coordinates)
+
+
+@spec
+class Feature:
+    """A GeoJSON feature; its geometry is the place, the rest is not used."""
+
+    geometry: Annotated[Polygon | MultiPolygon, Discriminator("type")]
+    """The place."""
+    properties: dict[str, Any] | None = None
+    """Not used."""
+    id: str | float | None = None
+    """Not used."""
+    bbox: tuple[float, ...] | None = None
+    """Not used."""
+    type: Literal["Feature"] = "Feature"
+
+
+Area: TypeAlias = BBox | Polygon | MultiPolygon
+"""A place with an outline."""
+
+Place: TypeAlias = PointBuffer | Area
+"""A place."""
+
+
+def _geometry(value: Place | Feature) -> Place:
+    return value.geometry if isinstance(value, Feature) else value
+
+
+Spatial: TypeAlias = Annotated[
+    Annotated[PointBuffer | BBox | Polygon | MultiPolygon | Feature, Discriminator("type")],
+    AfterValidator(_geometry),
+]
+"""A place as requests give it; a feature becomes its geometry."""

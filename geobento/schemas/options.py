@@ -1,0 +1,96 @@
+"""A request's model options against the JSON schema of a card."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from geobento.schemas.cards import ModelCard
+from geobento.schemas.errors import ModelError
+
+KEYWORDS = frozenset(
+    {"type", "enum", "minimum", "maximum", "items", "default", "description", "title"}
+)
+"""What a card's schema may say of an option."""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+_TYPES: dict[str, Callable[[Any], bool]] = {
+    "string": lambda value: isinstance(value, str),
+    "boolean": lambda value: isinstance(value, bool),
+    "number": _is_number,
+    "integer": lambda value: _is_number(value) and float(value).is_integer(),
+    "array": lambda value: isinstance(value, list),
+    "null": lambda value: value is None,
+}
+
+
+def check_options(card: ModelCard, options: Mapping[str, Any], field: str) -> None:
+    """Check keys and values of a request's model options.
+
+    Args:
+        card: The model's card; the `options` use `KEYWORDS` alone.
+        options: What the request says.
+        field: Parameter of the request that holds the options.
+
+    Raises:
+        ModelError: A key or value is not accepted; `field` names the option.
+    """
+    known = card.options
+    if unknown := sorted(set(options) - set(known)):
+        raise ModelError(
+            f"{card.id} has no option {unknown[0]!r}; "
+            f"accepted: {', '.join(sorted(known)) or 'none'}",
+            field=f"{field}.{unknown[0]}",
+        )
+    for name, value in options.items():
+        if not _fits(known[name], value):
+            raise ModelError(
+                f"{card.id} does not take {_shown(value)} for {name!r}; "
+                f"accepted: {_accepted(known[name])}",
+                field=f"{field}.{name}",
+            )
+
+
+def _fits(schema: Mapping[str, Any], value: Any) -> bool:
+    if "type" in schema and not any(_TYPES[kind](value) for kind in _kinds(schema)):
+        return False
+    # A truth value is no number, though Python has it equal to one.
+    if "enum" in schema and not any(
+        value == choice and isinstance(value, bool) == isinstance(choice, bool)
+        for choice in schema["enum"]
+    ):
+        return False
+    if isinstance(value, list):
+        return all(_fits(schema.get("items", {}), item) for item in value)
+    if not _is_number(value):
+        return True
+    return bool(schema.get("minimum", -math.inf) <= value <= schema.get("maximum", math.inf))
+
+
+def _accepted(schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return ", ".join(map(str, schema["enum"]))
+    if "items" in schema:
+        return f"array, each item {_accepted(schema['items'])}"
+    kinds = " or ".join(_kinds(schema)) or "a number"
+    low, high = schema.get("minimum"), schema.get("maximum")
+    if low is not None and high is not None:
+        return f"{kinds} from {low} to {high}"
+    if low is not None:
+        return f"{kinds} of at least {low}"
+    return kinds if high is None else f"{kinds} of at most {high}"
+
+
+def _kinds(schema: Mapping[str, Any]) -> list[str]:
+    kinds = schema.get("type", [])
+    return [kinds] if isinstance(kinds, str) else list(kinds)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

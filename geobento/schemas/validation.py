@@ -1,0 +1,140 @@
+"""What pydantic found wrong, as one error that a caller can act on."""
+
+from __future__ import annotations
+
+import inspect
+from functools import wraps
+from typing import Any, TypeVar, dataclass_transform
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
+
+from geobento.schemas.errors import InvalidRequest, SpecError
+
+Record = TypeVar("Record", bound=BaseModel)
+Spec = TypeVar("Spec")
+
+_SPECS = frozenset({"spatial", "spatials", "temporal", "sensor", "fetch", "output", "input_prep"})
+"""Parameters of requests whose values are specs."""
+
+_TAGS = frozenset(
+    {
+        "PointBuffer", "BBox", "Polygon", "MultiPolygon", "Feature", "range", "year", "pooled",
+        "grid", "InputPrepSpec", "str", "bytes",
+    }
+)  # fmt: skip
+"""Parts of pydantic's location that name a member of a union and not a field."""
+
+_YEAR_FIELD = ("temporal", "year", "year")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
+def spec(cls: type[Spec]) -> type[Spec]:
+    """A frozen dataclass with checked fields that goes to JSON and back.
+
+    Making one with values that do not fit raises a SpecError.
+    """
+    config = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+    made: Any = dataclass(frozen=True, config=config)(cls)
+    make = made.__init__
+    signature = inspect.signature(made)
+
+    @wraps(make)
+    def checked(self: Spec, *args: Any, **kwargs: Any) -> None:
+        # By name, so that a problem has the name of its field.
+        given = signature.bind(*args, **kwargs).arguments
+        try:
+            make(self, **given)
+        except ValidationError as error:
+            raise invalid_request(error, SpecError) from None
+
+    made.__init__ = checked
+    checked_type: type[Spec] = made
+    return checked_type
+
+
+def problem_in(field: str, message: str) -> ValueError:
+    """What a spec's ``__post_init__`` raises where one of its fields is at fault."""
+    return PydanticCustomError("problem_in", "{message}", {"message": message, "field": field})
+
+
+def invalid_request(
+    error: ValidationError, kind: type[InvalidRequest] | None = None
+) -> InvalidRequest:
+    """The first problem as message and field, all of them as detail.
+
+    Args:
+        error: What pydantic found in a request or a spec.
+        kind: Class of the error; None: SpecError where a spec of a request is at fault.
+    """
+    problems = [
+        {"field": _path(problem), "message": _message(problem)}
+        for problem in error.errors(include_url=False, include_context=True)
+    ]
+    first = problems[0]
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    where = f"{first['field']}: " if first["field"] else ""
+    if kind is None:
+        root = str(first["field"]).partition(".")[0]
+        kind = SpecError if root in _SPECS else InvalidRequest
+    return kind(
+        f"{where}{first['message']}{more}",
+        field=first["field"],
+        detail=problems if len(problems) > 1 else None,
+    )
+
+
+def validated(cls: type[Record], data: Any) -> Record:
+    """A record from Python values.
+
+    Raises:
+        InvalidRequest: The values do not make one.
+    """
+    try:
+        return cls.model_validate(data)
+    except ValidationError as error:
+        raise invalid_request(error) from None
+
+
+def validated_json(cls: type[Record], body: bytes) -> Record:
+    """A record from JSON text.
+
+    Raises:
+        InvalidRequest: The text is not JSON, or does not make one.
+    """
+    try:
+        return cls.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid_request(error) from None
+
+
+def _path(problem: Any) -> str | None:
+    loc = problem["loc"]
+    if problem["type"] == "problem_in":
+        loc = (*loc, problem["ctx"]["field"])
+    if loc == _YEAR_FIELD:
+        return "temporal.year"
+    # The first part is a field, whatever its name; below it, members of unions are left out.
+    parts = [
+        str(part)
+        for position, part in enumerate(loc)
+        if position == 0 or isinstance(part, int) or (part not in _TAGS and part.isidentifier())
+    ]
+    return ".".join(parts) or None
+
+
+def _message(problem: Any) -> str:
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    kind = problem["type"]
+    if kind == "json_invalid":
+        return message.replace("Invalid JSON", "the body is not valid JSON")
+    if kind == "extra_forbidden":
+        return "there is no such parameter"
+    if kind == "missing":
+        return "this parameter is required"
+    if kind == "union_tag_invalid":
+        expected = problem.get("ctx", {}).get("expected_tags", "")
+        tag = problem.get("ctx", {}).get("tag")
+        return f"{tag!r} is not known; accepted: {expected}"
+    return message[:1].lower() + message[1:] if message[1:2].islower() else message

@@ -1,0 +1,1 @@
+"""A cache of fetched pixels on disk, and single flight for concurrent fetches."""

@@ -1,0 +1,113 @@
+"""A source that asks another one once for the same pixels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from geobento.schemas.errors import SourceError
+from geobento.schemas.sample import Sample
+from imagery.cache.codec import Entry
+from imagery.cache.key import patch_key
+from imagery.cache.single_flight import InFlight, TooLate
+from imagery.cache.store import PatchStore
+from imagery.source import ImageQuery, Source, Survey
+
+SETTLED = timedelta(days=30)
+"""How long after its end a window may still gain scenes. Most come within days; final Landsat
+products take up to four weeks."""
+
+
+class CachedSource:
+    """Another source's samples, kept on disk.
+
+    Queries that are equal share one fetch while it is under way: the others wait for its sample
+    or error. Samples are shared too, and not to be written to. Errors are not kept.
+
+    Args:
+        source: The other one.
+        store: Where samples are kept; None: nowhere.
+        identity: What tells the source from others of its kind: project, address, contents.
+        keep_open: How long samples are kept whose window may still gain scenes.
+        timeout_s: Longest time to wait for a fetch that is under way.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        store: PatchStore | None,
+        *identity: str,
+        keep_open: timedelta,
+        timeout_s: float,
+    ) -> None:
+        self._source = source
+        self._store = store
+        self._identity = identity
+        self._keep_open = keep_open
+        self._timeout_s = timeout_s
+        self._in_flight = InFlight[Sample]()
+
+    @property
+    def backend(self) -> str:
+        """The word of the public ``backend`` parameter."""
+        return self._source.backend
+
+    def fetch(self, query: ImageQuery) -> Sample:
+        """What the other source gives, see `imagery.source.Source`; `cached` says from where."""
+        deadline = time.monotonic() + self._timeout_s
+        key = patch_key(query, self.backend, self._identity)
+        try:
+            return self._in_flight.share(key, partial(self._fetch, query, key, deadline), deadline)
+        except TooLate:
+            raise SourceError(
+                f"the source {self.backend!r} had not answered an earlier request for the same "
+                f"pixels after {self._timeout_s:g} s"
+            ) from None
+
+    def survey(self, query: ImageQuery) -> Survey:
+        """What the other source says, see `imagery.source.Source`."""
+        return self._source.survey(query)
+
+    def _fetch(self, query: ImageQuery, key: str, deadline: float) -> Sample:
+        store = self._store
+        if store is None:
+            return self._source.fetch(query)
+        entry = store.read(key)
+        if entry is None:
+            with store.turn(key, deadline):
+                entry = store.read(key)  # another process may have fetched it meanwhile
+                if entry is None:
+                    asked = datetime.now(UTC)
+                    sample = self._source.fetch(query)
+                    store.write(key, Entry(sample, expires(query.end, asked, self._keep_open)))
+                    return replace(sample, cached=False)
+        return replace(entry.sample, cached=True)
+
+
+def kept(
+    store: PatchStore, backend: str, identity: Sequence[str], query: ImageQuery
+) -> Sample | None:
+    """The sample that a source gave earlier, whether or not it can be asked now.
+
+    Args:
+        store: Where samples are kept.
+        backend: Word of the source.
+        identity: What tells it from others of its kind, see `CachedSource`.
+        query: What is fetched.
+    """
+    entry = store.read(patch_key(query, backend, identity))
+    return None if entry is None else replace(entry.sample, cached=True)
+
+
+def expires(end: datetime, asked: datetime, keep_open: timedelta) -> datetime | None:
+    """Until when an answer holds; None: for good. Pure.
+
+    Args:
+        end: First instant outside the window.
+        asked: When the source was asked.
+        keep_open: How long it holds if the window may still gain scenes.
+    """
+    return asked + keep_open if asked - SETTLED < end else None

@@ -1,0 +1,1 @@
+"""The collections that requests may name: bands, units, masks, resolution."""

@@ -1,0 +1,1 @@
+"""The demo archive: synthetic landscapes as a static STAC catalog of COGs."""

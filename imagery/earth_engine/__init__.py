@@ -1,0 +1,1 @@
+"""Imagery from Google Earth Engine."""

@@ -1,0 +1,260 @@
+"""The Earth Engine client, once per process: where it points, how long it waits, what it raises."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import ee
+import google.auth.exceptions
+import httplib2
+import httpx
+from google.oauth2 import service_account
+from googleapiclient.errors import HttpError
+
+from geobento.backoff import parse_retry_after
+from geobento.schemas.errors import (
+    GeoBentoError,
+    ModelError,
+    QuotaError,
+    SourceError,
+    SourceUnavailable,
+)
+from imagery.earth_engine.rate_limiter import ProjectLimiter
+from imagery.retry import Transient, with_retries
+
+T = TypeVar("T")
+
+CONNECTIONS = 64
+TOO_MUCH = (
+    "User memory limit exceeded",
+    "Computation timed out",
+    "Total request size",
+    "Pixel grid dimensions",
+)
+"""How messages begin that ask for a smaller request."""
+BUSY, BROKEN = (429,), (500, 502, 503, 504)
+BUSY_RETRY_S = 10.0
+"""What to tell a client where Earth Engine is busy and does not say for how long."""
+
+_initialising = threading.Lock()
+_of_thread = threading.local()
+
+
+class TooMuch(Exception):
+    """The request was too large for Earth Engine; a smaller one may succeed."""
+
+
+class EarthEngineClient:
+    """Calls to Earth Engine: limited, with a deadline, tried again where that may help.
+
+    Opening it initialises the library `ee`, whose state belongs to the process: the client
+    opened last is the one that counts. Safe for several threads.
+
+    Args:
+        project: Cloud project that is charged.
+        url: Base URL; None: the high-volume endpoint. Over plain http no credentials are sent.
+        key_file: Key of a service account; None: the default credentials.
+        limiter: Bounds what is asked at a time.
+        timeout_s: Longest time for opening it.
+
+    Raises:
+        SourceError: There are no usable credentials, or Earth Engine cannot be reached.
+    """
+
+    def __init__(
+        self,
+        project: str,
+        *,
+        url: str | None,
+        key_file: Path | None,
+        limiter: ProjectLimiter,
+        timeout_s: float,
+    ) -> None:
+        base = (url or ee.data.HIGH_VOLUME_API_BASE_URL).rstrip("/")
+        credentials = _credentials(base, key_file, project)
+        self._project = project
+        self._limiter = limiter
+        transport = Transport(https_only=credentials is not None)
+
+        def initialise() -> None:
+            ee.Reset()
+            ee.data.setMaxRetries(0)
+            ee.Initialize(credentials, base, project=project, http_transport=transport)
+
+        # Would ask another host for a list of outdated collections, without a deadline.
+        ee.deprecation._FetchDataCatalogStac = dict
+        with _initialising:
+            self.call(initialise, time.monotonic() + timeout_s)
+
+    def call(self, request: Callable[[], T], deadline: float) -> T:
+        """What a function returns that asks Earth Engine once.
+
+        Args:
+            request: Called again where its failure may pass.
+            deadline: Instant of `time.monotonic` at which all ends.
+
+        Raises:
+            TooMuch: The request has to be made smaller.
+            ModelError: A band is not there.
+            SourceError: Everything else.
+        """
+
+        def attempt() -> T:
+            with self._limiter.request(deadline), _until(deadline):
+                try:
+                    return request()
+                except Exception as error:
+                    raise self._translated(error) from error
+
+        return with_retries(attempt, deadline)
+
+    def _translated(self, error: Exception) -> Exception:
+        refusal = error if isinstance(error, HttpError) else error.__context__
+        if isinstance(refusal, HttpError):
+            failure = refused(refusal.resp.status, refusal.reason, refusal.resp, self._project)
+            if isinstance(failure, Transient) and failure.retry_after:
+                self._limiter.pause(failure.retry_after)
+            return failure
+        return broken(error, self._project)
+
+
+class Transport:
+    """What the client library sends its requests with: a pool of connections and a deadline.
+
+    Args:
+        https_only: Refuse to send anything over plain http.
+    """
+
+    def __init__(self, *, https_only: bool) -> None:
+        self._https_only = https_only
+        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+        self._client = httpx.Client(limits=limits, follow_redirects=False)
+
+    def request(
+        self,
+        uri: str,
+        method: str = "GET",
+        body: str | bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        redirections: int | None = None,
+        connection_type: Any = None,
+    ) -> tuple[httplib2.Response, bytes]:
+        """Send one request, in the form of `httplib2`. Redirects are not followed.
+
+        Raises:
+            TimeoutError: The answer was not complete at the deadline.
+            ConnectionError: The connection failed, or the answer ended early.
+        """
+        if self._https_only and not uri.startswith("https://"):
+            raise SourceError("credentials for Earth Engine are not sent over plain http")
+        deadline: float = _of_thread.deadline
+        try:
+            with self._client.stream(
+                method,
+                uri,
+                content=body,
+                headers=headers,
+                timeout=max(deadline - time.monotonic(), 0.001),
+            ) as response:
+                parts = []
+                for part in response.iter_bytes():
+                    parts.append(part)
+                    if time.monotonic() > deadline:
+                        raise TimeoutError
+        except httpx.TimeoutException as error:
+            raise TimeoutError from error
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            raise ConnectionError from error
+        stated = {**response.headers, "status": str(response.status_code)}
+        return httplib2.Response(stated), b"".join(parts)
+
+
+@contextmanager
+def _until(deadline: float) -> Iterator[None]:
+    """Set the instant of `time.monotonic` at which requests of this thread end."""
+    _of_thread.deadline = deadline
+    try:
+        yield
+    finally:
+        del _of_thread.deadline
+
+
+def refused(status: int, message: str, headers: Mapping[str, str], project: str) -> Exception:
+    """What an answer of Earth Engine that is not a success means to us. Pure but for the clock.
+
+    Args:
+        status: HTTP status.
+        message: What it says.
+        headers: Names in lower case.
+        project: Named where it is refused.
+    """
+    if status in BUSY or status in BROKEN:
+        retry_after = parse_retry_after(headers.get("retry-after"), datetime.now(UTC))
+        if status in BUSY:
+            shown = retry_after or BUSY_RETRY_S
+            reason = f"Earth Engine answered {status}: its quota is used up"
+            return Transient(QuotaError(reason, retry_after=shown), retry_after)
+        reason = f"Earth Engine answered {status}: it is out of order"
+        return Transient(SourceUnavailable(reason, retry_after=retry_after), retry_after)
+    if status in (401, 403):
+        return _no_access(project)
+    if any(text in message for text in TOO_MUCH):
+        return TooMuch(message)
+    if "did not match any bands" in message:
+        return ModelError(
+            f"scenes of this window lack a band: {message[:200]}", field="sensor.bands"
+        )
+    return SourceError(f"Earth Engine answered {status}: {message[:300]}")
+
+
+def broken(error: Exception, project: str) -> Exception:
+    """What a failure without an answer means to us. Pure."""
+    if isinstance(error, GeoBentoError):
+        return error
+    if isinstance(error, TimeoutError):
+        return Transient(SourceUnavailable("Earth Engine did not answer in the time that it has"))
+    if isinstance(error, ConnectionError | google.auth.exceptions.TransportError):
+        return Transient(SourceUnavailable("the connection to Earth Engine failed"))
+    if isinstance(error, google.auth.exceptions.GoogleAuthError):
+        return _no_access(project)
+    if isinstance(error, ValueError | EOFError | TypeError):  # the library takes any text for JSON
+        return Transient(SourceError("the answer of Earth Engine was damaged"))
+    return SourceError(f"asking Earth Engine failed ({type(error).__name__})")
+
+
+def _credentials(base: str, key_file: Path | None, project: str) -> Any:
+    """Credentials for a base URL; None for plain http, which gets none."""
+    if not base.startswith("https://"):
+        if key_file is not None:
+            raise SourceError(
+                "GEOBENTO_EE_URL is plain http, over which no credentials are sent; use https, "
+                "or unset GEOBENTO_EE_KEY_FILE"
+            )
+        return None
+    if key_file is None:
+        try:
+            return ee.data.get_persistent_credentials()
+        except (ee.EEException, google.auth.exceptions.GoogleAuthError) as error:
+            raise _no_access(project) from error
+    try:
+        return service_account.Credentials.from_service_account_file(  # type: ignore[no-untyped-call]
+            str(key_file), scopes=ee.oauth.SCOPES
+        )
+    except (OSError, ValueError) as error:
+        raise SourceError(
+            "GEOBENTO_EE_KEY_FILE is not the JSON key of a service account"
+        ) from error
+
+
+def _no_access(project: str) -> SourceError:
+    return SourceError(
+        f"Earth Engine accepts no credentials of this service for the project {project!r}; run "
+        f"`earthengine authenticate` and `earthengine set_project {project}`, or set "
+        "GEOBENTO_EE_KEY_FILE to the key of a service account"
+    )

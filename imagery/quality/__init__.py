@@ -1,0 +1,1 @@
+"""Checks, statistics and quicklooks of fetched pixels."""

@@ -1,0 +1,1 @@
+"""Imagery from STAC catalogs of cloud-optimized GeoTIFFs."""

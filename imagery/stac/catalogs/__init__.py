@@ -1,0 +1,1 @@
+"""STAC catalogs: APIs, static catalogs, stac-geoparquet."""

@@ -1,0 +1,146 @@
+"""Reading scenes of a catalog onto a pixel grid."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pystac
+from numpy.typing import NDArray
+
+from geobento.schemas.errors import GeoBentoError, SourceError, SourceUnavailable
+from geobento.schemas.sample import PixelGrid
+from imagery.collections.schema import Collection, Resampling
+from imagery.compositing import clear
+from imagery.stac import geotiff
+from imagery.stac.catalogs.base import Catalog
+from imagery.stac.planner import SceneRead
+
+
+def read(
+    plan: Sequence[SceneRead],
+    grid: PixelGrid,
+    collection: Collection,
+    catalog: Catalog,
+    deadline: float,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Read all scenes onto a grid.
+
+    Returns:
+        Values and validity, both (T, C, H, W), in the order of the plan; cloudy pixels and
+        those without data are not valid.
+
+    Raises:
+        SourceError: A file is missing, damaged, or not one that the catalog may point to.
+    """
+    shape = (len(plan), len(plan[0].assets), *grid.shape)
+    values, valid = np.empty(shape, np.float32), np.empty(shape, np.bool_)
+    try:
+        for positions in _alike(plan):
+            scenes = [plan[position] for position in positions]
+            items = [scene.item for scene in scenes]
+            loaded = _load(
+                items,
+                scenes[0].assets,
+                grid,
+                collection.nodata,
+                collection.resampling,
+                catalog,
+                deadline,
+                overviews=not collection.positive,
+            )
+            values[positions] = loaded
+            valid[positions] = _has_data(loaded, collection)
+            if scenes[0].mask is not None and collection.mask is not None:
+                key = (scenes[0].mask,)
+                flags = _load(items, key, grid, None, "nearest", catalog, deadline, overviews=False)
+                valid[positions] &= clear(flags, collection.mask)
+    except GeoBentoError:
+        raise
+    except Exception as error:
+        reading = f"reading from the source {catalog.name!r}"
+        if isinstance(error, TimeoutError) or time.monotonic() > deadline:
+            reason = f"{reading} did not end in the time that it has"
+            raise SourceUnavailable(reason) from error
+        raise SourceError(f"{reading} failed ({type(error).__name__})") from error
+    offsets = np.array([scene.offsets for scene in plan], np.float32)[:, :, None, None]
+    if offsets.any():
+        shifted = np.maximum(values + offsets, 0)
+        values = np.where(valid & (values > 0), shifted, values)
+    if collection.stac_scale != 1:
+        values *= np.float32(collection.stac_scale)
+    if collection.stac_power != 1:
+        values = np.sign(values) * np.abs(values) ** np.float32(collection.stac_power)
+    return values, valid
+
+
+def _alike(plan: Sequence[SceneRead]) -> list[list[int]]:
+    """Positions of scenes that have the same assets, so that one call can read them."""
+    groups: dict[Any, list[int]] = defaultdict(list)
+    for position, scene in enumerate(plan):
+        groups[scene.assets, scene.mask].append(position)
+    return list(groups.values())
+
+
+def _load(
+    items: Sequence[pystac.Item],
+    assets: Sequence[str],
+    grid: PixelGrid,
+    nodata: float | None,
+    resampling: Resampling,
+    catalog: Catalog,
+    deadline: float,
+    *,
+    overviews: bool,
+) -> NDArray[np.float32]:
+    """(T, C, H, W) of one asset per band, T in the order of the items.
+
+    Overviews of a file may be made by any method: they can hold classes between two classes, and
+    power below zero. Where that matters, coarse pixels are made from the full resolution.
+    Pixels without data, whatever value a file has for them, hold `nodata`, or NaN if None.
+    """
+    import odc.stac
+    import rasterio
+    from affine import Affine
+    from odc.geo.geobox import GeoBox
+
+    geobox = GeoBox(grid.shape, Affine(*grid.transform), grid.crs)
+    files = catalog.files
+    with rasterio.Env(**geotiff.options(deadline)):
+        loaded = odc.stac.load(
+            list(items),
+            bands=list(assets),
+            geobox=geobox,
+            groupby="id",
+            resampling=resampling,
+            dtype="float32",
+            nodata=np.nan if nodata is None else nodata,
+            use_overviews=overviews,
+            patch_url=lambda href: files.path(href, deadline),
+            driver=geotiff.GeoTiffDriver(deadline, _of_one_asset(assets)),
+            chunks=None,
+            pool=files.at_a_time if files.at_a_time > 1 else None,
+            fail_on_error=True,
+            preserve_original_order=True,
+        )
+    if len(loaded.time) != len(items):
+        raise SourceError(f"{len(items) - len(loaded.time)} scenes could not be read")
+    return np.stack([np.asarray(loaded[key].values) for key in assets], axis=1)
+
+
+def _of_one_asset(keys: Sequence[str]) -> list[int]:
+    """The numbers of bands that all are of the same asset; none if they are not."""
+    parts = [key.partition(".") for key in keys]
+    return [int(number or 1) for _, _, number in parts] if len({p[0] for p in parts}) == 1 else []
+
+
+def _has_data(values: NDArray[np.float32], collection: Collection) -> NDArray[np.bool_]:
+    has = np.isfinite(values)
+    if collection.nodata is not None:
+        has &= values != collection.nodata
+    if collection.positive:
+        has &= values > 0
+    return has

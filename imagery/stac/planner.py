@@ -1,0 +1,160 @@
+"""Which files of which items to read. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pystac
+
+from geobento.schemas.errors import ModelError
+from geobento.schemas.sample import Scene
+from geobento.suggestions import hint
+from imagery.collections import registry
+from imagery.collections.schema import Collection
+from imagery.grid import lonlat_bounds
+from imagery.scenes import passes
+from imagery.source import ImageQuery
+from imagery.stac.catalogs.base import Search, item_time, tile
+
+
+@dataclass(frozen=True)
+class SceneRead:
+    """What to read of one item.
+
+    Attributes:
+        item: The item.
+        assets: Asset key of every band, in the order of the query.
+        offsets: What to add to the values of every band that hold data.
+        mask: Asset key of the scene classification; None: it has none.
+    """
+
+    item: pystac.Item
+    assets: tuple[str, ...]
+    offsets: tuple[int, ...]
+    mask: str | None
+
+
+def search_for(query: ImageQuery, collection: Collection) -> Search:
+    """What to look for in a catalog."""
+    static = collection.static
+    return Search(
+        collections=collection.stac,
+        bounds=lonlat_bounds(query.grid),
+        start=None if static else query.start,
+        end=None if static else query.end,
+        cloud_property=collection.cloud_property,
+        max_cloud=query.sensor.cloudy_pct if collection.cloud_property else None,
+        properties=collection.stac_properties,
+    )
+
+
+def plan_reads(
+    items: Sequence[pystac.Item], bands: Sequence[str], collection: Collection
+) -> list[SceneRead]:
+    """Which assets to read and what to add to their values.
+
+    Scenes that lack a band are left out (radar scenes differ in polarisation). Where a catalog
+    has an acquisition in several of the collection's forms, the preferred one is taken.
+
+    Raises:
+        ModelError: No scene has all bands.
+    """
+    plan = []
+    for item in _preferred(_complete(items, bands, collection), collection):
+        assets = tuple(_held(item, collection.bands[band])[0] for band in bands)
+        offsets = tuple(
+            registry.offset(
+                item.properties, item.assets[key.split(".")[0]].to_dict(), item.collection_id or ""
+            )
+            if collection.harmonised
+            else 0
+            for key in assets
+        )
+        _count_bands(item, assets)
+        mask = next(iter(_held(item, collection.mask_assets)), None)
+        plan.append(SceneRead(item, assets, offsets, mask))
+    return plan
+
+
+def passes_of(items: Sequence[pystac.Item]) -> list[list[int]]:
+    """Positions of the items that make up each pass of a satellite."""
+    return passes([(item.properties.get("platform"), item_time(item)) for item in items])
+
+
+def look_of(scene: SceneRead) -> tuple[Any, str]:
+    """Mode and pass direction of a radar scene."""
+    properties = scene.item.properties
+    return properties.get("sar:instrument_mode"), str(properties.get("sat:orbit_state")).upper()
+
+
+def files_of(scene: SceneRead) -> int:
+    """How many files are read."""
+    return len({key.partition(".")[0] for key in scene.assets}) + (scene.mask is not None)
+
+
+def scene_of(scene: SceneRead, collection: Collection) -> Scene:
+    """What answers say of a scene."""
+    item = scene.item
+    stated = item.properties.get(collection.cloud_property) if collection.cloud_property else None
+    baseline = item.properties.get("s2:processing_baseline")
+    taken_out = any(scene.offsets) or (
+        collection.harmonised and item.properties.get("earthsearch:boa_offset_applied") is True
+    )
+    return Scene(
+        item.id,
+        item_time(item),
+        registry.number(stated),
+        taken_out,
+        None if baseline is None else str(baseline),
+    )
+
+
+def _held(item: pystac.Item, keys: Sequence[str]) -> list[str]:
+    """Which of these assets an item has, in the same order."""
+    return [key for key in keys if key.split(".")[0] in item.assets]
+
+
+def _count_bands(item: pystac.Item, keys: Sequence[str]) -> None:
+    """State how many bands a file has: odc-stac goes by a field that catalogs may leave out."""
+    for key in keys:
+        name, _, number = key.partition(".")
+        fields = item.assets[name].extra_fields
+        if number and len(fields.get("raster:bands", ())) < int(number):
+            described = fields.get("eo:bands", fields.get("bands", ()))
+            fields["raster:bands"] = [{} for _ in range(max(len(described), int(number)))]
+
+
+def _complete(
+    items: Sequence[pystac.Item], bands: Sequence[str], collection: Collection
+) -> list[pystac.Item]:
+    """The items that have all bands."""
+    complete = [
+        item for item in items if all(_held(item, collection.bands.get(band, ())) for band in bands)
+    ]
+    if complete:
+        return complete
+    offered = [
+        band for band, keys in collection.bands.items() if any(_held(item, keys) for item in items)
+    ]
+    absent = [band for band in bands if band not in offered]
+    lacks = f"no band {absent[0]!r}" if absent else f"no scene with all of {', '.join(bands)}"
+    raise ModelError(
+        f"{collection.id} has {lacks} in this source{hint(absent, offered)}; accepted: "
+        f"{', '.join(offered)}",
+        field="sensor.bands",
+    )
+
+
+def _preferred(items: Sequence[pystac.Item], collection: Collection) -> list[pystac.Item]:
+    """Of each tile of each pass, the items of the most preferred form alone."""
+    chosen: list[int] = []
+    for positions in passes_of(items):
+        best: dict[Any, int] = {}
+        ranks = {p: collection.stac.index(items[p].collection_id or "") for p in positions}
+        for position in positions:
+            key = tile(items[position])
+            best[key] = min(best.get(key, len(collection.stac)), ranks[position])
+        chosen += [p for p in positions if ranks[p] == best[tile(items[p])]]
+    return [items[position] for position in sorted(chosen)]

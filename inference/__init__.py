@@ -1,0 +1,1 @@
+"""Running a loaded model: engines, devices, precision, batches, pooling."""

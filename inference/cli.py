@@ -1,0 +1,111 @@
+"""``geobento models``: what is there, what is stored, importing and removing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from geobento.schemas.errors import GeoBentoError, ModelStoreError
+from models.registry import families, family
+
+if TYPE_CHECKING:
+    from models.weights.store import StoredModel
+
+
+@click.group()
+def models() -> None:
+    """List, describe, import and remove models."""
+
+
+@models.command("list")
+def list_command() -> None:
+    """Models of the catalog, and which of them the model store holds."""
+    from models.weights import store
+
+    stored: dict[str, list[store.StoredModel]] = {}
+    for entry in store.stored_models():
+        stored.setdefault(entry.metadata["model"], []).append(entry)
+    table = Table("model", "title", "dim", "stored as", "weights", box=None)
+    for cls in families():
+        card = cls.card
+        entries = stored.get(card.id, [])
+        table.add_row(
+            card.id,
+            card.title,
+            "\n".join(map(_dim, entries)) or str(card.variants[card.default_variant].dim),
+            "\n".join(entry.tag for entry in entries) or "-",
+            "\n".join(entry.metadata["weights"] for entry in entries) or "-",
+        )
+    Console(width=None if Console().is_terminal else 160).print(table)
+
+
+def _dim(stored: StoredModel) -> str:
+    try:
+        return str(stored.model().dim)
+    except ModelStoreError:
+        return "damaged"
+
+
+@models.command()
+@click.argument("name")
+def describe(name: str) -> None:
+    """Print the card of a model as JSON."""
+    click.echo(family(name).card.model_dump_json(indent=2))
+
+
+@models.command("import")
+@click.argument("name")
+@click.option("--variant", help="Variant of the card; default: the card's.")
+@click.option(
+    "--checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE"
+)
+@click.option(
+    "--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE"
+)
+@click.option(
+    "--tokenizer",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="tokenizer.json; default: the one beside the checkpoint.",
+)
+@click.option("--weights", type=click.Choice(["dummy"]), help="Random numbers, for tests.")
+def import_command(
+    name: str,
+    variant: str | None,
+    checkpoint: Path | None,
+    config: Path | None,
+    tokenizer: Path | None,
+    weights: str | None,
+) -> None:
+    """Save a model into the model store."""
+    from models.weights.checkpoints import CheckpointError
+    from models.weights.importer import import_model
+
+    try:
+        stored = import_model(
+            name,
+            variant=variant,
+            checkpoint=checkpoint,
+            config=config,
+            tokenizer=tokenizer,
+            dummy=weights == "dummy",
+        )
+    except CheckpointError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(stored.tag)
+
+
+@models.command()
+@click.argument("name")
+def remove(name: str) -> None:
+    """Delete a model (ID, or ID:VERSION) from the model store."""
+    from models.weights import store
+
+    try:
+        click.echo(f"removed {store.remove(name)}")
+    except (GeoBentoError, ModelStoreError) as error:
+        raise click.ClickException(str(error)) from None

@@ -1,0 +1,1 @@
+"""Faster replacements of torch layers on a CPU."""

@@ -1,0 +1,1 @@
+"""CLIP models: OpenAI, OpenCLIP, RemoteCLIP."""

@@ -1,0 +1,167 @@
+"""DOFA: a vision transformer whose first layer is made from the wavelengths of the bands.
+
+Source: Xiong et al., Neural Plasticity-Inspired Multimodal Foundation Model for Earth
+Observation, 2403.15356.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.optional_import import library
+
+PLANES = 128
+"""Width of the layers that make the kernels."""
+SCALE = 0.01
+"""Factor on the generated kernels and biases."""
+KERNELS_KEPT = 16
+"""Sets of wavelengths whose kernels are kept."""
+
+
+def encoded_wavelengths(picometres: Tensor, planes: int = PLANES) -> Tensor:
+    """Sines, then cosines, of wavelengths in nanometres.
+
+    Args:
+        picometres: (C,) whole numbers, so that they survive every number format.
+        planes: Length of an encoding.
+
+    Returns:
+        (C, planes) float32.
+    """
+    # In float32 as the authors do it: the angles of long wavelengths round visibly.
+    nanometres = (picometres.double() / 1e6).float() * 1000
+    steps = torch.arange(planes // 2, dtype=torch.float32, device=picometres.device)
+    angles = nanometres[:, None] * (1 / 10_000 ** (steps / (planes / 2)))
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class Residual(nn.Module):
+    """Two linear layers, each rectified, added to what goes in."""
+
+    def __init__(self, planes: int) -> None:
+        super().__init__()
+        self.w1 = nn.Linear(planes, planes)
+        self.w2 = nn.Linear(planes, planes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(C, planes) to (C, planes)."""
+        return x + functional.relu(self.w2(functional.relu(self.w1(x))))
+
+
+class WeightGenerator(nn.Module):
+    """A transformer layer over learned tokens and wavelengths that gives kernels and biases."""
+
+    def __init__(self, planes: int, patch_size: int, dim: int) -> None:
+        super().__init__()
+        self.shape = patch_size, patch_size, dim
+        self.weight_tokens = nn.Parameter(torch.randn(planes, planes) * 0.02)
+        self.bias_token = nn.Parameter(torch.randn(1, planes) * 0.02)
+        layer = nn.TransformerEncoderLayer(planes, 4, 2048, dropout=0.0, activation="gelu")
+        self.transformer_encoder = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+        self.fc_weight = nn.Linear(planes, patch_size * patch_size * dim)
+        self.fc_bias = nn.Linear(planes, dim)
+
+    def forward(self, waves: Tensor) -> tuple[Tensor, Tensor]:
+        """Kernels (D, C, p, p) and biases (D,) for encoded wavelengths (C, planes)."""
+        learned = len(self.weight_tokens)
+        seen = self.transformer_encoder(torch.cat([self.weight_tokens, waves, self.bias_token]))
+        kernels = self.fc_weight(seen[learned:-1] + waves).unflatten(1, self.shape)
+        return kernels.permute(3, 0, 1, 2) * SCALE, self.fc_bias(seen[-1]) * SCALE
+
+
+class PatchEmbed(nn.Module):
+    """Patches of any bands to tokens; the kernels of a set of wavelengths are made once."""
+
+    def __init__(self, planes: int, patch_size: int, dim: int) -> None:
+        super().__init__()
+        self.planes = planes
+        self.patch_size = patch_size
+        self.fclayer = Residual(planes)
+        self.weight_generator = WeightGenerator(planes, patch_size, dim)
+        self._made: OrderedDict[tuple[int, ...], tuple[Tensor, Tensor]] = OrderedDict()
+        self.register_load_state_dict_post_hook(  # type: ignore[no-untyped-call]
+            lambda *_: self._made.clear()
+        )
+
+    def forward(self, image: Tensor, picometres: tuple[int, ...]) -> Tensor:
+        """Tokens (B, h * w, D) of an image (B, C, H, W).
+
+        The authors pad by one pixel and drop what does not fill a patch at the other edges.
+        """
+        kernels, biases = self.kernels(picometres)
+        seen = functional.conv2d(image, kernels, biases, stride=self.patch_size, padding=1)
+        return seen.flatten(2).transpose(1, 2)
+
+    def kernels(self, picometres: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """Kernels (D, C, p, p) and biases (D,) for bands at these wavelengths."""
+        if torch.is_grad_enabled():
+            return self._make(picometres)
+        if picometres not in self._made:
+            self._made[picometres] = self._make(picometres)
+            if len(self._made) > KERNELS_KEPT:
+                self._made.popitem(last=False)
+        self._made.move_to_end(picometres)
+        return self._made[picometres]
+
+    def _make(self, picometres: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        weight = self.fclayer.w1.weight
+        waves = encoded_wavelengths(torch.tensor(picometres, device=weight.device), self.planes)
+        made: tuple[Tensor, Tensor] = self.weight_generator(self.fclayer(waves.to(weight.dtype)))
+        return made
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self._made.clear()
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+
+class Dofa(nn.Module):
+    """Class token and patch tokens of an image of fixed size and any bands.
+
+    Args:
+        img_size: Side of the image, pixels.
+        patch_size: Side of a patch, pixels.
+        embed_dim: D.
+        depth: Blocks.
+        num_heads: Heads of each block.
+        norm_eps: Added to variances.
+        wv_planes: Length of the encoding of a wavelength.
+    """
+
+    def __init__(
+        self,
+        img_size: int,
+        patch_size: int,
+        embed_dim: int,
+        depth: int,
+        num_heads: int,
+        norm_eps: float,
+        wv_planes: int,
+    ) -> None:
+        super().__init__()
+        norm = partial(nn.LayerNorm, eps=norm_eps)
+        block: Any = library("timm.models.vision_transformer").Block
+        self.side = img_size // patch_size
+        self.patch_embed = PatchEmbed(wv_planes, patch_size, embed_dim)
+        self.cls_token = nn.Parameter(torch.randn(1, 1, embed_dim) * 0.02)
+        self.pos_embed = nn.Parameter(torch.randn(1, 1 + self.side**2, embed_dim) * 0.02)
+        self.blocks = nn.ModuleList(
+            block(embed_dim, num_heads, 4.0, qkv_bias=True, norm_layer=norm) for _ in range(depth)
+        )
+        self.fc_norm = norm(embed_dim)
+
+    def forward(self, image: Tensor, picometres: tuple[int, ...]) -> Tensor:
+        """Tokens (B, 1 + h * w, D) after the last block, the class token first, not normed."""
+        patches = self.patch_embed(image, picometres) + self.pos_embed[:, 1:]
+        first = (self.cls_token + self.pos_embed[:, :1]).expand(len(image), -1, -1)
+        tokens = torch.cat([first, patches], dim=1)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return tokens

@@ -1,0 +1,1 @@
+"""MOSAIKS random convolutional features."""

@@ -1,1 +1,0 @@
-"""Networks that no kept library carries."""

@@ -1,0 +1,1 @@
+"""Images, bands, radar and text prepared as the reference implementations do."""

@@ -1,0 +1,48 @@
+"""Which bands a model reads. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from geobento.schemas.cards import ModelCard
+from geobento.schemas.errors import ModelError
+from geobento.suggestions import hint
+
+
+def check(
+    card: ModelCard, modality: str, bands: tuple[str, ...], options: Mapping[str, Any]
+) -> None:
+    """Check the bands of a sensor or a sample against the card.
+
+    Args:
+        card: The model's card.
+        modality: One of its modalities.
+        bands: Names of the bands, in order.
+        options: Options of the model.
+
+    Raises:
+        ModelError: The model does not read these bands; the message lists those that it reads.
+    """
+    spec = card.modalities[modality]
+    if spec.described_by is not None and spec.described_by in options:
+        return
+    got = f"got {', '.join(bands)}{hint(bands, spec.choice or spec.sensor.bands)}"
+    if not spec.choice:
+        if bands != spec.sensor.bands:
+            raise ModelError(
+                f"{card.id} reads the bands {', '.join(spec.sensor.bands)} for modality "
+                f"{modality!r}, in this order; {got}",
+                field="sensor.bands",
+            )
+    elif len(set(bands)) < len(bands) or not set(bands) <= set(spec.choice):
+        others = (
+            f"; others have to be described by the option {spec.described_by}"
+            if spec.described_by is not None
+            else ""
+        )
+        raise ModelError(
+            f"{card.id} reads any of the bands {', '.join(spec.choice)} for modality "
+            f"{modality!r}, each once{others}; {got}",
+            field="sensor.bands",
+        )

@@ -1,0 +1,87 @@
+"""Pictures to what networks read. Pure; which steps, and with which numbers, is data.
+
+Two parts, so that what travels from the one to the other is small: pixels, picture by picture,
+where requests are read; standardising, batch by batch, where the network is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from geobento.schemas.cards import ImageInput
+from geobento.schemas.errors import InvalidImage
+from models.preprocessing.resampling import resized, shorter_side
+
+if TYPE_CHECKING:
+    import torch
+
+KERNELS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+def pixels(image: Image.Image, spec: ImageInput) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """A picture resized and cropped.
+
+    Args:
+        image: 8-bit RGB.
+        spec: The steps.
+
+    Returns:
+        (H, W, 3), 0 to 255; uint8, or float32 where the resize does not round.
+
+    Raises:
+        InvalidImage: The picture is too small.
+    """
+    width, height = image.size
+    if min(width, height) < spec.min_side:
+        raise InvalidImage(
+            f"the picture has {width} x {height} pixels; accepted: at least "
+            f"{spec.min_side} x {spec.min_side}"
+        )
+    target = resized_shape(height, width, spec)
+    if spec.resize_in == "float":
+        found: NDArray[Any] = _resized_as_float(image, target, spec)
+    else:
+        if target != (height, width):
+            image = image.resize(target[::-1], KERNELS[spec.interpolation])
+        found = np.asarray(image, np.uint8)
+    if spec.crop is not None:
+        top, left = (round((side - spec.crop) / 2) for side in target)
+        found = found[top : top + spec.crop, left : left + spec.crop]
+    return np.ascontiguousarray(found)
+
+
+def standardised(batch: torch.Tensor, spec: ImageInput) -> torch.Tensor:
+    """Pixels divided by 255, less the mean, divided by the standard deviation.
+
+    Args:
+        batch: (B, H, W, 3), 0 to 255, uint8 or float32.
+        spec: The numbers.
+
+    Returns:
+        (B, 3, H, W) float32.
+    """
+    values = batch.float()
+    mean, std = values.new_tensor(spec.mean), values.new_tensor(spec.std)
+    return ((values / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
+
+
+def resized_shape(height: int, width: int, spec: ImageInput) -> tuple[int, int]:
+    """(height, width) after the resize, before the crop."""
+    if spec.resize == "none" or spec.size is None:
+        return height, width
+    if spec.resize == "squash":
+        return spec.size, spec.size
+    return shorter_side(height, width, spec.size)
+
+
+def _resized_as_float(
+    image: Image.Image, target: tuple[int, int], spec: ImageInput
+) -> NDArray[np.float32]:
+    """A picture resized in floating point as tensors are, without rounding to 8 bits."""
+    planes = np.asarray(image, np.float32).transpose(2, 0, 1)
+    found = resized(planes, target, spec.interpolation, antialias=True)
+    return found.transpose(1, 2, 0)

@@ -1,0 +1,131 @@
+"""Texts to the numbers that networks read: cleaned, cut into tokens, filled up. Pure."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geobento.schemas.cards import TextInput
+from geobento.schemas.errors import InvalidRequest, PayloadTooLarge
+from models.optional_import import library
+
+if TYPE_CHECKING:
+    from models.base import Inputs
+
+MAX_CHARACTERS = 100_000
+STEP = 16
+"""Texts are filled up to a multiple of so many tokens, so that those of about one length share
+a forward and short ones do not pay for long ones."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A text as its model sees it.
+
+    Attributes:
+        ids: (L,) int64, filled up to a multiple of `STEP` or to the most that the model takes.
+        count: How many of them are of the text.
+        truncated: Whether the text had more.
+    """
+
+    ids: NDArray[np.int64]
+    count: int
+    truncated: bool
+
+    def inputs(self, spec: TextInput) -> Inputs:
+        """What the network reads."""
+        return {spec.modality: self.ids}
+
+
+class Tokenizer:
+    """A vocabulary with its rules, from a ``tokenizer.json``.
+
+    Args:
+        content: The file.
+        spec: How its model reads texts.
+
+    Raises:
+        ValueError: The file is not a tokenizer, or lacks the marks of begin and end.
+    """
+
+    def __init__(self, content: bytes, spec: TextInput) -> None:
+        tokenizers = library("tokenizers")
+        self._spec = spec
+        try:
+            self._tokenizer: Any = tokenizers.Tokenizer.from_buffer(content)
+        except Exception as error:  # the library raises plain exceptions
+            raise ValueError(f"this is not a tokenizer.json: {error}") from None
+        # Some files carry the length and filling of whoever wrote them.
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        ids = self._tokenizer.encode("a").ids
+        if len(ids) < 3 or (ids[0], ids[-1]) != (spec.begin, spec.end):
+            raise ValueError(
+                f"the tokenizer writes {ids} for 'a'; expected to begin with {spec.begin} and "
+                f"to end with {spec.end}"
+            )
+
+    @property
+    def size(self) -> int:
+        """Number of tokens in the vocabulary."""
+        return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
+
+    def tokens(self, text: str) -> Tokens:
+        """A text as token ids.
+
+        Raises:
+            InvalidRequest: The text is empty.
+            PayloadTooLarge: The text is very long.
+        """
+        if len(text) > MAX_CHARACTERS:
+            raise PayloadTooLarge(
+                f"the text has {len(text)} characters; accepted: up to {MAX_CHARACTERS}"
+            )
+        cleaned = clean(text)
+        if not cleaned:
+            raise InvalidRequest("the text is empty")
+        # Marks that stand in the text itself are words like others, as their author wrote them.
+        ids = self._tokenizer.encode(cleaned).ids
+        most = self._spec.max_tokens
+        count = min(len(ids), most)
+        kept = [*ids[: count - 1], ids[-1]]
+        length = min(-(-count // STEP) * STEP, most)
+        filled = np.full(length, self._spec.pad, np.int64)
+        filled[:count] = kept
+        return Tokens(filled, count, len(ids) > most)
+
+
+def clean(text: str) -> str:
+    """A text as CLIP and OpenCLIP clean it: mended encoding, HTML entities, single spaces."""
+    ftfy = library("ftfy")
+    mended: str = html.unescape(html.unescape(ftfy.fix_text(text)))
+    return " ".join(mended.split())
+
+
+def example(spec: TextInput, vocabulary: int, random: np.random.Generator) -> Inputs:
+    """Inputs of an invented text, for warming up and measuring."""
+    ids = random.integers(3, min(vocabulary, spec.begin or vocabulary), STEP)
+    ids[0], ids[-1] = spec.begin, spec.end
+    return {spec.modality: ids}
+
+
+def dummy_tokenizer(spec: TextInput) -> bytes:
+    """A ``tokenizer.json`` that takes every byte as a token, to go with dummy weights."""
+    tokenizers = library("tokenizers")
+    marks = {"<begin>": spec.begin, "<end>": spec.end, "<pad>": spec.pad}
+    taken = set(marks.values())
+    free = (number for number in range(10**6) if number not in taken)
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = dict(zip(alphabet, free, strict=False)) | marks
+    made = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, []))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.post_processor = tokenizers.processors.TemplateProcessing(
+        single="<begin> $A <end>",
+        special_tokens=[("<begin>", spec.begin), ("<end>", spec.end)],
+    )
+    content: str = made.to_str()
+    return content.encode()

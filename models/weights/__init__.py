@@ -1,0 +1,1 @@
+"""Checkpoints, the model hub, the importer and the model store."""

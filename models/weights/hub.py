@@ -1,0 +1,50 @@
+"""Weights files from the Hugging Face hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from geobento.schemas.errors import ModelError
+
+
+def fetch(
+    repository: str, revision: str, files: tuple[str, ...]
+) -> tuple[Path, Path | None, str | None]:
+    """Download a weights file and its configuration into the hub's own cache.
+
+    Args:
+        repository: ``owner/name``.
+        revision: Commit, tag or branch.
+        files: Name of the weights file and, if there is one, of the configuration.
+
+    Returns:
+        Both files, and the commit that they are from.
+
+    Raises:
+        ModelError: The hub cannot be reached, lacks the files, or wants an account for them.
+    """
+    try:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+    except ImportError:
+        raise ModelError(
+            "huggingface_hub is not installed; run: make models, or pip install 'geobento[models]'"
+        ) from None
+    try:
+        paths = [Path(hf_hub_download(repository, name, revision=revision)) for name in files]
+    except GatedRepoError:
+        raise ModelError(
+            f"{repository} is gated: accept its licence on the hub and set HF_TOKEN"
+        ) from None
+    except LocalEntryNotFoundError:
+        raise ModelError(
+            f"the hub cannot be reached for {repository}; download {', '.join(files)} elsewhere "
+            "and give the path"
+        ) from None
+    except HfHubHTTPError as error:
+        raise ModelError(
+            f"the hub does not give {', '.join(files)} of {repository}: {error}"
+        ) from None
+    # The cache is laid out as .../snapshots/<commit>/<file>.
+    commit = paths[0].parent.name if paths[0].parent.parent.name == "snapshots" else None
+    return paths[0], paths[1] if len(paths) > 1 else None, commit

@@ -1,0 +1,1 @@
+"""From results of runners to embeddings: stitching, grids, metadata."""

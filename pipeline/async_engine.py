@@ -1,0 +1,186 @@
+"""Requests answered in an event loop: halves in threads, forwards at the encoders."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Protocol, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from geobento.observability import metrics, request_context
+from geobento.schemas.embedding import Classification, Embedding
+from geobento.schemas.errors import GeoBentoError
+from geobento.schemas.plan import EmbeddingPlan, Inspection
+from geobento.schemas.requests import (
+    GeoEmbeddingRequest,
+    ImageEmbeddingRequest,
+    InspectRequest,
+    PixelEmbeddingRequest,
+    TextEmbeddingRequest,
+    ZeroShotRequest,
+)
+from inference.batches import EncodeItem, EncodeResult
+from pipeline import inspection
+from pipeline.engine import Engine
+from pipeline.inputs import images as inputs_images
+from pipeline.offload import aside
+from pipeline.prepared_requests import Answer, Job
+from pipeline.registry import Registry
+
+Request = TypeVar("Request")
+Found = TypeVar("Found")
+
+DECODING_THREADS = 4
+
+
+class Encoder(Protocol):
+    """Where the forward passes of one model run."""
+
+    async def encode(self, items: Sequence[EncodeItem]) -> list[EncodeResult]:
+        """One result per item, in order."""
+
+
+class Serving:
+    """Answers requests of any number of callers at a time.
+
+    Args:
+        engine: The first half.
+        encoders: By model id.
+        fetching_threads: Requests that may wait for imagery or for pictures by URL at a time.
+    """
+
+    def __init__(
+        self, engine: Engine, encoders: Mapping[str, Encoder], fetching_threads: int
+    ) -> None:
+        self.engine = engine
+        self._encoders = encoders
+        self._decoding = anyio.CapacityLimiter(DECODING_THREADS)
+        self._fetching = anyio.CapacityLimiter(fetching_threads)
+        self._names = {served.tag: served.name for served in engine.registry.served()}
+
+    @property
+    def registry(self) -> Registry:
+        """What is served."""
+        return self.engine.registry
+
+    async def image_embedding(
+        self, request: ImageEmbeddingRequest
+    ) -> list[Embedding | GeoBentoError]:
+        """One answer per picture, in order.
+
+        Raises:
+            GeoBentoError: The request as a whole, or its only picture, failed.
+        """
+        return await self._answers(self.engine.image_job, request, self._limiter(request.images))
+
+    async def text_embedding(
+        self, request: TextEmbeddingRequest
+    ) -> list[Embedding | GeoBentoError]:
+        """One answer per text, in order.
+
+        Raises:
+            GeoBentoError: The request as a whole, or its only text, failed.
+        """
+        return await self._answers(self.engine.text_job, request, self._decoding)
+
+    async def zero_shot_classification(
+        self, request: ZeroShotRequest
+    ) -> list[Classification | GeoBentoError]:
+        """One answer per picture, in order.
+
+        Raises:
+            GeoBentoError: The request as a whole, or its only picture, failed.
+        """
+        limiter = self._limiter(request.images)
+        return await self._answers(self.engine.zero_shot_job, request, limiter)
+
+    async def geo_embedding(self, request: GeoEmbeddingRequest) -> list[Embedding | GeoBentoError]:
+        """One answer per place, in order.
+
+        Raises:
+            GeoBentoError: The request as a whole, or its only place, failed.
+        """
+        return await self._answers(self.engine.geo_job, request, self._fetching)
+
+    async def pixel_embedding(
+        self, request: PixelEmbeddingRequest
+    ) -> list[Embedding | GeoBentoError]:
+        """The answer for the pixels that came with a request.
+
+        Raises:
+            GeoBentoError: The request failed.
+        """
+        return await self._answers(self.engine.pixel_job, request, self._decoding)
+
+    async def plan_embedding(self, request: GeoEmbeddingRequest) -> EmbeddingPlan:
+        """What a request of `geo_embedding` would do.
+
+        Raises:
+            GeoBentoError: The request as a whole, or its only place, would fail.
+        """
+        return await self._in_thread(partial(inspection.plan_embedding, self.engine), request)
+
+    async def inspect_patch(self, request: InspectRequest) -> Inspection:
+        """What the pixels of a place are like.
+
+        Raises:
+            GeoBentoError: They cannot be had.
+        """
+        return await self._in_thread(partial(inspection.inspect_patch, self.engine), request)
+
+    def _limiter(self, images: Sequence[str | bytes]) -> anyio.CapacityLimiter:
+        return self._fetching if any(map(inputs_images.is_url, images)) else self._decoding
+
+    async def _answers(
+        self,
+        first_half: Callable[[Request], Job[Answer]],
+        request: Request,
+        limiter: anyio.CapacityLimiter,
+    ) -> list[Answer | GeoBentoError]:
+        job = await self._in_thread(partial(_timed, first_half), request, limiter)
+        name = self._names[job.tag]
+        if (asked := request_context.get()) is not None:
+            asked.model = name
+        start = time.perf_counter()
+        results = await self._encoders[job.tag].encode(job.items)
+        seconds = time.perf_counter() - start
+        forward_s = min(seconds, max((result.forward_s for result in results), default=0.0))
+        request_context.spent("queue", seconds - forward_s)
+        request_context.spent("forward", forward_s)
+        data = [result.data for result in results]
+        answers = await aside(data, job.answers, results, seconds * 1000)
+        _count(name, answers)
+        return answers
+
+    async def _in_thread(
+        self,
+        work: Callable[[Request], Found],
+        request: Request,
+        limiter: anyio.CapacityLimiter | None = None,
+    ) -> Found:
+        # Abandoned when the deadline passes; its place in the limiter stays taken till it ends.
+        return await anyio.to_thread.run_sync(
+            work, request, limiter=limiter or self._fetching, abandon_on_cancel=True
+        )
+
+
+def _timed(first_half: Callable[[Request], Found], request: Request) -> Found:
+    """The first half; what of it is not fetching is preparation."""
+    asked = request_context.get()
+    start = time.perf_counter()
+    try:
+        return first_half(request)
+    finally:
+        fetched = 0.0 if asked is None else asked.seconds.get("fetch", 0.0)
+        request_context.spent("prepare", time.perf_counter() - start - fetched)
+
+
+def _count(name: str, answers: Sequence[object]) -> None:
+    failed = [answer for answer in answers if isinstance(answer, GeoBentoError)]
+    for error in failed:
+        metrics.ERRORS.labels(error.type).inc()
+    metrics.ITEMS.labels(name, "error").inc(len(failed))
+    metrics.ITEMS.labels(name, "ok").inc(len(answers) - len(failed))

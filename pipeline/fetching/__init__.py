@@ -1,0 +1,1 @@
+"""Fetching imagery for requests, with bounds on memory and concurrency."""

@@ -1,0 +1,1 @@
+"""Images and pixels that callers send: downloading, checking, decoding."""

@@ -1,0 +1,132 @@
+"""Encoded pictures to pictures."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
+
+from geobento.schemas.cards import ImageInput
+from geobento.schemas.errors import GeoBentoError, InvalidImage, PayloadTooLarge
+from models.preprocessing.jpeg_draft import at_half_size
+from pipeline.inputs.decompression import check_structure
+
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")
+ACCEPTED = "JPEG, PNG, WebP, TIFF, GIF and BMP, of 8 or 16 bits a channel"
+_BITS, _PHOTOMETRIC, _TILE_WIDTH, _TILE_HEIGHT, _SAMPLE_FORMAT = 258, 262, 322, 323, 339
+_STANDARD_ALPHABET = str.maketrans("-_", "+/", "\r\n\t")
+
+
+def is_url(payload: str | bytes) -> bool:
+    """Whether a picture is given as an address on the web."""
+    return isinstance(payload, str) and payload[:8].lower().startswith(("http://", "https://"))
+
+
+def payload_bytes(payload: str | bytes) -> bytes:
+    """The bytes of a picture given as bytes, base64 or a data URL.
+
+    Base64 may have line breaks, the URL-safe alphabet (`-` and `_`), and no padding. A blank
+    inside is refused: it is what an unescaped `+` becomes in a form.
+
+    Raises:
+        InvalidImage: It is neither.
+    """
+    if isinstance(payload, bytes):
+        return payload
+    text = payload
+    if payload[:5].lower() == "data:":
+        head, comma, text = payload.partition(",")
+        if not comma or not head.lower().endswith(";base64"):
+            raise InvalidImage("a data URL needs the form data:image/jpeg;base64,...")
+    elif is_url(payload):
+        raise InvalidImage(
+            "pictures are not fetched from URLs here (GEOBENTO_URL_IMAGES is off); send base64, a "
+            "data URL or a file"
+        )
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        pass
+    text = text.strip().translate(_STANDARD_ALPHABET).rstrip("=")
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except ValueError:
+        raise InvalidImage(
+            "this is not valid base64; accepted: base64 (line breaks, the URL-safe alphabet and "
+            "missing padding are fine, blanks are not), a data URL with base64, or a file upload"
+        ) from None
+
+
+def decode(data: bytes, max_megapixels: float, spec: ImageInput | None = None) -> Image.Image:
+    """The first frame of a picture, upright, as 8-bit RGB.
+
+    Transparency is dropped, 16-bit values keep their high byte, colour profiles are not applied.
+
+    Args:
+        data: The file.
+        max_megapixels: Most pixels of the file, millions.
+        spec: What the picture is for. Given that, a JPEG so large that the network cannot tell
+            (`models.preprocessing.jpeg_draft.at_half_size`) is decoded at half its size, which
+            takes a third of the time.
+
+    Raises:
+        InvalidImage: The bytes are not a picture, or a damaged one.
+        PayloadTooLarge: It has more pixels than allowed.
+    """
+    if not data:
+        raise InvalidImage(f"the picture is empty; accepted: {ACCEPTED}")
+    try:
+        check_structure(data)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+            _check_size("the picture", width, height, max_megapixels)
+            if isinstance(image, TiffImageFile):
+                _check_tiff(image, max_megapixels)
+            if spec is not None and at_half_size(width, height, spec):
+                image.draft(None, (width // 2, height // 2))
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            return _rgb(image)
+    except UnidentifiedImageError:
+        raise InvalidImage(
+            f"this is not a picture that is read here; accepted: {ACCEPTED}"
+        ) from None
+    except Image.DecompressionBombError:
+        raise PayloadTooLarge(
+            f"the picture is too large; accepted: up to {max_megapixels:g} megapixels"
+        ) from None
+    except (GeoBentoError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise whatever a damaged file leads them to
+        raise InvalidImage(f"the picture is damaged or incomplete: {error}") from None
+
+
+def _check_size(what: str, width: int, height: int, max_megapixels: float) -> None:
+    if width * height > max_megapixels * 1e6:
+        raise PayloadTooLarge(
+            f"{what} has {width} x {height} pixels; accepted: up to {max_megapixels:g} megapixels"
+        )
+
+
+def _check_tiff(image: TiffImageFile, max_megapixels: float) -> None:
+    """Check what only TIFFs can have: tiles larger than the picture, and numbers with a sign."""
+    tile = image.tag_v2.get(_TILE_WIDTH, 0), image.tag_v2.get(_TILE_HEIGHT, 0)
+    _check_size("a tile of the picture", *tile, max_megapixels)
+    if any(code not in (1, 4) for code in image.tag_v2.get(_SAMPLE_FORMAT, ())):
+        raise InvalidImage("the TIFF has signed or floating point values; accepted: unsigned")
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F"):
+        raise InvalidImage("the picture has 32 bits a channel; accepted: 8 and 16 bits")
+    if image.mode.startswith("I"):
+        tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+        high = (np.asarray(image) >> (tags.get(_BITS, (16,))[0] - 8)).astype(np.uint8)
+        inverted = tags and tags.get(_PHOTOMETRIC, 0) == 0
+        return Image.fromarray(255 - high if inverted else high).convert("RGB")
+    if image.mode == "P":
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -1,0 +1,46 @@
+"""The check of fetched pixels that a request may ask for."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from geobento.schemas.errors import SourceError
+from geobento.schemas.sample import Sample
+from imagery.collections import registry
+from imagery.quality.checks import problems
+from imagery.quality.quicklook import quicklook
+from imagery.source import ImageQuery
+
+
+def check(sample: Sample, query: ImageQuery) -> list[str]:
+    """What is odd about the pixels, if the request wants to know.
+
+    Raises:
+        SourceError: Something is, and the request says to fail then; or its folder for pictures
+            cannot be written to.
+    """
+    sensor = query.sensor
+    if not sensor.check_input:
+        return []
+    if sensor.check_save_dir is not None:
+        _save(sample, query, Path(sensor.check_save_dir))
+    found = problems(sample, registry.get(sensor.collection))
+    if found and sensor.check_raise:
+        raise SourceError(
+            f"the pixels of {sensor.collection} are not plausible: {'; '.join(found)}",
+            detail={"problems": found},
+        )
+    return found
+
+
+def _save(sample: Sample, query: ImageQuery, folder: Path) -> None:
+    key = hashlib.sha256(repr(query).encode()).hexdigest()[:16]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        quicklook(sample).save(folder / f"{query.modality}-{key}.png")
+    except OSError as error:
+        raise SourceError(
+            f"the picture of the pixels cannot be saved: {error.strerror}",
+            field="sensor.check_save_dir",
+        ) from error

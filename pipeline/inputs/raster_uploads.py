@@ -1,0 +1,198 @@
+"""Files of pixels to arrays, without following anything that a file may point to."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from tokenize import TokenError
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geobento.schemas.errors import GeoBentoError, InvalidImage, PayloadTooLarge
+from pipeline.inputs.decompression import check_structure
+
+MAX_DECODED = 256 * 2**20
+"""Most bytes of a file's pixels when decompressed."""
+MAX_CRS_LENGTH = 8192
+"""Longest definition of a reference system, characters."""
+GDAL_OPTIONS = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_GEOREF_SOURCES": "INTERNAL",
+    "GDAL_NUM_THREADS": "1",
+    "GDAL_PAM_ENABLED": "NO",
+}
+"""No sidecar files (overviews, masks, statistics, world files) beside the one that was given."""
+
+_NUMBERS = re.compile(r"u?int\d+|float\d+|[<>=|]?[iuf]\d+")
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_NPY = b"\x93NUMPY"
+_Header = tuple[tuple[int, ...], bool, np.dtype[Any]]
+_HEADERS: dict[tuple[int, int], Callable[[io.BytesIO], _Header]] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+_BAD_HEADER = (
+    ValueError,
+    KeyError,
+    TypeError,
+    SyntaxError,
+    TokenError,
+    RecursionError,
+    MemoryError,
+)
+"""What NumPy raises for headers that are none, as it reads them as text of a program."""
+
+
+@dataclass(frozen=True)
+class PixelFile:
+    """What a file holds and says of itself.
+
+    Attributes:
+        kind: ``GeoTIFF`` or ``NumPy array``.
+        pixels: ``(C, H, W)``, of an array also ``(T, C, H, W)``; values as stored.
+        bands: Names of the C bands; None: it does not name all.
+        units: Units of all bands; None: not stated, or not the same.
+        scaling: Factor and offset per band, ``stored * factor + offset``; empty: none.
+        crs: Reference system as WKT.
+        transform: ``(a, b, c, d, e, f)`` as in `PixelGrid`.
+        nodata: Value that means no data.
+        seen: ``(H, W)``: where the file's own mask says that there are data.
+    """
+
+    kind: str
+    pixels: NDArray[Any]
+    bands: tuple[str, ...] | None = None
+    units: str | None = None
+    scaling: tuple[tuple[float, float], ...] = ()
+    crs: str | None = None
+    transform: tuple[float, float, float, float, float, float] | None = None
+    nodata: float | None = None
+    seen: NDArray[np.bool_] | None = None
+
+
+def read(data: bytes, max_pixels: int) -> PixelFile:
+    """Decode a GeoTIFF or an ``.npy`` file.
+
+    Args:
+        data: The file.
+        max_pixels: Most pixels of one band.
+
+    Raises:
+        InvalidImage: The bytes are neither, damaged, or hold no real numbers.
+        PayloadTooLarge: More pixels or bytes than allowed.
+    """
+    try:
+        if data.startswith(_TIFF):
+            check_structure(data)
+            return _geotiff(data, max_pixels)
+        if data.startswith(_NPY):
+            return _array(data, max_pixels)
+        raise InvalidImage("this file is not read here; accepted: a GeoTIFF or an .npy file")
+    except GeoBentoError as error:
+        error.field = "pixels"
+        raise
+
+
+def _geotiff(data: bytes, max_pixels: int) -> PixelFile:
+    import rasterio
+    from rasterio.errors import RasterioError
+    from rasterio.io import MemoryFile
+
+    # Damaged files lead GDAL to errors of several kinds, whose messages name its own files.
+    try:
+        with (
+            rasterio.Env(**GDAL_OPTIONS),
+            MemoryFile(data) as memory,
+            memory.open(driver="GTiff") as file,
+        ):
+            return _dataset(file, max_pixels)
+    except (RasterioError, ValueError):
+        raise InvalidImage("the GeoTIFF is damaged or incomplete") from None
+
+
+def _dataset(file: Any, max_pixels: int) -> PixelFile:
+    from rasterio.enums import MaskFlags
+
+    _check_numbers(*file.dtypes)
+    kinds = {np.dtype(name) for name in file.dtypes}
+    largest_block = max(rows * columns for rows, columns in file.block_shapes)
+    _check_size(file.height, file.width, max_pixels)
+    _check_size(largest_block, 1, max_pixels, "a tile of the file")
+    _check_bytes(
+        max(file.height * file.width, largest_block)
+        * file.count
+        * max(kind.itemsize for kind in kinds)
+    )
+    scaling = tuple(zip(map(float, file.scales), map(float, file.offsets), strict=True))
+    units = set(file.units)
+    seen = None
+    if all(flags == [MaskFlags.per_dataset] for flags in file.mask_flag_enums):
+        seen = file.read_masks(1) > 0
+    crs = None if file.crs is None else str(file.crs.to_wkt(version="WKT2_2019"))
+    if crs is not None and len(crs) > MAX_CRS_LENGTH:
+        raise InvalidImage(
+            f"the definition of the reference system has {len(crs)} characters; accepted: up to "
+            f"{MAX_CRS_LENGTH}"
+        )
+    return PixelFile(
+        "GeoTIFF",
+        file.read(),
+        bands=tuple(file.descriptions) if all(file.descriptions) else None,
+        units=units.pop() or None if len(units) == 1 else None,
+        scaling=() if set(scaling) == {(1.0, 0.0)} else scaling,
+        crs=crs,
+        transform=None if file.transform.is_identity else tuple(file.transform)[:6],
+        nodata=file.nodata,
+        seen=seen,
+    )
+
+
+def _array(data: bytes, max_pixels: int) -> PixelFile:
+    stream = io.BytesIO(data)
+    try:
+        read_header = _HEADERS[np.lib.format.read_magic(stream)]
+        shape, columns_first, kind = read_header(stream)
+    except _BAD_HEADER:
+        raise InvalidImage(
+            "the .npy file is damaged, or not of version 1.0 or 2.0 of the format"
+        ) from None
+    _check_numbers(str(kind))
+    if len(shape) not in (3, 4) or min(shape) < 1:
+        raise InvalidImage(f"the array has shape {shape}; accepted: (C, H, W) and (T, C, H, W)")
+    _check_size(shape[-2], shape[-1], max_pixels)
+    flat = memoryview(data)[stream.tell() :]
+    if len(flat) != math.prod(shape) * kind.itemsize:
+        raise InvalidImage(
+            f"the array has {len(flat)} bytes, its shape {shape} needs "
+            f"{math.prod(shape) * kind.itemsize}"
+        )
+    values = np.frombuffer(flat, kind)
+    pixels = values.reshape(shape[::-1]).T if columns_first else values.reshape(shape)
+    return PixelFile("NumPy array", pixels)
+
+
+def _check_numbers(*kinds: str) -> None:
+    for kind in kinds:
+        if not _NUMBERS.fullmatch(kind):
+            raise InvalidImage(f"the values are of type {kind[:80]}; accepted: integers and floats")
+
+
+def _check_size(height: int, width: int, limit: int, what: str = "the place") -> None:
+    if height * width > limit:
+        raise PayloadTooLarge(
+            f"{what} has {height * width:,} pixels; accepted: up to {limit:,}",
+            detail={"pixels": height * width, "limit": limit},
+        )
+
+
+def _check_bytes(size: int) -> None:
+    if size > MAX_DECODED:
+        raise PayloadTooLarge(
+            f"the file has {size:,} bytes of pixels; accepted: up to {MAX_DECODED:,}",
+            detail={"bytes": size, "limit": MAX_DECODED},
+        )

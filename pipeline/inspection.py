@@ -1,0 +1,102 @@
+"""Looking before leaping: what a request would do, and what its pixels are like."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import cast
+
+from geobento.schemas.errors import GeoBentoError, ModelError
+from geobento.schemas.plan import EmbeddingPlan, Inspection, PlacePlan
+from geobento.schemas.requests import ErrorBody, GeoEmbeddingRequest, InspectRequest
+from imagery.collections import registry
+from imagery.quality.checks import problems
+from imagery.quality.quicklook import quicklook
+from imagery.quality.statistics import statistics
+from imagery.source import Survey
+from pipeline.assembly import embedding
+from pipeline.engine import Engine, ask_each
+from pipeline.planning.compatibility import fits
+from pipeline.planning.geo import GeoPlan
+from pipeline.prepared_requests import raised_if_alone
+
+
+def plan_embedding(engine: Engine, request: GeoEmbeddingRequest) -> EmbeddingPlan:
+    """What a request would do; a source is asked for scenes alone.
+
+    Raises:
+        GeoBentoError: The request as a whole, or its only place, would fail. Where its sensor is
+            at fault, `detail` says which models it fits.
+    """
+    try:
+        opened, imagery, plans = engine.resolve(request)
+    except ModelError as error:
+        if request.sensor is not None and (error.field or "").startswith("sensor"):
+            models = fits(request.sensor, engine.registry.served())
+            error.detail = {"models": [fit.model_dump(mode="json") for fit in models]}
+        raise
+    surveys = ask_each(plans, engine.fetch.survey_all)
+    card = opened.served.card
+    return EmbeddingPlan(
+        model=card.id,
+        modality=imagery.modality,
+        sensor=imagery.sensor,
+        temporal=embedding.window(imagery.start, imagery.end),
+        frames=imagery.frames,
+        further=[one.modality for one in imagery.further],
+        models=fits(
+            replace(imagery.sensor, modality=None),
+            engine.registry.served(),
+            {card.id: request.config},
+        ),
+        places=[
+            ErrorBody.model_validate(found.body())
+            if isinstance(found, GeoBentoError)
+            else _place(cast("GeoPlan", plan), found, opened.served.dim)
+            for plan, found in zip(plans, raised_if_alone(surveys), strict=True)
+        ],
+    )
+
+
+def inspect_patch(engine: Engine, request: InspectRequest) -> Inspection:
+    """Fetch the pixels of a place and describe them.
+
+    What is odd about them is a warning, whatever `check_input` and `check_raise` say.
+
+    Raises:
+        GeoBentoError: The pixels cannot be had.
+    """
+    query = engine.patch(request)
+    (sample,) = raised_if_alone(engine.fetch.fetch_all([(request.backend, query)]))
+    assert not isinstance(sample, GeoBentoError)
+    collection = registry.get(query.sensor.collection)
+    picture = io.BytesIO()
+    quicklook(sample).save(picture, "PNG")
+    return Inspection(
+        modality=query.modality or None,
+        units=collection.units,
+        bands=statistics(sample),
+        quicklook=picture.getvalue(),
+        **embedding.imagery_fields(query, sample, problems(sample, collection), query.grid),
+    )
+
+
+def _place(plan: GeoPlan, surveys: Sequence[Survey], dim: int) -> PlacePlan:
+    survey = surveys[0]
+    return PlacePlan(
+        grid=embedding.grid_meta(plan.query.grid),
+        tiles=None if plan.tiling is None else embedding.tiles_meta(plan.tiling),
+        inputs=1 if plan.tiling is None else len(plan.tiling),
+        shape=None if plan.pooling is None else [dim],
+        backend=survey.provenance.backend,
+        source=survey.provenance.source,
+        notice=survey.provenance.notice,
+        scenes=embedding.scene_metas(survey.provenance.scenes),
+        further={
+            query.modality: embedding.scene_metas(other.provenance.scenes)
+            for query, other in zip(plan.further, surveys[1:], strict=True)
+        },
+        requests=sum(one.requests for one in surveys),
+        bytes=sum(one.bytes for one in surveys),
+    )

@@ -1,0 +1,1 @@
+"""From a model card and a request to a plan. Pure."""

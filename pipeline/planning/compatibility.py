@@ -1,0 +1,64 @@
+"""Which models read what a sensor gives. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from geobento.schemas import modalities
+from geobento.schemas.cards import ServedModel
+from geobento.schemas.errors import ModelError
+from geobento.schemas.plan import ModelFit
+from geobento.schemas.specs import SensorSpec
+from models.preprocessing import bands
+
+
+def fits(
+    sensor: SensorSpec,
+    models: Sequence[ServedModel],
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[ModelFit]:
+    """For every model whether it takes the sensor's bands, and in one sentence why not.
+
+    As in a request, the bands decide; where the collection is not the one that the model is made
+    for, the note says so.
+
+    Args:
+        sensor: The sensor.
+        models: The models.
+        options: Options of models by their ids; they may describe bands.
+    """
+    return [_fit(sensor, served, (options or {}).get(served.card.id, {})) for served in models]
+
+
+def _fit(sensor: SensorSpec, served: ServedModel, options: Mapping[str, Any]) -> ModelFit:
+    card = served.card
+    offered = [name for name in card.modalities if name in served.modalities]
+    if not offered:
+        return _misfit(served, f"{card.id} reads no satellite imagery")
+    if sensor.modality is not None:
+        named = modalities.find(sensor.modality, offered)
+        if named is None:
+            return _misfit(
+                served,
+                f"{card.id} does not read modality {sensor.modality!r} but {', '.join(offered)}",
+            )
+        offered = [named]
+    reasons, fitting = [], []
+    for name in offered:
+        try:
+            bands.check(card, name, sensor.bands, options)
+            fitting.append(name)
+        except ModelError as error:
+            reasons.append(error.message)
+    if not fitting:
+        return _misfit(served, "; ".join(reasons))
+    made_for = {name: card.modalities[name].sensor.collection for name in fitting}
+    exact = [name for name in fitting if made_for[name] == sensor.collection]
+    chosen = (exact or fitting)[0]
+    note = None if exact else f"{card.id} is made for {made_for[chosen]}: mind what units mean"
+    return ModelFit(model=card.id, fits=True, modality=chosen, note=note)
+
+
+def _misfit(served: ServedModel, why: str) -> ModelFit:
+    return ModelFit(model=served.card.id, fits=False, modality=None, note=why)

@@ -1,0 +1,202 @@
+"""From a card and a request to a plan. Pure: every contract error is raised here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from geobento.schemas.cards import ModelCard
+from geobento.schemas.errors import GeoBentoError, ModelError, PayloadTooLarge, SpecError
+from geobento.schemas.geometry import Area, MultiPolygon, Polygon
+from geobento.schemas.options import check_options
+from geobento.schemas.requests import (
+    GeoEmbeddingRequest,
+    ImageEmbeddingRequest,
+    TextEmbeddingRequest,
+    ZeroShotRequest,
+)
+from geobento.schemas.specs import InputPrep, InputPrepSpec, Output, OutputGrid, Place, SensorSpec
+from imagery.source import ImageQuery
+from inference.pooling import Pooling
+from models.preprocessing import bands
+from pipeline.planning import tiling
+from pipeline.planning.imagery import Imagery, imagery_of, over_time
+from pipeline.planning.limits import OVERLAP, Limits, check_least, check_volume, of_model
+from pipeline.planning.tiling import Tiling
+
+
+@dataclass(frozen=True)
+class GeoPlan:
+    """One place of a request, resolved.
+
+    Attributes:
+        query: What to fetch.
+        backend: ``gee``, ``stac``, ``demo`` or ``auto``.
+        pooling: How to make one vector; None: the grid.
+        tiling: How the place is cut; None: the model gets it whole.
+        area: Where vectors count when they become one; None: everywhere.
+        encoding: What the model is asked for, of every tile; None: the grid.
+        further: What to fetch of further modalities, on the same pixels.
+    """
+
+    query: ImageQuery
+    backend: str
+    pooling: Pooling | None
+    tiling: Tiling | None = None
+    area: Area | None = None
+    encoding: Pooling | None = None
+    further: tuple[ImageQuery, ...] = ()
+
+    @property
+    def asked(self) -> list[tuple[str, ImageQuery]]:
+        """All that is fetched, as (backend, query), the modality itself first."""
+        return [(self.backend, query) for query in (self.query, *self.further)]
+
+
+def check_image_request(card: ModelCard, request: ImageEmbeddingRequest | ZeroShotRequest) -> None:
+    """Check what can be checked before a picture is decoded.
+
+    Raises:
+        ModelError: The model reads no pictures, or a key of `config` is not its own.
+    """
+    if card.image is None:
+        raise ModelError(
+            f"{card.id} reads satellite imagery only; use /geo_embedding", field="model"
+        )
+    check_options(card, request.config, "config")
+
+
+def check_text_request(card: ModelCard, request: TextEmbeddingRequest | ZeroShotRequest) -> None:
+    """Check what can be checked before a text is read.
+
+    Raises:
+        ModelError: The model reads no texts, or a key of `config` is not its own.
+    """
+    if card.text is None:
+        raise ModelError(f"{card.id} reads no texts", field="model")
+    check_options(card, request.config, "config")
+
+
+def plan_geo(
+    card: ModelCard, request: GeoEmbeddingRequest, *, served: tuple[str, ...], limits: Limits
+) -> tuple[Imagery, list[GeoPlan | GeoBentoError]]:
+    """What is fetched of every place, and for each a plan or the error that it has.
+
+    Errors of a place are a ModelError where the model does not do it, a SpecError where it cannot
+    be put on a pixel grid or cut into tiles, and PayloadTooLarge where it has too many pixels.
+
+    Args:
+        card: The model's card.
+        request: The request.
+        served: Inputs that the served weights read.
+        limits: Bounds of the service.
+
+    Raises:
+        ModelError: The model does not offer what is asked.
+        SpecError: A folder is asked for where none may be.
+    """
+    imagery = imagery_of(card, request, served)
+    bands.check(card, imagery.modality, imagery.sensor.bands, request.config)
+    _check_saving(imagery.sensor, limits)
+    check_options(card, request.config, "model_config")
+    imagery = over_time(card, imagery, request)
+    check_output(card, request.output)
+    plans: list[GeoPlan | GeoBentoError] = []
+    for position, place in enumerate(request.places):
+        field = "spatial" if request.spatial is not None else f"spatials.{position}"
+        try:
+            plans.append(_plan(card, request, place, imagery, limits, field))
+        except GeoBentoError as error:
+            plans.append(error)
+    return imagery, plans
+
+
+def _plan(
+    card: ModelCard,
+    request: GeoEmbeddingRequest,
+    place: Place,
+    imagery: Imagery,
+    limits: Limits,
+    field: str,
+) -> GeoPlan:
+    query = imagery.query(place, of_model(card, imagery.modality, limits), field)
+    check_least(card, query.modality, query.grid.shape, field)
+    check_volume(query, limits, field)
+    pooling = None if isinstance(request.output, OutputGrid) else request.output.pooling
+    tiles = tiles_of(card, query.modality, request.input_prep, query.grid.shape, limits)
+    area = place if isinstance(place, Polygon | MultiPolygon) and pooling else None
+    if area is not None and not of_cells(card, pooling):
+        raise ModelError(
+            f"the vector of {card.id} is of all that it sees and cannot leave out what lies "
+            "outside of a polygon; accepted: PointBuffer, BBox"
+            + (", or output.pooling 'mean' or 'max'" if "grid" in card.outputs else ""),
+            field=field,
+        )
+    encoding = None if (tiles or area) and of_cells(card, pooling) else pooling
+    further = tuple(one.beside(query) for one in imagery.further)
+    for other in further:
+        check_volume(other, limits, field)
+    return GeoPlan(query, request.backend, pooling, tiles, area, encoding, further)
+
+
+def unit_length(card: ModelCard, modality: str, pooling: Pooling | None) -> bool:
+    """Whether the vector of a place is scaled to unit length."""
+    return pooling == "authors" and card.modalities[modality].normalize
+
+
+def of_cells(card: ModelCard, pooling: Pooling | None) -> bool:
+    """Whether an answer can be made from the grid of vectors.
+
+    One vector of all cells that count is the same however the place was cut.
+    """
+    return "grid" in card.outputs and (pooling != "authors" or card.feature == "mean")
+
+
+def _check_saving(sensor: SensorSpec, limits: Limits) -> None:
+    if sensor.check_save_dir is None:
+        return
+    if not limits.may_save:
+        raise SpecError(
+            "a server writes no pictures into folders; accepted: null. It works in Python, without "
+            "GEOBENTO_URL",
+            field="sensor.check_save_dir",
+        )
+    if not sensor.check_input:
+        raise SpecError("check_save_dir needs check_input: true", field="sensor.check_save_dir")
+
+
+def check_output(card: ModelCard, output: Output) -> None:
+    """Check that the model gives this form of answer.
+
+    Raises:
+        ModelError: It does not.
+    """
+    if output.mode not in card.outputs:
+        raise ModelError(
+            f"{card.id} does not answer with {output.mode!r}; accepted: {', '.join(card.outputs)}",
+            field="output.mode",
+        )
+
+
+def tiles_of(
+    card: ModelCard, modality: str, prep: InputPrep, shape: tuple[int, int], limits: Limits
+) -> Tiling | None:
+    """The tiles that pixels are cut into; None: the model gets them whole.
+
+    Raises:
+        ModelError: The model has no input size, and the request names no tile size.
+        SpecError: The tiles leave gaps, are too many or too large.
+        PayloadTooLarge: The tiles have too many pixels together.
+    """
+    spec = card.modalities[modality]
+    tiles = tiling.decide(cast("InputPrepSpec", prep), shape, spec.tile or spec.size, card.id)
+    if tiles is not None and (pixels := len(tiles) * tiles.size**2) > OVERLAP * (
+        limit := limits.max_place_pixels
+    ):
+        raise PayloadTooLarge(
+            f"the tiles of the place have {pixels:,} pixels together; accepted: up to "
+            f"{OVERLAP * limit:,}. Take a larger tile_stride or a smaller place",
+            field="input_prep",
+            detail={"pixels": pixels, "limit": OVERLAP * limit},
+        )
+    return tiles

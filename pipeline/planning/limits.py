@@ -1,0 +1,88 @@
+"""Bounds of a request for a place. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from geobento.schemas.cards import ModelCard
+from geobento.schemas.errors import ModelError, PayloadTooLarge
+from imagery.source import ImageQuery
+
+OVERLAP = 4
+"""The tiles of a place, and its frames, have at most this many times the pixels that a place may
+have."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds that the service sets.
+
+    Attributes:
+        max_place_pixels: Most pixels of a place.
+        may_save: Whether pictures may be written to folders that requests name.
+    """
+
+    max_place_pixels: int
+    may_save: bool = False
+
+
+def of_model(card: ModelCard, modality: str, limits: Limits) -> Limits:
+    """The bounds of the service, or those of the model where they are narrower."""
+    most = card.modalities[modality].max_pixels
+    if most is None:
+        return limits
+    return replace(limits, max_place_pixels=min(most, limits.max_place_pixels))
+
+
+def check_size(shape: tuple[int, int], limits: Limits, field: str) -> None:
+    """Check that a place has not too many pixels."""
+    height, width = shape
+    if height * width > limits.max_place_pixels:
+        raise PayloadTooLarge(
+            f"the place has {height * width:,} pixels; accepted: up to "
+            f"{limits.max_place_pixels:,}. Take a smaller place or a larger scale_m",
+            field=field,
+            detail={"pixels": height * width, "limit": limits.max_place_pixels},
+        )
+
+
+def check_volume(query: ImageQuery, limits: Limits, field: str) -> None:
+    """Check the pixels of all frames."""
+    height, width = query.grid.shape
+    most = OVERLAP * limits.max_place_pixels
+    if (pixels := height * width * query.frames) > most:
+        raise PayloadTooLarge(
+            f"{query.frames} frames of the place have {pixels:,} pixels together; accepted: up to "
+            f"{most:,}. Take a smaller place, a larger scale_m or fewer frames (n_frames)",
+            field=field,
+            detail={"pixels": pixels, "limit": most},
+        )
+
+
+def check_least(
+    card: ModelCard,
+    modality: str,
+    shape: tuple[int, int],
+    field: str,
+    pixel_size: str = "scale_m",
+) -> None:
+    """Check that a place has enough pixels for the model.
+
+    Args:
+        card: The model's card.
+        modality: What it reads.
+        shape: (height, width) of the place, pixels.
+        field: Parameter that names the place.
+        pixel_size: What a caller would change for other pixels.
+
+    Raises:
+        ModelError: It has too few.
+    """
+    height, width = shape
+    least = card.modalities[modality].min_pixels
+    if min(height, width) < least:
+        raise ModelError(
+            f"the place has {height} x {width} pixels, {card.id} needs at least "
+            f"{least} x {least}; take a larger place or a smaller {pixel_size}",
+            field=field,
+        )

@@ -1,0 +1,124 @@
+"""How many frames of a window a model reads, and which inputs go together. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from geobento.schemas.cards import ModelCard
+from geobento.schemas.embedding import FramesMeta
+from geobento.schemas.errors import ModelError, NoImageryError
+from geobento.schemas.sample import Sample
+from imagery.source import ImageQuery
+
+
+def frames(
+    card: ModelCard, modality: str, window: tuple[datetime, datetime], options: Mapping[str, Any]
+) -> int:
+    """Into how many equal parts a window goes.
+
+    Args:
+        card: The model's card.
+        modality: What it reads.
+        window: First instant inside, first outside.
+        options: Options of the request, of which `n_frames` and `temporal_mode` count here.
+
+    Raises:
+        ModelError: The options contradict each other, or ask for more than the model reads.
+    """
+    series = card.modalities[modality].series
+    asked, mode = options.get("n_frames"), options.get("temporal_mode", "auto")
+    if series is None:
+        if asked is not None and asked != 1:
+            raise ModelError(
+                f"{card.id} reads one image of {modality!r}; accepted: 1",
+                field="model_config.n_frames",
+            )
+        return 1
+    if asked is not None:
+        if asked > series.most:
+            raise ModelError(
+                f"{card.id} reads up to {series.most} frames of {modality!r}, not {asked}",
+                field="model_config.n_frames",
+            )
+        if (mode == "single" and asked > 1) or (mode == "multi" and asked < 2):
+            raise ModelError(
+                f"temporal_mode is {mode!r} but n_frames is {asked}; give one of the two",
+                field="model_config.n_frames",
+            )
+        return int(asked)
+    if mode == "single":
+        return 1
+    start, end = window
+    count = series.usual
+    if series.part_days is not None:
+        count = min(count, (end - start) // timedelta(days=series.part_days))
+    return max(count, 2 if mode == "multi" else 1)
+
+
+def together(card: ModelCard, samples: Sequence[Sample]) -> Sample:
+    """One sample of several inputs of a place: the first, with the others as its extras.
+
+    Raises:
+        NoImageryError: The model needs frames of the same times, and there are none.
+    """
+    main = samples[0]
+    series = card.modalities[main.modality].series
+    if series is not None and series.aligned:
+        timed = [sample for sample in samples if sample.parts]
+        if timed:
+            common = set.intersection(*(set(sample.parts) for sample in timed))
+            if not common:
+                raise NoImageryError(
+                    f"no part of the window has usable pixels of each of "
+                    f"{', '.join(sample.modality for sample in timed)}"
+                )
+            samples = [_only(sample, common) if sample.parts else sample for sample in samples]
+    return replace(samples[0], extras={sample.modality: sample for sample in samples[1:]})
+
+
+def frames_meta(query: ImageQuery | None, sample: Sample) -> FramesMeta | None:
+    """What an answer says of the frames; None: there was one image.
+
+    Args:
+        query: What was fetched; None for own data, which are read as they come.
+        sample: What came.
+    """
+    if query is None:
+        series = sample.valid is not None and sample.valid.ndim == 3
+        asked, parts = len(sample.times) if series else 1, tuple(range(len(sample.times)))
+    else:
+        asked, parts = query.frames, sample.parts
+    if asked == 1:
+        return None
+    return FramesMeta(
+        requested=asked,
+        distinct=len(parts),
+        dropped=[part for part in range(asked) if part not in parts],
+        times=[time.isoformat().replace("+00:00", "Z") for time in sample.times],
+    )
+
+
+def warning(query: ImageQuery, sample: Sample) -> list[str]:
+    """What to mind about missing frames."""
+    missing = query.frames - len(sample.parts)
+    if query.frames == 1 or not missing:
+        return []
+    return [
+        f"{missing} of {query.frames} parts of the window have no usable pixel of "
+        f"{query.modality}; the model reads {len(sample.parts)} frames"
+    ]
+
+
+def _only(sample: Sample, parts: set[int]) -> Sample:
+    """The frames of some parts of the window."""
+    kept = [position for position, part in enumerate(sample.parts) if part in parts]
+    return replace(
+        sample,
+        pixels=sample.pixels[kept],
+        valid=None if sample.valid is None else sample.valid[kept],
+        times=tuple(sample.times[position] for position in kept),
+        parts=tuple(sample.parts[position] for position in kept),
+    )

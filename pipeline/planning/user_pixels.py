@@ -1,0 +1,324 @@
+"""From pixels that a caller brings to the sample that a source would have given. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geobento.schemas.cards import Modality, ModelCard
+from geobento.schemas.errors import ModelError, SpecError
+from geobento.schemas.options import check_options
+from geobento.schemas.requests import PixelEmbeddingRequest
+from geobento.schemas.sample import PixelGrid, Provenance, Sample, Scene
+from geobento.schemas.specs import OutputGrid
+from imagery.collections import registry
+from imagery.collections.schema import Collection
+from imagery.geometry import WGS84, parsed, transformer
+from imagery.grid import in_ground_metres
+from imagery.quality.checks import wrong_units
+from inference.pooling import Pooling
+from pipeline.inputs.raster_uploads import PixelFile
+from pipeline.planning.geo import check_output, of_cells, tiles_of
+from pipeline.planning.imagery import find_modality
+from pipeline.planning.limits import Limits, check_least
+from pipeline.planning.tiling import Tiling
+
+NOTICE = "own data: bands, units, place and times are as they were stated with the pixels"
+REFLECTANCE = "reflectance"
+"""Units word of values from 0 to 1."""
+TEN_THOUSANDTHS = (1e-4, 0.0)
+"""Scaling of collections whose digital numbers are reflectance x 10000."""
+_SERIES_OPTIONS: dict[str, Callable[[Any, int], bool]] = {
+    "n_frames": lambda value, frames: value == frames,
+    "temporal_mode": lambda value, frames: value == "auto" or (value == "multi") == (frames > 1),
+}
+"""Options of time series, and whether a value agrees with a number of frames."""
+
+
+@dataclass(frozen=True)
+class OwnPlan:
+    """Own pixels, resolved.
+
+    Attributes:
+        sample: The pixels as a source would have given them.
+        pooling: How to make one vector; None: the grid.
+        tiling: How the pixels are cut; None: the model gets them whole.
+        encoding: What the model is asked for, of every tile; None: the grid.
+        warnings: What a caller may not have meant.
+    """
+
+    sample: Sample
+    pooling: Pooling | None
+    tiling: Tiling | None
+    encoding: Pooling | None
+    warnings: tuple[str, ...] = ()
+
+
+def plan_pixels(
+    card: ModelCard,
+    request: PixelEmbeddingRequest,
+    file: PixelFile,
+    *,
+    served: tuple[str, ...],
+    limits: Limits,
+) -> OwnPlan:
+    """The sample and what to do with it.
+
+    What the request says goes before what the file says.
+
+    Args:
+        card: The model's card.
+        request: The request.
+        file: Its pixels, decoded.
+        served: Inputs that the served weights read.
+        limits: Bounds of the service.
+
+    Raises:
+        ModelError: The model does not offer what is asked, or needs more than is there.
+        SpecError: What is said of the pixels cannot be.
+        PayloadTooLarge: There are too many pixels.
+    """
+    modality = find_modality(card, {"modality": request.modality}, served)
+    check_options(card, request.config, "model_config")
+    check_output(card, request.output)
+    spec = card.modalities[modality]
+    pixels = file.pixels[0] if file.pixels.ndim == 4 and len(file.pixels) == 1 else file.pixels
+    shape = (pixels.shape[-2], pixels.shape[-1])
+    check_least(card, modality, shape, "pixels", "size of the pixels on the ground")
+    _check_times(card, spec, request, pixels)
+    grid = _grid(request, file, shape)
+    _check_pixel_size(card, grid)
+    names = _names(request, file)
+    described = spec.described_by is not None and spec.described_by in request.config
+    collection = None if described else registry.get(spec.sensor.collection)
+    bands = names if described else _bands(card, spec, names)
+    chosen = [names.index(band) for band in bands]
+    scaling = [file.scaling[position] for position in chosen] if file.scaling else []
+    factor = (
+        1.0 if described else _factor(spec, collection, bands, request.units or file.units, scaling)
+    )
+    stored = pixels[..., chosen, :, :]
+    values = stored.astype(np.float32) * np.float32(factor)
+    has = _has_data(stored, file.nodata if request.nodata is None else request.nodata, file.seen)
+    _check_values(values, has, bands, collection)
+    if collection is not None and collection.positive:
+        has &= values > 0
+    valid = np.asarray(has.all(axis=-3))
+    if not valid.any():
+        raise SpecError("no pixel has data in all bands", field="pixels")
+    scenes = (Scene(f"times.{position}", time) for position, time in enumerate(request.times))
+    sample = Sample(
+        np.where(has, values, np.float32(spec.sensor.fill_value)),
+        bands,
+        modality,
+        valid=valid,
+        grid=grid,
+        times=request.times,
+        provenance=Provenance("own", file.kind, tuple(scenes), NOTICE),
+    )
+    pooling = None if isinstance(request.output, OutputGrid) else request.output.pooling
+    tiling = tiles_of(card, modality, request.input_prep, shape, limits)
+    encoding = None if tiling is not None and of_cells(card, pooling) else pooling
+    warnings = () if described else _left_out(card, spec, bands)
+    return OwnPlan(sample, pooling, tiling, encoding, warnings)
+
+
+def _names(request: PixelEmbeddingRequest, file: PixelFile) -> tuple[str, ...]:
+    """What the bands of the file are called, in their order."""
+    names, count = request.bands or file.bands, file.pixels.shape[-3]
+    if names is None:
+        raise SpecError(
+            f"name the {count} bands in their order; only a GeoTIFF with a description of every "
+            "band names them itself",
+            field="bands",
+        )
+    if len(names) != count:
+        raise SpecError(f"there are {count} bands but {len(names)} names", field="bands")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SpecError(f"the band {twice[0]!r} is named more than once", field="bands")
+    return names
+
+
+def _bands(card: ModelCard, spec: Modality, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The bands that the model reads: its sensor's; or those that are there, if it may be any."""
+    missing = [band for band in spec.sensor.bands if band not in names]
+    if not missing:
+        return spec.sensor.bands
+    if some := tuple(band for band in spec.choice if band in names):
+        return some
+    raise ModelError(
+        f"{card.id} reads the bands {', '.join(spec.sensor.bands)}; missing: {', '.join(missing)}",
+        field="bands",
+        detail={"missing": missing},
+    )
+
+
+def _left_out(card: ModelCard, spec: Modality, bands: tuple[str, ...]) -> tuple[str, ...]:
+    """A word where a model that reads any bands has others than it would be given by default."""
+    if bands == spec.sensor.bands:
+        return ()
+    return (
+        f"{card.id} read {', '.join(bands)} alone; its default is {', '.join(spec.sensor.bands)}",
+    )
+
+
+def _check_times(
+    card: ModelCard, spec: Modality, request: PixelEmbeddingRequest, pixels: NDArray[Any]
+) -> None:
+    frames, times = len(pixels) if pixels.ndim == 4 else 1, len(request.times)
+    most = 1 if spec.series is None else spec.series.most
+    if frames > most:
+        raise ModelError(
+            f"{card.id} reads up to {most} images of a place over time, got {frames}",
+            field="pixels",
+        )
+    for name, fits in _SERIES_OPTIONS.items():
+        if name in request.config and not fits(request.config[name], frames):
+            raise ModelError(
+                f"there are {frames} frames; {name} is for places, leave it out",
+                field=f"model_config.{name}",
+            )
+    if not times and "times" in card.needs:
+        raise ModelError(
+            f"{card.id} is told when pixels are from; give one time per frame such as "
+            "'2023-06-11', or of one image those of its scenes",
+            field="times",
+        )
+    if times and pixels.ndim == 4 and times != frames:
+        raise SpecError(
+            f"there are {frames} frames but {times} times; accepted: one per frame", field="times"
+        )
+
+
+def _grid(
+    request: PixelEmbeddingRequest, file: PixelFile, shape: tuple[int, int]
+) -> PixelGrid | None:
+    """Where the pixels lie; None: nobody says."""
+    crs, transform = request.crs or file.crs, request.transform or file.transform
+    if crs is None and transform is None:
+        return None
+    for name, value, other in (("crs", crs, "transform"), ("transform", transform, "crs")):
+        if value is None:
+            raise SpecError(f"{other} without {name} says nothing; give both", field=name)
+    assert crs is not None
+    assert transform is not None
+    if not np.isfinite(transform).all():
+        raise SpecError("the transform has values that are not finite", field="transform")
+    try:
+        transformer(crs, WGS84)
+        return PixelGrid(_name(crs), transform, *shape)
+    except SpecError as error:
+        error.field = "crs"
+        raise
+    except ValueError as error:
+        raise SpecError(
+            f"{error}; bring the pixels to such a grid first", field="transform"
+        ) from None
+
+
+def _name(crs: str) -> str:
+    """The authority's code of a reference system, or its definition where it has none."""
+    authority = parsed(crs).to_authority(min_confidence=100)
+    return crs if authority is None else ":".join(authority)
+
+
+def _check_pixel_size(card: ModelCard, grid: PixelGrid | None) -> None:
+    if "pixel_size" not in card.needs:
+        return
+    if grid is None:
+        raise ModelError(
+            f"{card.id} is told how large a pixel is on the ground; give crs and transform",
+            field="transform",
+        )
+    try:
+        in_metres = in_ground_metres(grid)
+    except SpecError as error:
+        error.field = "transform"
+        raise
+    if not in_metres:
+        raise ModelError(
+            f"{card.id} is told how large a pixel is on the ground; accepted: a crs in metres on "
+            f"the ground such as UTM, got {grid.crs[:80]}",
+            field="crs",
+        )
+
+
+def _factor(
+    spec: Modality,
+    collection: Collection | None,
+    bands: tuple[str, ...],
+    units: str | None,
+    scaling: Sequence[tuple[float, float]],
+) -> float:
+    """What stored values are multiplied by to be in the units of the model."""
+    known = {} if collection is None else collection.scaling
+    scalings = [known.get(band, (1.0, 0.0)) for band in bands]
+    stated = [spec.units] if collection is None else [spec.units, collection.units]
+    words = [_short(units) for units in stated]
+    factors = dict.fromkeys([*words, *(units.lower() for units in stated)], 1.0)
+    if set(scalings) == {TEN_THOUSANDTHS}:
+        words.append(REFLECTANCE)
+        factors[REFLECTANCE] = 1 / TEN_THOUSANDTHS[0]
+    accepted = ", ".join(map(repr, dict.fromkeys(words)))
+    if scaling:
+        # With the scaling of the collection, the stored values are the collection's numbers.
+        if scaling != scalings:
+            raise SpecError(
+                "the bands of the file have a scale or an offset; apply them and leave them out",
+                field="pixels",
+            )
+        factors = dict.fromkeys(factors, 1.0)
+        units = units or words[0]
+    if units is None:
+        raise SpecError(f"say in which units the values are; accepted: {accepted}", field="units")
+    factor = factors.get(units.strip().lower())
+    if factor is None:
+        raise SpecError(
+            f"the units {units[:80]!r} are not read; accepted: {accepted}", field="units"
+        )
+    return factor
+
+
+def _short(units: str) -> str:
+    """The units of a record without what it says about them."""
+    return re.split("[,;]", units)[0].strip().lower()
+
+
+def _has_data(
+    stored: NDArray[Any], nodata: float | None, seen: NDArray[np.bool_] | None
+) -> NDArray[np.bool_]:
+    has: NDArray[np.bool_] = ~np.isnan(stored)
+    if nodata is not None:
+        # As a number of the same kind: 0.1 is another one in 32 bits.
+        has &= stored != (stored.dtype.type(nodata) if stored.dtype.kind == "f" else nodata)
+    if seen is not None:
+        has &= seen
+    return has
+
+
+def _check_values(
+    values: NDArray[np.float32],
+    has: NDArray[np.bool_],
+    bands: tuple[str, ...],
+    collection: Collection | None,
+) -> None:
+    """Refuse values that are not what their units mean, as far as their range tells."""
+    data = np.moveaxis(values, -3, 0)[:, has.all(axis=-3)]
+    if not np.isfinite(data).all():
+        raise SpecError(
+            "there are infinite values; accepted: numbers, and NaN for no data", field="pixels"
+        )
+    if collection is None or not data.size:
+        return
+    if found := wrong_units(bands, data, collection):
+        raise SpecError(
+            f"the values are not in these units, or normalised already (models do that "
+            f"themselves): {found[0]}" + (f" (and {len(found) - 1} more)" if found[1:] else ""),
+            field="units",
+            detail={"problems": found},
+        )

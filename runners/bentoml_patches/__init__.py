@@ -1,0 +1,1 @@
+"""Changes to private parts of BentoML, each with its reason and upstream version range."""

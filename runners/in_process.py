@@ -1,0 +1,31 @@
+"""Models that need no runner: a finished product has no forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import anyio.to_thread
+
+from inference.batches import EncodeItem, EncodeResult, LoadedModel
+
+
+class Here:
+    """Answers in this process, in place of a runner.
+
+    A process of its own would hold torch and nothing else, and grids of one vector per pixel
+    would go there and back as bytes.
+
+    Args:
+        loaded: The model.
+    """
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self._loaded = loaded
+
+    async def encode(self, items: Sequence[EncodeItem]) -> list[EncodeResult]:
+        """One result per item, in order."""
+        return await anyio.to_thread.run_sync(self._loaded.run, items)
+
+    async def is_ready(self) -> bool:
+        """There is nothing to wait for."""
+        return True

@@ -1,0 +1,41 @@
+"""What a runner does with the items that it got together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from geobento.observability import metrics
+from geobento.schemas.errors import DeadlineExceeded
+from inference.batches import EncodeItem, EncodeResult
+
+_LATE = DeadlineExceeded("the request's time was over before the model got to it")
+
+
+def work(
+    run: Callable[[Sequence[EncodeItem]], list[EncodeResult]],
+    items: Sequence[EncodeItem],
+    name: str,
+) -> list[EncodeResult]:
+    """Results in the order of the items; those that nobody waits for any more are not computed.
+
+    Args:
+        run: The forward.
+        items: What came together.
+        name: Name of the model in metrics.
+    """
+    begun = time.time()
+    wanted = [item for item in items if item.deadline is None or item.deadline > begun]
+    metrics.BATCH.labels(name).observe(len(items))
+    if len(wanted) < len(items):
+        metrics.LATE.labels(name).inc(len(items) - len(wanted))
+    results = iter(run(wanted) if wanted else ())
+    forward_s = time.time() - begun
+    return [
+        next(results).model_copy(
+            update={"queue_s": max(0.0, begun - (item.sent or begun)), "forward_s": forward_s}
+        )
+        if item.deadline is None or item.deadline > begun
+        else EncodeResult(error=_LATE.body())
+        for item in items
+    ]

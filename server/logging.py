@@ -1,0 +1,48 @@
+"""The log as one JSON object per line."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import Literal
+
+import orjson
+
+from geobento.observability import request_context
+
+LOGGERS = ("", "bentoml", "uvicorn.error", "circus")
+"""Loggers to which BentoML gives handlers."""
+_USUAL = frozenset(logging.makeLogRecord({}).__dict__) | {
+    "asctime", "message", "levelname_bracketed", "component", "trace_msg", "service_name",
+    "request_id", "color_message",
+}  # fmt: skip
+
+
+class JSONFormatter(logging.Formatter):
+    """Time, level, logger, message, id of the request, and what was said besides."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record."""
+        asked = request_context.get()
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "process": record.process,
+            "message": record.getMessage(),
+            **({"request": asked.id} if asked is not None else {}),
+            **{name: value for name, value in record.__dict__.items() if name not in _USUAL},
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode()
+
+
+def configure(form: Literal["text", "json"]) -> None:
+    """Give the handlers that are there the format, and in JSON log every request."""
+    if form == "text":
+        return
+    for name in LOGGERS:
+        for handler in logging.getLogger(name).handlers:
+            handler.setFormatter(JSONFormatter())
+    logging.getLogger("geobento.access").setLevel(logging.INFO)

@@ -1,0 +1,117 @@
+"""Probes and metrics on a port of their own, which need not be reachable from everywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from geobento.schemas.errors import NotFound
+from server.middleware.admission import UNBOUNDED
+from server.responses import ErrorShape, shape_of
+
+METRICS = "/metrics"
+INSIDE = "geobento.metrics_port"
+"""Of a scope: it came in at the second port."""
+
+
+class MetricsPort:
+    """ASGI middleware: probes and metrics on a second port, no metrics on the first.
+
+    The port opens when the application has started, and closes before it stops. It answers with
+    the same application.
+
+    Args:
+        app: What it wraps.
+        port: The second port, on all addresses.
+        shapes: How errors look, by first part of the path, where not as everywhere.
+    """
+
+    def __init__(
+        self, app: ASGIApp, port: int, shapes: Mapping[str, ErrorShape] | None = None
+    ) -> None:
+        self.app = app
+        self._port = port
+        self._shapes = shapes or {}
+        self._starlette: Any = None
+        self._server: _Server | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or start and stop."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+        elif scope["type"] == "http" and (wrong := _wrong_port(scope)) is not None:
+            await shape_of(scope["path"], self._shapes).problem(wrong)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._starlette = scope.get("app")
+
+        async def heard() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                await self._close()
+            return message
+
+        async def told(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                try:
+                    self._open()
+                except OSError:
+                    why = f"GEOBENTO_METRICS_PORT: port {self._port} cannot be opened"
+                    message = {"type": "lifespan.startup.failed", "message": why}
+            await send(message)
+
+        await self.app(scope, heard, told)
+
+    def _open(self) -> None:
+        listening = _listening(self._port)
+        config = uvicorn.Config(
+            self._inside,
+            interface="asgi3",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+        )
+        self._server = _Server(config)
+        self._running = asyncio.create_task(self._server.serve(sockets=[listening]))
+
+    async def _close(self) -> None:
+        if self._server is not None and self._running is not None:
+            self._server.should_exit = True
+            await self._running
+
+    async def _inside(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._starlette({**scope, INSIDE: True}, receive, send)
+
+
+def _wrong_port(scope: Scope) -> NotFound | None:
+    """What is wrong with asking for a path at the port where that was done."""
+    if INSIDE not in scope:
+        return NotFound("metrics are on another port") if scope["path"] == METRICS else None
+    if scope["path"] in UNBOUNDED:
+        return None
+    return NotFound("this port has probes and metrics alone")
+
+
+class _Server(uvicorn.Server):
+    """A server within a server: signals are for the outer one."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _listening(port: int) -> socket.socket:
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("0.0.0.0", port))

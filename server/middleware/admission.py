@@ -1,0 +1,155 @@
+"""Bounds on what comes in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from contextlib import ExitStack
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from geobento.limiters import Budget
+from geobento.observability import metrics
+from geobento.schemas.errors import GeoBentoError, Overloaded, PayloadTooLarge
+from server.middleware.request_context import GONE
+from server.responses import ErrorShape, shape_of
+
+UNBOUNDED = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
+"""Paths that are answered however busy the service is."""
+DRAIN_FACTOR = 4
+"""A body over the limit is read and dropped up to so many times the limit, so that a client
+which only reads after writing gets to see the answer."""
+
+
+class Guard:
+    """ASGI middleware.
+
+    Args:
+        app: What it wraps.
+        max_body_mb: Largest request body, mebibytes.
+        max_in_flight: More requests than this at a time are answered 503.
+        max_mb_in_flight: Bodies that are held at a time, mebibytes.
+        shapes: How errors look, by first part of the path, where not as everywhere.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_body_mb: float,
+        max_in_flight: int,
+        max_mb_in_flight: float = 1024,
+        shapes: Mapping[str, ErrorShape] | None = None,
+    ) -> None:
+        self.app = app
+        self._shapes = shapes or {}
+        self._max_body = int(max_body_mb * 2**20)
+        held = metrics.HELD_BYTES.labels("bodies")
+        self._requests = Budget(max_in_flight, "requests", metrics.REQUESTS.set)
+        self._bodies = Budget(max_mb_in_flight * 2**20, "bytes of requests", held.set)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http" or scope["path"] in UNBOUNDED:
+            await self.app(scope, receive, send)
+            return
+        shape = shape_of(scope["path"], self._shapes)
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        length = int(declared) if declared.isdigit() else 0
+        with ExitStack() as held:
+            try:
+                held.enter_context(self._requests.held(1))
+                held.enter_context(self._bodies.held(min(length, self._max_body)))
+            except Overloaded as error:
+                await shape.problem(error)(scope, receive, send)
+                return
+            await self._bounded(scope, receive, send, shape, length)
+
+    async def _bounded(
+        self, scope: Scope, receive: Receive, send: Send, shape: ErrorShape, length: int
+    ) -> None:
+        scope["geobento.max_body"] = self._max_body
+        if length > self._max_body:
+            await self._drain(receive)
+            await shape.problem(self._too_large())(scope, receive, send)
+            return
+        received = 0
+        beyond = 0
+        complete = asyncio.Event()
+
+        async def counted() -> Message:
+            nonlocal received, beyond
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_body:
+                if message.get("more_body", False):
+                    await self._drain(receive)
+                raise self._too_large()
+            more = max(0, received - length - beyond)
+            self._bodies.take(more)  # of a body that did not say how long it is
+            beyond += more
+            if message["type"] == "http.request" and not message.get("more_body", False):
+                complete.set()
+            return message
+
+        try:
+            answer = _Answer(send)
+            await _while_wanted(self.app(scope, counted, answer), complete, receive, answer)
+        finally:
+            self._bodies.give(beyond)
+
+    def _too_large(self) -> GeoBentoError:
+        return PayloadTooLarge(
+            f"the body is over the limit of {self._max_body / 2**20:g} MiB; "
+            "send fewer or smaller pictures a request",
+            detail={"limit_bytes": self._max_body},
+        )
+
+    async def _drain(self, receive: Receive) -> None:
+        dropped = 0
+        while dropped < DRAIN_FACTOR * self._max_body:
+            message = await receive()
+            dropped += len(message.get("body", b""))
+            if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                return
+
+
+async def _while_wanted(
+    work: Awaitable[None], complete: asyncio.Event, receive: Receive, answer: _Answer
+) -> None:
+    """Do the work for a client unless it goes away before its answer has begun."""
+
+    async def gone() -> None:
+        await complete.wait()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait([working, leaving], return_when=asyncio.FIRST_COMPLETED)
+        if not working.done() and not answer.begun:
+            working.cancel()
+            await asyncio.wait([working])
+            metrics.ABANDONED.inc()
+            await answer.abandon()
+            return
+        await working
+    finally:
+        working.cancel()
+        leaving.cancel()
+
+
+class _Answer:
+    """Knows whether it has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.begun = False
+
+    async def __call__(self, message: Message) -> None:
+        self.begun = True
+        await self._send(message)
+
+    async def abandon(self) -> None:
+        """Answer a client that has gone: nobody reads it, but the layers outside wait for it."""
+        await self({"type": "http.response.start", "status": GONE, "headers": []})
+        await self({"type": "http.response.body", "body": b""})

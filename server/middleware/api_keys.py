@@ -1,0 +1,132 @@
+"""API keys: who may ask, and how much at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from geobento.config.api_keys import ApiKey, parsed
+from geobento.config.settings import Settings
+from geobento.schemas.errors import GeoBentoError, RateLimited, SettingsError, Unauthorized
+from server.middleware.admission import UNBOUNDED
+from server.middleware.key_quota import Allowance
+from server.responses import ErrorShape, shape_of
+
+FREE = UNBOUNDED | {"/", "/docs.json"}
+"""Paths that want no key: probes, metrics, the documentation."""
+FREE_BELOW = "/static_content/"
+"""Style and script of the documentation."""
+CHALLENGE = 'Bearer realm="GeoBento"'
+
+
+def configured(settings: Settings) -> tuple[ApiKey, ...]:
+    """The keys of the settings and of the file that they name.
+
+    Raises:
+        SettingsError: The file cannot be used, a name stands for two keys, keys are required and
+            there are none, or limits of keys are set without any.
+    """
+    lines: list[str] = []
+    if settings.api_keys_file is not None:
+        try:
+            lines = settings.api_keys_file.read_text().splitlines()
+        except (OSError, UnicodeDecodeError):
+            raise SettingsError("GEOBENTO_API_KEYS_FILE: the file cannot be read") from None
+    try:
+        stripped = [line.strip() for line in lines]
+        listed = [parsed(line) for line in stripped if line and not line.startswith("#")]
+    except ValueError as error:
+        raise SettingsError(f"GEOBENTO_API_KEYS_FILE: {error}") from None
+    keys = (*map(parsed, settings.api_keys), *listed)
+    if len({key.name for key in keys}) < len(keys):
+        raise SettingsError("GEOBENTO_API_KEYS: two keys have the same name")
+    if settings.require_keys and not keys:
+        raise SettingsError(
+            "GEOBENTO_REQUIRE_KEYS: there are no keys; set GEOBENTO_API_KEYS or "
+            "GEOBENTO_API_KEYS_FILE (geobento keys new NAME makes one)"
+        )
+    limits = {
+        "GEOBENTO_KEY_RATE": settings.key_rate,
+        "GEOBENTO_KEY_MAX_IN_FLIGHT": settings.key_max_in_flight,
+    }
+    for name, limit in limits.items():
+        if limit is not None and not keys:
+            raise SettingsError(f"{name}: it bounds what a key may do, and there are no keys")
+    return keys
+
+
+class Keys:
+    """ASGI middleware that lets requests with a key pass, each key within its limits.
+
+    Args:
+        app: What it wraps.
+        keys: Those that are accepted; at least one.
+        rate: Requests per second of a key; None: any number.
+        max_in_flight: Requests of a key at a time; None: any number.
+        shapes: How errors look, by first part of the path, where not as everywhere.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        keys: Sequence[ApiKey],
+        rate: float | None = None,
+        max_in_flight: int | None = None,
+        shapes: Mapping[str, ErrorShape] | None = None,
+    ) -> None:
+        self.app = app
+        self._digests = {key.name: bytes.fromhex(key.digest) for key in keys}
+        self._allowances = {key.name: Allowance(rate, max_in_flight) for key in keys}
+        self._shapes = shapes or {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http" or _is_free(scope["path"]):
+            await self.app(scope, receive, send)
+            return
+        try:
+            allowance = self._admitted(dict(scope["headers"]))
+        except GeoBentoError as error:
+            answer = shape_of(scope["path"], self._shapes).problem(error)
+            if isinstance(error, Unauthorized):
+                answer.headers["WWW-Authenticate"] = CHALLENGE
+            await answer(scope, receive, send)
+            return
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            allowance.give_back()
+
+    def _admitted(self, headers: Mapping[bytes, bytes]) -> Allowance:
+        allowance = self._allowances[self._holder(_presented(headers))]
+        wait = allowance.take()
+        if wait > 0:
+            raise RateLimited(f"this key is at its limit: {allowance}", retry_after=wait)
+        return allowance
+
+    def _holder(self, key: bytes) -> str:
+        digest = hashlib.sha256(key).digest()
+        # All are compared, so that the time does not tell which one was nearly right.
+        holders = [
+            name for name, known in self._digests.items() if hmac.compare_digest(digest, known)
+        ]
+        if not holders:
+            raise Unauthorized("the API key is not one that this service knows")
+        return holders[0]
+
+
+def _is_free(path: str) -> bool:
+    return path in FREE or path.startswith(FREE_BELOW)
+
+
+def _presented(headers: Mapping[bytes, bytes]) -> bytes:
+    scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
+    found = key.strip() if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"").strip()
+    if not found:
+        raise Unauthorized(
+            "this service wants an API key, as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
+        )
+    return found

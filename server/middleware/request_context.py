@@ -1,0 +1,182 @@
+"""The outermost layer: an id for every request, one shape for every error that goes out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+
+import orjson
+from opentelemetry import trace
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from geobento.observability import metrics, request_context
+from geobento.observability.request_context import Asked
+from geobento.schemas.errors import (
+    GeoBentoError,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+    by_status,
+)
+from server.responses import ErrorShape, shape_of
+
+access = logging.getLogger("geobento.access")
+logger = logging.getLogger("geobento")
+
+GONE = 499
+"""Status, in logs alone, of a request whose client did not wait for the answer."""
+
+
+class Envelope:
+    """ASGI middleware.
+
+    Args:
+        app: What it wraps.
+        shapes: How errors look, by first part of the path, where not as everywhere.
+    """
+
+    def __init__(self, app: ASGIApp, shapes: Mapping[str, ErrorShape] | None = None) -> None:
+        self.app = app
+        self._shapes = shapes or {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = dict(scope["headers"]).get(b"x-request-id", b"")
+        asked = request_context.begin(given.decode("latin-1"))
+        shape = shape_of(scope["path"], self._shapes)
+        told = _Told(scope, send, asked)
+        try:
+            await self.app(scope, receive, _Shape(scope, told, shape))
+        except Exception as error:
+            if told.status:  # the answer has begun
+                raise
+            if not isinstance(error, GeoBentoError):
+                logger.exception("request %s failed", asked.id)
+                error = _failed()
+            await shape.problem(error)(scope, receive, told)
+        finally:
+            told.finish()
+
+
+class _Told:
+    """Says the request's id, and when the answer begins, where its time went."""
+
+    def __init__(self, scope: Scope, send: Send, asked: Asked) -> None:
+        self._scope = scope
+        self._send = send
+        self._asked = asked
+        self.status = 0
+        self._begun = time.perf_counter()
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            said = [(b"x-request-id", self._asked.id.encode())]
+            if self._asked.seconds:
+                value = metrics.server_timing(self._asked.seconds.items())
+                said.append((b"server-timing", value.encode()))
+            message = {**message, "headers": [*message.get("headers", ()), *said]}
+            self._trace()
+        await self._send(message)
+
+    def _trace(self) -> None:
+        """Say it on the request's span, which ends with the answer."""
+        span = trace.get_current_span()
+        if span.is_recording():
+            span.set_attribute("geobento.request", self._asked.id)
+            span.set_attribute("geobento.model", self._asked.model)
+            for name, seconds in self._asked.seconds.items():
+                span.set_attribute(f"geobento.{name}_ms", round(1000 * seconds, 1))
+
+    def finish(self) -> None:
+        """Measure and log the request."""
+        metrics.observe(self._asked)
+        if not access.isEnabledFor(logging.INFO):
+            return
+        access.info(
+            "request",
+            extra={
+                "method": self._scope["method"],
+                "path": self._scope["path"],
+                "status": self.status,
+                "model": self._asked.model,
+                "ms": round(1000 * (time.perf_counter() - self._begun), 1),
+                "stages_ms": {n: round(1000 * s, 1) for n, s in self._asked.seconds.items()},
+            },
+        )
+
+
+class _Shape:
+    """Gives errors of other layers (no such route, wrong method, not ready) the path's shape."""
+
+    def __init__(self, scope: Scope, send: Send, shape: ErrorShape) -> None:
+        self._scope = scope
+        self._shape = shape
+        self._send = send
+        self._start: Message | None = None
+        self._body = b""
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and _is_error(message["status"]):
+            self._start = message
+            return
+        if self._start is None or message["type"] != "http.response.body":
+            await self._send(message)
+            return
+        self._body += message.get("body", b"")
+        if not message.get("more_body", False):
+            await self._finish(self._start)
+
+    async def _finish(self, start: Message) -> None:
+        if _fits(self._body, self._shape):
+            await self._send(start)
+            await self._send({"type": "http.response.body", "body": self._body})
+            return
+        answer = self._shape.problem(_error(start["status"], self._scope))
+        kept = [(name, value) for name, value in start["headers"] if _is_kept(name.lower())]
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": answer.status_code,
+                "headers": [*answer.raw_headers, *kept],
+            }
+        )
+        await self._send({"type": "http.response.body", "body": answer.body})
+
+
+def _is_error(status: int) -> bool:
+    return status >= 400 and status != GONE
+
+
+def _is_kept(header: bytes) -> bool:
+    """Whether a header of an answer stands when its body is replaced."""
+    return header in {b"allow", b"vary"} or header.startswith(b"access-control-")
+
+
+def _fits(body: bytes, shape: ErrorShape) -> bool:
+    try:
+        return shape.fits(orjson.loads(body))
+    except orjson.JSONDecodeError:
+        return False
+
+
+def _error(status: int, scope: Scope) -> GeoBentoError:
+    path, method = scope["path"], scope["method"]
+    if path == "/readyz" and status >= 500:
+        return Overloaded("not ready: a model has not answered its warm-up yet", retry_after=2)
+    if status == 404:
+        return NotFound(f"there is no {path}; GET / has the documentation")
+    if status == 405:
+        return MethodNotAllowed(f"{path} does not answer {method}")
+    if status >= 500:
+        return _failed()
+    return by_status(status)(f"the request was refused with status {status}")
+
+
+def _failed() -> GeoBentoError:
+    return InternalError("the service failed; its log has the cause")

@@ -1,0 +1,292 @@
+"""The OpenAPI document, written from the types of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+from geobento.schemas.cards import ModelList, ServedModel
+from geobento.schemas.errors import (
+    DeadlineExceeded,
+    InternalError,
+    InvalidRequest,
+    ModelNotFound,
+    NoImageryError,
+    NotFound,
+    Overloaded,
+    PayloadTooLarge,
+    QuotaError,
+    RateLimited,
+    SourceError,
+    SourceUnavailable,
+    Unauthorized,
+    UnsupportedMediaType,
+)
+from geobento.schemas.plan import EmbeddingPlan, Inspection
+from geobento.schemas.requests import (
+    EmbeddingResponse,
+    GeoEmbeddingRequest,
+    ImageEmbeddingRequest,
+    InspectRequest,
+    PixelEmbeddingRequest,
+    TextEmbeddingRequest,
+    ZeroShotRequest,
+    ZeroShotResponse,
+)
+from server.openapi import examples
+from server.openapi.operations import (
+    REF,
+    Failure,
+    Form,
+    Forms,
+    Operation,
+    Parameter,
+    Tag,
+    components,
+    paths,
+    tags,
+)
+
+ABOUT = """Pictures and places into vectors.
+
+`POST /image_embedding` takes pictures, `POST /geo_embedding` a place and a time window for which
+the service fetches satellite imagery, or as multipart pixels of your own;
+`POST /geo_embedding/plan` says what that request would do, `POST /inspect` what the pixels are
+like. `POST /text_embedding` and `POST /zero_shot_classification` are for models that read texts,
+too. `GET /models` says what is served. `/v1` is OpenAI's embeddings API, `/api` that of vitrivr's
+feature extraction server."""
+
+EMBEDDINGS = Tag("Embeddings", "Pictures and places into vectors.")
+LOOK = Tag("Look before you leap", "What a request would do, what its pixels are like.")
+MODELS = Tag("Models", "What is served.")
+INFRASTRUCTURE = Tag("Infrastructure", "Probes and metrics.")
+
+_WHERE_WANTED = "Where the service wants an API key."
+SECURITY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": _WHERE_WANTED},
+    "header": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": _WHERE_WANTED,
+    },
+}
+
+_ALL: tuple[Failure, ...] = (
+    InvalidRequest,
+    ModelNotFound,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    InternalError,
+    Overloaded,
+    DeadlineExceeded,
+)
+_PLACES: tuple[Failure, ...] = (*_ALL, NoImageryError, QuotaError, SourceError, SourceUnavailable)
+
+
+def document(version: str, others: Sequence[Operation] = ()) -> dict[str, Any]:
+    """The document of the service.
+
+    Args:
+        version: Version of the API.
+        others: Operations beside our own.
+    """
+    operations = [_guarded(operation) for operation in (*_operations(), *others)]
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "GeoBento",
+            "description": ABOUT,
+            "version": version,
+            "license": {"name": "Apache-2.0"},
+        },
+        "servers": [{"url": "."}],
+        "tags": tags(operations),
+        "paths": paths(operations),
+        "components": {"schemas": components(operations), "securitySchemes": SECURITY_SCHEMES},
+        "security": [{}, *({name: []} for name in SECURITY_SCHEMES)],
+    }
+
+
+def _guarded(operation: Operation) -> Operation:
+    """The operation with what a service that wants API keys may answer besides."""
+    if operation.keyless:
+        return operation
+    return replace(operation, errors=(*operation.errors, Unauthorized, RateLimited))
+
+
+def _operations() -> list[Operation]:
+    return [
+        Operation(
+            "image_embedding",
+            "post",
+            "/image_embedding",
+            EMBEDDINGS,
+            "Pictures into vectors",
+            EmbeddingResponse,
+            (*_ALL, SourceError),
+            ImageEmbeddingRequest,
+            _picture_forms(ImageEmbeddingRequest),
+            description="One entry per picture, in order",
+            example=examples.embeddings("mosaiks", "rgb"),
+        ),
+        Operation(
+            "text_embedding",
+            "post",
+            "/text_embedding",
+            EMBEDDINGS,
+            "Texts into vectors",
+            EmbeddingResponse,
+            _ALL,
+            TextEmbeddingRequest,
+            description="One entry per text, in order",
+            example=examples.embeddings("clip_vit_large_patch14", "text"),
+        ),
+        Operation(
+            "zero_shot_classification",
+            "post",
+            "/zero_shot_classification",
+            EMBEDDINGS,
+            "Pictures into probabilities of classes",
+            ZeroShotResponse,
+            (*_ALL, SourceError),
+            ZeroShotRequest,
+            _picture_forms(ZeroShotRequest),
+            description="One entry per picture, in order",
+            example=examples.classifications(),
+        ),
+        Operation(
+            "geo_embedding",
+            "post",
+            "/geo_embedding",
+            EMBEDDINGS,
+            "Places, or pixels of your own, into vectors",
+            EmbeddingResponse,
+            _PLACES,
+            GeoEmbeddingRequest,
+            Forms({"multipart/form-data": Form(PixelEmbeddingRequest, _encoding())}),
+            description="One entry per place, in order",
+            example=examples.embeddings("mosaiks", "s2"),
+        ),
+        Operation(
+            "plan_embedding",
+            "post",
+            "/geo_embedding/plan",
+            LOOK,
+            "What a request of `/geo_embedding` would do",
+            EmbeddingPlan,
+            _PLACES,
+            GeoEmbeddingRequest,
+            description="One entry per place, in order; no pixel was fetched",
+            example=examples.plan(),
+        ),
+        Operation(
+            "inspect_patch",
+            "post",
+            "/inspect",
+            LOOK,
+            "What the pixels of a place are like",
+            Inspection,
+            _PLACES,
+            InspectRequest,
+            description="Statistics of every band, and a picture",
+            example=examples.inspection(),
+        ),
+        Operation(
+            "list_models",
+            "get",
+            "/models",
+            MODELS,
+            "The models that are served",
+            ModelList,
+            (Overloaded,),
+        ),
+        Operation(
+            "describe_model",
+            "get",
+            "/models/{model_id}",
+            MODELS,
+            "The card of a model",
+            ServedModel,
+            (ModelNotFound, Overloaded),
+            parameters={"model_id": Parameter("Id or alias.", "mosaiks")},
+        ),
+        _probe("livez", "Whether the process is alive"),
+        _probe("readyz", "Whether every model has answered its warm-up", Overloaded),
+        _probe("metrics", "Metrics in the format of Prometheus", NotFound("On another port.")),
+    ]
+
+
+def _probe(name: str, summary: str, *errors: Failure) -> Operation:
+    return Operation(
+        name,
+        "get",
+        f"/{name}",
+        INFRASTRUCTURE,
+        summary,
+        str,
+        errors,
+        media_type="text/plain",
+        keyless=True,
+    )
+
+
+def _picture_forms(request: type[BaseModel]) -> Forms:
+    """Other bodies than JSON of an operation that takes pictures, and their parameters."""
+    schema = request.model_json_schema(ref_template=REF)
+    described = {name: field for name, field in schema["properties"].items() if name != "images"}
+    return Forms(
+        {
+            "multipart/form-data": Form(_with_files(request)),
+            "image/*": Form({"type": "string", "format": "binary"}),
+        },
+        [
+            {
+                "name": name,
+                "in": "query",
+                "required": False,
+                "description": f"Only with a bare picture as the body. {field['description']}",
+                **_query_form(field),
+            }
+            for name, field in described.items()
+        ],
+    )
+
+
+def _with_files(request: type[BaseModel]) -> type[BaseModel]:
+    """The request as a form, with files for its pictures."""
+    files = Annotated[
+        list[Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})]],
+        Field(min_length=1, description="One file per picture, under the same field name."),
+    ]
+    parts = {
+        "__module__": __name__,
+        "__doc__": f"{request.__doc__} Pictures are files.",
+        "__annotations__": {"images": files},
+        "model_config": ConfigDict(json_schema_extra={}),
+    }
+    return type(request.__name__.replace("Request", "Form"), (request,), parts)
+
+
+def _encoding() -> dict[str, Any]:
+    """How fields beside a file of pixels are written: text as it is, everything else as JSON."""
+    described = PixelEmbeddingRequest.model_json_schema(ref_template=REF)["properties"]
+    return {
+        name: {"contentType": "application/json"}
+        for name, schema in described.items()
+        if not any(one.get("type") == "string" for one in schema.get("anyOf", [schema]))
+    }
+
+
+def _query_form(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter's schema; one that is an object is written as JSON."""
+    # Without its default, which generated clients would send with every other body, too.
+    plain = {
+        name: value for name, value in schema.items() if name not in ("description", "default")
+    }
+    if plain.get("type") == "object":
+        return {"content": {"application/json": {"schema": plain}}}
+    return {"schema": plain}

@@ -1,0 +1,21 @@
+"""What whoever starts the service is told when it cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from geobento.schemas.errors import GeoBentoError, ModelStoreError, SettingsError
+
+
+@contextmanager
+def or_say_why_not() -> Iterator[None]:
+    """End the process with one message where a setting or the model store cannot be used.
+
+    Raises:
+        SystemExit: With the message, which goes to standard error; the exit status is 1.
+    """
+    try:
+        yield
+    except (GeoBentoError, ModelStoreError, SettingsError) as error:
+        raise SystemExit(f"GeoBento does not start: {error}") from None

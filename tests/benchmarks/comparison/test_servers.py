@@ -1,0 +1,66 @@
+"""What the peers are asked, and what is read from their answers."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from benchmarks.comparison.__main__ import SHORT, options
+from benchmarks.comparison.servers import infinity, litserve, ours, peers
+
+PICTURE = b"\xff\xd8 not really"
+VECTOR = np.array([0.5, -2], np.float32)
+TEXT = base64.b64encode(VECTOR.tobytes()).decode()
+FOLDER = Path("weights")
+
+
+def body(request: bytes) -> tuple[str, Any]:
+    """Path and JSON of a request, its length checked."""
+    head, _, content = request.partition(b"\r\n\r\n")
+    assert f"content-length: {len(content)}" in head.decode().lower()
+    return head.decode().split()[1], orjson.loads(content)
+
+
+def test_infinity_is_asked_for_base64() -> None:
+    """As its OpenAI route documents it; the answer is read back bit by bit."""
+    server = infinity(FOLDER)
+    path, asked = body(server.ask([PICTURE])[0])
+    assert (path, asked["modality"], asked["encoding_format"]) == ("/embeddings", "image", "base64")
+    assert base64.b64decode(asked["input"][0].removeprefix("data:image/jpeg;base64,")) == PICTURE
+    answer = orjson.dumps({"object": "list", "data": [{"index": 0, "embedding": TEXT}]})
+    np.testing.assert_array_equal(server.read(answer), VECTOR)
+
+
+def test_litserve_is_asked_for_base64() -> None:
+    """As its script reads and answers it."""
+    server = litserve(FOLDER, 2, 1)
+    path, asked = body(server.ask([PICTURE])[0])
+    assert (path, base64.b64decode(asked["image"])) == ("/predict", PICTURE)
+    np.testing.assert_array_equal(server.read(orjson.dumps({"embedding": TEXT})), VECTOR)
+
+
+@pytest.mark.parametrize("form", ["multipart", "base64"])
+def test_every_picture_is_one_request(form: str) -> None:
+    """All servers get as many pictures in a request: one."""
+    pictures = [PICTURE, PICTURE[:5]]
+    for server in (ours("remoteclip", "remoteclip:1", form), *peers(FOLDER)):
+        assert len(server.ask(pictures)) == 2
+        assert len(set(server.ask(pictures))) == 2
+
+
+def test_servers_have_names_of_their_own() -> None:
+    """Rows of two set-ups do not fall together."""
+    names = [server.name for server in peers(FOLDER)]
+    assert len(set(names)) == len(names) >= 2
+
+
+def test_short_gives_way_to_what_is_asked_for() -> None:
+    """`--short` sets what is not said, and nothing else."""
+    assert (options([]).seconds, options(["--short"]).seconds) == (8, float(SHORT[1]))
+    chosen = options(["--short", "--seconds", "5"])
+    assert (chosen.seconds, chosen.sizes) == (5, ["640x480"])

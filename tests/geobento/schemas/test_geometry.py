@@ -1,0 +1,150 @@
+"""Places: boxes, squares and polygons."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from geobento.schemas.errors import SpecError
+from geobento.schemas.geometry import (
+    MAX_VERTICES,
+    BBox,
+    MultiPolygon,
+    Place,
+    PointBuffer,
+    Polygon,
+    Spatial,
+)
+
+lon, lat = st.floats(-180, 180), st.floats(-90, 90)
+TRIANGLE = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 0.0))
+PLACES: TypeAdapter[Any] = TypeAdapter(Spatial)
+
+
+def round_trip(place: Place) -> Place:
+    """Through JSON and back."""
+    made: Place = PLACES.validate_json(PLACES.dump_json(place))
+    return made
+
+
+@given(lon, lat, st.floats(0.001, 500_000))
+def test_points_survive_json(x: float, y: float, buffer_m: float) -> None:
+    """A place comes back from JSON as it went in."""
+    place = PointBuffer(x, y, buffer_m)
+    assert round_trip(place) == place
+
+
+@given(lon, lon, lat, lat)
+def test_boxes_survive_json_or_are_refused(x: float, other_x: float, y: float, z: float) -> None:
+    """South before north; west after east is a box across the antimeridian."""
+    if x != other_x and y < z:
+        box = BBox(x, y, other_x, z)
+        assert round_trip(box) == box
+    else:
+        with pytest.raises(SpecError, match="must be less than"):
+            BBox(x, y, other_x, z)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        PointBuffer(4_321_000, 3_210_000, 500, "EPSG:3035"),
+        BBox(4_321_000, 3_210_000, 4_322_000, 3_211_000, crs="EPSG:3035"),
+        Polygon([TRIANGLE]),  # type: ignore[arg-type]
+        MultiPolygon(((TRIANGLE,), (TRIANGLE,))),
+    ],
+    ids=lambda place: type(place).__name__,
+)
+def test_other_places_survive_json(place: Place) -> None:
+    """In any reference system, and as GeoJSON; all can be keys of a dictionary."""
+    assert round_trip(place) == place
+    assert len({place, round_trip(place)}) == 1
+
+
+def test_polygons_are_written_as_geojson() -> None:
+    """What goes out can be read by any program that knows GeoJSON."""
+    assert PLACES.dump_python(Polygon((TRIANGLE,)), mode="json") == {
+        "type": "Polygon",
+        "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]],
+    }
+
+
+def test_a_feature_is_its_geometry() -> None:
+    """Properties, id, bounding box and altitudes change nothing."""
+    feature = {
+        "type": "Feature",
+        "id": 7,
+        "bbox": [0, 0, 1, 1],
+        "properties": {"name": "field"},
+        "geometry": {"type": "Polygon", "coordinates": [[[*point, 12.5] for point in TRIANGLE]]},
+    }
+    assert PLACES.validate_python(feature) == Polygon((TRIANGLE,))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"type": "PointBuffer", "lon": 0, "lat": 0, "buffer_m": 1, "radius": 2},
+        {"type": "PointBuffer", "lon": 0, "lat": 0, "buffer_m": 1, "crs": 4326},
+        {"lon": 0, "lat": 0, "buffer_m": 1},
+        {"type": "Point", "coordinates": [0, 0]},
+        {"type": "Feature", "geometry": {"type": "Point", "coordinates": [0, 0]}},
+        {"type": "Feature", "geometry": None},
+        {"type": "Polygon", "coordinates": [TRIANGLE], "crs": "EPSG:3035"},
+    ],
+)
+def test_what_is_no_place(value: object) -> None:
+    """Missing tags, unknown keys, other geometries."""
+    with pytest.raises(ValidationError):
+        PLACES.validate_python(value)
+
+
+@pytest.mark.parametrize(
+    ("coordinates", "says"),
+    [
+        ([TRIANGLE[:3]], "at least 4 positions"),
+        ([[(0, 0), (1, 0), (1, 1), (0, 1)]], "end with the position that it starts with"),
+        ([TRIANGLE, []], "at least 4 positions"),
+        ([], "at least one ring"),
+        ([[(0, 0), (181, 0), (1, 1), (0, 0)]], "less than or equal to 180"),
+        ([[(0, 0), (1, 91), (1, 1), (0, 0)]], "less than or equal to 90"),
+        ([[(0, 0), (1, float("nan")), (1, 1), (0, 0)]], "finite"),
+        ([[(0, 0), (1,), (1, 1), (0, 0)]], "required"),
+        ([[(0, 0), *[(1, 1)] * MAX_VERTICES, (0, 0)]], "10000"),
+        ([TRIANGLE] * 3000, "accepted: up to 10,000"),
+    ],
+)
+def test_rings_that_are_none(coordinates: Any, says: str) -> None:
+    """Closed, long enough, on the Earth, and of bounded size."""
+    with pytest.raises(SpecError, match=says) as caught:
+        Polygon(coordinates)
+    assert (caught.value.field or "").startswith("coordinates")
+    with pytest.raises(SpecError, match=says):
+        MultiPolygon([coordinates])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("place", "field"),
+    [
+        ({"lon": 181, "lat": 0, "buffer_m": 1}, "lon"),
+        ({"lon": 0, "lat": -90.1, "buffer_m": 1, "crs": "ogc:crs84"}, "lat"),
+        ({"lon": 0, "lat": 0, "buffer_m": 1, "crs": ""}, "crs"),
+    ],
+)
+def test_degrees_are_bounded(place: dict[str, Any], field: str) -> None:
+    """Where coordinates are known to be degrees, they lie on the Earth."""
+    with pytest.raises(SpecError) as caught:
+        PointBuffer(**place)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("buffer_m", [0, -1, 500_001, float("inf"), float("nan")])
+def test_the_size_of_a_square_is_bounded(buffer_m: float) -> None:
+    """A buffer is a positive, finite number of metres and no continent."""
+    with pytest.raises(SpecError) as caught:
+        PointBuffer(0, 0, buffer_m)
+    assert caught.value.field == "buffer_m"

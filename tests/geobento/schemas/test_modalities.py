@@ -1,0 +1,34 @@
+"""Names of modalities."""
+
+from __future__ import annotations
+
+import pytest
+
+from geobento.schemas.modalities import SYNONYMS, _plain, find
+
+
+@pytest.mark.parametrize(
+    ("name", "offered", "found"),
+    [
+        ("sentinel-1", ["s2", "s1"], "s1"),
+        ("Sentinel 1", ["s2", "s1"], "s1"),
+        ("SENTINEL1_GRD", ["s1"], "s1"),
+        ("s2", ["sentinel-2-l2a"], "sentinel-2-l2a"),
+        ("s2_l1c", ["s2"], None),
+        ("S2", ["s2_l1c", "s2"], "s2"),
+        ("S2_10B", ["rgb", "s2_10b"], "s2_10b"),
+        ("s2_l2a", ["s2", "s2_l2a"], "s2_l2a"),
+        ("elevation", ["dem"], "dem"),
+        ("modis", ["s2"], None),
+        ("", ["s2"], None),
+    ],
+)
+def test_what_a_name_means(name: str, offered: list[str], found: str | None) -> None:
+    """The model's own names first, then any case and dash, then synonyms."""
+    assert find(name, offered) == found
+
+
+def test_no_name_means_two_things() -> None:
+    """Every name stands in one line."""
+    plain = [_plain(name) for names in SYNONYMS for name in names]
+    assert len(plain) == len(set(plain))

@@ -1,0 +1,153 @@
+"""From pydantic's findings to one error that a caller can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from geobento.schemas.errors import InvalidRequest, SpecError
+from geobento.schemas.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
+from geobento.schemas.validation import validated, validated_json
+
+PLACE = {"type": "PointBuffer", "lon": 1, "lat": 2, "buffer_m": 3}
+BOX = {"type": "BBox", "minlon": 1, "minlat": 2, "maxlon": 3, "maxlat": 4}
+RANGE = {"mode": "range", "start": "2023-06-01", "end": "2023-07-01"}
+
+
+def problem(cls: Any = GeoEmbeddingRequest, **fields: Any) -> InvalidRequest:
+    """The error that a request with these fields gets."""
+    smallest: Mapping[str, Any] = (
+        {"model": "m", "spatial": PLACE}
+        if cls is GeoEmbeddingRequest
+        else {"model": "m", "images": ["aa"]}
+    )
+    with pytest.raises(InvalidRequest) as caught:
+        validated(cls, {**smallest, **fields})
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "says"),
+    [
+        (
+            {"spatial": {**BOX, "maxlat": 91}},
+            "spatial.maxlat",
+            "91 is not a latitude; accepted: -90 to 90",
+        ),
+        ({"spatial": {**BOX, "maxlon": 1}}, "spatial", "must be less than maxlon"),
+        ({"spatial": {**BOX, "crs": ""}}, "spatial.crs", "at least 1 character"),
+        ({"spatial": {**PLACE, "lon": float("nan")}}, "spatial.lon", "finite"),
+        ({"spatial": {"type": "Circle"}}, "spatial", "'Circle' is not known; accepted: 'Point"),
+        ({"temporal": {"mode": "year", "year": 1900}}, "temporal.year", "1972"),
+        ({"temporal": {"mode": "year"}}, "temporal.year", "required"),
+        ({"temporal": {**RANGE, "end": "2023-06-01"}}, "temporal", "must be after start"),
+        ({"temporal": {**RANGE, "start": "June"}}, "temporal.start", "'June' is not a date"),
+        ({"output": {"mode": "grid", "grid_orientation": "up"}}, "output.grid_orientation", "'n"),
+        ({"input_prep": {"max_tiles": 0}}, "input_prep.max_tiles", "greater than 0"),
+        ({"fetch": {"scale_m": -1}}, "fetch.scale_m", "greater than 0"),
+        ({"model_config": 5}, "model_config", "dictionary"),
+        ({"config": {}}, "config", "no such parameter"),
+    ],
+)
+def test_one_problem(fields: dict[str, Any], field: str, says: str) -> None:
+    """The field at fault as the caller wrote it, and what is wrong in the caller's words."""
+    found = problem(**fields)
+    assert found.field == field
+    assert says in found.message
+    assert found.message.startswith(f"{field}: ")
+    assert "Value error" not in found.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        ({"spatial": {**PLACE, "lat": 95}}, SpecError),
+        ({"spatial": None, "spatials": []}, SpecError),
+        ({"temporal": {"mode": "year"}}, SpecError),
+        ({"sensor": {}}, SpecError),
+        ({"fetch": {"scale_m": -1}}, SpecError),
+        ({"output": {"mode": "cube"}}, SpecError),
+        ({"input_prep": "crop"}, SpecError),
+        ({"backend": "cloud"}, InvalidRequest),
+        ({"colour": "red"}, InvalidRequest),
+    ],
+)
+def test_what_is_a_problem_of_a_spec(fields: dict[str, Any], kind: type[InvalidRequest]) -> None:
+    """The values of specs fail as specs do; other parameters as parameters."""
+    assert type(problem(**fields)) is kind
+
+
+def test_a_single_problem_has_no_list() -> None:
+    """The detail is for requests with several problems; one is told once."""
+    found = problem(encoding="hex")
+    assert found.detail is None
+    assert "more)" not in found.message
+
+
+def test_places_of_a_list_are_counted() -> None:
+    """Of several bad places each is named by its position in the request."""
+    places = [PLACE, {**PLACE, "lat": 95}, {**BOX, "minlat": -95}]
+    found = problem(spatial=None, spatials=places)
+    assert found.field == "spatials.1.lat"
+    assert [entry["field"] for entry in found.detail] == ["spatials.1.lat", "spatials.2.minlat"]
+
+
+def test_what_concerns_the_whole_request_has_no_field() -> None:
+    """Two parameters that exclude each other are the fault of neither alone."""
+    found = problem(spatials=[PLACE])
+    assert found.field is None
+    assert found.message.startswith("exactly one of")
+
+
+@pytest.mark.parametrize("missing", ["model", "images"])
+def test_a_missing_parameter(missing: str) -> None:
+    """What is required is said by name."""
+    body = {key: value for key, value in {"model": "m", "images": ["a"]}.items() if key != missing}
+    with pytest.raises(InvalidRequest, match=f"^{missing}: this parameter is required$"):
+        validated(ImageEmbeddingRequest, body)
+
+
+def test_options_of_the_model_are_not_ours() -> None:
+    """What stands inside `model_config` is checked against the card and not here."""
+    request = validated(
+        GeoEmbeddingRequest, {"model": "m", "spatial": PLACE, "model_config": {"x": {"y": [1]}}}
+    )
+    assert request.config == {"x": {"y": [1]}}
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "the body is not valid JSON"),
+        (b'{"model": NaN}', "string"),
+        (b"[" * 100_000, "recursion limit"),
+        (b"\xff", "the body is not valid JSON"),
+        (b"null", "object"),
+    ],
+)
+def test_json_text(body: bytes, says: str) -> None:
+    """Text that is no JSON object is the caller's mistake, however strange."""
+    with pytest.raises(InvalidRequest, match=says):
+        validated_json(ImageEmbeddingRequest, body)
+
+
+@pytest.mark.parametrize("name", ["grid", "year", "range", "input-prep"])
+def test_an_unknown_parameter_is_named(name: str) -> None:
+    """Whoever misspells a parameter learns which one, whatever it is called."""
+    found = problem(**{name: True})
+    assert found.field == name
+
+
+def test_a_picture_that_is_no_text() -> None:
+    """The path leads to the picture and not into the union of its types."""
+    found = problem(ImageEmbeddingRequest, images=["aa", 5])
+    assert found.field == "images.1"
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+12:00"])
+def test_times_at_the_ends_of_the_calendar(time: str) -> None:
+    """A time that has no UTC equivalent is the caller's mistake and no crash."""
+    edge = "end" if time.startswith("9") else "start"
+    assert problem(temporal={**RANGE, edge: time}).field == f"temporal.{edge}"

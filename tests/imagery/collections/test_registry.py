@@ -1,0 +1,109 @@
+"""The table of collections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from geobento.schemas.errors import ModelError
+from imagery.collections import registry
+from imagery.collections.schema import Collection
+from imagery.stac.catalogs.presets import PRESETS, Preset
+
+BASELINE_5 = {"s2:processing_baseline": "05.00"}
+
+
+@pytest.mark.parametrize(
+    ("properties", "asset", "stac", "offset"),
+    [
+        ({"earthsearch:boa_offset_applied": True}, {}, "sentinel-2-l2a", 0),
+        (
+            {"earthsearch:boa_offset_applied": True, "s2:processing_baseline": "05.09"},
+            {"raster:bands": [{"offset": -0.1, "scale": 0.0001}]},
+            "sentinel-2-l2a",
+            0,
+        ),
+        ({"s2:processing_baseline": "05.00"}, {}, "sentinel-2-c1-l2a", -1000),
+        ({"s2:processing_baseline": "04.00"}, {}, "sentinel-2-l2a", -1000),
+        ({"s2:processing_baseline": "03.01"}, {}, "sentinel-2-l2a", 0),
+        (
+            {"earthsearch:boa_offset_applied": False},
+            {"raster:bands": [{"offset": -0.1, "scale": 0.0001}]},
+            "sentinel-2-l2a",
+            -1000,
+        ),
+        ({}, {"raster:bands": [{"offset": 0.0, "scale": 0.0001}]}, "sentinel-2-l2a", 0),
+        ({"datetime": "2024-01-01T00:00:00Z"}, {}, "sentinel-2-l2a", 0),
+        ({"s2:processing_baseline": "unknown"}, {}, "sentinel-2-l2a", 0),
+        ({"s2:processing_baseline": "nan"}, {}, "sentinel-2-l2a", 0),
+        ({"earthsearch:boa_offset_applied": False, **BASELINE_5}, {}, "sentinel-2-l2a", -1000),
+        (BASELINE_5, {"raster:bands": [{"offset": "none"}]}, "sentinel-2-l2a", -1000),
+        ({}, {"raster:bands": [{"offset": -0.2, "scale": 2.75e-5}]}, "sentinel-2-l2a", 0),
+        ({}, {"bands": [{"raster:offset": -0.1, "raster:scale": 1e-4}]}, "sentinel-2-l2a", -1000),
+    ],
+)
+def test_the_offset_follows_the_metadata(
+    properties: dict[str, Any], asset: dict[str, Any], stac: str, offset: int
+) -> None:
+    """Whether a scene stores values 1000 too high is never guessed from its date."""
+    assert registry.offset(properties, asset, stac) == offset
+
+
+def test_band_names_of_both_catalogs() -> None:
+    """Common names and zero-padded ones lead to the same band; 8A keeps its name."""
+    bands = registry.get("COPERNICUS/S2_SR_HARMONIZED").bands
+    assert bands["B4"] == ("red", "B04")
+    assert bands["B8A"] == ("nir08", "B8A")
+    assert bands["B11"] == ("swir16", "B11")
+    assert "B10" not in bands
+
+
+def test_an_unknown_collection_is_named_with_the_known() -> None:
+    """The message lists what is accepted."""
+    with pytest.raises(ModelError, match="COPERNICUS/S2_SR_HARMONIZED") as caught:
+        registry.get("COPERNICUS/S9")
+    assert caught.value.field == "sensor.collection"
+
+
+def test_a_collection_that_stac_lacks_names_who_has_it() -> None:
+    """No catalog is read for MODIS; of Landsat another catalog than this one has what is read."""
+    with pytest.raises(
+        ModelError, match=r"from STAC catalogs; Earth Engine has it \(backend 'gee'"
+    ):
+        registry.get_in_stac("MODIS/061/MOD09GA")
+    landsat, held = "LANDSAT/LC08/C02/T1_L2", PRESETS["earth-search"].collections
+    with pytest.raises(ModelError, match=r"'earth-search'; Earth .*, and .* 'planetary-computer'$"):
+        registry.get_in_stac(landsat, "earth-search", held)
+    assert registry.get_in_stac(landsat, "mine").stac
+    assert registry.get_in_stac(landsat, "mine", frozenset({"landsat-c2-l2", "x"})).stac
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=lambda preset: preset.name)
+def test_presets_and_the_table_name_the_same_collections(preset: Preset) -> None:
+    """Every collection of a preset is one of the table, and all is over https."""
+    known = {name for collection in registry.COLLECTIONS.values() for name in collection.stac}
+    assert preset.collections <= known
+    assert all(
+        url is None or url.startswith("https://")
+        for url in (preset.url, preset.token_url, *preset.buckets.values())
+    )
+
+
+@pytest.mark.parametrize("collection", registry.COLLECTIONS.values(), ids=lambda c: c.id)
+def test_every_entry_is_consistent(collection: Collection) -> None:
+    """Scalings are of bands that there are; masks hide something; STAC bands have keys."""
+    assert set(collection.scaling) <= set(collection.bands)
+    assert all(bool(keys) == bool(collection.stac) for keys in collection.bands.values())
+    mask = collection.mask
+    assert mask is None or bool(mask.classes) != bool(mask.bits)
+    assert bool(collection.gee.tile_property) == bool(collection.gee.processing_properties)
+
+
+def test_raw_values_become_physical() -> None:
+    """Factor and offset of reflectance and of temperature differ."""
+    scaling = registry.get("LANDSAT/LC09/C02/T1_L2").scaling
+    factor, offset = scaling["SR_B4"]
+    assert 20_000 * factor + offset == pytest.approx(0.35)
+    factor, offset = scaling["ST_B10"]
+    assert 44_000 * factor + offset == pytest.approx(299.39, abs=0.01)

@@ -1,0 +1,218 @@
+"""Layers whose weights are in the processor's own order."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from inference import precision
+from inference.batches import LoadedModel
+from inference.engines import prepacking, quantized_linear
+from inference.precision import Precision, multiplies_int8
+from models.base import Config, Model
+from models.clip.remoteclip import RemoteClip
+from tests.models import small
+
+needs_operators = pytest.mark.skipif(
+    not quantized_linear.can_pack(), reason="torch has no such operators"
+)
+
+
+def loaded(
+    cls: type[Model], number_format: Precision, changed: Config | None = None
+) -> LoadedModel:
+    """A small model, the same numbers every time."""
+    model = cls(small.config(cls) | (changed or {}))
+    network = model.network()
+    network.load_state_dict(cls.seeded(model.config), strict=True)
+    return LoadedModel(model, network, precision=number_format)
+
+
+def off(found: Any, true: Any) -> float:
+    """How far numbers are from the true ones."""
+    return float(np.abs(np.asarray(found, np.float64) - np.asarray(true, np.float64)).mean())
+
+
+RESIDUAL = {
+    "vision": {"layers": [1, 1, 1, 1], "width": 8, "head_width": 64, "patch_size": None}
+    | {"image_size": 224}
+}
+"""A network whose attention reads the weights of linear layers that it never calls."""
+FAMILIES = [
+    *(pytest.param(cls, None, id=cls.card.id) for cls in small.SIZES),
+    pytest.param(RemoteClip, RESIDUAL, id="remoteclip-rn50"),
+]
+
+
+@needs_operators
+@pytest.mark.parametrize(("cls", "changed"), FAMILIES)
+def test_no_model_answers_otherwise(
+    cls: type[Model], changed: Config | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every modality of every family runs, and is as near to float32 as without."""
+    found = loaded(cls, "bfloat16", changed)
+    network: Any = found._network
+    assert any(isinstance(module, quantized_linear.Packed) for module in network.modules())
+    assert nn.Linear not in {type(module) for module in network.modules()}
+    monkeypatch.setattr(prepacking, "pack", lambda network, **_: None)
+    plain, exact = loaded(cls, "bfloat16", changed), loaded(cls, "float32", changed)
+    for modality in found.model.modalities():
+        inputs = [found.model.example_inputs(modality, seed=seed) for seed in range(4)]
+        ours, torchs, true = (small.vectors(model, inputs) for model in (found, plain, exact))
+        assert off(ours, true) <= 1.3 * off(torchs, true)
+
+
+@pytest.mark.skipif(not multiplies_int8("cpu"), reason="the processor does not")
+@pytest.mark.parametrize("outside", ["bfloat16", "float32"])
+@pytest.mark.parametrize(("cls", "changed"), FAMILIES)
+def test_every_model_computes_in_whole_numbers(
+    cls: type[Model], changed: Config | None, outside: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All their large products are, and their vectors turn little, whatever the rest is in."""
+    monkeypatch.setattr(quantized_linear, "LEAST_SIDE", 8)
+    monkeypatch.setattr(precision, "is_fast", lambda device: outside == "bfloat16")
+    found, exact = loaded(cls, "int8", changed), loaded(cls, "float32", changed)
+    assert found.precision == "int8"
+    assert {p.dtype for p in found._network.parameters()} <= {getattr(torch, outside)}
+    for modality in found.model.modalities():
+        inputs = [found.model.example_inputs(modality, seed=seed) for seed in range(4)]
+        ours, true = np.stack(small.vectors(found, inputs)), np.stack(small.vectors(exact, inputs))
+        lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(true, axis=1)
+        assert ((ours * true).sum(1) / lengths).min() > 0.995
+        (alone,) = small.vectors(found, inputs[:1])
+        assert off(alone, ours[0]) < 1e-2 * np.abs(ours[0]).mean()
+
+
+@needs_operators
+def test_linear_layers() -> None:
+    """The same numbers, with or without a bias; in float32 they stay as they are."""
+    network = nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 8, bias=False))
+    prepacking.pack(network)
+    assert type(network[0]) is nn.Linear
+    network.to(torch.bfloat16).eval()
+    values = torch.randn(3, 8, dtype=torch.bfloat16)
+    with torch.inference_mode():
+        before = network(values)
+        prepacking.pack(network)
+        assert torch.equal(network(values), before)
+        assert [type(layer) for layer in network] == [quantized_linear.Packed] * 2
+        assert [tensor.numel() for tensor in network.state_dict().values()] == [0, 4, 0]
+        assert network[0].weight.dtype == torch.bfloat16
+
+
+@needs_operators
+def test_weights_that_others_read_stay() -> None:
+    """As long as the layer itself is not used."""
+    network = nn.Sequential(nn.Linear(8, 4)).to(torch.bfloat16)
+    given = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    prepacking.pack(network)
+    assert type(network[0]) is quantized_linear.Packed
+    left = network.state_dict()
+    assert {name: torch.equal(left[name], tensor) for name, tensor in given.items()} == {
+        "0.weight": True,
+        "0.bias": True,
+    }
+
+
+@needs_operators
+def test_threads_that_meet_a_layer_for_the_first_time() -> None:
+    """All of them get its numbers."""
+    together = Barrier(4, timeout=20)
+
+    def use(network: nn.Module, values: torch.Tensor) -> torch.Tensor:
+        together.wait()
+        with torch.no_grad():
+            found: torch.Tensor = network(values)
+        return found
+
+    for _ in range(20):
+        network = nn.Sequential(nn.Linear(64, 64)).to(torch.bfloat16)
+        values = torch.randn(8, 64, dtype=torch.bfloat16)
+        with torch.no_grad():
+            true = network(values)
+        prepacking.pack(network)
+        with ThreadPoolExecutor(4) as pool:
+            found = [pool.submit(use, network, values) for _ in range(4)]
+        assert all(torch.equal(each.result(), true) for each in found)
+
+
+@needs_operators
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_convolutions_of_patches(channels_last: bool) -> None:
+    """Of any form, what is left over at the edges being left out as torch does."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(3, 16, (4, 2), stride=(4, 2), padding="valid").to(torch.bfloat16)
+    maps = torch.randn(2, 3, 18, 11, dtype=torch.bfloat16)
+    if channels_last:
+        maps = maps.contiguous(memory_format=torch.channels_last)
+    network = nn.Sequential(layer)
+    with torch.inference_mode():
+        plain = layer(maps).float()
+        weight, bias = (parameter.double() for parameter in layer.parameters())
+        true = functional.conv2d(maps.double(), weight, bias, stride=(4, 2))
+        prepacking.pack(network)
+        ours = network(maps).float()
+    assert type(network[0]) is prepacking.PackedPatches
+    assert ours.shape == plain.shape == (2, 16, 4, 5)
+    assert off(ours, true) <= 1.1 * off(plain, true)
+
+
+@needs_operators
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention(causal: bool) -> None:
+    """Of tokens to each other, also where later ones are hidden."""
+    torch.manual_seed(0)
+    layer = nn.MultiheadAttention(32, 4, batch_first=True).eval()
+    network = nn.Sequential(layer).to(torch.bfloat16)
+    exact = nn.MultiheadAttention(32, 4, batch_first=True).eval()
+    exact.load_state_dict(layer.state_dict())
+    exact.double()
+    tokens = torch.randn(2, 6, 32, dtype=torch.bfloat16)
+    mask = torch.full((6, 6), -torch.inf).triu(1) if causal else None
+
+    def attend(module: nn.Module, dtype: torch.dtype) -> torch.Tensor:
+        read = tokens.to(dtype)
+        hidden = None if mask is None else mask.to(dtype)
+        found: torch.Tensor = module(read, read, read, need_weights=False, attn_mask=hidden)[0]
+        return found.double()
+
+    with torch.inference_mode():
+        true = attend(exact, torch.float64)
+        plain = attend(layer, torch.bfloat16)
+        prepacking.pack(network)
+        ours = attend(network[0], torch.bfloat16)
+        assert type(network[0]) is prepacking.PackedAttention
+        assert off(ours, true) <= 1.3 * off(plain, true)
+        with pytest.raises(NotImplementedError, match="not packed"):
+            network[0](tokens, tokens.clone(), tokens, need_weights=False)
+        with pytest.raises(NotImplementedError, match="not packed"):
+            network[0](tokens, tokens, tokens)
+
+
+@needs_operators
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(3, 4, 3, padding=1),
+        nn.Conv2d(3, 4, 2, stride=2, padding=1),
+        nn.Conv2d(4, 4, 2, stride=2, groups=2),
+        nn.Conv2d(3, 4, 2, stride=2, dilation=2),
+        nn.MultiheadAttention(8, 2),
+        nn.MultiheadAttention(8, 2, batch_first=True, kdim=4),
+        nn.MultiheadAttention(8, 2, batch_first=True, add_bias_kv=True),
+        nn.MultiheadAttention(8, 2, batch_first=True, add_zero_attn=True),
+    ],
+    ids=str,
+)
+def test_layers_that_do_more_stay(layer: nn.Module) -> None:
+    """What is not the same sum of products is left to torch."""
+    network = nn.Sequential(layer).to(torch.bfloat16)
+    prepacking.pack(network)
+    assert network[0] is layer

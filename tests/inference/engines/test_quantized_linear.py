@@ -1,0 +1,109 @@
+"""Products in whole numbers of eight bits."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from inference import precision
+from inference.engines.quantized_linear import LEAST_SIDE, MOST, Packed, Quantized, product
+
+pytestmark = pytest.mark.skipif(
+    not precision.multiplies_int8("cpu"), reason="the processor does not"
+)
+FORMATS = [torch.float32, torch.bfloat16]
+
+
+def layer(inside: int, outside: int, dtype: torch.dtype, *, bias: bool = True) -> Quantized:
+    """A layer with random weights of very different size."""
+    weight = torch.randn(outside, inside) * torch.logspace(-3, 1, outside)[:, None]
+    return Quantized(weight.to(dtype), torch.randn(outside).to(dtype) if bias else None)
+
+
+def true(one: Packed, values: torch.Tensor) -> torch.Tensor:
+    """In float32; to be asked before the layer is used."""
+    bias = None if one.bias is None else one.bias.float()
+    return torch.nn.functional.linear(values.float(), one.weight.float(), bias)
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("bias", [True, False])
+def test_near_to_the_product(dtype: torch.dtype, bias: bool) -> None:
+    """For outputs of every size: each has its own scale."""
+    torch.manual_seed(0)
+    one, values = layer(300, 40, dtype, bias=bias), torch.randn(2, 7, 300).to(dtype)
+    exact = true(one, values)
+    with torch.inference_mode():
+        found = one(values)
+    assert found.dtype == dtype
+    assert found.shape == (2, 7, 40)
+    assert one.weight.numel() == 0
+    off = (found.float() - exact).norm(dim=(0, 1)) / exact.norm(dim=(0, 1))
+    assert 0 < off.max() < 0.03  # each side is rounded by a 127th of three deviations: 0.01
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_whole_numbers_are_exact(dtype: torch.dtype) -> None:
+    """Both ends of the range too: nothing is cut off or carried over."""
+    torch.manual_seed(0)
+    weight = torch.randint(-MOST, MOST + 1, (64, 512)).float()
+    values = torch.randint(-MOST, MOST + 1, (5, 512)).float()
+    weight[:, 0], values[:, 0] = MOST, -MOST
+    weight[0], values[0] = MOST, MOST
+    weight[1], values[1] = MOST, -MOST
+    exact = values @ weight.T
+    with torch.inference_mode():
+        found = Quantized(weight.to(dtype), None)(values.to(dtype))
+    assert torch.allclose(found.float(), exact, rtol=1e-5 if dtype == torch.float32 else 8e-3)
+
+
+def test_a_row_depends_on_no_other() -> None:
+    """However large the others are."""
+    torch.manual_seed(0)
+    one, values = layer(300, 40, torch.float32), torch.randn(3, 300)
+    with torch.inference_mode():
+        alone = one(values[:1])
+        beside = one(torch.cat([values[:1], 1e4 * values[1:]]))
+    assert torch.allclose(alone[0], beside[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_what_is_given_stays(dtype: torch.dtype) -> None:
+    """Values are read by others, too."""
+    one, values = layer(300, 40, dtype), torch.randn(3, 300).to(dtype)
+    before = values.clone()
+    with torch.inference_mode():
+        one(values)
+    assert torch.equal(values, before)
+
+
+def test_odd_rows() -> None:
+    """Zeros give the bias; what is not finite gives what is not finite, in its row alone."""
+    one, values = layer(300, 40, torch.float32), torch.randn(4, 300)
+    values[0] = 0
+    values[1, 5], values[2, 5] = float("nan"), float("inf")
+    exact = true(one, values)
+    with torch.inference_mode():
+        found = one(values)
+        nothing = one(values[:0])
+    assert torch.equal(found[0], one.bias)  # type: ignore[arg-type]
+    assert not found[1:3].isfinite().any()
+    assert torch.allclose(found[3], exact[3], rtol=0.1, atol=0.1 * float(exact[3].abs().max()))
+    assert nothing.shape == (0, 40)
+
+
+@pytest.mark.parametrize(
+    ("shape", "whole_numbers", "taken"),
+    [
+        ((LEAST_SIDE, LEAST_SIDE), True, Quantized),
+        ((LEAST_SIDE, LEAST_SIDE), False, Packed),
+        ((LEAST_SIDE, LEAST_SIDE - 1), True, Packed),
+        ((LEAST_SIDE - 1, LEAST_SIDE), True, Packed),
+    ],
+)
+def test_which(shape: tuple[int, int], whole_numbers: bool, taken: type[Packed]) -> None:
+    """Large ones, where it is wanted; small ones stay what they are."""
+    rounded = product(torch.zeros(shape).bfloat16(), None, whole_numbers=whole_numbers)
+    assert type(rounded) is taken
+    stays = product(torch.zeros(shape), None, whole_numbers=whole_numbers)
+    assert type(stays) is (Quantized if taken is Quantized else type(None))

@@ -1,0 +1,153 @@
+"""Batches over the cores of a process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from inference import cpu_pool, devices
+from inference.cpu_pool import Cores
+
+
+@pytest.mark.parametrize(
+    ("sizes", "at_hand", "wanted"),
+    [
+        ([1], 2, [1]),
+        ([3], 4, [1, 1, 1]),
+        ([2], 2, [1, 1]),
+        ([5], 2, [3, 2]),
+        ([32], 2, [8, 8, 8, 8]),
+        ([9], 2, [5, 4]),
+        ([17], 2, [6, 6, 5]),
+        ([4, 1], 2, [2, 2, 1]),
+        ([1, 1], 2, [1, 1]),
+        ([12], 1, [6, 6]),
+        ([3], 1, [3]),
+        ([], 4, []),
+    ],
+)
+def test_pieces(sizes: list[int], at_hand: int, wanted: list[int]) -> None:
+    """Every core has work, items of different batches stay apart, and none is lost."""
+    batches, begin = [], 0
+    for size in sizes:
+        batches.append(list(range(begin, begin + size)))
+        begin += size
+    cut = cpu_pool.pieces(batches, at_hand)
+    assert [len(piece) for piece in cut] == wanted
+    assert [position for piece in cut for position in piece] == list(range(begin))
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Torch uses two in this process."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def threads(piece: object) -> int:
+    """Those that torch uses for a piece."""
+    torch.ones(200, 200) @ torch.ones(200, 200)
+    return torch.get_num_threads()
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_pieces_have_a_core_each_and_the_process_keeps_its_number() -> None:
+    """Pieces run at the same time, with one thread of torch each; nobody else is slowed down."""
+    both = threading.Barrier(2, timeout=20)
+
+    def run(piece: object) -> int:
+        both.wait()
+        return threads(piece)
+
+    both_cores = Cores(2)
+    for _ in range(2):
+        assert both_cores.spread(run, [[0, 1]]) == [([0], 1), ([1], 1)]
+        assert torch.get_num_threads() == 2
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(torch.get_num_threads).result() == 2
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_who_is_alone_has_all_cores() -> None:
+    """And with a neighbour, or where one was just now, one of them."""
+    both_cores = Cores(2)
+    assert both_cores.spread(threads, [[0]]) == [([0], 2)]
+
+    begun, end = threading.Event(), threading.Event()
+
+    def long(piece: object) -> int:
+        begun.set()
+        assert end.wait(20)
+        return threads(piece)
+
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(both_cores.spread, long, [[0]])
+        assert begun.wait(20)
+        # One core is left: what comes stays together on it.
+        assert both_cores.spread(threads, [[0, 1]]) == [([0, 1], 1)]
+        end.set()
+        assert first.result() == [([0], 2)]
+    assert both_cores.spread(threads, [[0]]) == [([0], 1)]
+    assert both_cores.spread(threads, [[0]]) == [([0], 2)]
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_more_than_there_are_cores_goes_in_pieces_one_after_the_other() -> None:
+    """None is lost, and their order is that of the items."""
+    done = Cores(2).spread(list, [list(range(40)), [40]])
+    assert all(piece == result for piece, result in done)
+    assert [position for piece, _ in done for position in piece] == list(range(41))
+    assert max(len(piece) for piece, _ in done) <= cpu_pool.PIECE
+
+
+def test_a_failure_frees_its_core() -> None:
+    """What comes later still finds all cores."""
+
+    def fail(piece: object) -> int:
+        raise ValueError("bad")
+
+    both_cores = Cores(2)
+    with pytest.raises(ValueError, match="bad"):
+        both_cores.spread(fail, [[0, 1]])
+    assert both_cores.spread(len, [[0]]) == [([0], 1)]
+    assert len(both_cores.spread(len, [[0, 1]])) == 2
+
+
+def test_a_gpu_gets_whole_batches() -> None:
+    """The cores of the processor are not what does the work."""
+    assert cpu_pool.lanes("cuda", 1) == 1
+    assert cpu_pool.most_together("cuda", 64) == 64
+    assert cpu_pool.at_hand("cuda").spread(len, [list(range(64)), [64]]) == [
+        (list(range(64)), 64),
+        ([64], 1),
+    ]
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_one_thread_leads_torchs_team() -> None:
+    """Whoever asks: a second team would slow the first."""
+
+    def leader() -> tuple[int, int]:
+        return threading.get_ident(), threads(None)
+
+    both_cores = cpu_pool.at_hand("cpu")
+    assert both_cores is cpu_pool.at_hand("cpu")
+    mine = both_cores.together(leader)
+    assert mine[1] == 2
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(both_cores.together, leader).result() == mine
+    assert both_cores.spread(lambda piece: leader(), [[0]]) == [([0], mine)]
+
+
+def test_processes_share_the_cores() -> None:
+    """A lane for every core, and calls that fit one."""
+    assert cpu_pool.lanes("cpu", 1) == devices.cores()
+    assert cpu_pool.lanes("cpu", 10_000) == 1
+    assert cpu_pool.most_together("cpu", 64) == cpu_pool.PIECE
+    assert cpu_pool.most_together("cpu", 4) == 4

@@ -1,0 +1,60 @@
+"""Sentinel-2 as pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from geobento.schemas.errors import ModelError
+from geobento.schemas.sample import Sample
+from models.clip.remoteclip import CARD
+from models.preprocessing import true_color
+
+BANDS = ("B4", "B3", "B2")
+
+
+def rendered(pixels: NDArray[np.float32], bands: tuple[str, ...] = BANDS) -> NDArray[np.generic]:
+    assert CARD.image is not None
+    return true_color.pixels(Sample(pixels, bands, "s2_rgb"), CARD, CARD.image)
+
+
+@pytest.mark.parametrize(
+    ("value", "level"), [(-20, 0), (0, 0), (1078.4, 100), (2750, 255), (9000, 255)]
+)
+def test_levels(value: float, level: int) -> None:
+    """Reflectances from 0 to 0.275 fill the range; what lies outside is cut off."""
+    found = rendered(np.full((3, 20, 20), value, np.float32))
+    assert found.shape == (224, 224, 3)
+    assert np.unique(found).tolist() == [level]
+
+
+def test_channels() -> None:
+    """Red, green, blue."""
+    planes = np.full((3, 20, 20), 0, np.float32)
+    planes[0] = 2750
+    assert rendered(planes)[100, 100].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("shape", [(16, 300), (300, 16), (224, 224), (500, 410)])
+def test_nothing_is_cut_off(shape: tuple[int, int]) -> None:
+    """All four corners of a place are in the corners of the picture, whatever its shape."""
+    height, width = shape
+    planes = np.zeros((3, height, width), np.float32)
+    rows, columns = (max(1, side // 8) for side in shape)
+    planes[0, :rows, :columns] = 2750
+    planes[1, :rows, -columns:] = 2750
+    planes[2, -rows:, :columns] = 2750
+    found = rendered(planes)
+    assert found[2, 2].tolist() == [255, 0, 0]
+    assert found[2, -3].tolist() == [0, 255, 0]
+    assert found[-3, 2].tolist() == [0, 0, 255]
+    assert found[-3, -3].tolist() == [0, 0, 0]
+
+
+def test_what_is_no_true_colour() -> None:
+    """Other bands, and places of a few pixels, are refused with what is accepted."""
+    with pytest.raises(ModelError, match="B4, B3, B2"):
+        rendered(np.zeros((3, 20, 20), np.float32), ("B2", "B3", "B4"))
+    with pytest.raises(ModelError, match="at least 16 x 16"):
+        rendered(np.zeros((3, 20, 15), np.float32))

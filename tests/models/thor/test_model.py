@@ -1,0 +1,267 @@
+"""THOR: bands at their own resolution, patches of any size, the authors' file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+pytest.importorskip("transformers")
+
+from geobento.schemas.errors import ModelError
+from geobento.schemas.options import check_options
+from geobento.schemas.sample import PixelGrid, Sample
+from inference import pooling
+from inference.batches import EncodeItem, LoadedModel
+from models.thor import network as networks
+from models.thor.model import OUR_BANDS, S1, S2, Thor
+from models.weights.checkpoints import CheckpointError
+from tests.models import small
+
+SMALL = {"arch": {"embed_dim": 16, "depth": 1, "num_heads": 2, "band_embed_dim": 4}}
+CONFIG = Thor.default_config("tiny") | SMALL["arch"]
+TEN = tuple(S2)[:10]
+
+
+def authors_file() -> dict[str, torch.Tensor]:
+    """A small network under the names of the authors' file, Sentinel-3 and decoder included."""
+    theirs = {ours: name for name, ours in OUR_BANDS.items()}
+    named: dict[str, torch.Tensor] = {}
+    for name, tensor in Thor.seeded(CONFIG).items():
+        if name.startswith("kernels."):
+            _, band, kind = name.split(".")
+            named[f"encoder.ind_patch_embed.patch_embed.{theirs[band]}.{kind}"] = tensor
+        else:
+            named[f"encoder.{name}"] = tensor
+    named["encoder.ind_patch_embed.patch_embed.S3:S7_BT_in.weight"] = torch.ones(16, 1, 16, 16)
+    named["encoder.band_embed.group9"] = torch.ones(4)
+    named["decoder_pred.weight"] = torch.ones(2)
+    return named
+
+
+def loaded() -> LoadedModel:
+    """The small network with its weights."""
+    config, tensors = Thor.convert(authors_file(), SMALL, "tiny")
+    network = Thor(config).network()
+    network.load_state_dict(tensors, strict=True)
+    return LoadedModel(Thor(config), network)
+
+
+def sample(
+    bands: tuple[str, ...] = TEN,
+    shape: tuple[int, int] = (48, 48),
+    modality: str = "s2",
+    seed: int = 0,
+) -> Sample:
+    """Noise."""
+    pixels = np.random.default_rng(seed).uniform(0.001, 9000, (len(bands), *shape))
+    return Sample(pixels.astype(np.float32), bands, modality)
+
+
+def prepare(one: Sample, **options: Any) -> dict[str, Any]:
+    """What the small model makes of a sample."""
+    return Thor(CONFIG).with_options(options).prepare(one)
+
+
+def test_reflectance_and_decibels() -> None:
+    """Z-scores of reflectance, and of decibels, cut off at five standard deviations."""
+    for bands, modality, table in ((tuple(S2), "s2", S2), (tuple(S1), "s1", S1)):
+        raw = np.empty((len(bands), 48, 48), np.float32)
+        for row, (mean, std, _) in zip(raw, table.values(), strict=True):
+            for column, score in enumerate((0, 1, -0.5, 9)):
+                value = mean + score * std
+                row[:, column::4] = value * 1e4 if modality == "s2" else 10 ** (value / 10)
+        scores = prepare(Sample(raw, bands, modality))[modality]
+        np.testing.assert_allclose(
+            scores[:, 0, :4], [[0, 1, -0.5, 5]] * len(bands), rtol=0, atol=1e-4
+        )
+
+
+def test_pixels_without_data() -> None:
+    """They become the mean of the others of their band; power of zero is no data."""
+    power = np.full((2, 16, 16), 0.1, np.float32)
+    power[0, :, :4], power[0, 0, 0], power[0, 0, 1], power[1, 3, 3] = 0.001, 0, np.nan, 1000
+    valid = np.ones((16, 16), bool)
+    valid[3, 3] = False
+    scores = prepare(Sample(power, ("VV", "VH"), "s1", valid=valid))["s1"]
+    others = np.delete(scores[0].ravel(), [0, 1, 3 * 16 + 3])
+    np.testing.assert_allclose(scores[0, 0, :2], others.mean(), rtol=0, atol=1e-4)
+    np.testing.assert_allclose(scores[1], scores[1, 0, 0], rtol=0, atol=1e-5)
+    empty = prepare(replace(sample(), valid=np.zeros((48, 48), bool)))["s2"]
+    np.testing.assert_allclose(empty, 0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("bands", "shape", "patch", "becomes"),
+    [
+        (TEN, (96, 96), 8, (96, 96)),
+        (TEN, (90, 103), 8, (96, 96)),
+        (("B4", "B3"), (90, 103), 8, (88, 104)),
+        (tuple(S2), (96, 96), 8, (96, 96)),
+        (tuple(S2), (70, 80), 8, (48, 96)),
+        (TEN, (16, 17), 16, (32, 32)),
+        (TEN, (576, 288), 8, (288, 144)),
+        (TEN, (576, 288), 16, (576, 288)),
+        (TEN, (400, 20), 4, (144, 8)),
+    ],
+)
+def test_whole_patches(
+    bands: tuple[str, ...], shape: tuple[int, int], patch: int, becomes: tuple[int, int]
+) -> None:
+    """Every group gets a whole number of patches, and the finest no more than 36 a side."""
+    inputs = prepare(sample(bands, shape), patch_size=patch)
+    assert inputs["s2"].shape[1:] == becomes
+    covered = inputs["pixel_mm"] / 1e3 * np.sqrt(np.prod(becomes))
+    np.testing.assert_allclose(covered, 10 * np.sqrt(np.prod(shape)), rtol=1e-3)
+
+
+def test_coarse_pixels() -> None:
+    """At 20 m a pixel, bands of 10 and 20 m are alike, and those of 60 m have a third as many."""
+    grid = PixelGrid("EPSG:32632", (20.0, 0.0, 0.0, 0.0, -20.0, 0.0), 48, 48)
+    inputs = prepare(replace(sample(tuple(S2)), grid=grid))
+    steps = dict(zip(S2, inputs["bands"][:, 1].tolist(), strict=True))
+    assert steps["B2"] == steps["B5"] == 1
+    assert steps["B1"] == 3
+    assert inputs["pixel_mm"] == 20_000
+
+
+@pytest.mark.parametrize("patch", [3, 33, 8.5, "8", None])
+def test_patch_sizes_out_of_range(patch: object) -> None:
+    """The network was trained with 4 to 32 pixels."""
+    with pytest.raises(ModelError, match="from 4 to 32") as caught:
+        check_options(Thor.card, {"patch_size": patch}, "model_config")
+    assert caught.value.field == "model_config.patch_size"
+
+
+@pytest.mark.parametrize(
+    ("one", "field"),
+    [
+        (sample(("B10",)), "sensor.bands"),
+        (sample(("B4", "B4")), "sensor.bands"),
+        (sample(("VV",)), "sensor.bands"),
+        (sample(shape=(15, 40)), "spatial"),
+        (replace(sample(), extras={"s1": sample(("VV",), (40, 48), "s1")}), "spatial"),
+    ],
+)
+def test_samples_that_do_not_fit(one: Sample, field: str) -> None:
+    """Unknown bands, too few pixels, modalities on two grids."""
+    with pytest.raises(ModelError) as caught:
+        prepare(one)
+    assert caught.value.field == field
+
+
+def test_kernels_of_another_size() -> None:
+    """A patch that is resized to more pixels gives the token that it gave before."""
+    torch.testing.assert_close(networks.resizing(16), torch.eye(256), rtol=0, atol=1e-4)
+    generator = torch.Generator().manual_seed(0)
+    patch, kernel = torch.randn(2, 1, 1, 16, 16, generator=generator)
+    finer = functional.interpolate(patch, (24, 24), mode="bicubic", antialias=True)
+    larger = (kernel.flatten() @ networks.resizing(24).T).reshape(1, 1, 24, 24)
+    torch.testing.assert_close(
+        functional.conv2d(finer, larger), functional.conv2d(patch, kernel), rtol=0, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("heads", "expected"),
+    [
+        (4, [2**-2, 2**-4, 2**-6, 2**-8]),
+        (3, [2**-4, 2**-8, 2**-2]),
+        (6, [2**-2, 2**-4, 2**-6, 2**-8, 2**-1, 2**-3]),
+    ],
+)
+def test_slopes(heads: int, expected: list[float]) -> None:
+    """Powers of two; numbers of heads between powers of two take from the next one."""
+    assert networks.slopes(heads) == expected
+
+
+def test_distances_between_groups() -> None:
+    """Centres of patches of two sizes over the same ground, in sides of the larger."""
+    apart = networks.distances([(2, 2), (1, 1)], [1, 2], torch.zeros(1))
+    assert apart.shape == (5, 5)
+    np.testing.assert_allclose(apart[0], [0, 0.5, 0.5, 0.5**0.5, 0.125**0.5], rtol=1e-6)
+
+
+def test_the_grid_is_the_mean_of_the_groups() -> None:
+    """Every group is brought to the finest and counts alike; in the vector, every token does."""
+    model = loaded()
+    encoded = model.encode([model.model.prepare(sample(shape=(64, 32)))])
+    assert encoded.tokens.shape == (1, 8 * 4 + 4 * 2, 16)
+    assert pooling.grid(encoded).shape == (1, 16, 8, 4)
+    assert encoded.grid_shape == (8, 4)
+    torch.testing.assert_close(
+        pooling.pooled(encoded, "mean"),
+        (encoded.tokens[:, :32].mean(dim=1) + encoded.tokens[:, 32:].mean(dim=1)) / 2,
+    )
+    torch.testing.assert_close(
+        pooling.pooled(encoded, "mean"), pooling.grid(encoded).mean(dim=(2, 3))
+    )
+    torch.testing.assert_close(pooling.pooled(encoded, "authors"), encoded.tokens.mean(dim=1))
+
+
+def test_two_sensors_together() -> None:
+    """Radar of the same place adds its tokens to those of the optical bands."""
+    model = loaded()
+    both = replace(sample(), extras={"s1": sample(("VV", "VH"), modality="s1")})
+    encoded = model.encode([model.model.prepare(both)])
+    assert encoded.tokens.shape[1] == 36 + 9 + 36
+    alone = model.encode([model.model.prepare(sample())])
+    assert not torch.allclose(encoded.tokens[:, :45], alone.tokens)
+
+
+def test_batches_of_mixed_items() -> None:
+    """Items are batched by bands, shape and patch; a vector does not depend on its neighbours."""
+    model = loaded()
+    patches = model.model.with_options({"patch_size": 12})
+    inputs = [
+        model.model.prepare(sample()),
+        model.model.prepare(sample(TEN[::-1])),
+        model.model.prepare(sample(shape=(45, 50), seed=1)),
+        patches.prepare(sample()),
+        model.model.prepare(sample(("VV", "VH"), modality="s1")),
+    ]
+    keys = [model.model.batch_key(one) for one in inputs]
+    assert keys[0] == keys[2]
+    assert len(set(keys)) == 4
+    assert inputs[0]["pixel_mm"] != inputs[2]["pixel_mm"]
+    for wanted in ("mean", None):
+        together = model.run([EncodeItem(inputs=one, pooling=wanted) for one in inputs])
+        for one, result in zip(inputs, together, strict=True):
+            (alone,) = model.run([EncodeItem(inputs=one, pooling=wanted)])
+            np.testing.assert_allclose(result.data, alone.data, rtol=0, atol=1e-5)
+
+
+def test_the_order_of_bands_does_not_matter() -> None:
+    """Bands are told apart by name."""
+    model = loaded()
+    one = sample()
+    turned = replace(one, pixels=one.pixels[::-1], bands=one.bands[::-1])
+    first, second = (model.encode([model.model.prepare(each)]).tokens for each in (one, turned))
+    torch.testing.assert_close(first, second, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "says"),
+    [
+        ("encoder.norm.bias", None, "missing norm.bias"),
+        ("encoder.ind_patch_embed.patch_embed.S2:NIR.bias", None, "missing kernels.B8.bias"),
+        ("encoder.ind_patch_embed.patch_embed.L8:Red.bias", (16,), "unexpected kernels.L8:Red.b"),
+        ("encoder.encoder_slopes", (3,), "encoder_slopes has shape"),
+        ("encoder.cls_token", (1, 1, 16), "unexpected cls_token"),
+    ],
+)
+def test_files_that_do_not_fit(name: str, shape: tuple[int, ...] | None, says: str) -> None:
+    """Another model's file, another size, or a damaged file is refused by name."""
+    checkpoint = small.spoilt(authors_file(), name, shape)
+    with pytest.raises(CheckpointError, match=says):
+        Thor.convert(checkpoint, SMALL, "tiny")
+
+
+def test_another_variants_file() -> None:
+    """A file of the small network is no base network."""
+    with pytest.raises(CheckpointError, match="checkpoint of THOR base: missing blocks"):
+        Thor.convert(authors_file(), {}, "base")

@@ -1,0 +1,269 @@
+"""The model store."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import bentoml
+import orjson
+import pytest
+import torch
+from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.models import ModelStore
+
+from geobento.schemas.errors import ModelError, ModelNotFound, ModelStoreError
+from models.mosaiks.model import Mosaiks
+from models.weights import store
+from models.weights.checkpoints import CheckpointError
+from models.weights.importer import import_model
+from tests.conftest import SHARED
+
+
+@pytest.fixture(autouse=True)
+def own_store(tmp_path: Path) -> Iterator[None]:
+    """A store for every test."""
+    (tmp_path / "models").mkdir()
+    BentoMLContainer.model_store.set(ModelStore(tmp_path / "models"))
+    yield
+    BentoMLContainer.model_store.reset()
+
+
+def test_the_same_weights_are_one_entry() -> None:
+    """The version is a digest: importing twice changes nothing; dummies are another entry."""
+    first, second = import_model("mosaiks"), import_model("rcf")
+    assert first.tag == second.tag
+    dummy = import_model("mosaiks", dummy=True)
+    assert dummy.tag != first.tag
+    assert dummy.metadata["weights"] == "dummy"
+    assert {entry.tag for entry in store.stored_models()} == {first.tag, dummy.tag}
+
+
+def test_what_is_saved_is_what_is_loaded() -> None:
+    """Weights, configuration, and the metadata that says what they are."""
+    stored = import_model("mosaiks")
+    loaded = stored.load()
+    loaded.warm_up()
+    state = loaded._network.state_dict()
+    for name, tensor in Mosaiks.seeded(stored.config).items():
+        assert torch.equal(state[name], tensor)
+    assert {"source", "revision", "sha256", "licence", "preprocessing"} <= stored.metadata.keys()
+    served = stored.served()
+    assert (served.dim, served.variant, served.weights) == (1024, "gaussian", "seeded")
+    assert {path.name for path in stored.path.iterdir()} == {
+        "model.safetensors",
+        "config.json",
+        "model.yaml",
+    }
+
+
+def test_damaged_weights_are_not_served() -> None:
+    """One flipped bit, and the model does not open."""
+    stored = import_model("mosaiks")
+    file = stored.path / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ModelStoreError, match="damaged"):
+        stored.load()
+    file.unlink()
+    with pytest.raises(ModelStoreError, match="missing"):
+        stored.load()
+
+
+def test_another_preprocessing_is_refused() -> None:
+    """Vectors of two preprocessings must not meet in one index unnoticed."""
+    stored = import_model("mosaiks")
+    older = replace(stored, metadata={**stored.metadata, "preprocessing": "0" * 64})
+    with pytest.raises(ModelStoreError, match="another preprocessing"):
+        older.load()
+
+
+def test_an_interrupted_save_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model is in the store whole or not at all."""
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("safetensors.torch.save_file", fail)
+    with pytest.raises(OSError, match="disk full"):
+        import_model("mosaiks")
+    assert store.stored_models() == []
+
+
+def test_weights_that_do_not_fit_the_network_are_refused() -> None:
+    """Before anything is written."""
+    config = Mosaiks.default_config("gaussian")
+    tensors = Mosaiks.seeded(config)
+    del tensors["banks.s2.weight"]
+    with pytest.raises(ModelStoreError, match="do not fit"):
+        store.save(
+            Mosaiks, config, tensors, variant="gaussian", weights="seeded", source="", revision=None
+        )
+    assert store.stored_models() == []
+
+
+def test_which_models_are_served() -> None:
+    """All in the store, the newest of each; or those named, by id, alias, variant or version."""
+    assert store.choose(()) == []
+    with pytest.raises(ModelStoreError, match="geobento models import mosaiks"):
+        store.choose(("mosaiks",))
+    with pytest.raises(ModelNotFound):
+        store.choose(("nope",))
+    first = import_model("mosaiks")
+    newest = import_model("mosaiks", dummy=True)
+    assert [entry.tag for entry in store.choose(())] == [newest.tag]
+    assert [entry.tag for entry in store.choose(("rcf",))] == [newest.tag]
+    assert [entry.tag for entry in store.choose((first.tag,))] == [first.tag]
+    assert [entry.tag for entry in store.choose(("mosaiks:gaussian",))] == [newest.tag]
+    with pytest.raises(ModelStoreError, match="one version of each variant"):
+        store.choose((first.tag, newest.tag))
+    assert store.remove(newest.tag) == newest.tag
+    assert [entry.tag for entry in store.choose(())] == [first.tag]
+
+
+def test_models_of_others_are_left_alone() -> None:
+    """The store may hold models that are not ours."""
+    import bentoml
+
+    with bentoml.models.create("somebody_elses"):
+        pass
+    assert store.stored_models() == []
+
+
+def test_contradicting_arguments() -> None:
+    """A checkpoint says itself what it is; variants have to exist."""
+    with pytest.raises(ModelError, match="belongs to a --checkpoint"):
+        import_model("mosaiks", config=Path("a.json"))
+    with pytest.raises(ModelError, match="no variant"):
+        import_model("mosaiks", variant="large")
+    with pytest.raises(CheckpointError, match="--checkpoint"):
+        import_model("mosaiks", variant="torchgeo")
+
+
+def test_the_authors_files(tmp_path: Path) -> None:
+    """A checkpoint with its configuration; a configuration that says nothing is refused."""
+    checkpoint, config = tmp_path / "a.pt", tmp_path / "a.json"
+    torch.save({"weights": torch.ones(4, 12, 3, 3), "biases": torch.zeros(4)}, checkpoint)
+    config.write_bytes(orjson.dumps({"variant": "torchgeo gaussian", "arch": {"features": 8}}))
+    stored = import_model("mosaiks", checkpoint=checkpoint, config=config)
+    assert stored.served().variant == "torchgeo"
+    assert stored.served().dim == 8
+    assert stored.metadata["weights"] == "imported"
+    stored.load().warm_up()
+    config.write_text("[]")
+    with pytest.raises(CheckpointError, match="not a JSON object"):
+        import_model("mosaiks", checkpoint=checkpoint, config=config)
+
+
+@pytest.mark.skipif(not (SHARED / "parity" / "rcf").is_dir(), reason="no parity cases")
+def test_an_official_checkpoint_can_be_imported() -> None:
+    """The parity case's files go through the door that users have."""
+    folder = SHARED / "parity" / "rcf"
+    stored = import_model("rcf", checkpoint=folder / "checkpoint.pt", config=folder / "config.json")
+    stored.load().warm_up()
+    assert stored.served().dim == 64
+
+
+def test_after_an_interrupted_save_nothing_lies_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No folder is left, and the same model can be saved afterwards."""
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("safetensors.torch.save_file", fail)
+        with pytest.raises(OSError, match="disk full"):
+            import_model("mosaiks")
+    assert list((tmp_path / "models").rglob("*.safetensors")) == []
+    assert list((tmp_path / "models").rglob("config.json")) == []
+    import_model("mosaiks").load()
+
+
+def test_what_is_being_saved_disturbs_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others see an entry when it is whole; who saves the same meanwhile gets the same."""
+    other = import_model("mosaiks", dummy=True)
+    seen: list[list[str]] = []
+    copytree = shutil.copytree
+
+    def slow(source: str, target: str, *, dirs_exist_ok: bool) -> object:
+        copied = copytree(source, target, dirs_exist_ok=dirs_exist_ok)
+        seen.append([stored.tag for stored in store.stored_models()])
+        if len(seen) == 1:
+            seen.append([import_model("mosaiks").tag])
+        return copied
+
+    monkeypatch.setattr(shutil, "copytree", slow)
+    mine = import_model("mosaiks")
+    assert seen == [[other.tag], [other.tag], [mine.tag]]
+    assert {stored.tag for stored in store.stored_models()} == {mine.tag, other.tag}
+    mine.load()
+    assert store.find("mosaiks:latest").tag == mine.tag
+    assert bentoml.models.get("mosaiks").tag.version == mine.tag.partition(":")[2]
+    assert [path.name for path in tmp_path.glob("models-*")] == []
+
+
+def test_a_store_that_is_a_mount(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no place beside it to move an entry from."""
+    monkeypatch.setattr(Path, "is_mount", lambda path: True)
+    stored = import_model("mosaiks")
+    assert store.find("mosaiks").tag == stored.tag
+    assert import_model("mosaiks").tag == stored.tag
+
+
+def test_the_name_latest() -> None:
+    """`id:latest` is the newest; a version that is not there is said with what to run."""
+    first = import_model("mosaiks")
+    newest = import_model("mosaiks", dummy=True)
+    assert store.find("mosaiks:latest").tag == store.find("rcf").tag == newest.tag
+    assert store.find(f"rcf:{first.tag.partition(':')[2]}").tag == first.tag
+    with pytest.raises(ModelStoreError, match="geobento models import mosaiks"):
+        store.find("mosaiks:0000")
+
+
+def test_the_same_model_named_twice_is_served_once() -> None:
+    """An id and an alias of it are no contradiction."""
+    stored = import_model("mosaiks")
+    assert [entry.tag for entry in store.choose(("mosaiks", "rcf", stored.tag))] == [stored.tag]
+
+
+def test_weights_of_another_shape_are_refused() -> None:
+    """The message names the tensor."""
+    config = Mosaiks.default_config("gaussian")
+    tensors = Mosaiks.seeded(config) | {"banks.rgb.weight": torch.zeros(512, 4, 3, 3)}
+    with pytest.raises(ModelStoreError, match=r"banks\.rgb\.weight"):
+        store.save(
+            Mosaiks, config, tensors, variant="gaussian", weights="seeded", source="", revision=None
+        )
+
+
+def test_a_damaged_configuration_is_named() -> None:
+    """What is wrong in the store is said with the tag."""
+    stored = import_model("mosaiks")
+    (stored.path / "config.json").write_text("{")
+    (damaged,) = store.stored_models()
+    with pytest.raises(ModelStoreError, match=rf"config\.json of {stored.tag} is damaged"):
+        damaged.model()
+
+
+def test_a_damaged_entry_can_be_removed() -> None:
+    """The way out that the error message names, remove and import again, is open."""
+    stored = import_model("mosaiks")
+    (stored.path / "config.json").write_text("{")
+    store.remove(stored.tag)
+    assert import_model("mosaiks").tag == stored.tag
+
+
+def test_a_changed_configuration_is_not_served() -> None:
+    """The configuration decides what the network sees, as much as the weights do."""
+    stored = import_model("mosaiks")
+    changed = {**stored.config, "clip": False, "equal_cells": False}
+    (stored.path / "config.json").write_bytes(orjson.dumps(changed))
+    with pytest.raises(ModelStoreError):
+        store.find(stored.tag).load()

@@ -1,0 +1,376 @@
+"""What a request would do and what its pixels are like, with sources that are scripted or real."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from geobento.config.settings import Settings
+from geobento.schemas.embedding import Embedding
+from geobento.schemas.errors import (
+    GeoBentoError,
+    ModelError,
+    NoImageryError,
+    PayloadTooLarge,
+    SourceError,
+)
+from geobento.schemas.plan import EmbeddingPlan, Inspection, PlacePlan
+from geobento.schemas.requests import ErrorBody, GeoEmbeddingRequest, InspectRequest
+from geobento.schemas.sample import Provenance, Sample, Scene
+from imagery.source import ImageQuery, Survey
+from models.mosaiks.model import S2_BANDS
+from models.weights.store import StoredModel
+from pipeline import inspection
+from pipeline.engine import Engine
+from pipeline.fetching.fetcher import FetchLayer
+from pipeline.local_engine import LocalEngine
+from pipeline.registry import OpenModel, Registry
+from tests.compat.vitrivr_service import opened
+
+PLACE = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 200}
+NOWHERE = {**PLACE, "lon": 0.0, "lat": 0.0}
+BROKEN = {**PLACE, "lon": 15.0, "lat": 1.0}
+TINY = {**PLACE, "buffer_m": 6}
+POLE = {**PLACE, "lat": 89}
+HUGE = {**PLACE, "buffer_m": 100_000}
+JUNE = {"mode": "range", "start": "2023-06-01", "end": "2023-07-01"}
+L2A, DEM = "COPERNICUS/S2_SR_HARMONIZED", "COPERNICUS/DEM/GLO30"
+SCENE = Scene("scene", datetime(2023, 6, 10, 8, tzinfo=UTC), 3.5)
+
+
+class Scripted:
+    """A source that has one scene of everywhere but two zones, and keeps what was fetched of it."""
+
+    backend = "scripted"
+
+    def __init__(self, answer: Callable[[ImageQuery], Sample]) -> None:
+        self.fetched: list[ImageQuery] = []
+        self._answer = answer
+
+    def fetch(self, query: ImageQuery) -> Sample:
+        self.fetched.append(query)
+        return self._answer(query)
+
+    def survey(self, query: ImageQuery) -> Survey:
+        if query.grid.crs == "EPSG:32631":
+            raise NoImageryError("nothing there")
+        if query.grid.crs == "EPSG:32633":
+            raise ZeroDivisionError("secret")
+        return Survey(Provenance("scripted", "a script", (SCENE,), "invented"), 7, 1234)
+
+
+def ramps(query: ImageQuery) -> Sample:
+    """Band i holds i * 100 and more by one with every column; the first row has no data."""
+    bands, (height, width) = query.sensor.bands, query.grid.shape
+    pixels = np.arange(width) + 100.0 * np.arange(len(bands))[:, None, None]
+    valid = np.ones((height, width), bool)
+    valid[0] = False
+    return Sample(
+        np.broadcast_to(pixels, (len(bands), height, width)).astype(np.float32),
+        bands,
+        query.modality,
+        valid=valid,
+        grid=query.grid,
+        provenance=Provenance("scripted", "a script", (SCENE,), "invented"),
+    )
+
+
+@pytest.fixture
+def source() -> Scripted:
+    """The source of the engine."""
+    return Scripted(ramps)
+
+
+@pytest.fixture
+def engine(mosaiks_stored: StoredModel, source: Scripted) -> Engine:
+    """An engine with `mosaiks` and a model that reads pictures alone."""
+    from models.dinov2 import DinoV2
+
+    mosaiks = OpenModel(mosaiks_stored.model(), mosaiks_stored.served(), "cpu")
+    layer = FetchLayer({"demo": lambda: source}, threads=4)
+    return Engine(Registry([mosaiks, opened(DinoV2)]), Settings(max_items=4), layer)
+
+
+def geo(**fields: Any) -> GeoEmbeddingRequest:
+    """A request that can be answered unless `fields` say otherwise."""
+    asked = {"model": "mosaiks", "spatial": PLACE, "temporal": JUNE, **fields}
+    if "spatials" in fields:
+        del asked["spatial"]
+    return GeoEmbeddingRequest.model_validate(asked)
+
+
+def patch(**fields: Any) -> InspectRequest:
+    """A request that can be answered unless `fields` say otherwise."""
+    asked = {"spatial": PLACE, "temporal": JUNE, **fields}
+    return InspectRequest.model_validate(
+        asked if "sensor" in asked else {"model": "mosaiks", **asked}
+    )
+
+
+def only(plan: EmbeddingPlan) -> PlacePlan:
+    """The plan of the only place."""
+    (place,) = plan.places
+    assert isinstance(place, PlacePlan)
+    return place
+
+
+# -- plans -------------------------------------------------------------------------------------
+
+
+def test_a_plan_fetches_nothing(engine: Engine, source: Scripted) -> None:
+    """It says what the source says of the scenes, and what the request resolves to."""
+    plan = inspection.plan_embedding(engine, geo())
+    assert source.fetched == []
+    assert (plan.model, plan.modality, plan.frames) == ("mosaiks", "s2", 1)
+    assert plan.sensor.bands == S2_BANDS
+    assert (plan.temporal.start, plan.temporal.end) == (
+        "2023-06-01T00:00:00Z",
+        "2023-07-01T00:00:00Z",
+    )
+    place = only(plan)
+    assert (place.backend, place.source, place.notice) == ("scripted", "a script", "invented")
+    assert (place.requests, place.bytes) == (7, 1234)
+    assert [(scene.id, scene.time, scene.cloud_pct) for scene in place.scenes] == [
+        ("scene", "2023-06-10T08:00:00Z", 3.5)
+    ]
+    assert (place.grid.height, place.grid.width) == (40, 40)
+    assert (place.tiles, place.inputs, place.shape) == (None, 1, [1024])
+
+
+def test_what_changes_a_plan(engine: Engine) -> None:
+    """Scale, tiles and output are those of the request."""
+    coarse = only(inspection.plan_embedding(engine, geo(fetch={"scale_m": 20})))
+    assert (coarse.grid.height, coarse.grid.transform[0]) == (20, 20)
+    assert only(inspection.plan_embedding(engine, geo(output={"mode": "grid"}))).shape is None
+    prep = {"mode": "tile", "tile_size": 16, "tile_stride": 12}
+    tiled = only(inspection.plan_embedding(engine, geo(input_prep=prep)))
+    assert tiled.tiles is not None
+    assert (tiled.tiles.size, tiled.tiles.rows) == (16, [0, 12, 24])
+    assert tiled.inputs == 9
+
+
+def test_a_plan_says_who_else_reads_the_sensor(engine: Engine) -> None:
+    """All models that are served, also the one that is asked."""
+    plan = inspection.plan_embedding(engine, geo())
+    assert [(fit.model, fit.fits) for fit in plan.models] == [
+        ("mosaiks", True),
+        ("dino_v2_vits14", False),
+    ]
+
+
+def test_a_sensor_that_does_not_fit_says_whom_it_fits(engine: Engine) -> None:
+    """The error is that of the embedding, and its detail lists the models."""
+    wrong = geo(sensor={"collection": L2A, "bands": ["B4"]})
+    with pytest.raises(ModelError) as caught:
+        inspection.plan_embedding(engine, wrong)
+    assert caught.value.field == "sensor.bands"
+    assert [model["model"] for model in caught.value.detail["models"]] == [
+        "mosaiks",
+        "dino_v2_vits14",
+    ]
+    with pytest.raises(ModelError) as embedding:
+        engine.geo_job(wrong)
+    assert embedding.value.message == caught.value.message
+    with pytest.raises(ModelError) as other:
+        inspection.plan_embedding(engine, geo(modality="s1"))
+    assert other.value.detail is None
+
+
+def errors(entries: list[Any]) -> list[tuple[str, str | None] | None]:
+    """Type and field of the entries that are errors."""
+    return [
+        (entry.error.type, entry.error.field) if isinstance(entry, ErrorBody) else None
+        for entry in entries
+    ]
+
+
+def test_places_fail_one_by_one(engine: Engine, source: Scripted) -> None:
+    """What cannot be resolved, what has no scenes, and a defect stay with their places."""
+    plan = inspection.plan_embedding(engine, geo(spatials=[POLE, PLACE, NOWHERE, BROKEN]))
+    assert errors(plan.places) == [
+        ("spec_error", "spatials.0"),
+        None,
+        ("no_imagery", None),
+        ("source_error", None),
+    ]
+    assert "secret" not in plan.model_dump_json()
+
+
+@pytest.mark.parametrize("bad", [POLE, TINY, HUGE], ids=["pole", "tiny", "huge"])
+def test_a_bad_place_fails_alike_in_plan_and_embedding(
+    engine: Engine, mosaiks_stored: StoredModel, bad: dict[str, Any]
+) -> None:
+    """One bad of three: the others are answered, and both say the same of the bad one."""
+    asked = geo(spatials=[PLACE, bad, PLACE])
+    plan = inspection.plan_embedding(engine, asked)
+    job = engine.geo_job(asked)
+    answers = job.answers(mosaiks_stored.load().run(job.items))
+    assert [isinstance(answer, Embedding) for answer in answers] == [True, False, True]
+    assert [isinstance(entry, PlacePlan) for entry in plan.places] == [True, False, True]
+    failed, planned = answers[1], plan.places[1]
+    assert isinstance(failed, GeoBentoError)
+    assert isinstance(planned, ErrorBody)
+    assert planned.model_dump() == failed.body()
+    assert failed.field == "spatials.1"
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "field"),
+    [
+        ({"spatial": POLE}, GeoBentoError, "spatial"),
+        ({"spatials": [POLE]}, GeoBentoError, "spatials.0"),
+        ({"spatial": HUGE}, PayloadTooLarge, "spatial"),
+        ({"spatial": NOWHERE}, NoImageryError, None),
+        ({"spatial": BROKEN}, SourceError, None),
+        ({"spatials": [PLACE] * 5}, PayloadTooLarge, "spatials"),
+        ({"model": "dino_v2_vits14"}, ModelError, "model"),
+        ({"backend": "stac"}, GeoBentoError, "backend"),
+        ({"device": "cuda"}, ModelError, "device"),
+        ({"model_config": {"size": 3}}, ModelError, "model_config.size"),
+        ({"temporal": None}, ModelError, "temporal"),
+    ],
+    ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
+)
+def test_requests_that_would_fail(
+    engine: Engine, fields: dict[str, Any], error: type[GeoBentoError], field: str | None
+) -> None:
+    """They fail as the embedding does: as a whole, or as its only place."""
+    with pytest.raises(error) as caught:
+        inspection.plan_embedding(engine, geo(**fields))
+    assert caught.value.field == field
+
+
+# -- inspections -------------------------------------------------------------------------------
+
+
+def inspected(engine: Engine, **fields: Any) -> Inspection:
+    """The answer of an inspection."""
+    return inspection.inspect_patch(engine, patch(**fields))
+
+
+def test_pixels_are_described(engine: Engine) -> None:
+    """Every band in order, what is valid, where it lies, and a picture of its size."""
+    found = inspected(engine)
+    assert [band.band for band in found.bands] == list(S2_BANDS)
+    assert [(band.min, band.max, band.count) for band in found.bands[:2]] == [
+        (0, 39, 39 * 40),
+        (100, 139, 39 * 40),
+    ]
+    assert (found.modality, found.valid_fraction) == ("s2", 39 / 40)
+    assert "reflectance" in found.units
+    assert found.scenes is not None
+    assert (found.backend, found.scenes[0].id, found.notice) == ("scripted", "scene", "invented")
+    assert found.pixels is not None
+    assert (found.crs, found.transform) == (found.pixels.crs, found.pixels.transform)
+    with Image.open(io.BytesIO(found.quicklook)) as picture:
+        assert (picture.format, picture.size, picture.mode) == ("PNG", (40, 40), "RGB")
+        shown = np.asarray(picture)
+    assert not shown[0].any()
+    assert (np.diff(shown[1, :, 0].astype(int)) >= 0).all()
+
+
+def test_a_sensor_of_no_model(engine: Engine, source: Scripted) -> None:
+    """Any bands of a collection, in grey where they make no colours."""
+    sensor = {"collection": L2A, "bands": ["B8"], "scale_m": 20}
+    found = inspected(engine, sensor=sensor)
+    assert (found.modality, [band.band for band in found.bands]) == (None, ["B8"])
+    assert source.fetched[0].grid.shape == (20, 20)
+    with Image.open(io.BytesIO(found.quicklook)) as picture:
+        assert (picture.mode, picture.size) == ("L", (20, 20))
+
+
+def test_what_never_changes_needs_no_window(engine: Engine) -> None:
+    """Elevation; of anything else the window is asked for."""
+    sensor = {"collection": DEM, "bands": ["DEM"]}
+    assert inspected(engine, sensor=sensor, temporal=None).bands[0].band == "DEM"
+    with pytest.raises(ModelError, match=f"{L2A} needs a time window"):
+        inspected(engine, sensor={"collection": L2A, "bands": ["B4"]}, temporal=None)
+
+
+@pytest.mark.parametrize("check", [{"check_input": True, "check_raise": True}, {}])
+def test_what_is_odd_is_a_warning(mosaiks_stored: StoredModel, check: dict[str, bool]) -> None:
+    """Pixels that an embedding may refuse are described all the same."""
+
+    def dark(query: ImageQuery) -> Sample:
+        return replace(ramps(query), pixels=np.zeros((1, *query.grid.shape), np.float32))
+
+    layer = FetchLayer({"demo": lambda: Scripted(dark)}, threads=1)
+    engine = Engine(Registry([]), Settings(), layer)
+    found = inspected(engine, sensor={"collection": L2A, "bands": ["B4"], **check})
+    assert "B4 is 0 everywhere" in found.warnings
+    assert found.bands[0].max == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "field"),
+    [
+        ({"spatial": POLE}, GeoBentoError, "spatial"),
+        ({"spatial": HUGE}, PayloadTooLarge, "spatial"),
+        ({"model": "nope"}, ModelError, "model"),
+        ({"model": "dino_v2_vits14"}, ModelError, "model"),
+        ({"modality": "s1"}, ModelError, "modality"),
+        ({"temporal": None}, ModelError, "temporal"),
+        ({"backend": "gee"}, GeoBentoError, "backend"),
+        (
+            {"sensor": {"collection": L2A, "bands": ["B4"], "orbit": "ASCENDING"}},
+            ModelError,
+            "sensor.orbit",
+        ),
+    ],
+    ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
+)
+def test_pixels_that_cannot_be_had(
+    engine: Engine, fields: dict[str, Any], error: type[GeoBentoError], field: str | None
+) -> None:
+    """The error names the field, and nothing is fetched."""
+    with pytest.raises(error) as caught:
+        inspected(engine, **fields)
+    assert caught.value.field == field
+
+
+# -- against the demo archive ------------------------------------------------------------------
+
+
+@pytest.fixture
+def local(mosaiks_stored: StoredModel, demo_archive: object) -> LocalEngine:
+    """`mosaiks` in this process."""
+    return LocalEngine(Settings(models=(mosaiks_stored.tag,), stac=None))
+
+
+def test_a_plan_is_what_is_done(local: LocalEngine) -> None:
+    """Grid, tiles, scenes, sensor and window are those of the embedding."""
+    asked = geo(input_prep={"mode": "tile", "tile_size": 24})
+    plan = local.plan_embedding(asked)
+    (done,) = local.geo_embedding(asked)
+    assert isinstance(done, Embedding)
+    place = only(plan)
+    assert place.grid == done.meta.pixels
+    assert place.tiles == done.meta.tiles
+    assert place.scenes == done.meta.scenes
+    assert place.shape == list(done.data.shape)
+    assert (place.backend, place.source, place.notice) == (
+        done.meta.backend,
+        done.meta.source,
+        done.meta.notice,
+    )
+    assert (plan.sensor, plan.temporal) == (done.meta.sensor, done.meta.temporal)
+    assert plan.modality == done.meta.modality
+
+
+def test_an_inspection_is_of_the_pixels_that_are_embedded(local: LocalEngine) -> None:
+    """The same scenes and pixels, in the range of their units."""
+    found = local.inspect_patch(patch())
+    (done,) = local.geo_embedding(geo())
+    assert isinstance(done, Embedding)
+    assert (found.pixels, found.scenes) == (done.meta.pixels, done.meta.scenes)
+    assert (found.sensor, found.valid_fraction) == (done.meta.sensor, done.meta.valid_fraction)
+    assert all(0 <= band.p2 <= band.p50 <= band.p98 <= 12_000 for band in found.bands)
+    assert found.warnings == []
+    assert Inspection.model_validate_json(found.model_dump_json()) == found

@@ -1,0 +1,23 @@
+"""Models that are answered for in the front process."""
+
+from __future__ import annotations
+
+import asyncio
+
+from inference.batches import EncodeItem
+from models.gse import Gse
+from models.weights.importer import import_model
+from runners.in_process import Here
+
+
+def test_items_are_answered_in_order() -> None:
+    """As a runner does: one result per item, ready from the start."""
+    here = Here(import_model("gse").load())
+    model = Gse({})
+    items = [
+        EncodeItem(inputs=model.example_inputs("annual", side=side), pooling=None)
+        for side in (8, 5, 8)
+    ]
+    results = asyncio.run(here.encode(items))
+    assert [result.data.shape for result in results] == [(64, side, side) for side in (8, 5, 8)]
+    assert asyncio.run(here.is_ready())

@@ -1,0 +1,45 @@
+"""Whether spans are made."""
+
+from __future__ import annotations
+
+import pytest
+
+from geobento.schemas.errors import SettingsError
+from runners import tracing
+
+
+@pytest.mark.parametrize("name", tracing.COLLECTORS)
+@pytest.mark.parametrize(("share", "rate"), [({}, 1.0), ({tracing.SHARE: "0.25"}, 0.25)])
+def test_spans_go_where_opentelemetry_says(name: str, share: dict[str, str], rate: float) -> None:
+    """One of its variables turns them on, and another says how many there are."""
+    told = tracing.options({name: "http://collector:4318", **share}, can_export=True)
+    assert (told["exporter_type"], told["otlp"]) == ("otlp", {"protocol": "http"})
+    assert told["sample_rate"] == rate
+
+
+@pytest.mark.parametrize("environment", [{}, {tracing.COLLECTORS[0]: ""}])
+def test_no_spans_for_nobody(environment: dict[str, str]) -> None:
+    """They take time."""
+    assert tracing.options(environment, can_export=True) == tracing.NONE
+
+
+@pytest.mark.parametrize("name", tracing.CONFIGURED)
+def test_what_a_deployer_configures_stands(name: str) -> None:
+    """Nothing is said where something is said to BentoML."""
+    assert tracing.options({name: "mine", tracing.COLLECTORS[0]: "http://collector:4318"}) == {}
+
+
+def test_no_spans_without_the_exporter(caplog: pytest.LogCaptureFixture) -> None:
+    """The service runs, and says what to install."""
+    collector = {tracing.COLLECTORS[0]: "http://collector:4318"}
+    assert tracing.options(collector, can_export=False) == tracing.NONE
+    assert "geobento[tracing]" in caplog.text
+
+
+@pytest.mark.parametrize("share", ["some", "-0.1", "1.5", "nan"])
+def test_a_share_that_cannot_be(share: str) -> None:
+    """It stops the start."""
+    with pytest.raises(SettingsError, match=tracing.SHARE):
+        tracing.options(
+            {tracing.COLLECTORS[0]: "http://c:4318", tracing.SHARE: share}, can_export=True
+        )
