@@ -22,20 +22,20 @@ $(VENV)/.created:
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e . -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[serve]' -c constraints.txt
 	@touch $@
 
 $(VENV)/.developing: $(VENV)/.installed requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[gee,geoparquet,models,redis,tracing]' -r requirements-dev.txt -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[serve,gee,geoparquet,models,redis,tracing]' -r requirements-dev.txt -c constraints.txt
 	@touch $@
 
 # Networks, tokenizers and the hub client for every model but mosaiks.
 models: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[models]' -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[serve,models]' -c constraints.txt
 
 # The client of Google Earth Engine.
 gee: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[gee]' -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[serve,gee]' -c constraints.txt
 
 serve: $(VENV)/.installed
 	@$(BIN)/geobento models import mosaiks
@@ -60,7 +60,7 @@ lint: $(VENV)/.developing
 # the exporter of spans.
 bento: $(VENV)/.installed
 	@test -n "$$GEOBENTO_MODELS" || $(BIN)/geobento models import mosaiks
-	@test -z "$(EXTRAS)" || $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]' -c constraints.txt
+	@test -z "$(EXTRAS)" || $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[serve,$(EXTRAS)]' -c constraints.txt
 	$(BIN)/python -m deploy.bento --extras '$(EXTRAS)'
 
 # A container image of it; TORCH=cu128 for a GPU.

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from compat import openai
 from compat import openapi as other_apis
 from compat.jobs import worker
-from compat.jobs.worker import Jobs
+from compat.jobs.worker import JobWorker
 from compat.vitrivr import routes as vitrivr_routes
 from geobento import __version__
 from geobento.config import settings
@@ -42,14 +42,14 @@ from geobento.schemas.requests import (
 from imagery.stac.catalogs import presets
 from inference import cpu_pool, devices
 from models.weights import store
-from pipeline.async_engine import Serving
+from pipeline.async_engine import AsyncEngine
 from pipeline.engine import Engine
-from pipeline.offload import aside
-from pipeline.registry import OpenModel, Registry
+from pipeline.offload import offload
+from pipeline.registry import ModelHandle, ModelRegistry
 from runners import gc, tracing
 from runners.bentoml_patches import dispatcher, graceful_shutdown, supervisor
 from runners.client import RunnerClient
-from runners.in_process import Here
+from runners.in_process import InProcessEncoder
 from runners.runner import make_runner, runner_name
 from server import app, exposure, parsing, responses, startup
 from server import logging as server_logging
@@ -62,30 +62,30 @@ logger = logging.getLogger("geobento")
 with startup.or_say_why_not():
     SETTINGS = settings.get()
     server_logging.configure(SETTINGS.log_format)
-    supervisor.settle()
-    TRACING = tracing.options(os.environ)
-    KEYS = api_keys.configured(SETTINGS)
-    worker.store(SETTINGS)
+    supervisor.patch_supervisor()
+    TRACING = tracing.tracing_options(os.environ)
+    API_KEYS = api_keys.configured(SETTINGS)
+    worker.make_job_store(SETTINGS)
     if SETTINGS.stac is not None:
         presets.check(SETTINGS.stac)
-    STORED = store.choose(SETTINGS.models)
-    if not STORED:
+    STORED_MODELS = store.choose(SETTINGS.models)
+    if not STORED_MODELS:
         raise ModelStoreError("the model store is empty; run: geobento models import mosaiks")
     DEVICE = devices.choose(SETTINGS.device)
-    LANES = cpu_pool.lanes(DEVICE, SETTINGS.runner_workers)
-    dispatcher.settle(LANES)
-    REGISTRY = Registry(
-        OpenModel(
+    CONCURRENT_BATCHES = cpu_pool.lanes(DEVICE, SETTINGS.runner_workers)
+    dispatcher.patch_dispatcher(CONCURRENT_BATCHES)
+    REGISTRY = ModelRegistry(
+        ModelHandle(
             entry.model(),
             entry.served(),
             entry.device(DEVICE),
             entry.precision(SETTINGS.precision, DEVICE),
         )
-        for entry in STORED
+        for entry in STORED_MODELS
     )
 
 # BentoML's own deadlines lie behind ours, so that a late answer still has our shape.
-BEHIND_S = 15.0
+TIMEOUT_MARGIN_S = 15.0
 
 # BentoML writes an OpenAPI document of its own when it builds, and fails on `examples`.
 WITHOUT_EXAMPLES = ConfigDict(json_schema_extra={})
@@ -141,7 +141,7 @@ class ZeroShotBody(ZeroShotRequest, bentoml.IODescriptor):
         return await parsing.read(request, ZeroShotRequest, files="images")
 
 
-def attribute(entry: store.StoredModel) -> str:
+def runner_attribute(entry: store.StoredModel) -> str:
     """Name of a model's runner, or of what stands in for it, at the front service."""
     return runner_name(entry.metadata["model"], entry.metadata["variant"])
 
@@ -149,42 +149,46 @@ def attribute(entry: store.StoredModel) -> str:
 class GeoBento:
     """Pictures and places into vectors."""
 
-    serving: ClassVar[Serving]
+    engine: ClassVar[AsyncEngine]
     """What answers in this process, for the routes that are mounted beside the endpoints."""
-    jobs: ClassVar[Jobs]
+    job_worker: ClassVar[JobWorker]
     """What works on the jobs of vitrivr's API."""
 
     def __init__(self) -> None:
         held = metrics.HELD_BYTES.labels("inputs")
         inputs = Budget(SETTINGS.max_mb_in_flight * 2**20, "inputs for models", held.set)
-        runners: dict[str, RunnerClient | Here] = {
+        runners: dict[str, RunnerClient | InProcessEncoder] = {
             entry.tag: RunnerClient(
-                getattr(self, attribute(entry)),
+                getattr(self, runner_attribute(entry)),
                 cpu_pool.most_together(DEVICE, entry.model().card.max_batch_size),
-                name=entry.served().name,
+                model_name=entry.served().name,
                 workers=SETTINGS.runner_workers,
-                lanes=LANES,
-                max_waiting=SETTINGS.max_items_waiting,
-                inputs=inputs,
+                concurrent_batches=CONCURRENT_BATCHES,
+                max_queue_size=SETTINGS.max_items_waiting,
+                input_limiter=inputs,
             )
             if entry.is_computed
-            else Here(entry.load())
-            for entry in STORED
+            else InProcessEncoder(entry.load())
+            for entry in STORED_MODELS
         }
         self.runners = runners
-        GeoBento.serving = Serving(Engine(REGISTRY, SETTINGS), runners, 4 * SETTINGS.fetch_threads)
-        GeoBento.jobs = vitrivr_routes.jobs(lambda: GeoBento.serving, SETTINGS, self.__is_ready__)
+        GeoBento.engine = AsyncEngine(
+            Engine(REGISTRY, SETTINGS), runners, 4 * SETTINGS.fetch_threads
+        )
+        GeoBento.job_worker = vitrivr_routes.make_job_worker(
+            lambda: GeoBento.engine, SETTINGS, self.__is_ready__
+        )
 
     @bentoml.on_startup
-    def tell_who_can_ask(self) -> None:
+    def warn_if_public(self) -> None:
         """Warn where that is everyone."""
-        exposure.warn_if_open(exposure.listening_on(), with_keys=bool(KEYS))
+        exposure.warn_if_open(exposure.listening_on(), with_keys=bool(API_KEYS))
 
     @bentoml.on_startup
-    def keep_house(self) -> None:
+    def publish_model_info(self) -> None:
         """Say what is served, drop what killed processes left, stop before the runners do."""
         metrics.forget_the_dead()
-        for opened in REGISTRY.opened:
+        for opened in REGISTRY.handles:
             metrics.MODEL.labels(
                 opened.served.name, opened.served.tag, opened.precision, DEVICE
             ).set(1)
@@ -195,34 +199,35 @@ class GeoBento:
                     opened.served.tag,
                     opened.precision,
                 )
-        graceful_shutdown.hold(
-            graceful_shutdown.lock_file(SETTINGS.home), SETTINGS.request_timeout_s + 2 * BEHIND_S
+        graceful_shutdown.hold_shutdown(
+            graceful_shutdown.lock_file(SETTINGS.home),
+            SETTINGS.request_timeout_s + 2 * TIMEOUT_MARGIN_S,
         )
 
     @bentoml.on_startup
-    async def start_jobs(self) -> None:
+    async def start_job_worker(self) -> None:
         """Go on with the jobs that were accepted before."""
-        await self.jobs.start()
+        await self.job_worker.start()
 
     @bentoml.on_shutdown
-    async def stop_jobs(self) -> None:
+    async def stop_job_worker(self) -> None:
         """Leave the jobs that are not done for the next start."""
-        await self.jobs.stop()
+        await self.job_worker.stop()
 
     @bentoml.on_startup
-    def open_source(self) -> None:
+    def open_imagery_source(self) -> None:
         """Open the preferred source before the first request (may write the demo archive).
 
         A source that is down stops no start: pictures need none, and it may come back.
         """
-        self.serving.engine.warm_up()
+        self.engine.engine.warm_up()
         try:
-            self.serving.engine.fetch.source("auto")
+            self.engine.engine.fetcher.source("auto")
         except GeoBentoError as error:
             logger.error("imagery: %s", error.message)
 
     @bentoml.on_startup
-    def settle(self) -> None:
+    def freeze_gc(self) -> None:
         """Last of all: what is there by now stays."""
         gc.settle()
 
@@ -234,20 +239,20 @@ class GeoBento:
     @bentoml.api(route="/image_embedding", input_spec=ImageBody, output_spec=EmbeddingResponse)
     async def image_embedding(self, request: ImageEmbeddingRequest | GeoBentoError) -> Response:
         """Pictures in, one vector per picture out."""
-        return await self._embeddings(self.serving.image_embedding, request)
+        return await self._embedding_response(self.engine.image_embedding, request)
 
     @bentoml.api(route="/text_embedding", input_spec=TextBody, output_spec=EmbeddingResponse)
     async def text_embedding(self, request: TextEmbeddingRequest | GeoBentoError) -> Response:
         """Texts in, one vector per text out, in the space of the model's pictures."""
-        return await self._embeddings(self.serving.text_embedding, request)
+        return await self._embedding_response(self.engine.text_embedding, request)
 
     @bentoml.api(
         route="/zero_shot_classification", input_spec=ZeroShotBody, output_spec=ZeroShotResponse
     )
     async def zero_shot_classification(self, request: ZeroShotRequest | GeoBentoError) -> Response:
         """Pictures and names of classes in, a probability per class for every picture out."""
-        return await self._answered(
-            self.serving.zero_shot_classification,
+        return await self._respond(
+            self.engine.zero_shot_classification,
             request,
             lambda found, asked, model: serialization.encode_classifications(
                 model.card.id, asked.classes, found
@@ -260,60 +265,60 @@ class GeoBento:
     ) -> Response:
         """A place and a time window, or pixels, in; a vector or a grid of vectors out."""
         if isinstance(request, PixelEmbeddingRequest):
-            return await self._embeddings(self.serving.pixel_embedding, request)
-        return await self._embeddings(self.serving.geo_embedding, request)
+            return await self._embedding_response(self.engine.pixel_embedding, request)
+        return await self._embedding_response(self.engine.geo_embedding, request)
 
-    async def _embeddings(self, ask: Any, request: Any) -> Response:
-        return await self._answered(
-            ask,
+    async def _embedding_response(self, operation: Any, request: Any) -> Response:
+        return await self._respond(
+            operation,
             request,
             lambda found, asked, model: serialization.encode_answer(
                 model.card.id, model.dim, found, asked.encoding
             ),
         )
 
-    async def _answered(
-        self, ask: Any, request: Any, encode: Callable[[Any, Any, ServedModel], bytes]
+    async def _respond(
+        self, operation: Any, request: Any, encode: Callable[[Any, Any, ServedModel], bytes]
     ) -> Response:
         if isinstance(request, GeoBentoError):
             return responses.problem(request)
 
         async def work() -> bytes:
-            found = await ask(request)
+            found = await operation(request)
             modality = getattr(request, "modality", None)
             served = REGISTRY.find(request.model, request.config, modality).served
             with request_context.stage("encode"):
                 data = [getattr(each, "data", None) for each in found]
-                return await aside(data, encode, found, request, served)
+                return await offload(data, encode, found, request, served)
 
         return await responses.answered(work(), SETTINGS.request_timeout_s)
 
 
-for entry in STORED:
+for entry in STORED_MODELS:
     if entry.is_computed:
         runner = make_runner(
             entry,
             device=DEVICE,
             precision=entry.precision(SETTINGS.precision, DEVICE),
             workers=SETTINGS.runner_workers,
-            timeout_s=SETTINGS.request_timeout_s + BEHIND_S,
-            home=SETTINGS.home,
+            timeout_s=SETTINGS.request_timeout_s + TIMEOUT_MARGIN_S,
+            data_dir=SETTINGS.home,
             tracing=TRACING,
         )
-        setattr(GeoBento, attribute(entry), bentoml.depends(runner))
+        setattr(GeoBento, runner_attribute(entry), bentoml.depends(runner))
     else:  # a Bento takes along what a service names
-        setattr(GeoBento, attribute(entry), BentoModel(entry.tag))
+        setattr(GeoBento, runner_attribute(entry), BentoModel(entry.tag))
 
 svc = bentoml.service(
     name="geobento",
     workers=1,
-    traffic={"timeout": SETTINGS.request_timeout_s + 2 * BEHIND_S},
+    traffic={"timeout": SETTINGS.request_timeout_s + 2 * TIMEOUT_MARGIN_S},
     runner_probe={"enabled": False},
     logging={"access": {"enabled": SETTINGS.log_format == "text"}},
     tracing=TRACING,
 )(GeoBento)
-SHAPES = {"v1": openai.SHAPE, "api": vitrivr_routes.SHAPE}
-for layer, options in layers(SETTINGS, KEYS, SHAPES):
+ERROR_SHAPES = {"v1": openai.ERROR_SHAPE, "api": vitrivr_routes.ERROR_SHAPE}
+for layer, options in layers(SETTINGS, API_KEYS, ERROR_SHAPES):
     svc.add_asgi_middleware(layer, **options)
 svc.mount_asgi_app(
     app.app(
@@ -324,19 +329,19 @@ svc.mount_asgi_app(
             app.posted(
                 "/geo_embedding/plan",
                 GeoEmbeddingRequest,
-                lambda asked: GeoBento.serving.plan_embedding(asked),  # noqa: PLW0108 - set later
+                lambda asked: GeoBento.engine.plan_embedding(asked),  # noqa: PLW0108 - set later
                 SETTINGS.request_timeout_s,
             ),
             app.posted(
                 "/inspect",
                 InspectRequest,
-                lambda asked: GeoBento.serving.inspect_patch(asked),  # noqa: PLW0108 - set later
+                lambda asked: GeoBento.engine.inspect_patch(asked),  # noqa: PLW0108 - set later
                 SETTINGS.request_timeout_s,
             ),
-            *openai.routes(lambda: GeoBento.serving, SETTINGS.request_timeout_s),
+            *openai.routes(lambda: GeoBento.engine, SETTINGS.request_timeout_s),
             *vitrivr_routes.routes(
-                lambda: GeoBento.serving,
-                lambda: GeoBento.jobs,
+                lambda: GeoBento.engine,
+                lambda: GeoBento.job_worker,
                 SETTINGS.request_timeout_s,
                 SETTINGS.max_items,
             ),

@@ -11,7 +11,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-BRIEFLY = ("--seconds", "2", "--connections", "1", "16")
+QUICK_OPTIONS = ("--seconds", "2", "--connections", "1", "16")
 
 
 @dataclass(frozen=True)
@@ -20,25 +20,25 @@ class Benchmark:
 
     Attributes:
         module: In this package.
-        says: What it measures.
-        short: Arguments for a look.
+        description: What it measures.
+        quick_options: Arguments for a look.
     """
 
     module: str
-    says: str
-    short: tuple[str, ...]
+    description: str
+    quick_options: tuple[str, ...]
 
 
 BENCHMARKS = (
     Benchmark(
         "images",
         "pictures over HTTP against the limit of this machine",
-        (*BRIEFLY, "--rounds", "1", "--sizes", "640x480", "12MP", "--forms", "multipart"),
+        (*QUICK_OPTIONS, "--rounds", "1", "--sizes", "640x480", "12MP", "--forms", "multipart"),
     ),
     Benchmark(
         "places",
         "places, their pixels kept or not",
-        (*BRIEFLY, "--rounds", "1", "--buffers", "320"),
+        (*QUICK_OPTIONS, "--rounds", "1", "--buffers", "320"),
     ),
     Benchmark(
         "earth_engine",
@@ -56,10 +56,12 @@ def main() -> None:
     short = parser.parse_args().short
     failed = []
     for each in BENCHMARKS:
-        print(f"== benchmarks.{each.module}: {each.says}", flush=True)
+        print(f"== benchmarks.{each.module}: {each.description}", flush=True)
         start = time.monotonic()
         command = [sys.executable, "-m", f"benchmarks.{each.module}"]
-        if subprocess.run([*command, *(each.short if short else ())], check=False).returncode:
+        if subprocess.run(
+            [*command, *(each.quick_options if short else ())], check=False
+        ).returncode:
             failed.append(each.module)
         print(f"== {time.monotonic() - start:.0f} s", flush=True)
     print("tables and plots are in benchmarks/results")

@@ -20,18 +20,18 @@ from unittest import mock
 import numpy as np
 
 from benchmarks import verify
-from benchmarks.images import write
+from benchmarks.images import write_results
 
 if TYPE_CHECKING:
     from inference.batches import LoadedModel
 
 BATCHES = (1, 4, 8)
-PLAIN, SERVED, COMPILED = "torch's layers", "as served", "compiled"
-ROWS = ((SERVED, "float32"), (PLAIN, "bfloat16"), (SERVED, "bfloat16"), (COMPILED, "bfloat16"))
+EAGER, SERVED, COMPILED = "torch's layers", "as served", "compiled"
+ROWS = ((SERVED, "float32"), (EAGER, "bfloat16"), (SERVED, "bfloat16"), (COMPILED, "bfloat16"))
 
 
-def measured(
-    tag: str, way: str, precision: str, batches: Sequence[int], seconds: float
+def measure(
+    tag: str, mode: str, precision: str, batches: Sequence[int], seconds: float
 ) -> tuple[dict[str, Any], list[np.ndarray[Any, Any]]]:
     """A row of the table, and the vectors of the largest batch."""
     import torch
@@ -42,10 +42,10 @@ def measured(
 
     torch.set_num_threads(1)
     start = time.perf_counter()
-    with nullcontext() if way == SERVED else mock.patch.object(prepacking, "pack"):
+    with nullcontext() if mode == SERVED else mock.patch.object(prepacking, "pack"):
         loaded = store.find(tag).load(precision=precision)  # type: ignore[arg-type]
-    if way == COMPILED:
-        freeze(loaded)
+    if mode == COMPILED:
+        compile_forward(loaded)
     modality = loaded.model.modalities()[0]
     items = [
         EncodeItem(inputs=loaded.model.example_inputs(modality, seed=seed), pooling="authors")
@@ -53,7 +53,7 @@ def measured(
     ]
     for batch in batches:
         loaded.run(items[:batch])
-    row = {"way": way, "precision": precision, "first_s": round(time.perf_counter() - start, 1)}
+    row = {"way": mode, "precision": precision, "first_s": round(time.perf_counter() - start, 1)}
     for batch in batches:
         times: list[float] = []
         while sum(times) < seconds:
@@ -64,7 +64,7 @@ def measured(
     return row, [result.data for result in loaded.run(items)]
 
 
-def freeze(loaded: LoadedModel) -> None:
+def compile_forward(loaded: LoadedModel) -> None:
     """Have torch compile the forward for each size of a batch, its weights as constants."""
     import torch
     import torch._inductor.config as inductor
@@ -89,12 +89,12 @@ def main() -> None:
     for way, precision in ROWS:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             work = (tag, way, precision, chosen.batches, chosen.seconds)
-            row, vectors = pool.apply(measured, work)
+            row, vectors = pool.apply(measure, work)
         exact = exact or vectors
-        cosines = [verify.cosine(a, b) for a, b in zip(vectors, exact, strict=True)]
+        cosines = [verify.cosine_similarity(a, b) for a, b in zip(vectors, exact, strict=True)]
         rows.append({**row, "cosine": round(min(cosines), 5)})
         print(rows[-1], flush=True)
-    write(rows, chosen.model, "compiled", list(rows[0]))
+    write_results(rows, chosen.model, "compiled", list(rows[0]))
 
 
 if __name__ == "__main__":

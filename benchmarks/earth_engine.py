@@ -22,7 +22,7 @@ import ee
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.images import write
+from benchmarks.images import write_results
 from geobento import SensorSpec
 from geobento.schemas.sample import PixelGrid
 from imagery.collections import registry
@@ -41,7 +41,7 @@ TIMEOUT_S = 300
 COLUMNS = ("what", "frames", "size", "requests", "received", "sent", "of_recipe")
 
 
-def world(size: int) -> list[WorldScene]:
+def make_scenes(size: int) -> list[WorldScene]:
     """A clear scene every ten days."""
     return [
         WorldScene(
@@ -54,21 +54,21 @@ def world(size: int) -> list[WorldScene]:
     ]
 
 
-def asked_for(grid: PixelGrid, frames: int) -> ImageQuery:
+def make_query(grid: PixelGrid, frames: int) -> ImageQuery:
     """All bands of a place, a year in equal parts."""
     sensor = SensorSpec(S2, tuple(registry.get(S2).bands))
     return ImageQuery(sensor, grid, START, START + timedelta(days=DAYS), "s2", frames)
 
 
-def recipe(client: EarthEngineClient, query: ImageQuery) -> NDArray[np.float32]:
+def fetch_by_recipe(client: EarthEngineClient, query: ImageQuery) -> NDArray[np.float32]:
     """The pixels (T, C, H, W) as others fetch them."""
     edges = borders(query)
     if query.frames > 1:
-        _composite(client, query, query.start, query.end)
-    return np.stack([_composite(client, query, *part) for part in pairwise(edges)])
+        _fetch_composite(client, query, query.start, query.end)
+    return np.stack([_fetch_composite(client, query, *part) for part in pairwise(edges)])
 
 
-def _composite(
+def _fetch_composite(
     client: EarthEngineClient, query: ImageQuery, start: datetime, end: datetime
 ) -> NDArray[np.float32]:
     def info(value: Any) -> Any:
@@ -88,28 +88,28 @@ def _composite(
     return np.array([rows[band] for band in sensor.bands], np.float32)
 
 
-def row(what: str, query: ImageQuery, asked: Sequence[Asked]) -> dict[str, Any]:
+def table_row(name: str, query: ImageQuery, requests: Sequence[Asked]) -> dict[str, Any]:
     """Requests and bytes."""
     return {
-        "what": what,
+        "what": name,
         "frames": query.frames,
         "size": "x".join(map(str, query.grid.shape)),
-        "requests": len(asked),
-        "received": sum(each.sent for each in asked),
-        "sent": sum(int(each.headers["content-length"]) for each in asked),
+        "requests": len(requests),
+        "received": sum(each.sent for each in requests),
+        "sent": sum(int(each.headers["content-length"]) for each in requests),
     }
 
 
-def compared(standin: Standin, client: EarthEngineClient, query: ImageQuery) -> list[Any]:
+def compare(standin: Standin, client: EarthEngineClient, query: ImageQuery) -> list[Any]:
     """A row of the recipe and one of the service."""
     standin.asked = []
-    expected = recipe(client, query)
-    of_recipe = row("recipe", query, standin.asked)
+    expected = fetch_by_recipe(client, query)
+    of_recipe = table_row("recipe", query, standin.asked)
     standin.asked = []
     source = EarthEngineSource(client, timeout_s=TIMEOUT_S)
     pixels = source.fetch(query).pixels.reshape(expected.shape)
     np.testing.assert_array_equal(pixels, expected)
-    ours = row("service", query, standin.asked)
+    ours = table_row("service", query, standin.asked)
     return [of_recipe, {**ours, "of_recipe": round(ours["received"] / of_recipe["received"], 2)}]
 
 
@@ -129,13 +129,13 @@ def main() -> None:
             timeout_s=TIMEOUT_S,
         )
         for size in chosen.sizes:
-            standin.scenes = world(size)
+            standin.scenes = make_scenes(size)
             for frames in chosen.frames:
-                query = asked_for(standin.scenes[0].grid, frames)
-                for found in compared(standin, client, query):
+                query = make_query(standin.scenes[0].grid, frames)
+                for found in compare(standin, client, query):
                     rows.append(found)
                     print(found, flush=True)
-    write(rows, "stand-in for Earth Engine", "earth_engine", COLUMNS)
+    write_results(rows, "stand-in for Earth Engine", "earth_engine", COLUMNS)
 
 
 if __name__ == "__main__":

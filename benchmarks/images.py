@@ -21,8 +21,8 @@ import orjson
 import uvloop
 
 from benchmarks import load, plot, roofline, verify
-from benchmarks.service import Served, geobento
-from benchmarks.synthetic_images import SIZES, jpegs
+from benchmarks.service import RunningServer, run_geobento
+from benchmarks.synthetic_images import SIZES, make_jpegs
 from benchmarks.verify import Vector
 
 if TYPE_CHECKING:
@@ -37,15 +37,17 @@ COLUMNS = (
 )
 
 
-def requests(model: str, data: Sequence[bytes], form: str) -> list[bytes]:
+def make_requests(model: str, data: Sequence[bytes], form: str) -> list[bytes]:
     """One request per picture, as a form or as JSON with base64."""
     if form == "multipart":
         return [
-            load.multipart("/image_embedding", {"model": model, "encoding": "base64"}, picture)
+            load.multipart_request(
+                "/image_embedding", {"model": model, "encoding": "base64"}, picture
+            )
             for picture in data
         ]
     return [
-        load.post(
+        load.post_request(
             "/image_embedding",
             "application/json",
             orjson.dumps(
@@ -60,36 +62,36 @@ def requests(model: str, data: Sequence[bytes], form: str) -> list[bytes]:
     ]
 
 
-def measured(
-    served: Served,
-    asked: Sequence[bytes],
+def measure(
+    server: RunningServer,
+    requests: Sequence[bytes],
     connections: int,
     seconds: float,
-    judge: load.Judge = load.status_alone,
-) -> tuple[dict[str, Any], load.Load]:
+    verify: load.Verify = load.verify_status,
+) -> tuple[dict[str, Any], load.LoadResult]:
     """One row of the table, after a short run that is not counted."""
-    uvloop.run(load.run(served.port, asked, connections, seconds / 4))
-    before = served.cpu_s()
-    with served.peak_memory_mib() as peak_memory_mib:
-        found = uvloop.run(load.run(served.port, asked, connections, seconds, judge=judge))
+    uvloop.run(load.run(server.port, requests, connections, seconds / 4))
+    before = server.cpu_s()
+    with server.peak_memory_mib() as peak_memory_mib:
+        found = uvloop.run(load.run(server.port, requests, connections, seconds, verify=verify))
     row = found.row()
     answered = max(1, len(found.latencies))
-    row["cpu_ms"] = round((served.cpu_s() - before) * 1000 / answered, 1)
+    row["cpu_ms"] = round((server.cpu_s() - before) * 1000 / answered, 1)
     row["memory_mib"] = peak_memory_mib()
     return row, found
 
 
-def least_cosine(found: load.Load, exact: Sequence[Vector]) -> float:
+def min_cosine(result: load.LoadResult, expected: Sequence[Vector]) -> float:
     """The smallest cosine between the answers and the vectors of float32."""
     cosines = [
-        verify.cosine(verify.vector(body), exact[position])
-        for position, (status, body) in found.answers.items()
+        verify.cosine_similarity(verify.parse_vector(body), expected[position])
+        for position, (status, body) in result.responses.items()
         if status == 200
     ]
     return min(cosines, default=float("nan"))
 
 
-def vectors(tag: str, data: Sequence[bytes]) -> list[Vector]:
+def reference_vectors(tag: str, data: Sequence[bytes]) -> list[Vector]:
     """The vectors in float32, in this process."""
     from inference.batches import EncodeItem
     from models.weights import store
@@ -100,7 +102,7 @@ def vectors(tag: str, data: Sequence[bytes]) -> list[Vector]:
         loaded.run(
             [
                 EncodeItem(
-                    inputs=loaded.model.prepare_picture(images.decode(picture, 64)),
+                    inputs=loaded.model.prepare_picture(images.decode_image(picture, 64)),
                     pooling="authors",
                 )
             ]
@@ -125,33 +127,35 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for size in chosen.sizes:
-            data = jpegs(SIZES[size], COUNT)
-            exact = vectors(stored.tag, data)
+            data = make_jpegs(SIZES[size], COUNT)
+            exact = reference_vectors(stored.tag, data)
             found: dict[str, list[dict[str, Any]]] = {}
-            with geobento(Path(folder) / "log", GEOBENTO_MODELS=stored.tag) as served:
+            with run_geobento(Path(folder) / "log", GEOBENTO_MODELS=stored.tag) as served:
                 for _ in range(chosen.rounds):
-                    for row in one_round(served, stored, data, exact, chosen):
+                    for row in run_round(served, stored, data, exact, chosen):
                         print(row, flush=True)
                         found.setdefault(row["what"], []).append({"size": size, **row})
-            rows += [middle(each) for each in found.values()]
-    write(rows, chosen.model, "images")
+            rows += [median_row(each) for each in found.values()]
+    write_results(rows, chosen.model, "images")
     plot.draw(rows, RESULTS / "images.svg")
 
 
-def one_round(
-    served: Served,
+def run_round(
+    server: RunningServer,
     stored: StoredModel,
     data: Sequence[bytes],
-    exact: Sequence[Vector],
-    chosen: argparse.Namespace,
+    expected: Sequence[Vector],
+    options: argparse.Namespace,
 ) -> Iterator[dict[str, Any]]:
     """The limit of the machine, and right after it what the service makes of it."""
     best, alone = 0.0, float("inf")
     for precision in roofline.precisions(stored):
-        most = roofline.items_per_s(stored.tag, precision, roofline.picture, data, chosen.seconds)
+        most = roofline.items_per_s(
+            stored.tag, precision, roofline.prepare_image, data, options.seconds
+        )
         best = max(best, most)
         single = roofline.single_ms(
-            stored.tag, precision, roofline.picture, data, chosen.seconds / 2
+            stored.tag, precision, roofline.prepare_image, data, options.seconds / 2
         )
         alone = min(alone, single)
         yield {
@@ -159,10 +163,10 @@ def one_round(
             "per_s": round(most, 1),
             "p50_ms": round(single, 1),
         }
-    for form in chosen.forms:
-        asked = requests(chosen.model, data, form)
-        for connections in chosen.connections:
-            row, found = measured(served, asked, connections, chosen.seconds)
+    for form in options.forms:
+        asked = make_requests(options.model, data, form)
+        for connections in options.connections:
+            row, found = measure(server, asked, connections, options.seconds)
             yield {
                 "what": f"service, {form}, {connections} connections",
                 "server": f"service, {form}",
@@ -170,11 +174,11 @@ def one_round(
                 **row,
                 "of_limit": round(row["per_s"] / best, 3),
                 **({"of_single": round(row["p50_ms"] / alone, 2)} if connections == 1 else {}),
-                "cosine": round(least_cosine(found, exact), 5),
+                "cosine": round(min_cosine(found, expected), 5),
             }
 
 
-def middle(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def median_row(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The median of every number of some rounds; of errors all, of cosines the least."""
     found = dict(rows[0])
     for name, value in rows[0].items():
@@ -186,7 +190,7 @@ def middle(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def write(
+def write_results(
     rows: list[dict[str, Any]], model: str, name: str, columns: Sequence[str] = COLUMNS
 ) -> None:
     """Both files of a benchmark."""

@@ -17,34 +17,38 @@ from typing import Any
 import uvloop
 
 from benchmarks import load, load_fixtures
-from benchmarks.service import Served, geobento
+from benchmarks.service import RunningServer, run_geobento
 
-BEFORE_S = 2.0
-LONGEST_S = 180.0
+WARMUP_S = 2.0
+MAX_RECOVERY_S = 180.0
 
 
-def killed(
-    served: Served, asked: Sequence[bytes], judge: load.Judge, connections: int, victim: str
+def kill_under_load(
+    server: RunningServer,
+    requests: Sequence[bytes],
+    verify: load.Verify,
+    connections: int,
+    victim: str,
 ) -> dict[str, Any]:
     """One row: a kill during a load, which goes on until the service is ready again."""
     ready: list[float] = []
     was_false: list[bool] = []
 
     def kill() -> None:
-        time.sleep(BEFORE_S)
-        served.worker(victim).kill()
+        time.sleep(WARMUP_S)
+        server.worker(victim).kill()
         start = time.monotonic()
-        while time.monotonic() - start < LONGEST_S:
-            if served.is_ready() and (was_false or time.monotonic() - start > 2 * BEFORE_S):
+        while time.monotonic() - start < MAX_RECOVERY_S:
+            if server.is_ready() and (was_false or time.monotonic() - start > 2 * WARMUP_S):
                 ready.append(time.monotonic() - start)
                 return
             was_false.append(True)
             time.sleep(0.1)
 
-    async def strained() -> load.Load:
-        found = load.Load()
+    async def strained() -> load.LoadResult:
+        found = load.LoadResult()
         while killer.is_alive() or not found.outcomes:
-            part = await load.run(served.port, asked, connections, 1, judge=judge, pause_s=0.2)
+            part = await load.run(server.port, requests, connections, 1, verify=verify, pause_s=0.2)
             found.outcomes.update(part.outcomes)
             found.latencies.extend(part.latencies)
         return found
@@ -70,16 +74,18 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--victim", default="runner_", help="`runner_` or `geobento`")
     chosen = parser.parse_args()
-    tag, asked, judge = load_fixtures.prepared(chosen.model)
+    tag, asked, judge = load_fixtures.prepare_load(chosen.model)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         start = time.monotonic()
-        with geobento(Path(folder) / "log", GEOBENTO_MODELS=tag) as served:
+        with run_geobento(Path(folder) / "log", GEOBENTO_MODELS=tag) as served:
             rows.append({"victim": "cold start", "ready_s": round(time.monotonic() - start, 1)})
             for _ in range(chosen.kills):
-                rows.append(killed(served, asked, judge, chosen.connections, chosen.victim))
+                rows.append(
+                    kill_under_load(served, asked, judge, chosen.connections, chosen.victim)
+                )
                 print(rows[-1], flush=True)
-    load_fixtures.write(rows, chosen.model, "kill")
+    load_fixtures.write_results(rows, chosen.model, "kill")
 
 
 if __name__ == "__main__":

@@ -14,31 +14,31 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-HUNG_S = 120.0
+HANG_TIMEOUT_S = 120.0
 """A request without an answer after this time counts as hung."""
-LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-Judge: TypeAlias = Callable[[int, int, bytes, bytes], str]
+CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+Verify: TypeAlias = Callable[[int, int, bytes, bytes], str]
 
 
 @dataclass
-class Load:
+class LoadResult:
     """What came of a run.
 
     Attributes:
         seconds: Length of the run.
         latencies: Of every answered request, seconds.
-        answers: Position of the request, status and body of the first answer to each.
+        responses: Position of the request, status and body of the first answer to each.
         errors: Requests that were not answered with 200, or not at all.
         outcomes: How often each outcome: what the judge said, `lost` or `hung`.
-        refusals: Time that each refusal (429 and 503) took, seconds.
+        rejection_s: Time that each refusal (429 and 503) took, seconds.
     """
 
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
-    answers: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+    responses: dict[int, tuple[int, bytes]] = field(default_factory=dict)
     errors: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
-    refusals: list[float] = field(default_factory=list)
+    rejection_s: list[float] = field(default_factory=list)
 
     def row(self, items: int = 1) -> dict[str, Any]:
         """Throughput in items (of which a request has so many), percentiles in milliseconds."""
@@ -53,7 +53,7 @@ class Load:
         }
 
 
-def multipart(path: str, fields: dict[str, str], file: bytes) -> bytes:
+def multipart_request(path: str, fields: dict[str, str], file: bytes) -> bytes:
     """A request with one picture as a form."""
     boundary = "----geobento"
     parts = [
@@ -65,19 +65,19 @@ def multipart(path: str, fields: dict[str, str], file: bytes) -> bytes:
         "Content-Type: image/jpeg\r\n\r\n"
     ).encode()
     body = b"".join(parts) + head + file + f"\r\n--{boundary}--\r\n".encode()
-    return post(path, f"multipart/form-data; boundary={boundary}", body)
+    return post_request(path, f"multipart/form-data; boundary={boundary}", body)
 
 
-def post(path: str, kind: str, body: bytes) -> bytes:
+def post_request(path: str, content_type: str, body: bytes) -> bytes:
     """A request as it goes over the wire."""
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 
 
-def status_alone(_: int, status: int, head: bytes, body: bytes) -> str:
+def verify_status(_: int, status: int, head: bytes, body: bytes) -> str:
     """The judge that looks at nothing but the status."""
     return str(status)
 
@@ -88,9 +88,9 @@ async def run(
     connections: int,
     seconds: float,
     *,
-    judge: Judge = status_alone,
+    verify: Verify = verify_status,
     pause_s: float = 0.0,
-) -> Load:
+) -> LoadResult:
     """Send requests over so many connections, each waiting for its answer before the next.
 
     Args:
@@ -98,10 +98,10 @@ async def run(
         requests: What is sent, in turns.
         connections: How many.
         seconds: How long.
-        judge: The outcome of an answer, from the request's position, its status, head and body.
+        verify: The outcome of an answer, from the request's position, its status, head and body.
         pause_s: How long a connection waits after a refusal or a loss, on average.
     """
-    load = Load()
+    load = LoadResult()
     loop = asyncio.get_running_loop()
     numbers = count()
     start = time.perf_counter()
@@ -117,10 +117,10 @@ async def run(
             position = next(numbers) % len(requests)
             sent = time.perf_counter()
             try:
-                async with asyncio.timeout(HUNG_S):
+                async with asyncio.timeout(HANG_TIMEOUT_S):
                     if opened is None:
                         _, opened = await loop.create_connection(_Connection, "127.0.0.1", port)
-                    status, head, body = await opened.ask(requests[position])
+                    status, head, body = await opened.request(requests[position])
             except OSError as error:
                 load.errors += 1
                 load.outcomes["hung" if isinstance(error, TimeoutError) else "lost"] += 1
@@ -129,14 +129,14 @@ async def run(
                 opened = None
                 await pause()
                 continue
-            load.outcomes[judge(position, status, head, body)] += 1
-            load.answers.setdefault(position, (status, body))
+            load.outcomes[verify(position, status, head, body)] += 1
+            load.responses.setdefault(position, (status, body))
             if status == 200:
                 load.latencies.append(time.perf_counter() - sent)
                 continue
             load.errors += 1
             if status in (429, 503):
-                load.refusals.append(time.perf_counter() - sent)
+                load.rejection_s.append(time.perf_counter() - sent)
                 await pause()
         if opened is not None:
             opened.close()
@@ -151,14 +151,14 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._received = b""
-        self._whole: int | None = None
-        self._answer: asyncio.Future[tuple[int, bytes, bytes]] | None = None
+        self._response_length: int | None = None
+        self._response: asyncio.Future[tuple[int, bytes, bytes]] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Open."""
         self._transport = transport
 
-    async def ask(self, request: bytes) -> tuple[int, bytes, bytes]:
+    async def request(self, request: bytes) -> tuple[int, bytes, bytes]:
         """Status, head and body of the answer.
 
         Raises:
@@ -166,28 +166,32 @@ class _Connection(asyncio.Protocol):
         """
         if self._transport.is_closing():
             raise ConnectionResetError("closed between two requests")
-        self._answer = asyncio.get_running_loop().create_future()
+        self._response = asyncio.get_running_loop().create_future()
         self._transport.write(request)
-        return await self._answer
+        return await self._response
 
     def data_received(self, data: bytes) -> None:
         """A part of an answer."""
         self._received += data
-        if self._whole is None:
+        if self._response_length is None:
             end = self._received.find(b"\r\n\r\n") + 4
             if end < 4:
                 return
-            length = LENGTH.search(self._received, 0, end)
-            self._whole = end + (int(length[1]) if length else 0)
-        if len(self._received) >= self._whole and self._answer and not self._answer.done():
+            length = CONTENT_LENGTH.search(self._received, 0, end)
+            self._response_length = end + (int(length[1]) if length else 0)
+        if (
+            len(self._received) >= self._response_length
+            and self._response
+            and not self._response.done()
+        ):
             head, _, body = self._received.partition(b"\r\n\r\n")
-            self._answer.set_result((int(head[9:12]), head, body))
-            self._received, self._whole = b"", None
+            self._response.set_result((int(head[9:12]), head, body))
+            self._received, self._response_length = b"", None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Closed by the other side."""
-        if self._answer and not self._answer.done():
-            self._answer.set_exception(ConnectionResetError("closed before the answer was whole"))
+        if self._response and not self._response.done():
+            self._response.set_exception(ConnectionResetError("closed before the answer was whole"))
 
     def close(self) -> None:
         """Close."""

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import images
-from benchmarks.load import Judge
-from benchmarks.synthetic_images import jpegs
-from benchmarks.verify import Judging
+from benchmarks.load import Verify
+from benchmarks.synthetic_images import make_jpegs
+from benchmarks.verify import ResponseVerifier
 
 COUNT = 16
 
 
-def prepared(
+def prepare_load(
     model: str, size: tuple[int, int] = (320, 240), checkpoint: Path | None = None
-) -> tuple[str, list[bytes], Judge]:
+) -> tuple[str, list[bytes], Verify]:
     """The model's tag, requests with different pictures, and a judge that knows their vectors."""
     from models.weights.importer import import_model
 
@@ -24,11 +24,17 @@ def prepared(
     else:
         config = checkpoint.with_name("config.json")
         tag = import_model(model, checkpoint=checkpoint, config=config).tag
-    data = jpegs(size, COUNT)
-    return tag, images.requests(model, data, "multipart"), Judging(images.vectors(tag, data))
+    data = make_jpegs(size, COUNT)
+    return (
+        tag,
+        images.make_requests(model, data, "multipart"),
+        ResponseVerifier(images.reference_vectors(tag, data)),
+    )
 
 
-def write(rows: list[dict[str, Any]], model: str, name: str) -> None:
+def write_results(rows: list[dict[str, Any]], model: str, name: str) -> None:
     """Both files of a benchmark; the table is printed, too."""
-    images.write(rows, model, name, list(dict.fromkeys(column for row in rows for column in row)))
+    images.write_results(
+        rows, model, name, list(dict.fromkeys(column for row in rows for column in row))
+    )
     print((images.RESULTS / f"{name}.md").read_text())

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from models.weights.store import StoredModel
 
 BATCHES = (1, 4, 16)
-COMPARED = 4
+COMPARED_ITEMS = 4
 """Items whose vectors are compared."""
 COLUMNS = [
     "model", "variant", "input", "batch", "float32_per_s", "bfloat16_per_s", "gain", "cosine",
@@ -33,7 +33,7 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-def measured(
+def measure(
     tag: str, modality: str, precision: str, seconds: float, batches: tuple[int, ...]
 ) -> dict[str, Any]:
     """Items a second at the best batch size, memory, and the vectors of some items."""
@@ -44,7 +44,7 @@ def measured(
     loaded = stored.load(precision=precision)  # type: ignore[arg-type]
     items = [
         EncodeItem(inputs=loaded.model.example_inputs(modality, seed=seed), pooling="authors")
-        for seed in range(max(*batches, COMPARED))
+        for seed in range(max(*batches, COMPARED_ITEMS))
     ]
     best = {"per_s": 0.0, "batch": 0}
     for batch in batches:
@@ -58,12 +58,12 @@ def measured(
         per_s = done / (time.perf_counter() - start)
         if per_s > best["per_s"]:
             best = {"per_s": per_s, "batch": batch}
-    vectors = [result.data for result in loaded.run(items[:COMPARED])]
+    vectors = [result.data for result in loaded.run(items[:COMPARED_ITEMS])]
     memory = psutil.Process().memory_info().rss / 2**20
     return {**best, "mib": round(memory), "vectors": vectors}
 
 
-def row(
+def table_row(
     stored: StoredModel, modality: str, seconds: float, batches: tuple[int, ...]
 ) -> dict[str, Any]:
     """A line of the table: all formats of the model."""
@@ -73,7 +73,7 @@ def row(
     for precision in card.precisions:
         with context.Pool(1) as pool:
             found[precision] = pool.apply(
-                measured, (stored.tag, modality, precision, seconds, batches)
+                measure, (stored.tag, modality, precision, seconds, batches)
             )
     exact, rounded = found["float32"], found.get("bfloat16")
     line = dict.fromkeys(COLUMNS, "") | {
@@ -121,7 +121,7 @@ def main() -> None:
             print(f"left out: {error}", flush=True)
             continue
         for modality in stored.model().modalities():
-            rows.append(row(stored, modality, chosen.seconds, tuple(chosen.batches)))
+            rows.append(table_row(stored, modality, chosen.seconds, tuple(chosen.batches)))
             print(rows[-1], flush=True)
         store.remove(stored.tag)
     RESULTS.mkdir(exist_ok=True)

@@ -15,41 +15,41 @@ import numpy as np
 import uvloop
 
 from benchmarks import load, load_fixtures
-from benchmarks.service import Served, geobento
+from benchmarks.service import RunningServer, run_geobento
 
 
-def strained(
-    served: Served,
-    asked: list[bytes],
-    judge: load.Judge,
+def measure_load(
+    server: RunningServer,
+    requests: list[bytes],
+    verify: load.Verify,
     connections: int,
     seconds: float,
     pause_s: float,
 ) -> dict[str, Any]:
     """One row, printed."""
     found = uvloop.run(
-        load.run(served.port, asked, connections, seconds, judge=judge, pause_s=pause_s)
+        load.run(server.port, requests, connections, seconds, verify=verify, pause_s=pause_s)
     )
-    p50, p99 = np.percentile(np.array(found.refusals or [0.0]) * 1000, (50, 99))
+    p50, p99 = np.percentile(np.array(found.rejection_s or [0.0]) * 1000, (50, 99))
     row = {
         "connections": connections,
         "asked_per_s": round((len(found.latencies) + found.errors) / found.seconds, 1),
         **found.row(),
         "refused_p50_ms": round(float(p50), 1),
         "refused_p99_ms": round(float(p99), 1),
-        "memory_mib": served.memory_mib(),
+        "memory_mib": server.memory_mib(),
         **found.outcomes,
     }
     print(row, flush=True)
     return row
 
 
-def rested(
-    served: Served, asked: list[bytes], judge: load.Judge, chosen: argparse.Namespace
+def measure_baseline(
+    server: RunningServer, requests: list[bytes], verify: load.Verify, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Its best, warm: taken before and after the strain, since the machine's speed drifts."""
-    strained(served, asked, judge, chosen.in_flight, chosen.seconds / 4, 0.0)
-    return strained(served, asked, judge, chosen.in_flight, chosen.seconds / 2, 0.0)
+    measure_load(server, requests, verify, options.in_flight, options.seconds / 4, 0.0)
+    return measure_load(server, requests, verify, options.in_flight, options.seconds / 2, 0.0)
 
 
 def main() -> None:
@@ -60,22 +60,22 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, default=32)
     parser.add_argument("--times", type=int, default=10)
     chosen = parser.parse_args()
-    tag, asked, judge = load_fixtures.prepared(chosen.model)
+    tag, asked, judge = load_fixtures.prepare_load(chosen.model)
     settings = {"GEOBENTO_MODELS": tag, "GEOBENTO_MAX_REQUESTS_IN_FLIGHT": str(chosen.in_flight)}
     with (
         tempfile.TemporaryDirectory() as folder,
-        geobento(Path(folder) / "log", **settings) as served,
+        run_geobento(Path(folder) / "log", **settings) as served,
     ):
         many = chosen.times * chosen.in_flight
-        at_best = rested(served, asked, judge, chosen)
+        at_best = measure_baseline(served, asked, judge, chosen)
         # So the connections, `times` as many, ask `times` as often as it answered at best.
         pause_s = chosen.in_flight / at_best["per_s"]
-        strained(served, asked, judge, many, chosen.seconds / 4, pause_s)
-        under_strain = strained(served, asked, judge, many, chosen.seconds, pause_s)
-        rows = [at_best, under_strain, rested(served, asked, judge, chosen)]
+        measure_load(served, asked, judge, many, chosen.seconds / 4, pause_s)
+        under_strain = measure_load(served, asked, judge, many, chosen.seconds, pause_s)
+        rows = [at_best, under_strain, measure_baseline(served, asked, judge, chosen)]
         best = (rows[0]["per_s"] + rows[2]["per_s"]) / 2
         under_strain["of_best"] = round(under_strain["per_s"] / best, 3)
-    load_fixtures.write(rows, chosen.model, "overload")
+    load_fixtures.write_results(rows, chosen.model, "overload")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 PUBLISHED = Path(__file__).parent.parent / "docs" / "images" / "benchmarks.svg"
-INCHES = 4.6, 3.6
+PANEL_INCHES = 4.6, 3.6
 """Of a panel."""
 
 
@@ -24,14 +24,14 @@ class Panel:
 
     Attributes:
         lines: Of every server its (connections, images a second), from few connections to many.
-        limit: The most without any server, images a second; None: not measured.
+        roofline: The most without any server, images a second; None: not measured.
     """
 
     lines: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
-    limit: float | None = None
+    roofline: float | None = None
 
 
-def panels(rows: Sequence[Mapping[str, Any]]) -> dict[str, Panel]:
+def group_panels(rows: Sequence[Mapping[str, Any]]) -> dict[str, Panel]:
     """Rows of a table by size: those with `connections` are points, the best other is the limit."""
     found: dict[str, Panel] = {}
     for row in rows:
@@ -41,7 +41,7 @@ def panels(rows: Sequence[Mapping[str, Any]]) -> dict[str, Panel]:
             points.append((row["connections"], row["per_s"]))
             points.sort()
         else:
-            panel.limit = max(panel.limit or 0.0, row["per_s"])
+            panel.roofline = max(panel.roofline or 0.0, row["per_s"])
     return found
 
 
@@ -50,15 +50,15 @@ def draw(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    drawn = panels(rows)
-    figure = Figure(figsize=(INCHES[0] * len(drawn), INCHES[1]), layout="constrained")
+    drawn = group_panels(rows)
+    figure = Figure(figsize=(PANEL_INCHES[0] * len(drawn), PANEL_INCHES[1]), layout="constrained")
     axes = figure.subplots(1, len(drawn), squeeze=False)[0]
     names = list(dict.fromkeys(name for panel in drawn.values() for name in panel.lines))
     for one, (size, panel) in zip(axes, drawn.items(), strict=True):
         for name, points in panel.lines.items():
             one.plot(*zip(*points, strict=True), "o-", color=f"C{names.index(name)}", label=name)
-        if panel.limit is not None:
-            one.axhline(panel.limit, color="grey", linestyle="--", label="one process per core")
+        if panel.roofline is not None:
+            one.axhline(panel.roofline, color="grey", linestyle="--", label="one process per core")
         ticks = sorted({count for points in panel.lines.values() for count, _ in points})
         one.set_xscale("log", base=2)
         one.set_xticks(ticks, [str(count) for count in ticks])

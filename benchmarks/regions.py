@@ -17,8 +17,8 @@ import numpy as np
 import orjson
 
 from benchmarks import load, roofline
-from benchmarks.images import CONNECTIONS, least_cosine, measured, middle, write
-from benchmarks.service import Served, geobento
+from benchmarks.images import CONNECTIONS, measure, median_row, min_cosine, write_results
+from benchmarks.service import RunningServer, run_geobento
 from geobento.config.settings import Settings
 from geobento.schemas.errors import GeoBentoError
 from geobento.schemas.requests import GeoEmbeddingRequest
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 COUNT = 128
 """More than connections, so that no two of them ask for the same place at a time."""
-MIDDLE = 34.066, -3.401
+CENTER = 34.066, -3.401
 CACHES = {"off": ", no cache", "on": ", warm cache"}
 STEP_DEG = 1e-4
 """From one place to the next: about a pixel."""
 
 
-def requests(model: str, buffer_m: float) -> list[dict[str, Any]]:
+def make_requests(model: str, buffer_m: float) -> list[dict[str, Any]]:
     """Places that overlap but differ, in June."""
     side = round(COUNT**0.5)
     return [
@@ -44,8 +44,8 @@ def requests(model: str, buffer_m: float) -> list[dict[str, Any]]:
             "spatials": [
                 {
                     "type": "PointBuffer",
-                    "lon": round(MIDDLE[0] + STEP_DEG * (number % side - side / 2), 6),
-                    "lat": round(MIDDLE[1] + STEP_DEG * (number // side - side / 2), 6),
+                    "lon": round(CENTER[0] + STEP_DEG * (number % side - side / 2), 6),
+                    "lat": round(CENTER[1] + STEP_DEG * (number // side - side / 2), 6),
                     "buffer_m": buffer_m,
                 }
             ],
@@ -57,53 +57,55 @@ def requests(model: str, buffer_m: float) -> list[dict[str, Any]]:
     ]
 
 
-def known(
-    tag: str, asked: Sequence[dict[str, Any]], home: Path
+def reference_data(
+    tag: str, bodies: Sequence[dict[str, Any]], data_dir: Path
 ) -> tuple[list[Sample], list[np.ndarray[Any, Any]]]:
     """Pixels and float32 vectors, by this process; fills the cache."""
     from inference.batches import LoadedModel
     from models.weights import store
-    from pipeline.engine import Engine, ask_each
+    from pipeline.engine import Engine, map_regions
     from pipeline.planning import temporal
-    from pipeline.registry import OpenModel, Registry
+    from pipeline.registry import ModelHandle, ModelRegistry
 
     entry = store.find(tag)
-    registry = Registry([OpenModel(entry.model(), entry.served(), "cpu", "float32")])
-    engine = Engine(registry, Settings(home=home))
+    registry = ModelRegistry([ModelHandle(entry.model(), entry.served(), "cpu", "float32")])
+    engine = Engine(registry, Settings(home=data_dir))
     loaded: LoadedModel = entry.load(precision="float32")
     samples, vectors = [], []
-    for body in asked:
-        _, _, plans = engine.resolve(GeoEmbeddingRequest.model_validate(body))
-        (found,) = ask_each(plans, engine.fetch.fetch_all)
+    for body in bodies:
+        _, _, plans = engine.plan_regions(GeoEmbeddingRequest.model_validate(body))
+        (found,) = map_regions(plans, engine.fetcher.fetch_all)
         if isinstance(found, GeoBentoError):
             raise found
-        sample = temporal.together(loaded.model.card, found)
+        sample = temporal.merge_samples(loaded.model.card, found)
         samples.append(sample)
-        vectors.append(loaded.run([roofline.place(loaded.model, sample)])[0].data)
+        vectors.append(loaded.run([roofline.prepare_region(loaded.model, sample)])[0].data)
     return samples, vectors
 
 
-def one_round(
-    served: Served,
+def run_round(
+    server: RunningServer,
     stored: StoredModel,
-    asked: Sequence[bytes],
+    requests: Sequence[bytes],
     samples: Sequence[Sample],
-    exact: Sequence[np.ndarray[Any, Any]],
-    chosen: argparse.Namespace,
+    expected: Sequence[np.ndarray[Any, Any]],
+    options: argparse.Namespace,
 ) -> Iterator[dict[str, Any]]:
     """The limit of the machine, and right after it what the service makes of it."""
     best = 0.0
     for precision in roofline.precisions(stored):
-        most = roofline.items_per_s(stored.tag, precision, roofline.place, samples, chosen.seconds)
+        most = roofline.items_per_s(
+            stored.tag, precision, roofline.prepare_region, samples, options.seconds
+        )
         best = max(best, most)
         yield {"what": f"no server, {precision}", "per_s": round(most, 1)}
-    for count in chosen.connections:
-        row, found = measured(served, asked, count, chosen.seconds)
+    for count in options.connections:
+        row, found = measure(server, requests, count, options.seconds)
         yield {
             "what": f"service, {count} connections",
             **row,
             "of_limit": round(row["per_s"] / best, 3),
-            "cosine": round(least_cosine(found, exact), 5),
+            "cosine": round(min_cosine(found, expected), 5),
         }
 
 
@@ -123,11 +125,11 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for buffer_m in chosen.buffers:
-            bodies = requests(chosen.model, buffer_m)
-            samples, exact = known(stored.tag, bodies, Path(folder))
+            bodies = make_requests(chosen.model, buffer_m)
+            samples, exact = reference_data(stored.tag, bodies, Path(folder))
             size = "x".join(str(side) for side in samples[0].pixels.shape[-2:])
             asked = [
-                load.post("/geo_embedding", "application/json", orjson.dumps(body))
+                load.post_request("/geo_embedding", "application/json", orjson.dumps(body))
                 for body in bodies
             ]
             for cache in chosen.caches:
@@ -137,14 +139,14 @@ def main() -> None:
                     "GEOBENTO_HOME": folder,
                     "GEOBENTO_CACHE": cache,
                 }
-                with geobento(Path(folder) / "log", **environment) as served:
+                with run_geobento(Path(folder) / "log", **environment) as served:
                     for _ in range(chosen.rounds):
-                        for row in one_round(served, stored, asked, samples, exact, chosen):
+                        for row in run_round(served, stored, asked, samples, exact, chosen):
                             row["what"] += CACHES[cache] if "service" in row["what"] else ""
                             print(row, flush=True)
                             found.setdefault(row["what"], []).append({"size": size, **row})
-                rows += [middle(each) for each in found.values()]
-    write(rows, chosen.model, "places")
+                rows += [median_row(each) for each in found.values()]
+    write_results(rows, chosen.model, "places")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.synthetic_images import SIZES, jpegs
+from benchmarks.synthetic_images import SIZES, make_jpegs
 from geobento.config import settings
 
 if TYPE_CHECKING:
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 BATCH = 32
 
 
-def picture(model: Model, encoded: bytes) -> EncodeItem:
+def prepare_image(model: Model, encoded: bytes) -> EncodeItem:
     """From a JPEG to an input."""
     from inference.batches import EncodeItem
     from pipeline.inputs import images
 
-    inputs = model.prepare_picture(images.decode(encoded, 64))
+    inputs = model.prepare_picture(images.decode_image(encoded, 64))
     return EncodeItem(inputs=inputs, pooling="authors")
 
 
-def place(model: Model, sample: Sample) -> EncodeItem:
+def prepare_region(model: Model, sample: Sample) -> EncodeItem:
     """From the pixels of a place to an input."""
     from inference.batches import EncodeItem
 
@@ -55,9 +55,9 @@ def items_per_s(
     cores = len(os.sched_getaffinity(0))
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(cores)
-    with context.Pool(cores, _join, (barrier,)) as pool:
+    with context.Pool(cores, _set_barrier, (barrier,)) as pool:
         work = [(tag, precision, prepare, list(data), seconds)] * cores
-        return sum(pool.map(_core, work, chunksize=1))
+        return sum(pool.map(_measure_core, work, chunksize=1))
 
 
 def single_ms(
@@ -69,10 +69,10 @@ def single_ms(
 ) -> float:
     """Time from one input to its vector, on all cores, nothing else going on: the median, ms."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_alone, (tag, precision, prepare, list(data), seconds))
+        return pool.apply(_measure_single, (tag, precision, prepare, list(data), seconds))
 
 
-def _alone(
+def _measure_single(
     tag: str,
     precision: str,
     prepare: Callable[[Model, Any], EncodeItem],
@@ -92,11 +92,13 @@ def _alone(
     return 1000 * statistics.median(times)
 
 
-def _join(barrier: object) -> None:
+def _set_barrier(barrier: object) -> None:
     globals()["_barrier"] = barrier
 
 
-def _core(work: tuple[str, str, Callable[[Model, Any], EncodeItem], list[Any], float]) -> float:
+def _measure_core(
+    work: tuple[str, str, Callable[[Model, Any], EncodeItem], list[Any], float],
+) -> float:
     tag, precision, prepare, data, seconds = work
     import torch
 
@@ -121,4 +123,7 @@ def _core(work: tuple[str, str, Callable[[Model, Any], EncodeItem], list[Any], f
 
 if __name__ == "__main__":
     for name in ("float32", "bfloat16"):
-        print(name, items_per_s(sys.argv[1], name, picture, jpegs(SIZES["640x480"], 32), 10))
+        print(
+            name,
+            items_per_s(sys.argv[1], name, prepare_image, make_jpegs(SIZES["640x480"], 32), 10),
+        )

@@ -18,13 +18,13 @@ from urllib.request import urlopen
 import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
-START_S = 300
-WATCH_S = 2.0
+START_TIMEOUT_S = 300
+MEMORY_POLL_S = 2.0
 """Between two looks at the memory: a look stops a process that holds much for tens of milliseconds,
 which one at a time would tell in the latencies."""
 
 
-class Served:
+class RunningServer:
     """A server that is up.
 
     Args:
@@ -45,13 +45,13 @@ class Served:
         return sum(p.memory_full_info().pss for p in self._processes()) >> 20
 
     @contextmanager
-    def peak_memory_mib(self, every_s: float = WATCH_S) -> Iterator[Callable[[], int]]:
+    def peak_memory_mib(self, interval_s: float = MEMORY_POLL_S) -> Iterator[Callable[[], int]]:
         """The most memory since entering, told by what this returns."""
         found = [self.memory_mib()]
         ended = threading.Event()
 
         def watch() -> None:
-            while not ended.wait(every_s):
+            while not ended.wait(interval_s):
                 with suppress(psutil.Error):  # a process that has just ended
                     found.append(self.memory_mib())
 
@@ -71,20 +71,20 @@ class Served:
         except OSError:
             return False
 
-    def worker(self, begins: str) -> psutil.Process:
+    def worker(self, prefix: str) -> psutil.Process:
         """A process of the service whose name begins so: `geobento`, `runner_` ..."""
         for process in self._process.children():
             words = process.cmdline()
             if "--service-name" in words:
                 name = words[words.index("--service-name") + 1]
-                if name.startswith(begins):
+                if name.startswith(prefix):
                     return process
-        raise LookupError(begins)
+        raise LookupError(prefix)
 
-    def stop(self, within_s: float) -> int | None:
+    def stop(self, timeout_s: float) -> int | None:
         """Ask it to stop, and wait; the exit status."""
         self._process.terminate()
-        status: int | None = self._process.wait(within_s)
+        status: int | None = self._process.wait(timeout_s)
         return status
 
     def _processes(self) -> list[psutil.Process]:
@@ -92,9 +92,9 @@ class Served:
 
 
 @contextmanager
-def serving(
-    command: Sequence[str | Path], port: int, ready: str, log: Path, **environment: str
-) -> Iterator[Served]:
+def run_server(
+    command: Sequence[str | Path], port: int, ready_path: str, log: Path, **environment: str
+) -> Iterator[RunningServer]:
     """Start a server, wait until it is ready, stop it with everything that it started."""
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -106,8 +106,8 @@ def serving(
             start_new_session=True,
         )
     try:
-        _wait(f"http://127.0.0.1:{port}{ready}", process, log)
-        yield Served(port, psutil.Process(process.pid))
+        _wait_until_ready(f"http://127.0.0.1:{port}{ready_path}", process, log)
+        yield RunningServer(port, psutil.Process(process.pid))
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
@@ -121,11 +121,11 @@ def serving(
 
 
 @contextmanager
-def geobento(log: Path, **environment: str) -> Iterator[Served]:
+def run_geobento(log: Path, **environment: str) -> Iterator[RunningServer]:
     """Our service, with settings."""
     port = free_port()
     command = [sys.executable, "-m", "bentoml", "serve", "--port", str(port)]
-    with serving(command, port, "/readyz", log, **environment) as served:
+    with run_server(command, port, "/readyz", log, **environment) as served:
         yield served
 
 
@@ -137,8 +137,8 @@ def free_port() -> int:
         return port
 
 
-def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_S
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
             with urlopen(url, timeout=2) as answer:

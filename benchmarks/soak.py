@@ -16,7 +16,7 @@ from typing import Any
 import uvloop
 
 from benchmarks import load, load_fixtures
-from benchmarks.service import geobento
+from benchmarks.service import run_geobento
 
 WAVES = (1, 8, 128, 2, 32, 64, 16, 4)
 
@@ -31,11 +31,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3, help="of a wave")
     parser.add_argument("--pause", type=float, default=6, help="between waves, seconds")
     chosen = parser.parse_args()
-    tag, asked, judge = load_fixtures.prepared(chosen.model, checkpoint=chosen.checkpoint)
+    tag, asked, judge = load_fixtures.prepare_load(chosen.model, checkpoint=chosen.checkpoint)
     rows: list[dict[str, Any]] = []
     with (
         tempfile.TemporaryDirectory() as folder,
-        geobento(Path(folder) / "log", GEOBENTO_MODELS=tag) as served,
+        run_geobento(Path(folder) / "log", GEOBENTO_MODELS=tag) as served,
     ):
         sent = 0
         for number in count():
@@ -43,7 +43,7 @@ def main() -> None:
                 break
             for connections in WAVES:
                 found = uvloop.run(
-                    load.run(served.port, asked, connections, chosen.seconds, judge=judge)
+                    load.run(served.port, asked, connections, chosen.seconds, verify=judge)
                 )
                 sent += sum(found.outcomes.values())
                 rows.append(
@@ -57,7 +57,7 @@ def main() -> None:
                 )
                 print(rows[-1], flush=True)
                 time.sleep(chosen.pause)
-    load_fixtures.write(rows, chosen.model, "soak")
+    load_fixtures.write_results(rows, chosen.model, "soak")
     failed = sum(row["errors"] for row in rows)
     print(f"{sent} requests, {failed} failed")
     warm, end = rows[len(WAVES) - 1]["memory_mib"], rows[-1]["memory_mib"]

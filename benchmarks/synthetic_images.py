@@ -15,7 +15,7 @@ SIZES = {
 }
 
 
-def jpeg(size: tuple[int, int], seed: int, quality: int = 90) -> bytes:
+def make_jpeg(size: tuple[int, int], seed: int, quality: int = 90) -> bytes:
     """One picture of (width, height)."""
     random = np.random.default_rng(seed)
     width, height = size
@@ -30,6 +30,6 @@ def jpeg(size: tuple[int, int], seed: int, quality: int = 90) -> bytes:
     return buffer.getvalue()
 
 
-def jpegs(size: tuple[int, int], count: int) -> list[bytes]:
+def make_jpegs(size: tuple[int, int], count: int) -> list[bytes]:
     """Different pictures of one size."""
-    return [jpeg(size, seed) for seed in range(count)]
+    return [make_jpeg(size, seed) for seed in range(count)]

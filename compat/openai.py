@@ -27,7 +27,7 @@ from geobento.schemas.requests import (
     TextEmbeddingRequest,
 )
 from geobento.schemas.validation import validated
-from pipeline.async_engine import Serving
+from pipeline.async_engine import AsyncEngine
 from server import parsing
 from server.responses import ErrorShape, JSONBytes, answered
 
@@ -36,11 +36,11 @@ ACCEPTED_ITEMS = (
 )
 
 
-class _Part(BaseModel):
+class _InputModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class ImageUrl(_Part):
+class ImageUrl(_InputModel):
     """Address of a picture."""
 
     url: str
@@ -49,7 +49,7 @@ class ImageUrl(_Part):
     """Not used."""
 
 
-class InputPart(_Part):
+class InputPart(_InputModel):
     """One input with its kind."""
 
     type: Literal["text", "image_url", "input_text", "input_image"] | None = None
@@ -62,16 +62,16 @@ class InputPart(_Part):
     """A picture by its address."""
 
 
-class InputContent(_Part):
+class InputContent(_InputModel):
     """One input as a list of parts, of which there is exactly one."""
 
     content: Annotated[list[InputPart], Field(min_length=1)]
     """The parts."""
 
 
-Item: TypeAlias = str | InputPart | InputContent
+InputItem: TypeAlias = str | InputPart | InputContent
 
-Inputs: TypeAlias = Annotated[list[Item], Field(min_length=1)]
+InputList: TypeAlias = Annotated[list[InputItem], Field(min_length=1)]
 """A list of inputs as the document has it; `items` reads them one by one, for better messages."""
 
 
@@ -96,7 +96,7 @@ class EmbeddingsRequest(BaseModel):
     """Id or alias of a served model."""
     input: Annotated[
         str | list[Any],
-        BeforeValidator(lambda value: value, json_schema_input_type=str | Inputs),
+        BeforeValidator(lambda value: value, json_schema_input_type=str | InputList),
     ]
     """What to embed: a text, or a list of texts and pictures."""
     encoding_format: Encoding = "float"
@@ -108,7 +108,7 @@ class EmbeddingsRequest(BaseModel):
     user: str | None = None
     """Not used."""
 
-    def items(self) -> list[Item]:
+    def items(self) -> list[InputItem]:
         """The inputs, as a list.
 
         Raises:
@@ -118,14 +118,14 @@ class EmbeddingsRequest(BaseModel):
             raise InvalidRequest("there is nothing to embed", field="input")
         if isinstance(self.input, str):
             return [self.input]
-        return [_item(item, f"input.{position}") for position, item in enumerate(self.input)]
+        return [_parse_item(item, f"input.{position}") for position, item in enumerate(self.input)]
 
 
-class _Answer(BaseModel):
+class _ResponseModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class OpenAIEmbedding(_Answer):
+class OpenAIEmbedding(_ResponseModel):
     """The vector of one input."""
 
     object: Literal["embedding"]
@@ -136,7 +136,7 @@ class OpenAIEmbedding(_Answer):
     """Numbers, or base64 of little-endian float32."""
 
 
-class OpenAIUsage(_Answer):
+class OpenAIUsage(_ResponseModel):
     """Tokens of the texts; pictures count none."""
 
     prompt_tokens: int
@@ -145,7 +145,7 @@ class OpenAIUsage(_Answer):
     """The same."""
 
 
-class OpenAIEmbeddings(_Answer):
+class OpenAIEmbeddings(_ResponseModel):
     """One vector per input, in order."""
 
     object: Literal["list"]
@@ -158,7 +158,7 @@ class OpenAIEmbeddings(_Answer):
     """What was read."""
 
 
-class OpenAIModel(_Answer):
+class OpenAIModel(_ResponseModel):
     """A model."""
 
     id: str
@@ -171,7 +171,7 @@ class OpenAIModel(_Answer):
     """Where its weights come from."""
 
 
-class OpenAIModels(_Answer):
+class OpenAIModels(_ResponseModel):
     """The models that are served."""
 
     object: Literal["list"] = "list"
@@ -180,7 +180,7 @@ class OpenAIModels(_Answer):
     """The models."""
 
 
-class OpenAIProblemDetail(_Answer):
+class OpenAIErrorDetail(_ResponseModel):
     """What went wrong."""
 
     message: str
@@ -193,14 +193,14 @@ class OpenAIProblemDetail(_Answer):
     """GeoBento's word for programs."""
 
 
-class OpenAIProblem(_Answer):
+class OpenAIErrorBody(_ResponseModel):
     """Body of every failing answer."""
 
-    error: OpenAIProblemDetail
+    error: OpenAIErrorDetail
     """What went wrong."""
 
 
-def _item(item: Any, field: str) -> Item:
+def _parse_item(item: Any, field: str) -> InputItem:
     if isinstance(item, str):
         return item
     if isinstance(item, int | list):
@@ -217,30 +217,30 @@ def _item(item: Any, field: str) -> Item:
         ) from None
 
 
-def routes(serving: Callable[[], Serving], timeout_s: float) -> list[Route]:
+def routes(get_engine: Callable[[], AsyncEngine], timeout_s: float) -> list[Route]:
     """The routes of the API.
 
     Args:
-        serving: What answers.
+        get_engine: What answers.
         timeout_s: Longest time for a request.
     """
 
     async def embeddings(request: Request) -> Response:
         asked = await parsing.read(request, EmbeddingsRequest)
         if isinstance(asked, GeoBentoError):
-            return SHAPE.problem(asked)
-        return await answered(_embeddings(serving(), asked), timeout_s, SHAPE)
+            return ERROR_SHAPE.problem(asked)
+        return await answered(_create_embeddings(get_engine(), asked), timeout_s, ERROR_SHAPE)
 
     async def models(_: Request) -> Response:
-        listed = [_model(served) for served in serving().registry.by_id()]
+        listed = [_model_object(served) for served in get_engine().registry.default_variants()]
         return JSONBytes(OpenAIModels(data=listed).model_dump_json())
 
     async def model(request: Request) -> Response:
         try:
-            found = serving().registry.find(request.path_params["model"])
+            found = get_engine().registry.find(request.path_params["model"])
         except GeoBentoError as error:
-            return SHAPE.problem(error)
-        return JSONBytes(_model(found.served).model_dump_json())
+            return ERROR_SHAPE.problem(error)
+        return JSONBytes(_model_object(found.served).model_dump_json())
 
     return [
         Route("/v1/embeddings", embeddings, methods=["POST"]),
@@ -249,14 +249,17 @@ def routes(serving: Callable[[], Serving], timeout_s: float) -> list[Route]:
     ]
 
 
-async def _embeddings(serving: Serving, asked: EmbeddingsRequest) -> bytes:
-    served = serving.registry.find(asked.model).served
-    if asked.dimensions not in (None, served.dim):
+async def _create_embeddings(engine: AsyncEngine, embeddings_request: EmbeddingsRequest) -> bytes:
+    served = engine.registry.find(embeddings_request.model).served
+    if embeddings_request.dimensions not in (None, served.dim):
         raise ModelError(
             f"{served.card.id} has vectors of length {served.dim} and no other",
             field="dimensions",
         )
-    kinds = [_kind(item, asked.modality, position) for position, item in enumerate(asked.items())]
+    kinds = [
+        _kind_and_value(item, embeddings_request.modality, position)
+        for position, item in enumerate(embeddings_request.items())
+    ]
     texts = [position for position, (kind, _) in enumerate(kinds) if kind == "text"]
     images = [position for position, (kind, _) in enumerate(kinds) if kind == "image"]
     found: dict[int, Embedding | GeoBentoError] = {}
@@ -274,13 +277,13 @@ async def _embeddings(serving: Serving, asked: EmbeddingsRequest) -> bytes:
     await asyncio.gather(
         embed(
             texts,
-            serving.text_embedding,
-            lambda values: TextEmbeddingRequest(model=asked.model, texts=values),
+            engine.text_embedding,
+            lambda values: TextEmbeddingRequest(model=embeddings_request.model, texts=values),
         ),
         embed(
             images,
-            serving.image_embedding,
-            lambda values: ImageEmbeddingRequest(model=asked.model, images=values),
+            engine.image_embedding,
+            lambda values: ImageEmbeddingRequest(model=embeddings_request.model, images=values),
         ),
     )
     data, tokens = [], 0
@@ -291,7 +294,7 @@ async def _embeddings(serving: Serving, asked: EmbeddingsRequest) -> bytes:
                 entry.field = f"input.{position}"
             raise entry
         tokens += entry.meta.text.tokens if entry.meta.text is not None else 0
-        data.append(_datum(position, entry, asked.encoding_format))
+        data.append(_embedding_object(position, entry, embeddings_request.encoding_format))
     answer = {
         "object": "list",
         "data": data,
@@ -301,14 +304,14 @@ async def _embeddings(serving: Serving, asked: EmbeddingsRequest) -> bytes:
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def _kind(item: Item, strings: str, position: int) -> tuple[str, str]:
+def _kind_and_value(item: InputItem, string_kind: str, position: int) -> tuple[str, str]:
     """Whether an input is a ``text`` or an ``image``, and its value.
 
     Raises:
         InvalidRequest: It is not one of both.
     """
     if isinstance(item, str):
-        is_picture = strings == "image" or item[:11].lower() == "data:image/"
+        is_picture = string_kind == "image" or item[:11].lower() == "data:image/"
         return ("image" if is_picture else "text"), item
     if isinstance(item, InputContent):
         if len(item.content) != 1:
@@ -332,7 +335,7 @@ def _kind(item: Item, strings: str, position: int) -> tuple[str, str]:
     return values[0]
 
 
-def _datum(position: int, embedding: Embedding, encoding: Encoding) -> dict[str, Any]:
+def _embedding_object(position: int, embedding: Embedding, encoding: Encoding) -> dict[str, Any]:
     return {
         "object": "embedding",
         "index": position,
@@ -340,7 +343,7 @@ def _datum(position: int, embedding: Embedding, encoding: Encoding) -> dict[str,
     }
 
 
-def _model(served: ServedModel) -> OpenAIModel:
+def _model_object(served: ServedModel) -> OpenAIModel:
     return OpenAIModel(
         id=served.card.id,
         created=int(served.created.timestamp()),
@@ -348,20 +351,20 @@ def _model(served: ServedModel) -> OpenAIModel:
     )
 
 
-def _error(error: GeoBentoError) -> tuple[Any, int]:
-    detail = OpenAIProblemDetail(
+def _error_body(error: GeoBentoError) -> tuple[Any, int]:
+    detail = OpenAIErrorDetail(
         message=error.message,
         type="invalid_request_error" if error.status < 500 else "server_error",
         param=error.field,
         code=error.type,
     )
-    return OpenAIProblem(error=detail).model_dump(), error.status
+    return OpenAIErrorBody(error=detail).model_dump(), error.status
 
 
-def _is_error(content: Any) -> bool:
+def _is_error_body(content: Any) -> bool:
     error = content.get("error") if isinstance(content, dict) else None
     return isinstance(error, dict) and {"message", "type", "param", "code"} <= error.keys()
 
 
-SHAPE = ErrorShape(_error, _is_error, OpenAIProblem)
+ERROR_SHAPE = ErrorShape(_error_body, _is_error_body, OpenAIErrorBody)
 """``{"error": {"message", "type", "param", "code"}}``."""

@@ -25,11 +25,13 @@ from geobento.schemas.errors import (
 )
 from server.openapi.operations import Failure, Operation, Parameter, Tag
 
-OPENAI = Tag("OpenAI", "OpenAI's embeddings API.")
-VITRIVR = Tag("vitrivr", "The API of vitrivr's feature extraction server: its models and tasks.")
+OPENAI_TAG = Tag("OpenAI", "OpenAI's embeddings API.")
+VITRIVR_TAG = Tag(
+    "vitrivr", "The API of vitrivr's feature extraction server: its models and tasks."
+)
 
-_ANY: tuple[Failure, ...] = (InternalError, Overloaded, DeadlineExceeded)
-_BODY: tuple[Failure, ...] = (
+_COMMON_ERRORS: tuple[Failure, ...] = (InternalError, Overloaded, DeadlineExceeded)
+_BODY_ERRORS: tuple[Failure, ...] = (
     InvalidRequest,
     PayloadTooLarge,
     ModelNotFound,
@@ -41,12 +43,14 @@ _BODY: tuple[Failure, ...] = (
             {"loc": ["body", "config"], "msg": "Input should be an object", "type": "dict_type"}
         ],
     ),
-    *_ANY,
+    *_COMMON_ERRORS,
     JobStoreError,
 )
-_MODEL = Parameter("Id or alias of a served model, with hyphens or underscores.", "mosaiks")
+_MODEL_PARAMETER = Parameter(
+    "Id or alias of a served model, with hyphens or underscores.", "mosaiks"
+)
 _PARAMETERS = {
-    "model": _MODEL,
+    "model": _MODEL_PARAMETER,
     "task": Parameter("Name of a task.", "image-embedding", tuple(TASKS)),
     "job": Parameter("Id of a job.", "7f8d2c1e4a5b4c6d8e9f0a1b2c3d4e5f"),
 }
@@ -54,13 +58,13 @@ _PARAMETERS = {
 
 def operations() -> list[Operation]:
     """All of them."""
-    found = [*_openai(), *_vitrivr()]
+    found = [*_openai_operations(), *_vitrivr_operations()]
     for task in TASKS.values():
-        found += _of_task(task)
+        found += _task_operations(task)
     return found
 
 
-def _openai() -> list[Operation]:
+def _openai_operations() -> list[Operation]:
     embedded = openai.OpenAIEmbeddings(
         object="list",
         data=[openai.OpenAIEmbedding(object="embedding", index=0, embedding=[0.0123, -0.0456])],
@@ -72,7 +76,7 @@ def _openai() -> list[Operation]:
             "openai_create_embeddings",
             "post",
             "/v1/embeddings",
-            OPENAI,
+            OPENAI_TAG,
             "Texts and pictures into vectors",
             openai.OpenAIEmbeddings,
             (
@@ -80,54 +84,58 @@ def _openai() -> list[Operation]:
                 ModelNotFound,
                 PayloadTooLarge,
                 UnsupportedMediaType,
-                *_ANY,
+                *_COMMON_ERRORS,
                 SourceError,
             ),
             openai.EmbeddingsRequest,
             description="One vector per input, in order",
             example=embedded.model_dump(mode="json"),
-            shape=openai.SHAPE,
+            shape=openai.ERROR_SHAPE,
         ),
         Operation(
             "openai_list_models",
             "get",
             "/v1/models",
-            OPENAI,
+            OPENAI_TAG,
             "The models that are served",
             openai.OpenAIModels,
             (Overloaded,),
-            shape=openai.SHAPE,
+            shape=openai.ERROR_SHAPE,
         ),
         Operation(
             "openai_retrieve_model",
             "get",
             "/v1/models/{model}",
-            OPENAI,
+            OPENAI_TAG,
             "One model",
             openai.OpenAIModel,
             (ModelNotFound, Overloaded),
             parameters={"model": Parameter("Id or alias.", "mosaiks")},
-            shape=openai.SHAPE,
+            shape=openai.ERROR_SHAPE,
         ),
     ]
 
 
-def _vitrivr() -> list[Operation]:
+def _vitrivr_operations() -> list[Operation]:
     names, status = list[str], ModelStatus
-    missing = (ModelNotFound, *_ANY)
+    missing = (ModelNotFound, *_COMMON_ERRORS)
     stored = (*missing, JobStoreError)
     return [
-        _operation("list_tasks", "get", "/tasks", "Names of the tasks", names, _ANY),
-        _operation(
+        _vitrivr_operation(
+            "list_tasks", "get", "/tasks", "Names of the tasks", names, _COMMON_ERRORS
+        ),
+        _vitrivr_operation(
             "list_models_of_task",
             "get",
             "/tasks/{task}/models",
             "Names of the models that do a task",
             names,
-            (TaskNotFound, *_ANY),
+            (TaskNotFound, *_COMMON_ERRORS),
         ),
-        _operation("list_models", "get", "/models", "Names of the models", names, _ANY),
-        _operation(
+        _vitrivr_operation(
+            "list_models", "get", "/models", "Names of the models", names, _COMMON_ERRORS
+        ),
+        _vitrivr_operation(
             "list_tasks_of_model",
             "get",
             "/models/{model}/tasks",
@@ -135,13 +143,13 @@ def _vitrivr() -> list[Operation]:
             names,
             missing,
         ),
-        _operation(
+        _vitrivr_operation(
             "start_model", "post", "/models/{model}/start", "Let a model take jobs", status, stored
         ),
-        _operation(
+        _vitrivr_operation(
             "stop_model", "post", "/models/{model}/stop", "Let a model take no jobs", status, stored
         ),
-        _operation(
+        _vitrivr_operation(
             "model_status",
             "get",
             "/models/{model}/status",
@@ -152,81 +160,85 @@ def _vitrivr() -> list[Operation]:
     ]
 
 
-def _of_task(task: Task) -> list[Operation]:
+def _task_operations(task: Task) -> list[Operation]:
     name = task.name.replace("-", "_")
-    reads_texts = "text" in task.reads
-    model = replace(_MODEL, example="clip-vit-large-patch14") if reads_texts else _MODEL
+    reads_texts = "text" in task.required_inputs
+    model = (
+        replace(_MODEL_PARAMETER, example="clip-vit-large-patch14")
+        if reads_texts
+        else _MODEL_PARAMETER
+    )
     how: dict[str, Any] = {
         "tag": Tag(task.name, f"Jobs of vitrivr's task {task.name}."),
         "parameters": {**_PARAMETERS, "model": model},
     }
     found = [
-        _operation(
+        _vitrivr_operation(
             f"{name}_at_once",
             "post",
             f"/legacy/tasks/{task.name}/{{model}}/jobs",
             "The output of an input, at once",
-            task.output,
-            (*_BODY, SourceError),
-            task.single,
+            task.output_type,
+            (*_BODY_ERRORS, SourceError),
+            task.body_type,
             **how,
         )
     ]
     for batched in (False, True):
         way, which = ("batched/", "batched_") if batched else ("", "")
         found += [
-            _operation(
+            _vitrivr_operation(
                 f"{name}_new_{which}job",
                 "post",
                 f"/tasks/{task.name}/{way}{{model}}/jobs",
                 "A new job with several inputs" if batched else "A new job",
                 JobStatus,
-                _BODY,
-                task.body(batched),
+                _BODY_ERRORS,
+                task.select_body_type(batched),
                 **how,
             ),
-            _operation(
+            _vitrivr_operation(
                 f"{name}_{which}job",
                 "get",
                 f"/tasks/{task.name}/{way}jobs/{{job}}",
                 "How far a job with several inputs is" if batched else "How far a job is",
-                _job_response(task, batched=batched),
-                (JobNotFound, *_ANY, JobStoreError),
+                _job_response_model(task, batched=batched),
+                (JobNotFound, *_COMMON_ERRORS, JobStoreError),
                 **how,
             ),
         ]
     return found
 
 
-def _job_response(task: Task, *, batched: bool) -> type[BaseModel]:
-    output: Any = task.output
+def _job_response_model(task: Task, *, batched: bool) -> type[BaseModel]:
+    output: Any = task.output_type
     base: Any = JobResponse[list[output]] if batched else JobResponse[output]
-    name = f"{'Batched' if batched else ''}JobResponse{task.output.__name__}"
+    name = f"{'Batched' if batched else ''}JobResponse{task.output_type.__name__}"
     made: type[BaseModel] = create_model(name, __base__=base, __doc__=JobResponse.__doc__)
     return made
 
 
-def _operation(
+def _vitrivr_operation(
     name: str,
     method: str,
     path: str,
     summary: str,
-    answer: Any,
+    response: Any,
     errors: Sequence[Failure],
     request: type[BaseModel] | None = None,
     *,
-    tag: Tag = VITRIVR,
+    tag: Tag = VITRIVR_TAG,
     parameters: Mapping[str, Parameter] = _PARAMETERS,
 ) -> Operation:
     return Operation(
         f"vitrivr_{name}",
         method,
-        routes.PREFIX + path,
+        routes.API_PREFIX + path,
         tag,
         summary,
-        answer,
+        response,
         tuple(errors),
         request,
         parameters=parameters,
-        shape=routes.SHAPE,
+        shape=routes.ERROR_SHAPE,
     )

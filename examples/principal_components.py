@@ -32,20 +32,22 @@ from geobento import (
     inspect_patch,
 )
 
-SIDE = 384
+IMAGE_SIZE = 384
 """Of each of the two pictures, pixels."""
-STRETCH = (2, 98)
+STRETCH_PERCENTILES = (2, 98)
 """Percentiles of a component that become dark and bright."""
 
 
-def without_position(grid: NDArray[np.float32], cells: int) -> NDArray[np.float32]:
+def subtract_position_mean(grid: NDArray[np.float32], cells_per_tile: int) -> NDArray[np.float32]:
     """A grid less the mean over its tiles.
 
     Args:
         grid: (D, H, W) of tiles that do not overlap.
-        cells: Of a tile, along a side.
+        cells_per_tile: Of a tile, along a side.
     """
-    tiles = grid.reshape(len(grid), -1, cells, grid.shape[2] // cells, cells)
+    tiles = grid.reshape(
+        len(grid), -1, cells_per_tile, grid.shape[2] // cells_per_tile, cells_per_tile
+    )
     left: NDArray[np.float32] = tiles - tiles.mean(axis=(1, 3), keepdims=True)
     return left.reshape(grid.shape)
 
@@ -63,18 +65,21 @@ def principal_components(grid: NDArray[np.float32]) -> NDArray[np.uint8]:
     centred = vectors - vectors.mean(axis=0)
     _, _, directions = np.linalg.svd(centred, full_matrices=False)
     scores = centred @ directions[:3].T
-    low, high = np.percentile(scores, STRETCH, axis=0)
+    low, high = np.percentile(scores, STRETCH_PERCENTILES, axis=0)
     shown = np.clip((scores - low) / np.maximum(high - low, 1e-12), 0, 1) * 255
     colours: NDArray[np.uint8] = shown.round().astype(np.uint8)
     return colours.reshape(*grid.shape[1:], 3)
 
 
-def beside(true_colour: Image.Image, components: NDArray[np.uint8]) -> Image.Image:
+def side_by_side(true_color: Image.Image, components: NDArray[np.uint8]) -> Image.Image:
     """Both pictures, side by side."""
-    both = Image.new("RGB", (2 * SIDE, SIDE))
-    both.paste(true_colour.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS), (0, 0))
-    cells = Image.fromarray(components).resize((SIDE, SIDE), Image.Resampling.NEAREST)
-    both.paste(cells, (SIDE, 0))
+    both = Image.new("RGB", (2 * IMAGE_SIZE, IMAGE_SIZE))
+    both.paste(
+        true_color.convert("RGB").resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.LANCZOS),
+        (0, 0),
+    )
+    cells = Image.fromarray(components).resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.NEAREST)
+    both.paste(cells, (IMAGE_SIZE, 0))
     return both
 
 
@@ -105,9 +110,9 @@ def main() -> None:
         patch_size=asked.patch_size,
         **where,
     )
-    ground = without_position(grid.data, asked.tile // asked.patch_size)
+    ground = subtract_position_mean(grid.data, asked.tile // asked.patch_size)
     picture = Image.open(io.BytesIO(pixels.quicklook))
-    beside(picture, principal_components(ground)).save(asked.out)
+    side_by_side(picture, principal_components(ground)).save(asked.out)
     print(f"{asked.out}: {grid.data.shape} from {grid.meta.source}")
 
 

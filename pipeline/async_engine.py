@@ -26,12 +26,12 @@ from inference.batches import EncodeItem, EncodeResult
 from pipeline import inspection
 from pipeline.engine import Engine
 from pipeline.inputs import images as inputs_images
-from pipeline.offload import aside
-from pipeline.prepared_requests import Answer, Job
-from pipeline.registry import Registry
+from pipeline.offload import offload
+from pipeline.prepared_requests import ItemResult, PreparedRequest
+from pipeline.registry import ModelRegistry
 
 Request = TypeVar("Request")
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 DECODING_THREADS = 4
 
@@ -43,26 +43,24 @@ class Encoder(Protocol):
         """One result per item, in order."""
 
 
-class Serving:
+class AsyncEngine:
     """Answers requests of any number of callers at a time.
 
     Args:
         engine: The first half.
         encoders: By model id.
-        fetching_threads: Requests that may wait for imagery or for pictures by URL at a time.
+        max_fetches: Requests that may wait for imagery or for pictures by URL at a time.
     """
 
-    def __init__(
-        self, engine: Engine, encoders: Mapping[str, Encoder], fetching_threads: int
-    ) -> None:
+    def __init__(self, engine: Engine, encoders: Mapping[str, Encoder], max_fetches: int) -> None:
         self.engine = engine
         self._encoders = encoders
-        self._decoding = anyio.CapacityLimiter(DECODING_THREADS)
-        self._fetching = anyio.CapacityLimiter(fetching_threads)
-        self._names = {served.tag: served.name for served in engine.registry.served()}
+        self._decode_limiter = anyio.CapacityLimiter(DECODING_THREADS)
+        self._fetch_limiter = anyio.CapacityLimiter(max_fetches)
+        self._model_names = {served.tag: served.name for served in engine.registry.served()}
 
     @property
-    def registry(self) -> Registry:
+    def registry(self) -> ModelRegistry:
         """What is served."""
         return self.engine.registry
 
@@ -74,7 +72,9 @@ class Serving:
         Raises:
             GeoBentoError: The request as a whole, or its only picture, failed.
         """
-        return await self._answers(self.engine.image_job, request, self._limiter(request.images))
+        return await self._run(
+            self.engine.prepare_images, request, self._limiter_for(request.images)
+        )
 
     async def text_embedding(
         self, request: TextEmbeddingRequest
@@ -84,7 +84,7 @@ class Serving:
         Raises:
             GeoBentoError: The request as a whole, or its only text, failed.
         """
-        return await self._answers(self.engine.text_job, request, self._decoding)
+        return await self._run(self.engine.prepare_texts, request, self._decode_limiter)
 
     async def zero_shot_classification(
         self, request: ZeroShotRequest
@@ -94,8 +94,8 @@ class Serving:
         Raises:
             GeoBentoError: The request as a whole, or its only picture, failed.
         """
-        limiter = self._limiter(request.images)
-        return await self._answers(self.engine.zero_shot_job, request, limiter)
+        limiter = self._limiter_for(request.images)
+        return await self._run(self.engine.prepare_zero_shot, request, limiter)
 
     async def geo_embedding(self, request: GeoEmbeddingRequest) -> list[Embedding | GeoBentoError]:
         """One answer per place, in order.
@@ -103,7 +103,7 @@ class Serving:
         Raises:
             GeoBentoError: The request as a whole, or its only place, failed.
         """
-        return await self._answers(self.engine.geo_job, request, self._fetching)
+        return await self._run(self.engine.prepare_regions, request, self._fetch_limiter)
 
     async def pixel_embedding(
         self, request: PixelEmbeddingRequest
@@ -113,7 +113,7 @@ class Serving:
         Raises:
             GeoBentoError: The request failed.
         """
-        return await self._answers(self.engine.pixel_job, request, self._decoding)
+        return await self._run(self.engine.prepare_pixels, request, self._decode_limiter)
 
     async def plan_embedding(self, request: GeoEmbeddingRequest) -> EmbeddingPlan:
         """What a request of `geo_embedding` would do.
@@ -121,7 +121,7 @@ class Serving:
         Raises:
             GeoBentoError: The request as a whole, or its only place, would fail.
         """
-        return await self._in_thread(partial(inspection.plan_embedding, self.engine), request)
+        return await self._run_in_thread(partial(inspection.plan_embedding, self.engine), request)
 
     async def inspect_patch(self, request: InspectRequest) -> Inspection:
         """What the pixels of a place are like.
@@ -129,19 +129,21 @@ class Serving:
         Raises:
             GeoBentoError: They cannot be had.
         """
-        return await self._in_thread(partial(inspection.inspect_patch, self.engine), request)
+        return await self._run_in_thread(partial(inspection.inspect_patch, self.engine), request)
 
-    def _limiter(self, images: Sequence[str | bytes]) -> anyio.CapacityLimiter:
-        return self._fetching if any(map(inputs_images.is_url, images)) else self._decoding
+    def _limiter_for(self, images: Sequence[str | bytes]) -> anyio.CapacityLimiter:
+        return (
+            self._fetch_limiter if any(map(inputs_images.is_url, images)) else self._decode_limiter
+        )
 
-    async def _answers(
+    async def _run(
         self,
-        first_half: Callable[[Request], Job[Answer]],
+        prepare: Callable[[Request], PreparedRequest[ItemResult]],
         request: Request,
         limiter: anyio.CapacityLimiter,
-    ) -> list[Answer | GeoBentoError]:
-        job = await self._in_thread(partial(_timed, first_half), request, limiter)
-        name = self._names[job.tag]
+    ) -> list[ItemResult | GeoBentoError]:
+        job = await self._run_in_thread(partial(_prepare_timed, prepare), request, limiter)
+        name = self._model_names[job.tag]
         if (asked := request_context.get()) is not None:
             asked.model = name
         start = time.perf_counter()
@@ -151,36 +153,36 @@ class Serving:
         request_context.spent("queue", seconds - forward_s)
         request_context.spent("forward", forward_s)
         data = [result.data for result in results]
-        answers = await aside(data, job.answers, results, seconds * 1000)
-        _count(name, answers)
+        answers = await offload(data, job.assemble, results, seconds * 1000)
+        _count_results(name, answers)
         return answers
 
-    async def _in_thread(
+    async def _run_in_thread(
         self,
-        work: Callable[[Request], Found],
+        function: Callable[[Request], Result],
         request: Request,
         limiter: anyio.CapacityLimiter | None = None,
-    ) -> Found:
+    ) -> Result:
         # Abandoned when the deadline passes; its place in the limiter stays taken till it ends.
         return await anyio.to_thread.run_sync(
-            work, request, limiter=limiter or self._fetching, abandon_on_cancel=True
+            function, request, limiter=limiter or self._fetch_limiter, abandon_on_cancel=True
         )
 
 
-def _timed(first_half: Callable[[Request], Found], request: Request) -> Found:
+def _prepare_timed(prepare: Callable[[Request], Result], request: Request) -> Result:
     """The first half; what of it is not fetching is preparation."""
     asked = request_context.get()
     start = time.perf_counter()
     try:
-        return first_half(request)
+        return prepare(request)
     finally:
         fetched = 0.0 if asked is None else asked.seconds.get("fetch", 0.0)
         request_context.spent("prepare", time.perf_counter() - start - fetched)
 
 
-def _count(name: str, answers: Sequence[object]) -> None:
-    failed = [answer for answer in answers if isinstance(answer, GeoBentoError)]
+def _count_results(name: str, results: Sequence[object]) -> None:
+    failed = [answer for answer in results if isinstance(answer, GeoBentoError)]
     for error in failed:
         metrics.ERRORS.labels(error.type).inc()
     metrics.ITEMS.labels(name, "error").inc(len(failed))
-    metrics.ITEMS.labels(name, "ok").inc(len(answers) - len(failed))
+    metrics.ITEMS.labels(name, "ok").inc(len(results) - len(failed))

@@ -32,27 +32,27 @@ from inference.batches import EncodeItem
 from inference.pooling import Pooling
 from models.base import Model
 from pipeline.assembly import embedding
-from pipeline.fetching.fetcher import Asked, FetchLayer
+from pipeline.fetching.fetcher import FetchRequest, ImageryFetcher
 from pipeline.inputs import images as inputs_images
 from pipeline.inputs import raster_uploads
-from pipeline.inputs.image_urls import PictureFetcher
-from pipeline.inputs.input_checks import check
+from pipeline.inputs.image_urls import ImageUrlFetcher
+from pipeline.inputs.input_checks import check_pixels
 from pipeline.planning import temporal
 from pipeline.planning.geo import (
     GeoPlan,
     check_image_request,
     check_text_request,
+    is_unit_length,
     plan_geo,
-    unit_length,
 )
-from pipeline.planning.imagery import Imagery, plan_patch
+from pipeline.planning.imagery import ImageryPlan, plan_patch
 from pipeline.planning.limits import Limits
 from pipeline.planning.tiling import Tiling
-from pipeline.planning.user_pixels import plan_pixels
-from pipeline.prepared_requests import EmbeddingJob, Entry, ZeroShotJob
-from pipeline.registry import OpenModel, Registry
+from pipeline.planning.user_pixels import plan_user_pixels
+from pipeline.prepared_requests import PreparedEmbeddings, PreparedEntry, PreparedZeroShot
+from pipeline.registry import ModelHandle, ModelRegistry
 
-_OWN_FIELDS = {
+_USER_PIXELS_FIELDS = {
     "spatial": "pixels",
     "sensor": "pixels",
     "sensor.bands": "bands",
@@ -60,7 +60,7 @@ _OWN_FIELDS = {
 }
 """What is at fault in own data, by the parameter that it is where pixels are fetched."""
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 class Engine:
@@ -69,24 +69,24 @@ class Engine:
     Args:
         registry: What is served.
         settings: Limits and sources.
-        fetch: Where imagery comes from; None: as the settings say.
-        may_save: Whether pictures of pixels may be written to folders that requests name.
+        fetcher: Where imagery comes from; None: as the settings say.
+        allow_saving: Whether pictures of pixels may be written to folders that requests name.
     """
 
     def __init__(
         self,
-        registry: Registry,
+        registry: ModelRegistry,
         settings: Settings,
-        fetch: FetchLayer | None = None,
+        fetcher: ImageryFetcher | None = None,
         *,
-        may_save: bool = False,
+        allow_saving: bool = False,
     ) -> None:
-        self._limits = Limits(settings.max_place_pixels, may_save)
+        self._limits = Limits(settings.max_place_pixels, allow_saving)
         self.registry = registry
         self._settings = settings
-        self.fetch = fetch or FetchLayer.configured(settings)
+        self.fetcher = fetcher or ImageryFetcher.from_settings(settings)
 
-    def image_job(self, request: ImageEmbeddingRequest) -> EmbeddingJob:
+    def prepare_images(self, request: ImageEmbeddingRequest) -> PreparedEmbeddings:
         """First half for pictures: check, decode, prepare.
 
         Raises:
@@ -95,9 +95,9 @@ class Engine:
         opened = self.registry.find(request.model, request.config)
         check_image_request(opened.served.card, request)
         entries = self._image_entries(opened, request, request.normalize)
-        return EmbeddingJob(opened.served.tag, entries)
+        return PreparedEmbeddings(opened.served.tag, entries)
 
-    def text_job(self, request: TextEmbeddingRequest) -> EmbeddingJob:
+    def prepare_texts(self, request: TextEmbeddingRequest) -> PreparedEmbeddings:
         """First half for texts: check, tokenize.
 
         Raises:
@@ -106,9 +106,9 @@ class Engine:
         opened = self.registry.find(request.model, request.config)
         check_text_request(opened.served.card, request)
         entries = self._text_entries(opened, request.texts, "texts", request.normalize)
-        return EmbeddingJob(opened.served.tag, entries)
+        return PreparedEmbeddings(opened.served.tag, entries)
 
-    def zero_shot_job(self, request: ZeroShotRequest) -> ZeroShotJob:
+    def prepare_zero_shot(self, request: ZeroShotRequest) -> PreparedZeroShot:
         """First half for pictures with classes: check, decode, tokenize, prepare.
 
         Raises:
@@ -121,7 +121,7 @@ class Engine:
         for entry in classes:
             if isinstance(entry, GeoBentoError):
                 raise entry
-        return ZeroShotJob(
+        return PreparedZeroShot(
             opened.served.tag,
             self._image_entries(opened, request, True),
             classes,
@@ -129,24 +129,24 @@ class Engine:
             request.template,
         )
 
-    def geo_job(self, request: GeoEmbeddingRequest) -> EmbeddingJob:
+    def prepare_regions(self, request: GeoEmbeddingRequest) -> PreparedEmbeddings:
         """First half for places: resolve, fetch, prepare.
 
         Raises:
             GeoBentoError: The request as a whole cannot be answered.
         """
-        opened, _, plans = self.resolve(request)
-        entries = self.fetch.use_each(
-            [plan if isinstance(plan, GeoBentoError) else plan.asked for plan in plans],
-            lambda position, samples, seconds: _geo_entry(
+        opened, _, plans = self.plan_regions(request)
+        entries = self.fetcher.map_regions(
+            [plan if isinstance(plan, GeoBentoError) else plan.fetch_requests for plan in plans],
+            lambda position, samples, seconds: _region_entry(
                 opened, cast("GeoPlan", plans[position]), samples, request.config, seconds * 1000
             ),
         )
-        return EmbeddingJob(opened.served.tag, entries)
+        return PreparedEmbeddings(opened.served.tag, entries)
 
-    def resolve(
+    def plan_regions(
         self, request: GeoEmbeddingRequest
-    ) -> tuple[OpenModel, Imagery, list[GeoPlan | GeoBentoError]]:
+    ) -> tuple[ModelHandle, ImageryPlan, list[GeoPlan | GeoBentoError]]:
         """The model, what is fetched of every place, and the plan or error of each.
 
         Its source is open, unless no place needs it.
@@ -155,28 +155,33 @@ class Engine:
             GeoBentoError: The request as a whole cannot be answered.
         """
         opened = self.registry.find(request.model, request.config, request.modality)
-        self._check_count(len(request.places), "spatials")
+        self._check_item_count(len(request.places), "spatials")
         _check_device(opened, request.device)
         imagery, plans = plan_geo(
-            opened.served.card, request, served=opened.model.modalities(), limits=self._limits
+            opened.served.card,
+            request,
+            served_modalities=opened.model.modalities(),
+            limits=self._limits,
         )
-        asked = [one for plan in plans if isinstance(plan, GeoPlan) for one in plan.asked]
-        self.fetch.open_for(asked)
+        asked = [one for plan in plans if isinstance(plan, GeoPlan) for one in plan.fetch_requests]
+        self.fetcher.ensure_source(asked)
         return opened, imagery, plans
 
-    def patch(self, request: InspectRequest) -> ImageQuery:
+    def patch_query(self, request: InspectRequest) -> ImageQuery:
         """The fetch of an inspection.
 
         Raises:
             GeoBentoError: The request cannot be answered.
         """
         if request.model is None:
-            return plan_patch(None, request, served=(), limits=self._limits)
+            return plan_patch(None, request, served_modalities=(), limits=self._limits)
         opened = self.registry.find(request.model, modality=request.modality)
         served = opened.model.modalities()
-        return plan_patch(opened.served.card, request, served=served, limits=self._limits)
+        return plan_patch(
+            opened.served.card, request, served_modalities=served, limits=self._limits
+        )
 
-    def pixel_job(self, request: PixelEmbeddingRequest) -> EmbeddingJob:
+    def prepare_pixels(self, request: PixelEmbeddingRequest) -> PreparedEmbeddings:
         """First half for pixels that came with the request: decode, resolve, prepare.
 
         Raises:
@@ -185,25 +190,25 @@ class Engine:
         opened = self.registry.find(request.model, request.config, request.modality)
         _check_device(opened, request.device)
         start = time.perf_counter()
-        file = raster_uploads.read(request.pixels, self._settings.max_place_pixels)
-        plan = plan_pixels(
+        file = raster_uploads.read_raster(request.pixels, self._settings.max_place_pixels)
+        plan = plan_user_pixels(
             opened.served.card,
             request,
             file,
-            served=opened.model.modalities(),
+            served_modalities=opened.model.modalities(),
             limits=self._limits,
         )
         try:
             model = opened.model.with_options(request.config)
-            items = _encode_items(model, plan.sample, plan.tiling, plan.encoding)
+            items = _encode_items(model, plan.sample, plan.tiling, plan.encode_pooling)
         except GeoBentoError as error:
-            error.field = _OWN_FIELDS.get(error.field or "", error.field)
+            error.field = _USER_PIXELS_FIELDS.get(error.field or "", error.field)
             raise
-        context = embedding.Context(
+        context = embedding.ResponseContext(
             opened.served,
             plan.sample.modality,
             plan.pooling,
-            unit_length(opened.served.card, plan.sample.modality, plan.pooling),
+            is_unit_length(opened.served.card, plan.sample.modality, plan.pooling),
             opened.precision,
             sample=plan.sample.without_pixels(),
             config=request.config,
@@ -211,7 +216,7 @@ class Engine:
             warnings=plan.warnings,
             timing_ms={"prepare": (time.perf_counter() - start) * 1000},
         )
-        return EmbeddingJob(opened.served.tag, [(items, context)])
+        return PreparedEmbeddings(opened.served.tag, [(items, context)])
 
     def warm_up(self) -> None:
         """Open every tokenizer, so that a damaged one stops the start and no request waits.
@@ -219,12 +224,12 @@ class Engine:
         Raises:
             ModelStoreError: A tokenizer is not what was saved.
         """
-        for opened in self.registry.opened:
+        for opened in self.registry.handles:
             text = opened.served.card.text
             if text is not None and text.modality in opened.served.modalities:
                 opened.model.prepare_text("warm")
 
-    def _check_count(self, count: int, field: str) -> None:
+    def _check_item_count(self, count: int, field: str) -> None:
         if count > self._settings.max_items:
             raise PayloadTooLarge(
                 f"{count} items in one request; accepted: up to {self._settings.max_items}",
@@ -234,59 +239,61 @@ class Engine:
 
     def _image_entries(
         self,
-        opened: OpenModel,
+        handle: ModelHandle,
         request: ImageEmbeddingRequest | ZeroShotRequest,
         normalize: bool | None,
-    ) -> list[Entry]:
-        opened.model.image_input(request.config.get("preprocessing"))
-        self._check_count(len(request.images), "images")
+    ) -> list[PreparedEntry]:
+        handle.model.image_input(request.config.get("preprocessing"))
+        self._check_item_count(len(request.images), "images")
         return [
-            self._image_entry(opened, request, payload, position, normalize)
-            for position, payload in enumerate(self._fetched(request.images))
+            self._image_entry(handle, request, payload, position, normalize)
+            for position, payload in enumerate(self._download_images(request.images))
         ]
 
-    def _fetched(self, images: Sequence[str | bytes]) -> list[str | bytes | GeoBentoError]:
+    def _download_images(self, images: Sequence[str | bytes]) -> list[str | bytes | GeoBentoError]:
         """The pictures as they came, those given by URL as what is found there."""
-        fetcher = self._fetcher
+        fetcher = self._url_fetcher
         if fetcher is None or not any(map(inputs_images.is_url, images)):
             return list(images)
         with request_context.stage("fetch"):
-            return list(self._downloads.map(lambda image: _downloaded(fetcher, image), images))
+            return list(
+                self._download_pool.map(lambda image: _download_image(fetcher, image), images)
+            )
 
     @cached_property
-    def _fetcher(self) -> PictureFetcher | None:
+    def _url_fetcher(self) -> ImageUrlFetcher | None:
         if not self._settings.url_images:
             return None
-        return PictureFetcher(
+        return ImageUrlFetcher(
             max_bytes=int(self._settings.max_body_mb * 2**20),
             timeout_s=self._settings.url_timeout_s,
         )
 
     @cached_property
-    def _downloads(self) -> ThreadPoolExecutor:
+    def _download_pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self._settings.fetch_threads, "picture-urls")
 
     def _text_entries(
-        self, opened: OpenModel, texts: Sequence[str], field: str, normalize: bool | None
-    ) -> list[Entry]:
-        spec = opened.model.card.text
+        self, handle: ModelHandle, texts: Sequence[str], field: str, normalize: bool | None
+    ) -> list[PreparedEntry]:
+        spec = handle.model.card.text
         assert spec is not None
-        opened.model.tokenizer  # noqa: B018 - raises where there is none, for the request as a whole
-        self._check_count(len(texts), field)
-        entries: list[Entry] = []
+        handle.model.tokenizer  # noqa: B018 - raises where there is none, for the request as a whole
+        self._check_item_count(len(texts), field)
+        entries: list[PreparedEntry] = []
         for position, text in enumerate(texts):
             try:
-                tokens = opened.model.prepare_text(text)
+                tokens = handle.model.prepare_text(text)
             except GeoBentoError as error:
                 error.field = f"{field}.{position}"
                 entries.append(error)
                 continue
-            context = embedding.Context(
-                opened.served,
+            context = embedding.ResponseContext(
+                handle.served,
                 spec.modality,
                 "authors",
                 spec.normalize if normalize is None else normalize,
-                opened.precision,
+                handle.precision,
                 text=TextMeta(tokens=tokens.count, truncated=tokens.truncated),
             )
             item = EncodeItem(inputs=tokens.inputs(spec), pooling="authors")
@@ -295,31 +302,31 @@ class Engine:
 
     def _image_entry(
         self,
-        opened: OpenModel,
+        handle: ModelHandle,
         request: ImageEmbeddingRequest | ZeroShotRequest,
         payload: str | bytes | GeoBentoError,
         position: int,
         normalize: bool | None,
-    ) -> Entry:
+    ) -> PreparedEntry:
         preprocessing = request.config.get("preprocessing")
-        spec = opened.model.image_input(preprocessing)
+        spec = handle.model.image_input(preprocessing)
         start = time.perf_counter()
         try:
             if isinstance(payload, GeoBentoError):
                 raise payload
-            data = inputs_images.payload_bytes(payload)
-            picture = inputs_images.decode(data, self._settings.max_image_megapixels, spec)
-            inputs = opened.model.prepare_picture(picture, preprocessing)
+            data = inputs_images.decode_payload(payload)
+            picture = inputs_images.decode_image(data, self._settings.max_image_megapixels, spec)
+            inputs = handle.model.prepare_picture(picture, preprocessing)
         except GeoBentoError as error:
             error.field = f"images.{position}"
             return error
         normalize = spec.normalize if normalize is None else normalize
-        context = embedding.Context(
-            opened.served,
+        context = embedding.ResponseContext(
+            handle.served,
             spec.modality,
             spec.pooling,
             normalize,
-            opened.precision,
+            handle.precision,
             config=request.config,
             timing_ms={"prepare": (time.perf_counter() - start) * 1000},
         )
@@ -327,7 +334,7 @@ class Engine:
         return [item], context
 
 
-def _downloaded(fetcher: PictureFetcher, image: str | bytes) -> str | bytes | GeoBentoError:
+def _download_image(fetcher: ImageUrlFetcher, image: str | bytes) -> str | bytes | GeoBentoError:
     try:
         return (
             fetcher.fetch(image)
@@ -338,11 +345,11 @@ def _downloaded(fetcher: PictureFetcher, image: str | bytes) -> str | bytes | Ge
         return error
 
 
-def _check_device(opened: OpenModel, device: str) -> None:
-    if device not in ("auto", opened.device):
+def _check_device(handle: ModelHandle, device: str) -> None:
+    if device not in ("auto", handle.device):
         raise ModelError(
-            f"{opened.served.card.id} runs on {opened.device!r} here; "
-            f"accepted: 'auto' or {opened.device!r}",
+            f"{handle.served.card.id} runs on {handle.device!r} here; "
+            f"accepted: 'auto' or {handle.device!r}",
             field="device",
         )
 
@@ -351,59 +358,61 @@ def _encode_items(
     model: Model, sample: Sample, tiling: Tiling | None, encoding: Pooling | None
 ) -> list[EncodeItem]:
     """What the encoder gets of one place, tile by tile."""
-    tiles = [sample] if tiling is None else tiling.samples(sample)
+    tiles = [sample] if tiling is None else tiling.split_sample(sample)
     return [EncodeItem(inputs=model.prepare(tile), pooling=encoding) for tile in tiles]
 
 
-def ask_each(
+def map_regions(
     plans: Sequence[GeoPlan | GeoBentoError],
-    ask: Callable[[Sequence[Asked]], Sequence[Found | GeoBentoError]],
-) -> list[list[Found] | GeoBentoError]:
+    operation: Callable[[Sequence[FetchRequest]], Sequence[Result | GeoBentoError]],
+) -> list[list[Result] | GeoBentoError]:
     """What the fetch layer says to everything that each plan asks for, or the first error."""
-    asked = [[plan] if isinstance(plan, GeoBentoError) else plan.asked for plan in plans]
-    answers = iter(ask([one for several in asked for one in several]))
-    return [_whole(list(islice(answers, len(several)))) for several in asked]
+    asked = [[plan] if isinstance(plan, GeoBentoError) else plan.fetch_requests for plan in plans]
+    answers = iter(operation([one for several in asked for one in several]))
+    return [_all_or_first_error(list(islice(answers, len(several)))) for several in asked]
 
 
-def _whole(answers: Sequence[Found | GeoBentoError]) -> list[Found] | GeoBentoError:
+def _all_or_first_error(results: Sequence[Result | GeoBentoError]) -> list[Result] | GeoBentoError:
     found = []
-    for one in answers:
+    for one in results:
         if isinstance(one, GeoBentoError):
             return one
         found.append(one)
     return found
 
 
-def _geo_entry(
-    opened: OpenModel,
+def _region_entry(
+    handle: ModelHandle,
     plan: GeoPlan,
     samples: Sequence[Sample],
     config: Mapping[str, Any],
     fetch_ms: float,
-) -> Entry:
+) -> PreparedEntry:
     start = time.perf_counter()
-    model = opened.model.with_options(config)
+    model = handle.model.with_options(config)
     for sample in samples:
         if sample.provenance is not None:
             metrics.fetched(sample.provenance.backend, sample.cached)
     try:
-        sample = temporal.together(opened.served.card, samples)
-        warnings = check(sample, plan.query)
-        for query in (plan.query, *plan.further):
-            warnings += temporal.warning(query, sample.extras.get(query.modality, sample))
-        items = _encode_items(model, sample, plan.tiling, plan.encoding)
+        sample = temporal.merge_samples(handle.served.card, samples)
+        warnings = check_pixels(sample, plan.query)
+        for query in (plan.query, *plan.auxiliary):
+            warnings += temporal.missing_frames_warnings(
+                query, sample.extras.get(query.modality, sample)
+            )
+        items = _encode_items(model, sample, plan.tiling, plan.encode_pooling)
     except GeoBentoError as error:
         return error
-    context = embedding.Context(
-        opened.served,
+    context = embedding.ResponseContext(
+        handle.served,
         plan.query.modality,
         plan.pooling,
-        unit_length(opened.served.card, plan.query.modality, plan.pooling),
-        opened.precision,
+        is_unit_length(handle.served.card, plan.query.modality, plan.pooling),
+        handle.precision,
         plan.query,
         sample.without_pixels(),
         config=config,
-        further=plan.further,
+        auxiliary=plan.auxiliary,
         tiling=plan.tiling,
         area=plan.area,
         warnings=warnings,

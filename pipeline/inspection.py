@@ -16,10 +16,10 @@ from imagery.quality.quicklook import quicklook
 from imagery.quality.statistics import statistics
 from imagery.source import Survey
 from pipeline.assembly import embedding
-from pipeline.engine import Engine, ask_each
-from pipeline.planning.compatibility import fits
+from pipeline.engine import Engine, map_regions
+from pipeline.planning.compatibility import model_compatibility
 from pipeline.planning.geo import GeoPlan
-from pipeline.prepared_requests import raised_if_alone
+from pipeline.prepared_requests import raise_single_error
 
 
 def plan_embedding(engine: Engine, request: GeoEmbeddingRequest) -> EmbeddingPlan:
@@ -30,22 +30,22 @@ def plan_embedding(engine: Engine, request: GeoEmbeddingRequest) -> EmbeddingPla
             at fault, `detail` says which models it fits.
     """
     try:
-        opened, imagery, plans = engine.resolve(request)
+        opened, imagery, plans = engine.plan_regions(request)
     except ModelError as error:
         if request.sensor is not None and (error.field or "").startswith("sensor"):
-            models = fits(request.sensor, engine.registry.served())
+            models = model_compatibility(request.sensor, engine.registry.served())
             error.detail = {"models": [fit.model_dump(mode="json") for fit in models]}
         raise
-    surveys = ask_each(plans, engine.fetch.survey_all)
+    surveys = map_regions(plans, engine.fetcher.estimate_all)
     card = opened.served.card
     return EmbeddingPlan(
         model=card.id,
         modality=imagery.modality,
         sensor=imagery.sensor,
-        temporal=embedding.window(imagery.start, imagery.end),
+        temporal=embedding.time_range(imagery.start, imagery.end),
         frames=imagery.frames,
-        further=[one.modality for one in imagery.further],
-        models=fits(
+        further=[one.modality for one in imagery.auxiliary],
+        models=model_compatibility(
             replace(imagery.sensor, modality=None),
             engine.registry.served(),
             {card.id: request.config},
@@ -53,8 +53,8 @@ def plan_embedding(engine: Engine, request: GeoEmbeddingRequest) -> EmbeddingPla
         places=[
             ErrorBody.model_validate(found.body())
             if isinstance(found, GeoBentoError)
-            else _place(cast("GeoPlan", plan), found, opened.served.dim)
-            for plan, found in zip(plans, raised_if_alone(surveys), strict=True)
+            else _region_plan(cast("GeoPlan", plan), found, opened.served.dim)
+            for plan, found in zip(plans, raise_single_error(surveys), strict=True)
         ],
     )
 
@@ -67,8 +67,8 @@ def inspect_patch(engine: Engine, request: InspectRequest) -> Inspection:
     Raises:
         GeoBentoError: The pixels cannot be had.
     """
-    query = engine.patch(request)
-    (sample,) = raised_if_alone(engine.fetch.fetch_all([(request.backend, query)]))
+    query = engine.patch_query(request)
+    (sample,) = raise_single_error(engine.fetcher.fetch_all([(request.backend, query)]))
     assert not isinstance(sample, GeoBentoError)
     collection = registry.get(query.sensor.collection)
     picture = io.BytesIO()
@@ -78,12 +78,12 @@ def inspect_patch(engine: Engine, request: InspectRequest) -> Inspection:
         units=collection.units,
         bands=statistics(sample),
         quicklook=picture.getvalue(),
-        **embedding.imagery_fields(query, sample, problems(sample, collection), query.grid),
+        **embedding.imagery_meta_fields(query, sample, problems(sample, collection), query.grid),
     )
 
 
-def _place(plan: GeoPlan, surveys: Sequence[Survey], dim: int) -> PlacePlan:
-    survey = surveys[0]
+def _region_plan(plan: GeoPlan, estimates: Sequence[Survey], dim: int) -> PlacePlan:
+    survey = estimates[0]
     return PlacePlan(
         grid=embedding.grid_meta(plan.query.grid),
         tiles=None if plan.tiling is None else embedding.tiles_meta(plan.tiling),
@@ -92,11 +92,11 @@ def _place(plan: GeoPlan, surveys: Sequence[Survey], dim: int) -> PlacePlan:
         backend=survey.provenance.backend,
         source=survey.provenance.source,
         notice=survey.provenance.notice,
-        scenes=embedding.scene_metas(survey.provenance.scenes),
+        scenes=embedding.scenes_meta(survey.provenance.scenes),
         further={
-            query.modality: embedding.scene_metas(other.provenance.scenes)
-            for query, other in zip(plan.further, surveys[1:], strict=True)
+            query.modality: embedding.scenes_meta(other.provenance.scenes)
+            for query, other in zip(plan.auxiliary, estimates[1:], strict=True)
         },
-        requests=sum(one.requests for one in surveys),
-        bytes=sum(one.bytes for one in surveys),
+        requests=sum(one.requests for one in estimates),
+        bytes=sum(one.bytes for one in estimates),
     )

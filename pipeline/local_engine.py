@@ -24,8 +24,8 @@ from inference.precision import Precision
 from models.weights import store
 from pipeline import inspection
 from pipeline.engine import Engine
-from pipeline.prepared_requests import Answer, Job
-from pipeline.registry import OpenModel, Registry
+from pipeline.prepared_requests import ItemResult, PreparedRequest
+from pipeline.registry import ModelHandle, ModelRegistry
 
 
 class LocalEngine:
@@ -37,21 +37,21 @@ class LocalEngine:
 
     def __init__(self, settings: Settings) -> None:
         chosen = store.choose(settings.models)
-        self._stored = {entry.tag: entry for entry in chosen}
-        self._loaded: dict[str, LoadedModel] = {}
+        self._stored_models = {entry.tag: entry for entry in chosen}
+        self._loaded_models: dict[str, LoadedModel] = {}
         self._lock = Lock()
         self._device = devices.choose(settings.device)
-        self._wanted_precision = settings.precision
-        registry = Registry(
-            OpenModel(
+        self._requested_precision = settings.precision
+        registry = ModelRegistry(
+            ModelHandle(
                 entry.model(),
                 entry.served(),
                 entry.device(self._device),
-                self._precision(entry),
+                self._precision_for(entry),
             )
             for entry in chosen
         )
-        self._engine = Engine(registry, settings, may_save=True)
+        self._engine = Engine(registry, settings, allow_saving=True)
 
     def list_models(self) -> list[ServedModel]:
         """What can be asked for."""
@@ -63,25 +63,25 @@ class LocalEngine:
 
     def image_embedding(self, request: ImageEmbeddingRequest) -> list[Embedding | GeoBentoError]:
         """One answer per picture, in order."""
-        return self._answers(self._engine.image_job(request))
+        return self._run(self._engine.prepare_images(request))
 
     def text_embedding(self, request: TextEmbeddingRequest) -> list[Embedding | GeoBentoError]:
         """One answer per text, in order."""
-        return self._answers(self._engine.text_job(request))
+        return self._run(self._engine.prepare_texts(request))
 
     def zero_shot_classification(
         self, request: ZeroShotRequest
     ) -> list[Classification | GeoBentoError]:
         """One answer per picture, in order."""
-        return self._answers(self._engine.zero_shot_job(request))
+        return self._run(self._engine.prepare_zero_shot(request))
 
     def geo_embedding(self, request: GeoEmbeddingRequest) -> list[Embedding | GeoBentoError]:
         """One answer per place, in order."""
-        return self._answers(self._engine.geo_job(request))
+        return self._run(self._engine.prepare_regions(request))
 
     def pixel_embedding(self, request: PixelEmbeddingRequest) -> list[Embedding | GeoBentoError]:
         """The answer for the pixels of the request."""
-        return self._answers(self._engine.pixel_job(request))
+        return self._run(self._engine.prepare_pixels(request))
 
     def plan_embedding(self, request: GeoEmbeddingRequest) -> EmbeddingPlan:
         """What a request would do."""
@@ -91,18 +91,18 @@ class LocalEngine:
         """What the pixels of a place are like."""
         return inspection.inspect_patch(self._engine, request)
 
-    def _precision(self, entry: store.StoredModel) -> Precision:
-        return entry.precision(self._wanted_precision, self._device)
+    def _precision_for(self, entry: store.StoredModel) -> Precision:
+        return entry.precision(self._requested_precision, self._device)
 
-    def _answers(self, job: Job[Answer]) -> list[Answer | GeoBentoError]:
+    def _run(self, prepared: PreparedRequest[ItemResult]) -> list[ItemResult | GeoBentoError]:
         start = time.perf_counter()
-        results = self._encode(job.tag, job.items)
-        return job.answers(results, (time.perf_counter() - start) * 1000)
+        results = self._encode(prepared.tag, prepared.items)
+        return prepared.assemble(results, (time.perf_counter() - start) * 1000)
 
     def _encode(self, tag: str, items: list[EncodeItem]) -> list[EncodeResult]:
         with self._lock:
-            if tag not in self._loaded:
-                entry = self._stored[tag]
+            if tag not in self._loaded_models:
+                entry = self._stored_models[tag]
                 device = entry.device(self._device)
-                self._loaded[tag] = entry.load(device, self._precision(entry))
-            return self._loaded[tag].run(items)
+                self._loaded_models[tag] = entry.load(device, self._precision_for(entry))
+            return self._loaded_models[tag].run(items)

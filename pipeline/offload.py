@@ -11,25 +11,25 @@ from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 import anyio.to_thread
 
-Given = TypeVarTuple("Given")
-Found = TypeVar("Found")
+Args = TypeVarTuple("Args")
+Result = TypeVar("Result")
 
-FEW = 4
-SHORT_BYTES = 64 * 2**10
+MAX_INLINE_ARRAYS = 4
+MAX_INLINE_BYTES = 64 * 2**10
 
 
-async def aside(
-    arrays: Sequence[Any], work: Callable[[Unpack[Given]], Found], *given: *Given
-) -> Found:
+async def offload(
+    arrays: Sequence[Any], function: Callable[[Unpack[Args]], Result], *args: *Args
+) -> Result:
     """What comes of the work; raises what it raises.
 
     Args:
         arrays: What it is about: few and small ones make it short. Others than arrays count
             nothing.
-        work: Called with the rest.
-        given: Its arguments.
+        function: Called with the rest.
+        args: Its arguments.
     """
     size = sum(getattr(array, "nbytes", 0) for array in arrays)
-    if len(arrays) <= FEW and size <= SHORT_BYTES:
-        return work(*given)
-    return await anyio.to_thread.run_sync(work, *given)
+    if len(arrays) <= MAX_INLINE_ARRAYS and size <= MAX_INLINE_BYTES:
+        return function(*args)
+    return await anyio.to_thread.run_sync(function, *args)

@@ -14,13 +14,13 @@ from geobento.schemas.errors import GeoBentoError
 from inference.batches import EncodeItem, EncodeResult
 from pipeline.assembly import embedding
 
-Answer = TypeVar("Answer")
-Entry: TypeAlias = "tuple[Sequence[EncodeItem], embedding.Context] | GeoBentoError"
+ItemResult = TypeVar("ItemResult")
+PreparedEntry: TypeAlias = "tuple[Sequence[EncodeItem], embedding.ResponseContext] | GeoBentoError"
 """What to encode (several items for a place in tiles) and how to answer, or the error that is the
 answer."""
 
 
-class Job(Protocol, Generic[Answer]):
+class PreparedRequest(Protocol, Generic[ItemResult]):
     """A request after its first half."""
 
     @property
@@ -31,9 +31,9 @@ class Job(Protocol, Generic[Answer]):
     def items(self) -> list[EncodeItem]:
         """What the encoder gets."""
 
-    def answers(
+    def assemble(
         self, results: Sequence[EncodeResult], encode_ms: float = 0
-    ) -> list[Answer | GeoBentoError]:
+    ) -> list[ItemResult | GeoBentoError]:
         """One answer per input of the request.
 
         Args:
@@ -46,7 +46,7 @@ class Job(Protocol, Generic[Answer]):
 
 
 @dataclass(frozen=True)
-class EmbeddingJob:
+class PreparedEmbeddings:
     """Pictures, texts or places, each to become one embedding.
 
     Attributes:
@@ -55,44 +55,44 @@ class EmbeddingJob:
     """
 
     tag: str
-    entries: Sequence[Entry]
+    entries: Sequence[PreparedEntry]
 
     @property
     def items(self) -> list[EncodeItem]:
         """What the encoder gets."""
-        return _items(self.entries)
+        return _encode_items(self.entries)
 
-    def answers(
+    def assemble(
         self, results: Sequence[EncodeResult], encode_ms: float = 0
     ) -> list[Embedding | GeoBentoError]:
         """One embedding or error per entry."""
-        return raised_if_alone(_embeddings(self.entries, results, encode_ms))
+        return raise_single_error(_build_embeddings(self.entries, results, encode_ms))
 
 
 @dataclass(frozen=True)
-class ZeroShotJob:
+class PreparedZeroShot:
     """Pictures to be compared with classes.
 
     Attributes:
         tag: Which weights it is for.
-        pictures: One entry per picture, in order.
+        images: One entry per picture, in order.
         classes: One entry per class, in order.
         logit_scale: Factor on the cosines.
         template: Sentence that the classes were put into.
     """
 
     tag: str
-    pictures: Sequence[Entry]
-    classes: Sequence[Entry]
+    images: Sequence[PreparedEntry]
+    classes: Sequence[PreparedEntry]
     logit_scale: float
     template: str
 
     @property
     def items(self) -> list[EncodeItem]:
         """What the encoder gets: pictures, then classes."""
-        return _items([*self.pictures, *self.classes])
+        return _encode_items([*self.images, *self.classes])
 
-    def answers(
+    def assemble(
         self, results: Sequence[EncodeResult], encode_ms: float = 0
     ) -> list[Classification | GeoBentoError]:
         """One classification or error per picture.
@@ -100,8 +100,8 @@ class ZeroShotJob:
         Raises:
             GeoBentoError: A class failed, or the only picture did.
         """
-        embeddings = _embeddings([*self.pictures, *self.classes], results, encode_ms)
-        pictures, classes = embeddings[: len(self.pictures)], embeddings[len(self.pictures) :]
+        embeddings = _build_embeddings([*self.images, *self.classes], results, encode_ms)
+        pictures, classes = embeddings[: len(self.images)], embeddings[len(self.images) :]
         vectors = []
         for position, name in enumerate(classes):
             if isinstance(name, GeoBentoError):
@@ -109,20 +109,20 @@ class ZeroShotJob:
                 raise name
             vectors.append(name.data)
         stacked = np.stack(vectors)
-        return raised_if_alone(
+        return raise_single_error(
             [
-                picture if isinstance(picture, GeoBentoError) else self._compared(picture, stacked)
+                picture if isinstance(picture, GeoBentoError) else self._classify(picture, stacked)
                 for picture in pictures
             ]
         )
 
-    def _compared(
-        self, picture: Embedding, classes: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+    def _classify(
+        self, image: Embedding, classes: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
     ) -> Classification | GeoBentoError:
-        shares = embedding.probabilities(picture.data, classes, self.logit_scale)
+        shares = embedding.class_probabilities(image.data, classes, self.logit_scale)
         if isinstance(shares, GeoBentoError):
             return shares
-        how = picture.meta
+        how = image.meta
         return Classification(
             shares,
             ClassificationMeta(
@@ -139,29 +139,31 @@ class ZeroShotJob:
         )
 
 
-def _items(entries: Sequence[Entry]) -> list[EncodeItem]:
+def _encode_items(entries: Sequence[PreparedEntry]) -> list[EncodeItem]:
     return [item for entry in entries if not isinstance(entry, GeoBentoError) for item in entry[0]]
 
 
-def _embeddings(
-    entries: Sequence[Entry], results: Sequence[EncodeResult], encode_ms: float
+def _build_embeddings(
+    entries: Sequence[PreparedEntry], results: Sequence[EncodeResult], encode_ms: float
 ) -> list[Embedding | GeoBentoError]:
     remaining = iter(results)
     timing_ms = {"encode": encode_ms}
     return [
         entry
         if isinstance(entry, GeoBentoError)
-        else embedding.embedding(list(islice(remaining, len(entry[0]))), entry[1], timing_ms)
+        else embedding.build_embedding(list(islice(remaining, len(entry[0]))), entry[1], timing_ms)
         for entry in entries
     ]
 
 
-def raised_if_alone(answers: list[Answer | GeoBentoError]) -> list[Answer | GeoBentoError]:
+def raise_single_error(
+    results: list[ItemResult | GeoBentoError],
+) -> list[ItemResult | GeoBentoError]:
     """The answers of a request, unless there is a single one and it is an error.
 
     Raises:
         GeoBentoError: That error.
     """
-    if len(answers) == 1 and isinstance(answers[0], GeoBentoError):
-        raise answers[0]
-    return answers
+    if len(results) == 1 and isinstance(results[0], GeoBentoError):
+        raise results[0]
+    return results

@@ -15,7 +15,7 @@ from models.base import Model
 
 
 @dataclass(frozen=True)
-class OpenModel:
+class ModelHandle:
     """A model that inputs are prepared for here, and where its forward runs."""
 
     model: Model
@@ -24,17 +24,17 @@ class OpenModel:
     precision: str = "float32"
 
 
-class Registry:
+class ModelRegistry:
     """Served models by id, alias and variant.
 
     Args:
         models: What is served, in the order of listing.
     """
 
-    def __init__(self, models: Iterable[OpenModel]) -> None:
-        self.opened = list(models)
-        self._names: dict[str, list[OpenModel]] = defaultdict(list)
-        for opened in self.opened:
+    def __init__(self, models: Iterable[ModelHandle]) -> None:
+        self.handles = list(models)
+        self._names: dict[str, list[ModelHandle]] = defaultdict(list)
+        for opened in self.handles:
             card = opened.served.card
             for name in (card.id, *card.aliases):
                 if opened.served.variant in card.variants_of(name):
@@ -42,16 +42,16 @@ class Registry:
 
     def served(self) -> list[ServedModel]:
         """What is served."""
-        return [opened.served for opened in self.opened]
+        return [opened.served for opened in self.handles]
 
-    def by_id(self) -> list[ServedModel]:
+    def default_variants(self) -> list[ServedModel]:
         """Of every model the variant that its id finds."""
         ids = dict.fromkeys(served.card.id for served in self.served())
         return [self.find(name).served for name in ids]
 
     def find(
         self, name: str, options: Mapping[str, Any] | None = None, modality: str | None = None
-    ) -> OpenModel:
+    ) -> ModelHandle:
         """A served model by id or alias, whatever its case.
 
         An alias that stands for a variant finds no other. Where several variants are served, the
@@ -65,10 +65,10 @@ class Registry:
         asked = name.strip().lower()
         found = self._names.get(asked)
         if not found:
-            raise self._missing(name, asked)
+            raise self._not_served_error(name, asked)
         wanted = (options or {}).get("variant")
         if wanted is not None:
-            return _of_variant(found, asked, wanted)
+            return _select_variant(found, asked, wanted)
         order = found[0].served.card.variants_of(asked)
         return min(
             found,
@@ -79,14 +79,14 @@ class Registry:
             ),
         )
 
-    def _missing(self, name: str, asked: str) -> ModelNotFound:
+    def _not_served_error(self, name: str, normalized_name: str) -> ModelNotFound:
         served = list(dict.fromkeys(served.card.id for served in self.served()))
         missing = registry.unknown(name, served)
         try:
             card = registry.family(name).card
         except ModelNotFound:
             return missing
-        known = card.name_to_import(asked)
+        known = card.name_to_import(normalized_name)
         return ModelNotFound(
             f"{known} is not served here; run: geobento models import {known} (and name it "
             f"in GEOBENTO_MODELS where that is set); available: {', '.join(served) or 'none'}",
@@ -95,17 +95,17 @@ class Registry:
         )
 
 
-def _of_variant(found: Sequence[OpenModel], asked: str, wanted: object) -> OpenModel:
-    for opened in found:
-        if opened.served.variant == wanted:
+def _select_variant(handles: Sequence[ModelHandle], name: str, variant: object) -> ModelHandle:
+    for opened in handles:
+        if opened.served.variant == variant:
             return opened
-    card = found[0].served.card
-    served = ", ".join(opened.served.variant for opened in found)
-    if isinstance(wanted, str) and wanted in card.variants:
-        how = f"run: geobento models import {card.id} --variant {wanted}; "
+    card = handles[0].served.card
+    served = ", ".join(opened.served.variant for opened in handles)
+    if isinstance(variant, str) and variant in card.variants:
+        how = f"run: geobento models import {card.id} --variant {variant}; "
     else:
         how = f"there are {', '.join(card.variants)}; "
     raise ModelError(
-        f"{asked} is not served in the variant {wanted!r}; {how}served: {served}",
+        f"{name} is not served in the variant {variant!r}; {how}served: {served}",
         field="model_config.variant",
     )

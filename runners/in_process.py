@@ -9,7 +9,7 @@ import anyio.to_thread
 from inference.batches import EncodeItem, EncodeResult, LoadedModel
 
 
-class Here:
+class InProcessEncoder:
     """Answers in this process, in place of a runner.
 
     A process of its own would hold torch and nothing else, and grids of one vector per pixel

@@ -6,13 +6,13 @@ import ctypes
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Numbers of two settings of glibc, see mallopt(3)."""
-LARGEST = 32 * 2**20
+MMAP_THRESHOLD_BYTES = 32 * 2**20
 """Bytes; what is larger goes back to the system at once. Old versions of glibc accept no more."""
-KEPT = 64 * 2**20
+TRIM_THRESHOLD_BYTES = 64 * 2**20
 """Bytes that each thread may keep."""
 
 
-def keep() -> bool:
+def configure_malloc() -> bool:
     """Have this process keep it for the next forward pass.
 
     By itself glibc gives back most of the memory of large intermediate results, and for the next
@@ -25,4 +25,7 @@ def keep() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    return bool(mallopt(M_MMAP_THRESHOLD, LARGEST) and mallopt(M_TRIM_THRESHOLD, KEPT))
+    return bool(
+        mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
+        and mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES)
+    )

@@ -9,33 +9,33 @@ from geobento.observability import metrics
 from geobento.schemas.errors import DeadlineExceeded
 from inference.batches import EncodeItem, EncodeResult
 
-_LATE = DeadlineExceeded("the request's time was over before the model got to it")
+_EXPIRED = DeadlineExceeded("the request's time was over before the model got to it")
 
 
-def work(
-    run: Callable[[Sequence[EncodeItem]], list[EncodeResult]],
+def run_batch(
+    forward: Callable[[Sequence[EncodeItem]], list[EncodeResult]],
     items: Sequence[EncodeItem],
-    name: str,
+    model_name: str,
 ) -> list[EncodeResult]:
     """Results in the order of the items; those that nobody waits for any more are not computed.
 
     Args:
-        run: The forward.
+        forward: The forward.
         items: What came together.
-        name: Name of the model in metrics.
+        model_name: Name of the model in metrics.
     """
     begun = time.time()
     wanted = [item for item in items if item.deadline is None or item.deadline > begun]
-    metrics.BATCH.labels(name).observe(len(items))
+    metrics.BATCH.labels(model_name).observe(len(items))
     if len(wanted) < len(items):
-        metrics.LATE.labels(name).inc(len(items) - len(wanted))
-    results = iter(run(wanted) if wanted else ())
+        metrics.LATE.labels(model_name).inc(len(items) - len(wanted))
+    results = iter(forward(wanted) if wanted else ())
     forward_s = time.time() - begun
     return [
         next(results).model_copy(
             update={"queue_s": max(0.0, begun - (item.sent or begun)), "forward_s": forward_s}
         )
         if item.deadline is None or item.deadline > begun
-        else EncodeResult(error=_LATE.body())
+        else EncodeResult(error=_EXPIRED.body())
         for item in items
     ]

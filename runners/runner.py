@@ -17,7 +17,7 @@ from inference.precision import Precision
 from models.weights.store import StoredModel, opened
 from runners import gc, malloc
 from runners.bentoml_patches import graceful_shutdown
-from runners.run_batch import work
+from runners.run_batch import run_batch
 
 logger = logging.getLogger("geobento.runner")
 
@@ -25,11 +25,11 @@ Results = Annotated[list[EncodeResult], ContentType("application/json")]
 """The content type says nothing, calls being pickled, but without one BentoML works it out for
 every answer, from a schema that it makes anew."""
 
-NEVER = 1_000_000_000
+UNLIMITED = 1_000_000_000
 """Calls, and seconds, after which BentoML's client would close a connection pool that other
 calls are still using. With its defaults (100 calls, 300 s) concurrent requests fail."""
 
-BEHIND_THE_FRONT_S = 30.0
+SHUTDOWN_MARGIN_S = 30.0
 """How much longer than an item may take a runner waits for the front to stop."""
 
 
@@ -45,7 +45,7 @@ def make_runner(
     precision: Precision,
     workers: int,
     timeout_s: float,
-    home: Path,
+    data_dir: Path,
     tracing: dict[str, Any],
 ) -> bentoml.Service[Any]:
     """The runner service of a stored model.
@@ -59,7 +59,7 @@ def make_runner(
         precision: Number format of them.
         workers: Processes, each with its own copy of the weights and its share of the cores.
         timeout_s: Longest time that an item may wait and be worked on.
-        home: Folder of the service's own files.
+        data_dir: Folder of the service's own files.
         tracing: Whether spans are made, see `runners.tracing`.
     """
     name = stored.served().name
@@ -71,7 +71,7 @@ def make_runner(
 
         def __init__(self) -> None:
             devices.share_cores(workers)
-            malloc.keep()
+            malloc.configure_malloc()
             self._loaded = opened(self.weights).load(device, precision)
             self._loaded.warm_up()
             gc.settle()
@@ -80,8 +80,8 @@ def make_runner(
         @bentoml.on_startup
         def outlive_the_front(self) -> None:
             """Stop after the front, which may still ask."""
-            graceful_shutdown.follow(
-                graceful_shutdown.lock_file(home), timeout_s + BEHIND_THE_FRONT_S
+            graceful_shutdown.wait_for_server(
+                graceful_shutdown.lock_file(data_dir), timeout_s + SHUTDOWN_MARGIN_S
             )
 
         @bentoml.api(
@@ -91,14 +91,14 @@ def make_runner(
         )
         def encode(self, items: list[EncodeItem]) -> Results:
             """One result per item, in order."""
-            return work(self._loaded.run, items, name)
+            return run_batch(self._loaded.run, items, name)
 
     service = bentoml.service(
         name=runner_name(stored.metadata["model"], stored.metadata["variant"]),
         workers=workers,
         threads=cpu_pool.lanes(device, workers),
         traffic={"timeout": timeout_s},
-        runner_connection={"max_requests": NEVER, "max_age": float(NEVER)},
+        runner_connection={"max_requests": UNLIMITED, "max_age": float(UNLIMITED)},
         logging={"access": {"enabled": False}},
         tracing=tracing,
     )

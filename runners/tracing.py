@@ -15,18 +15,20 @@ from geobento.schemas.errors import SettingsError
 
 logger = logging.getLogger("geobento")
 
-COLLECTORS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 """OpenTelemetry's own variables: where spans go. The exporter reads these and its others."""
-SHARE = "OTEL_TRACES_SAMPLER_ARG"
+SAMPLE_RATE_VARIABLE = "OTEL_TRACES_SAMPLER_ARG"
 """Share of the requests that are traced where the caller has not decided."""
-CONFIGURED = ("BENTOML_CONFIG", "BENTOML_CONFIG_OPTIONS", "BENTOML_CONFIG_OVERRIDES")
+BENTOML_CONFIG_VARIABLES = ("BENTOML_CONFIG", "BENTOML_CONFIG_OPTIONS", "BENTOML_CONFIG_OVERRIDES")
 """Where a deployer configures BentoML, which then stands."""
-NONE = {"excluded_urls": ".*"}
+DISABLED = {"excluded_urls": ".*"}
 """No spans: they take a third of a millisecond a request even if nothing gets them."""
-PROBES = "livez,readyz,healthz,metrics"
+EXCLUDED_PATHS = "livez,readyz,healthz,metrics"
 
 
-def options(environment: Mapping[str, str], *, can_export: bool | None = None) -> dict[str, Any]:
+def tracing_options(
+    environment: Mapping[str, str], *, can_export: bool | None = None
+) -> dict[str, Any]:
     """The configuration of a service of BentoML in respect of spans.
 
     Args:
@@ -36,28 +38,28 @@ def options(environment: Mapping[str, str], *, can_export: bool | None = None) -
     Raises:
         SettingsError: The share is none.
     """
-    if any(environment.get(name) for name in CONFIGURED):
+    if any(environment.get(name) for name in BENTOML_CONFIG_VARIABLES):
         return {}
-    if not any(environment.get(name) for name in COLLECTORS):
-        return NONE
+    if not any(environment.get(name) for name in ENDPOINT_VARIABLES):
+        return DISABLED
     if not (_has_exporter() if can_export is None else can_export):
         logger.warning("no spans: the exporter is missing; run: pip install 'geobento[tracing]'")
-        return NONE
+        return DISABLED
     return {
         "exporter_type": "otlp",
         "otlp": {"protocol": "http"},
-        "sample_rate": _share(environment.get(SHARE) or "1"),
-        "excluded_urls": PROBES,
+        "sample_rate": _sample_rate(environment.get(SAMPLE_RATE_VARIABLE) or "1"),
+        "excluded_urls": EXCLUDED_PATHS,
     }
 
 
-def _share(text: str) -> float:
+def _sample_rate(text: str) -> float:
     try:
         share = float(text)
     except ValueError:
         share = -1.0
     if not 0 <= share <= 1:
-        raise SettingsError(f"{SHARE}: got {text!r}; accepted: a number from 0 to 1")
+        raise SettingsError(f"{SAMPLE_RATE_VARIABLE}: got {text!r}; accepted: a number from 0 to 1")
     return share
 
 

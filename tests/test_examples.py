@@ -24,8 +24,11 @@ def test_principal_components(
     monkeypatch.setattr(sys, "argv", ["", str(out), *where, "--buffer-m", "320"])
     principal_components.main()
     with Image.open(out) as picture:
-        assert picture.size == (2 * principal_components.SIDE, principal_components.SIDE)
-        assert np.asarray(picture)[:, principal_components.SIDE :].std() > 20
+        assert picture.size == (
+            2 * principal_components.IMAGE_SIZE,
+            principal_components.IMAGE_SIZE,
+        )
+        assert np.asarray(picture)[:, principal_components.IMAGE_SIZE :].std() > 20
 
 
 def test_what_all_tiles_share_is_taken_off() -> None:
@@ -33,5 +36,5 @@ def test_what_all_tiles_share_is_taken_off() -> None:
     pattern = np.tile(np.random.default_rng(0).normal(size=(3, 2, 2)), (1, 4, 6))
     ramp = np.repeat(np.arange(12.0) // 2, 8).reshape(12, 8).T[None]
     grid = (pattern + ramp).astype(np.float32)
-    ground = principal_components.without_position(grid, 2)
+    ground = principal_components.subtract_position_mean(grid, 2)
     np.testing.assert_allclose(ground, np.broadcast_to(ramp - ramp.mean(), ground.shape), atol=1e-5)

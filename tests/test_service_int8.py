@@ -51,7 +51,7 @@ def test_int8_where_it_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len(said) == 1
     assert f"{none.tag} computes in {other.meta.precision}" in said[0]
     loaded = large.load()
-    inputs = loaded.model.prepare_picture(images.decode(FIELD, 64))
+    inputs = loaded.model.prepare_picture(images.decode_image(FIELD, 64))
     (exact,) = loaded.run([EncodeItem(inputs=inputs, pooling="authors")])
     cosine = rounded.data @ exact.data / np.linalg.norm(rounded.data) / np.linalg.norm(exact.data)
     assert precision.LEAST_COSINE - 1e-3 < cosine < 1 - 1e-9

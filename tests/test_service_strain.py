@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from benchmarks import load, load_fixtures, verify
-from benchmarks.kill import killed
-from benchmarks.service import Served, geobento
+from benchmarks.kill import kill_under_load
+from benchmarks.service import RunningServer, run_geobento
 
 pytestmark = pytest.mark.slow
 
@@ -23,18 +23,18 @@ IN_FLIGHT = 8
 
 
 @pytest.fixture(scope="module")
-def asked() -> tuple[str, list[bytes], load.Judge]:
+def asked() -> tuple[str, list[bytes], load.Verify]:
     """A model, requests, and a judge of their answers."""
-    return load_fixtures.prepared("mosaiks")
+    return load_fixtures.prepare_load("mosaiks")
 
 
 @pytest.fixture(scope="module")
 def served(
-    tmp_path_factory: pytest.TempPathFactory, asked: tuple[str, list[bytes], load.Judge]
-) -> Iterator[Served]:
+    tmp_path_factory: pytest.TempPathFactory, asked: tuple[str, list[bytes], load.Verify]
+) -> Iterator[RunningServer]:
     """The service, few requests at a time; BentoML takes it to run in a container."""
     log = tmp_path_factory.mktemp("strain") / "log"
-    with geobento(
+    with run_geobento(
         log,
         GEOBENTO_MODELS=asked[0],
         GEOBENTO_MAX_REQUESTS_IN_FLIGHT=str(IN_FLIGHT),
@@ -44,7 +44,7 @@ def served(
         yield started
 
 
-def metric(served: Served, name: str) -> float:
+def metric(served: RunningServer, name: str) -> float:
     """The sum of a metric over its labels."""
     text = httpx.get(f"http://127.0.0.1:{served.port}/metrics").text
     lines = re.findall(rf"^{name}(?:\{{.*\}})? (\S+)$", text, re.MULTILINE)
@@ -52,14 +52,14 @@ def metric(served: Served, name: str) -> float:
 
 
 def test_overload_is_refused_and_the_rest_answered(
-    served: Served, asked: tuple[str, list[bytes], load.Judge]
+    served: RunningServer, asked: tuple[str, list[bytes], load.Verify]
 ) -> None:
     """Ten times as many connections as places: right answers, and refusals that say when."""
     _, requests, judge = asked
-    run = load.run(served.port, requests, 10 * IN_FLIGHT, 4, judge=judge, pause_s=0.2)
+    run = load.run(served.port, requests, 10 * IN_FLIGHT, 4, verify=judge, pause_s=0.2)
     outcomes = asyncio.run(run).outcomes
-    assert set(outcomes) == {verify.OK, verify.REFUSED}
-    assert metric(served, "geobento_errors_total") >= outcomes[verify.REFUSED]
+    assert set(outcomes) == {verify.OK, verify.REJECTED}
+    assert metric(served, "geobento_errors_total") >= outcomes[verify.REJECTED]
     assert metric(served, "geobento_items_total") >= outcomes[verify.OK]
     assert metric(served, "geobento_stage_seconds_count") > 0
     assert metric(served, "geobento_batch_items_count") > 0
@@ -67,7 +67,7 @@ def test_overload_is_refused_and_the_rest_answered(
 
 
 def test_clients_that_go_away_leave_nothing_behind(
-    served: Served, asked: tuple[str, list[bytes], load.Judge]
+    served: RunningServer, asked: tuple[str, list[bytes], load.Verify]
 ) -> None:
     """After many of them every place is free, and nothing is held."""
     _, requests, judge = asked
@@ -81,53 +81,53 @@ def test_clients_that_go_away_leave_nothing_behind(
     held = ("geobento_requests_in_flight", "geobento_held_items", "geobento_held_bytes")
     assert [metric(served, name) for name in held] == [0, 0, 0]
     assert metric(served, "geobento_abandoned_requests_total") > 0
-    run = load.run(served.port, requests, IN_FLIGHT, 1, judge=judge)
+    run = load.run(served.port, requests, IN_FLIGHT, 1, verify=judge)
     assert set(asyncio.run(run).outcomes) == {verify.OK}
 
 
 def test_silence_costs_no_request(
-    served: Served, asked: tuple[str, list[bytes], load.Judge]
+    served: RunningServer, asked: tuple[str, list[bytes], load.Verify]
 ) -> None:
     """Connections to the runner that were closed meanwhile are not noticed by any client."""
     _, requests, judge = asked
     for pause in (4.9, 5.0, 5.1, 0):
-        run = load.run(served.port, requests, IN_FLIGHT, 0.5, judge=judge)
+        run = load.run(served.port, requests, IN_FLIGHT, 0.5, verify=judge)
         assert set(asyncio.run(run).outcomes) == {verify.OK}
         time.sleep(pause)
 
 
 def test_a_killed_runner_comes_back(
-    served: Served, asked: tuple[str, list[bytes], load.Judge]
+    served: RunningServer, asked: tuple[str, list[bytes], load.Verify]
 ) -> None:
     """Its requests are answered, or refused with the time to come back; none is wrong or hangs."""
     for _ in range(2):
-        row = killed(served, asked[1], asked[2], IN_FLIGHT, "runner_")
+        row = kill_under_load(served, asked[1], asked[2], IN_FLIGHT, "runner_")
         assert row["ready_s"] is not None
         assert row["not_ready_seen"]
         assert set(row) - {"victim", "ready_s", "not_ready_seen", "slowest_s"} <= {
             verify.OK,
-            verify.REFUSED,
+            verify.REJECTED,
         }
         assert row[verify.OK] > 0
 
 
 def test_a_killed_front_comes_back(
-    served: Served, asked: tuple[str, list[bytes], load.Judge]
+    served: RunningServer, asked: tuple[str, list[bytes], load.Verify]
 ) -> None:
     """Connections are lost with it; then it answers rightly, and counts nothing of the dead."""
-    row = killed(served, asked[1], asked[2], 4, "geobento")
+    row = kill_under_load(served, asked[1], asked[2], 4, "geobento")
     assert row["ready_s"] is not None
     assert not {"wrong", "hung"} & set(row)
     assert metric(served, "geobento_requests_in_flight") == 0
 
 
 def test_a_signal_to_stop_lets_requests_finish(
-    tmp_path: Path, asked: tuple[str, list[bytes], load.Judge]
+    tmp_path: Path, asked: tuple[str, list[bytes], load.Verify]
 ) -> None:
     """What has begun is answered although it still has to ask the runner; then all have gone."""
     tag, requests, judge = asked
     log = tmp_path / "log"
-    with geobento(log, GEOBENTO_MODELS=tag, GEOBENTO_LOG_FORMAT="json") as served:
+    with run_geobento(log, GEOBENTO_MODELS=tag, GEOBENTO_LOG_FORMAT="json") as served:
         with socket.create_connection(("127.0.0.1", served.port)) as client:
             client.settimeout(60)
             client.sendall(requests[0][:-100])

@@ -18,36 +18,36 @@ from typing import Any
 
 from benchmarks import images, plot, roofline
 from benchmarks.comparison import environment, layout, table
-from benchmarks.comparison.servers import Server, ours, peers
-from benchmarks.synthetic_images import SIZES, jpegs
-from benchmarks.verify import Judging, Vector
+from benchmarks.comparison.servers import Server, geobento_server, peer_servers
+from benchmarks.synthetic_images import SIZES, make_jpegs
+from benchmarks.verify import ResponseVerifier, Vector
 
 MODEL, VARIANT = "remoteclip", "vit_b_32"
 """The card whose network is exactly the CLIP ViT-B/32 of the transformers library."""
-SHORT = [
+QUICK_OPTIONS = [
     *("--seconds", "2", "--sizes", "640x480", "--connections", "1", "16"),
     *("--forms", "multipart"),
 ]
 
 
-def compared(
+def compare(
     server: Server,
-    pictures: Mapping[str, Sequence[bytes]],
-    exact: Mapping[str, Sequence[Vector]],
+    images_by_size: Mapping[str, Sequence[bytes]],
+    expected: Mapping[str, Sequence[Vector]],
     connections: Sequence[int],
     seconds: float,
     log: Path,
 ) -> Iterator[table.Run]:
     """All runs of one server in one round."""
     with server.start(log) as served:
-        for size, data in pictures.items():
-            asked = server.ask(data)
+        for size, data in images_by_size.items():
+            asked = server.make_requests(data)
             for count in connections:
-                judge = Judging(exact[size], server.read)
-                row, found = images.measured(served, asked, count, seconds, judge)
+                judge = ResponseVerifier(expected[size], server.parse_vector)
+                row, found = images.measure(served, asked, count, seconds, judge)
                 cpu_s = row["cpu_ms"] * max(1, len(found.latencies)) / 1000
                 run = table.Run(
-                    server.name, size, count, found, cpu_s, row["memory_mib"], judge.least
+                    server.name, size, count, found, cpu_s, row["memory_mib"], judge.min_cosine
                 )
                 print({"server": server.name, "size": size, "connections": count, **row})
                 if dict(found.outcomes).keys() != {"200"}:
@@ -55,10 +55,10 @@ def compared(
                 yield run
 
 
-def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """What to measure; `--short` sets what is not said otherwise."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--short", action="store_true", help=" ".join(SHORT))
+    parser.add_argument("--short", action="store_true", help=" ".join(QUICK_OPTIONS))
     parser.add_argument("--seconds", type=float, default=8, help="of a run")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--pictures", type=int, default=images.COUNT, help="different ones")
@@ -69,7 +69,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--no-limit", action="store_true", help="do not measure the limit")
     chosen = parser.parse_args(arguments)
     if chosen.short:
-        parser.set_defaults(**vars(parser.parse_args(SHORT)))
+        parser.set_defaults(**vars(parser.parse_args(QUICK_OPTIONS)))
         chosen = parser.parse_args(arguments)
     return chosen
 
@@ -77,37 +77,39 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run, print, write."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # no server is left behind
-    chosen = options()
+    chosen = parse_options()
     from models.weights.importer import import_model
 
     stored = import_model(MODEL, variant=VARIANT, dummy=True)
-    folder = layout.write(stored, environment.KEPT / "weights")
-    own = [ours(MODEL, stored.tag, form) for form in chosen.forms]
+    folder = layout.write_model(stored, environment.PEERS_DIR / "weights")
+    own = [geobento_server(MODEL, stored.tag, form) for form in chosen.forms]
     if stored.precision("int8", "cpu") == "int8":
-        own += [ours(MODEL, stored.tag, form, "int8") for form in chosen.forms]
-    servers = [*own, *peers(folder)]
+        own += [geobento_server(MODEL, stored.tag, form, "int8") for form in chosen.forms]
+    servers = [*own, *peer_servers(folder)]
     if chosen.servers:
         servers = [one for one in servers if one.name.startswith(tuple(chosen.servers))]
-    pictures = {size: jpegs(SIZES[size], chosen.pictures) for size in chosen.sizes}
-    exact = {size: images.vectors(stored.tag, data) for size, data in pictures.items()}
+    pictures = {size: make_jpegs(SIZES[size], chosen.pictures) for size in chosen.sizes}
+    exact = {size: images.reference_vectors(stored.tag, data) for size, data in pictures.items()}
     rows: list[dict[str, Any]] = []
     for size, data in ({} if chosen.no_limit else pictures).items():
         for precision in roofline.precisions(stored):
             most = roofline.items_per_s(
-                stored.tag, precision, roofline.picture, data, chosen.seconds
+                stored.tag, precision, roofline.prepare_image, data, chosen.seconds
             )
             name = f"one process per core, {precision}"
             rows.append({"server": name, "size": size, "per_s": round(most, 1)})
             print(rows[-1], flush=True)
-    limits = {size: panel.limit for size, panel in plot.panels(rows).items() if panel.limit}
+    limits = {
+        size: panel.roofline for size, panel in plot.group_panels(rows).items() if panel.roofline
+    }
     runs: list[table.Run] = []
     with tempfile.TemporaryDirectory() as logs:
         for _ in range(chosen.rounds):
             for server in servers:
                 log = Path(logs) / "log"
-                runs += compared(server, pictures, exact, chosen.connections, chosen.seconds, log)
-    rows += table.rows(runs, limits, own[0].name)
-    images.write(rows, f"{MODEL} {VARIANT}", "peers", table.COLUMNS)
+                runs += compare(server, pictures, exact, chosen.connections, chosen.seconds, log)
+    rows += table.merge_rows(runs, limits, own[0].name)
+    images.write_results(rows, f"{MODEL} {VARIANT}", "peers", table.COLUMNS)
     plot.draw(rows, images.RESULTS / "peers.svg")
     print((images.RESULTS / "peers.md").read_text())
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from benchmarks.service import ROOT
 
-KEPT = ROOT / "build" / "peers"
+PEERS_DIR = ROOT / "build" / "peers"
 TORCH = "torch==2.13.0" + ("+cpu" if sys.platform == "linux" else "")
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
-def interpreter(name: str) -> Path:
+def ensure_interpreter(name: str) -> Path:
     """The Python of a peer, after an environment with its exact requirements is made if need be.
 
     Only what the file lists is installed, none of what the packages ask for beside it: so no
@@ -28,7 +28,7 @@ def interpreter(name: str) -> Path:
         subprocess.CalledProcessError: Something could not be installed.
     """
     requirements = Path(__file__).with_name(f"{name}.txt")
-    folder = KEPT / f"{name}-{_digest(requirements)}"
+    folder = PEERS_DIR / f"{name}-{_digest(requirements)}"
     python = folder / "bin" / "python"
     finished = folder / "finished"
     if finished.exists():

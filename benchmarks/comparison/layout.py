@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Tensors = Mapping[str, "torch.Tensor"]
 
 TOWERS = {"visual.": "vision_model.", "": "text_model."}
-WHOLE = {
+RENAMED_TENSORS = {
     "logit_scale": "logit_scale",
     "text_projection": "text_projection.weight",
     "visual.proj": "visual_projection.weight",
@@ -29,9 +29,9 @@ WHOLE = {
     "visual.class_embedding": "vision_model.embeddings.class_embedding",
     "visual.conv1.weight": "vision_model.embeddings.patch_embedding.weight",
 }
-TURNED = ("text_projection", "visual.proj")
+TRANSPOSED = ("text_projection", "visual.proj")
 """Applied from the right in open_clip, from the left in transformers."""
-PARTS = {
+RENAMED_PARTS = {
     "ln_pre": "pre_layrnorm",
     "ln_post": "post_layernorm",
     "ln_final": "final_layer_norm",
@@ -41,13 +41,13 @@ PARTS = {
     "mlp.c_fc": "mlp.fc1",
     "mlp.c_proj": "mlp.fc2",
 }
-NAME = re.compile(
+TENSOR_NAME = re.compile(
     r"(?P<tower>visual\.)?(?:transformer\.resblocks\.(?P<layer>\d+)\.)?"
     r"(?P<part>.+?)[._](?P<kind>weight|bias)"
 )
 
 
-def tensors(open_clip: Tensors) -> dict[str, torch.Tensor]:
+def convert_tensors(open_clip: Tensors) -> dict[str, torch.Tensor]:
     """The same weights under the names of ``transformers.CLIPModel``.
 
     Raises:
@@ -55,24 +55,24 @@ def tensors(open_clip: Tensors) -> dict[str, torch.Tensor]:
     """
     renamed: dict[str, torch.Tensor] = {}
     for name, tensor in open_clip.items():
-        if name in WHOLE:
-            renamed[WHOLE[name]] = tensor.T.contiguous() if name in TURNED else tensor
+        if name in RENAMED_TENSORS:
+            renamed[RENAMED_TENSORS[name]] = tensor.T.contiguous() if name in TRANSPOSED else tensor
             continue
-        if (found := NAME.fullmatch(name)) is None:
+        if (found := TENSOR_NAME.fullmatch(name)) is None:
             raise ValueError(f"{name!r} is not of a CLIP with vision transformer")
         tower = TOWERS[found["tower"] or ""]
         before = tower if found["layer"] is None else f"{tower}encoder.layers.{found['layer']}."
         if found["part"] == "attn.in_proj":
             for letter, part in zip("qkv", tensor.chunk(3), strict=True):
                 renamed[f"{before}self_attn.{letter}_proj.{found['kind']}"] = part.contiguous()
-        elif found["part"] in PARTS:
-            renamed[f"{before}{PARTS[found['part']]}.{found['kind']}"] = tensor
+        elif found["part"] in RENAMED_PARTS:
+            renamed[f"{before}{RENAMED_PARTS[found['part']]}.{found['kind']}"] = tensor
         else:
             raise ValueError(f"{name!r} is not of a CLIP with vision transformer")
     return renamed
 
 
-def config(architecture: Mapping[str, Any]) -> dict[str, Any]:
+def clip_config(architecture: Mapping[str, Any]) -> dict[str, Any]:
     """The ``config.json`` that belongs to them, from the architecture record of a RemoteCLIP."""
     vision, text = architecture["vision"], architecture["text"]
     common = {
@@ -106,7 +106,7 @@ def config(architecture: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def preprocessor(image: ImageInput) -> dict[str, Any]:
+def preprocessor_config(image: ImageInput) -> dict[str, Any]:
     """The ``preprocessor_config.json``."""
     return {
         "image_processor_type": "CLIPImageProcessor",
@@ -125,7 +125,7 @@ def preprocessor(image: ImageInput) -> dict[str, Any]:
     }
 
 
-def vocabulary(text: TextInput) -> dict[str, int]:
+def make_vocabulary(text: TextInput) -> dict[str, int]:
     """A ``vocab.json`` of single bytes: enough for a server that only sees pictures."""
     from models.optional_import import library
 
@@ -137,23 +137,23 @@ def vocabulary(text: TextInput) -> dict[str, int]:
     }
 
 
-def write(stored: StoredModel, kept: Path) -> Path:
+def write_model(stored: StoredModel, cache_dir: Path) -> Path:
     """The folder with a stored RemoteCLIP as the peers load it, made if need be."""
     from safetensors.torch import load_file, save_file
 
     from models.weights.store import WEIGHTS
 
-    folder = kept / stored.tag.replace(":", "-")
+    folder = cache_dir / stored.tag.replace(":", "-")
     if folder.exists():
         return folder
     card = stored.model().card
     assert card.image is not None
     assert card.text is not None
     files = {
-        "config.json": config(stored.config),
-        "preprocessor_config.json": preprocessor(card.image),
+        "config.json": clip_config(stored.config),
+        "preprocessor_config.json": preprocessor_config(card.image),
         "tokenizer_config.json": {"tokenizer_class": "CLIPTokenizer"},
-        "vocab.json": vocabulary(card.text),
+        "vocab.json": make_vocabulary(card.text),
     }
     begun = folder.with_suffix(".begun")
     shutil.rmtree(begun, ignore_errors=True)
@@ -161,7 +161,7 @@ def write(stored: StoredModel, kept: Path) -> Path:
     for name, content in files.items():
         (begun / name).write_text(json.dumps(content))
     (begun / "merges.txt").write_text("#version: 0.2\n")
-    weights = tensors(load_file(stored.path / WEIGHTS))
+    weights = convert_tensors(load_file(stored.path / WEIGHTS))
     save_file(weights, begun / "model.safetensors", metadata={"format": "pt"})
     begun.rename(folder)
     return folder

@@ -13,14 +13,14 @@ from PIL import Image
 from transformers import AutoImageProcessor, CLIPVisionModelWithProjection
 
 BATCH = 32
-TIMEOUT_S = 0.01
+BATCH_TIMEOUT_S = 0.01
 
 
 class Clip(litserve.LitAPI):  # type: ignore[misc]
     """Pictures as base64 in JSON, vectors as base64 of float32."""
 
     def __init__(self, folder: str, threads: int) -> None:
-        super().__init__(max_batch_size=BATCH, batch_timeout=TIMEOUT_S)
+        super().__init__(max_batch_size=BATCH, batch_timeout=BATCH_TIMEOUT_S)
         self.folder = folder
         self.threads = threads
 

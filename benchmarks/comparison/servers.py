@@ -14,7 +14,7 @@ import orjson
 
 from benchmarks import images, load, verify
 from benchmarks.comparison import environment
-from benchmarks.service import Served, free_port, geobento, serving
+from benchmarks.service import RunningServer, free_port, run_geobento, run_server
 from benchmarks.verify import Vector
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0"}
@@ -27,65 +27,65 @@ class Server:
     Attributes:
         name: In the table.
         start: From a file for its log to the server that is up.
-        ask: From pictures to requests.
-        read: From the body of an answer to its vector.
+        make_requests: From pictures to requests.
+        parse_vector: From the body of an answer to its vector.
     """
 
     name: str
-    start: Callable[[Path], AbstractContextManager[Served]]
-    ask: Callable[[Sequence[bytes]], list[bytes]]
-    read: Callable[[bytes], Vector]
+    start: Callable[[Path], AbstractContextManager[RunningServer]]
+    make_requests: Callable[[Sequence[bytes]], list[bytes]]
+    parse_vector: Callable[[bytes], Vector]
 
 
-def ours(model: str, tag: str, form: str, precision: str = "auto") -> Server:
+def geobento_server(model: str, tag: str, form: str, precision: str = "auto") -> Server:
     """This service, with pictures as `multipart` or `base64`."""
     return Server(
         "geobento, " + (form if precision == "auto" else f"{form}, {precision}"),
-        partial(geobento, GEOBENTO_MODELS=tag, GEOBENTO_PRECISION=precision),
-        partial(_ask_geobento, model, form),
-        verify.vector,
+        partial(run_geobento, GEOBENTO_MODELS=tag, GEOBENTO_PRECISION=precision),
+        partial(_geobento_requests, model, form),
+        verify.parse_vector,
     )
 
 
-def infinity(folder: Path) -> Server:
+def infinity_server(folder: Path) -> Server:
     """Infinity as its command line starts it."""
-    return Server("infinity", partial(_start_infinity, folder), _ask_infinity, _read_infinity)
+    return Server("infinity", partial(_start_infinity, folder), _infinity_requests, _parse_infinity)
 
 
-def litserve(folder: Path, workers: int, threads: int) -> Server:
+def litserve_server(folder: Path, workers: int, threads: int) -> Server:
     """LitServe with so many processes for the model, each with so many threads."""
     return Server(
         f"litserve, {workers} x {threads}",
         partial(_start_litserve, folder, workers, threads),
-        _ask_litserve,
-        _read_litserve,
+        _litserve_requests,
+        _parse_litserve,
     )
 
 
-def peers(folder: Path) -> list[Server]:
+def peer_servers(folder: Path) -> list[Server]:
     """All others; LitServe with one process for all cores, and with one process for each."""
     cores = len(os.sched_getaffinity(0))
     shapes = dict.fromkeys([(1, cores), (cores, 1)])
-    return [infinity(folder), *(litserve(folder, *shape) for shape in shapes)]
+    return [infinity_server(folder), *(litserve_server(folder, *shape) for shape in shapes)]
 
 
-def _ask_geobento(model: str, form: str, pictures: Sequence[bytes]) -> list[bytes]:
-    return images.requests(model, pictures, form)
+def _geobento_requests(model: str, form: str, encoded_images: Sequence[bytes]) -> list[bytes]:
+    return images.make_requests(model, encoded_images, form)
 
 
-def _start_infinity(folder: Path, log: Path) -> AbstractContextManager[Served]:
-    python = environment.interpreter("infinity")
+def _start_infinity(folder: Path, log: Path) -> AbstractContextManager[RunningServer]:
+    python = environment.ensure_interpreter("infinity")
     port = free_port()
     command: list[str | Path] = [python.with_name("infinity_emb"), "v2", "--model-id", folder]
     command += ["--served-model-name", "clip", "--engine", "torch", "--device", "cpu"]
     command += ["--host", "127.0.0.1", "--port", str(port)]
-    return serving(command, port, "/health", log, **OFFLINE)
+    return run_server(command, port, "/health", log, **OFFLINE)
 
 
-def _ask_infinity(pictures: Sequence[bytes]) -> list[bytes]:
+def _infinity_requests(encoded_images: Sequence[bytes]) -> list[bytes]:
     """As its OpenAI route takes them."""
     return [
-        load.post(
+        load.post_request(
             "/embeddings",
             "application/json",
             orjson.dumps(
@@ -97,34 +97,34 @@ def _ask_infinity(pictures: Sequence[bytes]) -> list[bytes]:
                 }
             ),
         )
-        for picture in pictures
+        for picture in encoded_images
     ]
 
 
-def _read_infinity(body: bytes) -> Vector:
-    return verify.from_base64(orjson.loads(body)["data"][0]["embedding"])
+def _parse_infinity(body: bytes) -> Vector:
+    return verify.vector_from_base64(orjson.loads(body)["data"][0]["embedding"])
 
 
 def _start_litserve(
     folder: Path, workers: int, threads: int, log: Path
-) -> AbstractContextManager[Served]:
-    python = environment.interpreter("litserve")
+) -> AbstractContextManager[RunningServer]:
+    python = environment.ensure_interpreter("litserve")
     port = free_port()
     command: list[str | Path] = [python, "-P", Path(__file__).with_name("lit_server.py"), folder]
     command += ["--port", str(port), "--workers", str(workers), "--threads", str(threads)]
-    return serving(command, port, "/health", log, **OFFLINE)
+    return run_server(command, port, "/health", log, **OFFLINE)
 
 
-def _ask_litserve(pictures: Sequence[bytes]) -> list[bytes]:
+def _litserve_requests(encoded_images: Sequence[bytes]) -> list[bytes]:
     return [
-        load.post(
+        load.post_request(
             "/predict",
             "application/json",
             orjson.dumps({"image": base64.b64encode(picture).decode()}),
         )
-        for picture in pictures
+        for picture in encoded_images
     ]
 
 
-def _read_litserve(body: bytes) -> Vector:
-    return verify.from_base64(orjson.loads(body)["embedding"])
+def _parse_litserve(body: bytes) -> Vector:
+    return verify.vector_from_base64(orjson.loads(body)["embedding"])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.load import Load
+from benchmarks.load import LoadResult
 from benchmarks.verify import OK
 
 COLUMNS = (
@@ -40,36 +40,38 @@ class Run:
     server: str
     size: str
     connections: int
-    load: Load
+    load: LoadResult
     cpu_s: float
     memory_mib: int
     cosine: float
 
 
-def rows(runs: Sequence[Run], limits: Mapping[str, float], ours: str) -> list[dict[str, Any]]:
+def merge_rows(
+    runs: Sequence[Run], rooflines: Mapping[str, float], baseline: str
+) -> list[dict[str, Any]]:
     """The table, by size, connections and server, each in the order in which it first ran.
 
     Args:
         runs: All runs of all rounds.
-        limits: Images a second without any server, by size.
-        ours: The server that the others are compared with.
+        rooflines: Images a second without any server, by size.
+        baseline: The server that the others are compared with.
     """
     by_key: dict[tuple[str, int, str], list[Run]] = {}
     servers = list(dict.fromkeys(run.server for run in runs))
     for run in sorted(runs, key=lambda run: servers.index(run.server)):
         by_key.setdefault((run.size, run.connections, run.server), []).append(run)
-    found = {key: _together(several, limits) for key, several in by_key.items()}
+    found = {key: _merge_rounds(several, rooflines) for key, several in by_key.items()}
     for (size, connections, _), row in found.items():
-        if row["server"] != ours and (own := found.get((size, connections, ours))):
+        if row["server"] != baseline and (own := found.get((size, connections, baseline))):
             row |= {name: _ratio(own[figure], row[figure]) for name, figure in RATIOS.items()}
     sizes = list(dict.fromkeys(run.size for run in runs))
     return sorted(found.values(), key=lambda row: (sizes.index(row["size"]), row["connections"]))
 
 
-def _together(runs: Sequence[Run], limits: Mapping[str, float]) -> dict[str, Any]:
+def _merge_rounds(runs: Sequence[Run], rooflines: Mapping[str, float]) -> dict[str, Any]:
     """One row of all rounds: their answers as if of one long run."""
     first, loads = runs[0], [run.load for run in runs]
-    whole = Load(
+    whole = LoadResult(
         seconds=sum(load.seconds for load in loads),
         latencies=[latency for load in loads for latency in load.latencies],
         errors=sum(load.errors for load in loads),
@@ -86,7 +88,7 @@ def _together(runs: Sequence[Run], limits: Mapping[str, float]) -> dict[str, Any
         "cosine": round(min(run.cosine for run in runs), 5),
         "rounds_per_s": [load.row()["per_s"] for load in loads],
     }
-    limit = limits.get(first.size)
+    limit = rooflines.get(first.size)
     return row if limit is None else row | {"of_limit": _ratio(row["per_s"], limit)}
 
 

@@ -12,11 +12,11 @@ from typing import ClassVar, Literal, Protocol
 
 from geobento.schemas.errors import GeoBentoError, NotFound
 
-State = Literal["starting", "running", "complete", "failed"]
+JobState = Literal["starting", "running", "complete", "failed"]
 
 MAX_CLAIMS = 3
 """A job that was claimed so many times and never finished is given up."""
-GIVEN_UP = (
+GIVEN_UP_MESSAGE = (
     f"the service ended {MAX_CLAIMS} times while it worked on this job; it is not tried again"
 )
 
@@ -52,7 +52,7 @@ class Job:
     task: str
     model: str
     batched: bool
-    state: State
+    state: JobState
     result: bytes | None = None
     detail: str | None = None
 
@@ -100,7 +100,7 @@ class JobStore(Protocol):
             JobNotFound: There is none of this id, or its result has expired.
         """
 
-    async def unfinished(self, model: str) -> list[Job]:
+    async def list_unfinished(self, model: str) -> list[Job]:
         """The jobs of a model that wait or run, oldest first."""
 
     async def claim(self, lease_s: float) -> Claim | None:
@@ -112,7 +112,7 @@ class JobStore(Protocol):
     async def renew(self, claim: Claim, lease_s: float) -> bool:
         """Prolong a lease; False: it has ended, and the job is no longer this claim's."""
 
-    async def give_back(self, claim: Claim) -> None:
+    async def release(self, claim: Claim) -> None:
         """Let the job wait again, as if it had not been claimed."""
 
     async def finish(
@@ -132,5 +132,5 @@ class JobStore(Protocol):
     async def is_stopped(self, model: str) -> bool:
         """Whether a model is stopped."""
 
-    async def purge(self) -> None:
+    async def delete_expired(self) -> None:
         """Delete results that have expired."""

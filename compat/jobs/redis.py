@@ -15,12 +15,12 @@ from typing import Any, cast
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from compat.jobs.base import GIVEN_UP, MAX_CLAIMS, Claim, Job, JobNotFound, JobStoreError
+from compat.jobs.base import GIVEN_UP_MESSAGE, MAX_CLAIMS, Claim, Job, JobNotFound, JobStoreError
 from geobento.schemas.errors import Overloaded
 
 logger = logging.getLogger("geobento.jobs")
 
-PREFIX = "geobento:jobs:"
+KEY_PREFIX = "geobento:jobs:"
 TIMEOUT_S = 10
 
 # What every script begins with: names, the time, and moves between the sets.
@@ -104,24 +104,24 @@ return 1
 """
 
 
-class RedisJobs:
+class RedisJobStore:
     """A job store, see `compat.jobs.base.JobStore`. It is as durable as the server's own settings.
 
     Args:
         url: Address of the server, ``redis://`` or ``rediss://``.
         ttl_s: How long a result can be read.
-        max_waiting: More waiting jobs are refused.
+        max_queue_size: More waiting jobs are refused.
 
     Raises:
         ValueError: The address cannot be read.
     """
 
-    def __init__(self, url: str, ttl_s: float, max_waiting: int) -> None:
+    def __init__(self, url: str, ttl_s: float, max_queue_size: int) -> None:
         self._redis = Redis.from_url(
             url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
         )
         self._ttl_ms = max(1, round(ttl_s * 1000))
-        self._max_waiting = max_waiting
+        self._max_queue_size = max_queue_size
         self._scripts = {
             script: self._redis.register_script(_COMMON + script)
             for script in (_ADD, _CLAIM, _RENEW, _GIVE_BACK, _FINISH)
@@ -137,8 +137,8 @@ class RedisJobs:
     async def add(self, task: str, model: str, batched: bool, request: bytes) -> Job:
         """Accept a job."""
         job = Job(str(uuid.uuid4()), task, model, batched, "starting")
-        waiting = await self._script(
-            _ADD, job.id, self._max_waiting, task, model, int(batched), request
+        waiting = await self._run_script(
+            _ADD, job.id, self._max_queue_size, task, model, int(batched), request
         )
         if waiting >= 0:
             raise Overloaded(f"{waiting} jobs are waiting, which is the limit", retry_after=5)
@@ -146,21 +146,21 @@ class RedisJobs:
 
     async def get(self, job_id: str) -> Job:
         """A job."""
-        fields = await self._answer(self._redis.hmget(f"{PREFIX}job:{job_id}", _FIELDS))
+        fields = await self._execute(self._redis.hmget(f"{KEY_PREFIX}job:{job_id}", _JOB_FIELDS))
         if fields[0] is None:
             raise JobNotFound("there is no such job; results are kept for a while, then deleted")
-        return _job(job_id, fields)
+        return _job_from_fields(job_id, fields)
 
-    async def unfinished(self, model: str) -> list[Job]:
+    async def list_unfinished(self, model: str) -> list[Job]:
         """The jobs of a model that wait or run."""
-        members = await self._answer(self._redis.smembers(f"{PREFIX}model:{model}"))
+        members = await self._execute(self._redis.smembers(f"{KEY_PREFIX}model:{model}"))
         ids = [member.decode() for member in members]
         pipeline = self._redis.pipeline(transaction=False)
         for job_id in ids:
-            pipeline.hmget(f"{PREFIX}job:{job_id}", ["number", *_FIELDS])
-        rows = await self._answer(pipeline.execute()) if ids else []
+            pipeline.hmget(f"{KEY_PREFIX}job:{job_id}", ["number", *_JOB_FIELDS])
+        rows = await self._execute(pipeline.execute()) if ids else []
         found = [
-            (int(number), _job(job_id, fields))
+            (int(number), _job_from_fields(job_id, fields))
             for job_id, (number, *fields) in zip(ids, rows, strict=True)
             if number is not None
         ]
@@ -170,8 +170,8 @@ class RedisJobs:
     async def claim(self, lease_s: float) -> Claim | None:
         """Begin work on the oldest waiting job."""
         token = uuid.uuid4().hex
-        found = await self._script(
-            _CLAIM, token, round(lease_s * 1000), MAX_CLAIMS, GIVEN_UP, self._ttl_ms
+        found = await self._run_script(
+            _CLAIM, token, round(lease_s * 1000), MAX_CLAIMS, GIVEN_UP_MESSAGE, self._ttl_ms
         )
         if found is None:
             return None
@@ -182,12 +182,12 @@ class RedisJobs:
     async def renew(self, claim: Claim, lease_s: float) -> bool:
         """Prolong a lease."""
         return bool(
-            await self._script(_RENEW, claim.job.id, claim.token, round(lease_s * 1000)),
+            await self._run_script(_RENEW, claim.job.id, claim.token, round(lease_s * 1000)),
         )
 
-    async def give_back(self, claim: Claim) -> None:
+    async def release(self, claim: Claim) -> None:
         """Let the job wait again."""
-        await self._script(_GIVE_BACK, claim.job.id, claim.token)
+        await self._run_script(_GIVE_BACK, claim.job.id, claim.token)
 
     async def finish(
         self, claim: Claim, *, result: bytes | None = None, detail: str | None = None
@@ -196,27 +196,27 @@ class RedisJobs:
         outcome = (
             ("failed", "detail", detail or "") if result is None else ("complete", "result", result)
         )
-        await self._script(_FINISH, claim.job.id, claim.token, *outcome, self._ttl_ms)
+        await self._run_script(_FINISH, claim.job.id, claim.token, *outcome, self._ttl_ms)
 
     async def stop_model(self, model: str) -> None:
         """Remember that a model is stopped."""
-        await self._answer(self._redis.sadd(f"{PREFIX}stopped", model))
+        await self._execute(self._redis.sadd(f"{KEY_PREFIX}stopped", model))
 
     async def start_model(self, model: str) -> None:
         """Forget that a model was stopped."""
-        await self._answer(self._redis.srem(f"{PREFIX}stopped", model))
+        await self._execute(self._redis.srem(f"{KEY_PREFIX}stopped", model))
 
     async def is_stopped(self, model: str) -> bool:
         """Whether a model is stopped."""
-        return bool(await self._answer(self._redis.sismember(f"{PREFIX}stopped", model)))
+        return bool(await self._execute(self._redis.sismember(f"{KEY_PREFIX}stopped", model)))
 
-    async def purge(self) -> None:
+    async def delete_expired(self) -> None:
         """Nothing to do: Redis deletes what has expired."""
 
-    async def _script(self, script: str, *values: str | bytes | int) -> Any:
-        return await self._answer(self._scripts[script](args=[PREFIX, *values]))
+    async def _run_script(self, script: str, *values: str | bytes | int) -> Any:
+        return await self._execute(self._scripts[script](args=[KEY_PREFIX, *values]))
 
-    async def _answer(self, command: Any) -> Any:
+    async def _execute(self, command: Any) -> Any:
         try:
             return await cast("Awaitable[Any]", command)
         except (RedisError, OSError) as error:
@@ -226,10 +226,10 @@ class RedisJobs:
             ) from error
 
 
-_FIELDS = ["state", "task", "model", "batched", "result", "detail"]
+_JOB_FIELDS = ["state", "task", "model", "batched", "result", "detail"]
 
 
-def _job(job_id: str, fields: Sequence[bytes | None]) -> Job:
+def _job_from_fields(job_id: str, fields: Sequence[bytes | None]) -> Job:
     state, task, model, batched, result, detail = fields
     texts = [None if value is None else value.decode() for value in (task, model, state, detail)]
     return Job(job_id, texts[0], texts[1], batched == b"1", texts[2], result, texts[3])  # type: ignore[arg-type]

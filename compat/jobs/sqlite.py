@@ -13,14 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, TypeVar
 
-from compat.jobs.base import GIVEN_UP, MAX_CLAIMS, Claim, Job, JobNotFound, JobStoreError
+from compat.jobs.base import GIVEN_UP_MESSAGE, MAX_CLAIMS, Claim, Job, JobNotFound, JobStoreError
 from geobento.schemas.errors import Overloaded
 
 logger = logging.getLogger("geobento.jobs")
 
 Result = TypeVar("Result")
 
-BUSY_S = 10
+BUSY_TIMEOUT_S = 10
 """Longest wait for another process that writes."""
 
 # Requests and results are large and lie apart: a row is rewritten as a whole when it changes.
@@ -44,10 +44,10 @@ CREATE TABLE IF NOT EXISTS stopped (model TEXT PRIMARY KEY);
 """
 # `until`: end of the lease while running, end of the result's time afterwards; Unix seconds.
 
-JOB = "SELECT id, task, model, batched, state, detail FROM jobs"
+SELECT_JOB = "SELECT id, task, model, batched, state, detail FROM jobs"
 
 
-class SqliteJobs:
+class SqliteJobStore:
     """A job store, see `compat.jobs.base.JobStore`.
 
     One thread owns the connection, so that the event loop never waits for the disk. The log is
@@ -57,24 +57,24 @@ class SqliteJobs:
     Args:
         path: The file; made where it does not exist.
         ttl_s: How long a result can be read.
-        max_waiting: More waiting jobs are refused.
+        max_queue_size: More waiting jobs are refused.
     """
 
-    def __init__(self, path: Path, ttl_s: float, max_waiting: int) -> None:
+    def __init__(self, path: Path, ttl_s: float, max_queue_size: int) -> None:
         self._path = path
         self._ttl_s = ttl_s
-        self._max_waiting = max_waiting
+        self._max_queue_size = max_queue_size
         self._thread = ThreadPoolExecutor(1, "jobs")
         self._connection: sqlite3.Connection | None = None
-        self._presence: IO[bytes] | None = None
+        self._lock_file: IO[bytes] | None = None
 
     async def open(self) -> None:
         """Open the file; what a process that no longer lives has claimed waits again at once."""
-        await self._in_thread(self._open)
+        await self._run_in_thread(self._open)
 
     async def close(self) -> None:
         """Close the file."""
-        await self._in_thread(self._close)
+        await self._run_in_thread(self._close)
         self._thread.shutdown()
 
     async def add(self, task: str, model: str, batched: bool, request: bytes) -> Job:
@@ -83,7 +83,7 @@ class SqliteJobs:
 
         def insert(db: sqlite3.Connection) -> None:
             (waiting,) = db.execute("SELECT count(*) FROM jobs WHERE state = 'starting'").fetchone()
-            if waiting >= self._max_waiting:
+            if waiting >= self._max_queue_size:
                 raise Overloaded(f"{waiting} jobs are waiting, which is the limit", retry_after=5)
             db.execute(
                 "INSERT INTO jobs (id, task, model, batched, state) VALUES (?, ?, ?, ?, ?)",
@@ -104,22 +104,23 @@ class SqliteJobs:
                 "AND (state IN ('starting', 'running') OR until > ?)",
                 (job_id, time.time()),
             )
-            return next((_job(*row) for row in rows), None)
+            return next((_job_from_row(*row) for row in rows), None)
 
         job = await self._read(select)
         if job is None:
             raise JobNotFound("there is no such job; results are kept for a while, then deleted")
         return job
 
-    async def unfinished(self, model: str) -> list[Job]:
+    async def list_unfinished(self, model: str) -> list[Job]:
         """The jobs of a model that wait or run."""
         rows = await self._read(
             lambda db: db.execute(
-                f"{JOB} WHERE state IN ('starting', 'running') AND model = ? ORDER BY number",
+                f"{SELECT_JOB} WHERE state IN ('starting', 'running') AND model = ? "
+                "ORDER BY number",
                 (model,),
             ).fetchall()
         )
-        return [_job(*row) for row in rows]
+        return [_job_from_row(*row) for row in rows]
 
     async def claim(self, lease_s: float) -> Claim | None:
         """Begin work on the oldest waiting job."""
@@ -128,13 +129,15 @@ class SqliteJobs:
     async def renew(self, claim: Claim, lease_s: float) -> bool:
         """Prolong a lease."""
         return await self._write(
-            lambda db: _held(db, claim, "until = ?", time.time() + lease_s),
+            lambda db: _update_if_claimed(db, claim, "until = ?", time.time() + lease_s),
         )
 
-    async def give_back(self, claim: Claim) -> None:
+    async def release(self, claim: Claim) -> None:
         """Let the job wait again."""
         await self._write(
-            lambda db: _held(db, claim, "state = 'starting', token = NULL, claims = claims - 1")
+            lambda db: _update_if_claimed(
+                db, claim, "state = 'starting', token = NULL, claims = claims - 1"
+            )
         )
 
     async def finish(
@@ -145,7 +148,7 @@ class SqliteJobs:
         def update(db: sqlite3.Connection) -> None:
             state = "failed" if result is None else "complete"
             expires = time.time() + self._ttl_s
-            if _held(
+            if _update_if_claimed(
                 db, claim, "state = ?, detail = ?, until = ?, token = NULL", state, detail, expires
             ):
                 db.execute("DELETE FROM requests WHERE id = ?", (claim.job.id,))
@@ -171,7 +174,7 @@ class SqliteJobs:
         )
         return found is not None
 
-    async def purge(self) -> None:
+    async def delete_expired(self) -> None:
         """Delete results that have expired."""
 
         def delete(db: sqlite3.Connection) -> None:
@@ -197,7 +200,7 @@ class SqliteJobs:
         )
         db.execute(
             f"UPDATE jobs SET state = 'failed', detail = ?, until = ? WHERE {given_up}",
-            (GIVEN_UP, now + self._ttl_s, MAX_CLAIMS),
+            (GIVEN_UP_MESSAGE, now + self._ttl_s, MAX_CLAIMS),
         )
         row = db.execute(
             "SELECT id, task, model, batched, claims + 1, body FROM jobs JOIN requests USING (id) "
@@ -217,11 +220,11 @@ class SqliteJobs:
     def _open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.touch(mode=0o600)
-        self._connection = db = sqlite3.connect(self._path, BUSY_S, isolation_level=None)
+        self._connection = db = sqlite3.connect(self._path, BUSY_TIMEOUT_S, isolation_level=None)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.executescript(SCHEMA)
-        self._presence = presence = self._path.with_suffix(".lock").open("wb")
+        self._lock_file = presence = self._path.with_suffix(".lock").open("wb")
         try:
             fcntl.flock(presence, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -236,20 +239,20 @@ class SqliteJobs:
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
-        if self._presence is not None:
-            self._presence.close()
+        if self._lock_file is not None:
+            self._lock_file.close()
 
-    async def _read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        return await self._in_thread(lambda: work(self._opened()))
+    async def _read(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
+        return await self._run_in_thread(lambda: query(self._require_connection()))
 
-    async def _write(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+    async def _write(self, statements: Callable[[sqlite3.Connection], Result]) -> Result:
         """Do work in a transaction of its own."""
 
         def transaction() -> Result:
-            db = self._opened()
+            db = self._require_connection()
             db.execute("BEGIN IMMEDIATE")
             try:
-                done = work(db)
+                done = statements(db)
                 db.execute("COMMIT")
             except BaseException:
                 if db.in_transaction:
@@ -257,23 +260,23 @@ class SqliteJobs:
                 raise
             return done
 
-        return await self._in_thread(transaction)
+        return await self._run_in_thread(transaction)
 
-    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+    async def _run_in_thread(self, function: Callable[[], Result]) -> Result:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, function)
         except (sqlite3.Error, OSError) as error:
             logger.warning("the job store failed: %s", error)
             raise JobStoreError(
                 "the job store cannot be read or written; the service log has more", retry_after=5
             ) from error
 
-    def _opened(self) -> sqlite3.Connection:
+    def _require_connection(self) -> sqlite3.Connection:
         assert self._connection is not None, "open() comes first"
         return self._connection
 
 
-def _held(db: sqlite3.Connection, claim: Claim, change: str, *values: object) -> bool:
+def _update_if_claimed(db: sqlite3.Connection, claim: Claim, change: str, *values: object) -> bool:
     """Change a job that a claim still holds; False: it does not."""
     done = db.execute(
         f"UPDATE jobs SET {change} WHERE id = ? AND token = ?",
@@ -282,7 +285,7 @@ def _held(db: sqlite3.Connection, claim: Claim, change: str, *values: object) ->
     return done.rowcount == 1
 
 
-def _job(
+def _job_from_row(
     job_id: str,
     task: str,
     model: str,

@@ -17,54 +17,54 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from compat.jobs import worker
-from compat.jobs.backpressure import Pace
-from compat.jobs.base import Job, JobNotFound, State
-from compat.jobs.worker import Jobs
-from compat.vitrivr.tasks import TASKS, Body, Task, TaskNotFound, check, output
+from compat.jobs.backpressure import Backpressure
+from compat.jobs.base import Job, JobNotFound, JobState
+from compat.jobs.worker import JobWorker
+from compat.vitrivr.tasks import TASKS, Task, TaskBody, TaskNotFound, check_job, run_task
 from geobento.config.settings import Settings
 from geobento.schemas.cards import ServedModel
 from geobento.schemas.errors import GeoBentoError, InvalidRequest, ModelNotFound
-from pipeline.async_engine import Serving
-from pipeline.registry import OpenModel
+from pipeline.async_engine import AsyncEngine
+from pipeline.registry import ModelHandle
 from server.responses import ErrorShape, answered
 
-PREFIX = "/api"
+API_PREFIX = "/api"
 
 Result = TypeVar("Result")
 
 
-class _Answer(BaseModel):
+class _ResponseModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class JobStatus(_Answer):
+class JobStatus(_ResponseModel):
     """A job and how far it is."""
 
     id: str
-    status: State
+    status: JobState
 
 
-class ModelStatus(_Answer):
+class ModelStatus(_ResponseModel):
     """Whether a model takes jobs, and those that it has not finished."""
 
     status: Literal["running", "stopped"]
     jobs: list[JobStatus]
 
 
-def _absent(schema: dict[str, Any]) -> None:
+def _omit_when_absent(schema: dict[str, Any]) -> None:
     """A field that is left out where there is nothing to say, and never null."""
     del schema["default"]
 
 
-class JobResponse(_Answer, Generic[Result]):
+class JobResponse(_ResponseModel, Generic[Result]):
     """How far a job is, what came of it, or why it failed."""
 
-    status: State
-    result: Result | SkipJsonSchema[None] = Field(None, json_schema_extra=_absent)
-    detail: str | SkipJsonSchema[None] = Field(None, json_schema_extra=_absent)
+    status: JobState
+    result: Result | SkipJsonSchema[None] = Field(None, json_schema_extra=_omit_when_absent)
+    detail: str | SkipJsonSchema[None] = Field(None, json_schema_extra=_omit_when_absent)
 
 
-class BodyProblem(_Answer):
+class BodyProblem(_ResponseModel):
     """What is wrong with one field of a body."""
 
     loc: list[str]
@@ -72,7 +72,7 @@ class BodyProblem(_Answer):
     type: str
 
 
-class VitrivrProblem(_Answer):
+class VitrivrErrorBody(_ResponseModel):
     """Body of every failing answer: a sentence, or what is wrong with the body."""
 
     detail: str | list[BodyProblem]
@@ -92,113 +92,124 @@ class InvalidBody(GeoBentoError):
     status = 422
 
 
-def jobs(
-    serving: Callable[[], Serving],
+def make_job_worker(
+    get_engine: Callable[[], AsyncEngine],
     settings: Settings,
-    ready: Callable[[], Awaitable[bool]],
-) -> Jobs:
+    is_ready: Callable[[], Awaitable[bool]],
+) -> JobWorker:
     """The jobs of the API, kept where the settings say.
 
     Args:
-        serving: What answers.
+        get_engine: What answers.
         settings: Where jobs are kept, how many, and for how long.
-        ready: Whether the models can be asked; work begins when they can.
+        is_ready: Whether the models can be asked; work begins when they can.
 
     Raises:
         SettingsError: The job store cannot be used.
     """
-    pace = Pace()
+    pace = Backpressure()
 
     async def work(job: Job, request: bytes) -> bytes:
         task = TASKS[job.task]
-        body = task.body(job.batched).model_validate_json(request)
-        return await output(serving(), task, job.model, body, pace.ask)
+        body = task.select_body_type(job.batched).model_validate_json(request)
+        return await run_task(get_engine(), task, job.model, body, pace.run)
 
-    return worker.configured(settings, work, ready)
+    return worker.make_worker(settings, work, is_ready)
 
 
 def routes(
-    serving: Callable[[], Serving], jobs: Callable[[], Jobs], timeout_s: float, max_items: int
+    get_engine: Callable[[], AsyncEngine],
+    get_job_worker: Callable[[], JobWorker],
+    timeout_s: float,
+    max_items: int,
 ) -> list[Route]:
     """The routes of the API.
 
     Args:
-        serving: What answers.
-        jobs: The jobs, made by `jobs`.
+        get_engine: What answers.
+        get_job_worker: The jobs, made by `get_job_worker`.
         timeout_s: Longest time for a request.
         max_items: Most inputs in one job.
     """
 
     def route(path: str, method: str, answer: Callable[[Request], Awaitable[bytes]]) -> Route:
         async def endpoint(request: Request) -> Response:
-            return await answered(answer(request), timeout_s, SHAPE)
+            return await answered(answer(request), timeout_s, ERROR_SHAPE)
 
-        return Route(PREFIX + path, endpoint, methods=[method])
+        return Route(API_PREFIX + path, endpoint, methods=[method])
 
-    async def asked(request: Request, *, batched: bool) -> tuple[Task, ServedModel, Body]:
-        task, opened = _task(request), _model(serving(), request)
+    async def asked(request: Request, *, batched: bool) -> tuple[Task, ServedModel, TaskBody]:
+        task, opened = _find_task(request), _find_model(get_engine(), request)
         served = opened.served
-        if not task.offered_by(served):
-            listed = ", ".join(other.name for other in TASKS.values() if other.offered_by(served))
-            name = _shown(served)
+        if not task.is_supported_by(served):
+            listed = ", ".join(
+                other.name for other in TASKS.values() if other.is_supported_by(served)
+            )
+            name = _hyphenated_name(served)
             raise TaskNotFound(f"{name} does not do {task.name}; its tasks: {listed or 'none'}")
-        if await jobs().store.is_stopped(served.card.id):
-            start = f"{PREFIX}/models/{_shown(served)}/start"
-            raise ModelStopped(f"{_shown(served)} is stopped; POST {start} starts it")
-        body = await _body(request, task.body(batched))
-        await check(opened, task, body, max_items)
+        if await get_job_worker().store.is_stopped(served.card.id):
+            start = f"{API_PREFIX}/models/{_hyphenated_name(served)}/start"
+            raise ModelStopped(f"{_hyphenated_name(served)} is stopped; POST {start} starts it")
+        body = await _read_body(request, task.select_body_type(batched))
+        await check_job(opened, task, body, max_items)
         return task, served, body
 
     async def tasks(_: Request) -> bytes:
         return orjson.dumps(list(TASKS))
 
     async def models(_: Request) -> bytes:
-        return orjson.dumps([_shown(served) for served in serving().registry.by_id()])
+        return orjson.dumps(
+            [_hyphenated_name(served) for served in get_engine().registry.default_variants()]
+        )
 
     async def models_of_task(request: Request) -> bytes:
-        task = _task(request)
+        task = _find_task(request)
         return orjson.dumps(
-            [_shown(served) for served in serving().registry.by_id() if task.offered_by(served)]
+            [
+                _hyphenated_name(served)
+                for served in get_engine().registry.default_variants()
+                if task.is_supported_by(served)
+            ]
         )
 
     async def tasks_of_model(request: Request) -> bytes:
-        served = _model(serving(), request).served
-        return orjson.dumps([task.name for task in TASKS.values() if task.offered_by(served)])
+        served = _find_model(get_engine(), request).served
+        return orjson.dumps([task.name for task in TASKS.values() if task.is_supported_by(served)])
 
     async def start_model(request: Request) -> bytes:
-        served = _model(serving(), request).served
-        await jobs().store.start_model(served.card.id)
-        return await _status(jobs(), served)
+        served = _find_model(get_engine(), request).served
+        await get_job_worker().store.start_model(served.card.id)
+        return await _model_status(get_job_worker(), served)
 
     async def stop_model(request: Request) -> bytes:
-        served = _model(serving(), request).served
-        await jobs().store.stop_model(served.card.id)
-        return await _status(jobs(), served)
+        served = _find_model(get_engine(), request).served
+        await get_job_worker().store.stop_model(served.card.id)
+        return await _model_status(get_job_worker(), served)
 
     async def model_status(request: Request) -> bytes:
-        return await _status(jobs(), _model(serving(), request).served)
+        return await _model_status(get_job_worker(), _find_model(get_engine(), request).served)
 
     async def at_once(request: Request) -> bytes:
         task, served, body = await asked(request, batched=False)
-        return await output(serving(), task, served.card.id, body)
+        return await run_task(get_engine(), task, served.card.id, body)
 
     def new_job(*, batched: bool) -> Callable[[Request], Awaitable[bytes]]:
         async def answer(request: Request) -> bytes:
             task, served, body = await asked(request, batched=batched)
             text = body.model_dump_json().encode()
-            job = await jobs().add(task.name, served.card.id, batched, text)
-            return _dumped(JobStatus(id=job.id, status=job.state))
+            job = await get_job_worker().add(task.name, served.card.id, batched, text)
+            return _to_json(JobStatus(id=job.id, status=job.state))
 
         return answer
 
     def result(*, batched: bool) -> Callable[[Request], Awaitable[bytes]]:
         async def answer(request: Request) -> bytes:
-            task = _task(request)
-            job = await jobs().store.get(request.path_params["job"])
+            task = _find_task(request)
+            job = await get_job_worker().store.get(request.path_params["job"])
             if (job.task, job.batched) != (task.name, batched):
                 way = "/batched/jobs/" if job.batched else "/jobs/"
-                raise JobNotFound(f"this job is at {PREFIX}/tasks/{job.task}{way}{job.id}")
-            return _result(job)
+                raise JobNotFound(f"this job is at {API_PREFIX}/tasks/{job.task}{way}{job.id}")
+            return _job_result(job)
 
         return answer
 
@@ -218,7 +229,7 @@ def routes(
     ]
 
 
-def _task(request: Request) -> Task:
+def _find_task(request: Request) -> Task:
     name = request.path_params["task"]
     task = TASKS.get(name.replace("_", "-"))
     if task is None:
@@ -226,25 +237,25 @@ def _task(request: Request) -> Task:
     return task
 
 
-def _model(serving: Serving, request: Request) -> OpenModel:
+def _find_model(engine: AsyncEngine, request: Request) -> ModelHandle:
     name = request.path_params["model"]
     for spelling in (name.replace("-", "_"), name):
         try:
-            return serving.registry.find(spelling)
+            return engine.registry.find(spelling)
         except ModelNotFound:
             continue
-    listed = ", ".join(_shown(served) for served in serving.registry.by_id())
+    listed = ", ".join(_hyphenated_name(served) for served in engine.registry.default_variants())
     raise ModelNotFound(f"there is no model {name!r}; available: {listed}")
 
 
-def _shown(served: ServedModel) -> str:
+def _hyphenated_name(served: ServedModel) -> str:
     """A model's name as the API has it."""
     return served.card.id.replace("_", "-")
 
 
-async def _body(request: Request, cls: type[Body]) -> Body:
+async def _read_body(request: Request, body_type: type[TaskBody]) -> TaskBody:
     try:
-        return cls.model_validate_json(await request.body())
+        return body_type.model_validate_json(await request.body())
     except ValidationError as error:
         problems = [
             BodyProblem(
@@ -257,14 +268,14 @@ async def _body(request: Request, cls: type[Body]) -> Body:
         raise InvalidRequest("the connection was closed before the body was complete") from None
 
 
-async def _status(jobs: Jobs, served: ServedModel) -> bytes:
-    stopped = await jobs.store.is_stopped(served.card.id)
-    unfinished = await jobs.store.unfinished(served.card.id)
+async def _model_status(job_worker: JobWorker, served: ServedModel) -> bytes:
+    stopped = await job_worker.store.is_stopped(served.card.id)
+    unfinished = await job_worker.store.list_unfinished(served.card.id)
     jobs_left = [JobStatus(id=job.id, status=job.state) for job in unfinished]
-    return _dumped(ModelStatus(status="stopped" if stopped else "running", jobs=jobs_left))
+    return _to_json(ModelStatus(status="stopped" if stopped else "running", jobs=jobs_left))
 
 
-def _result(job: Job) -> bytes:
+def _job_result(job: Job) -> bytes:
     """The answer about a job.
 
     `result` is left out until there is one, as the document has it: it is not nullable there,
@@ -272,21 +283,21 @@ def _result(job: Job) -> bytes:
     """
     if job.result is not None:
         return b'{"status":"complete","result":%b}' % job.result
-    return _dumped(JobResponse[Any](status=job.state, detail=job.detail))
+    return _to_json(JobResponse[Any](status=job.state, detail=job.detail))
 
 
-def _dumped(answer: BaseModel) -> bytes:
-    return answer.model_dump_json(exclude_none=True).encode()
+def _to_json(response: BaseModel) -> bytes:
+    return response.model_dump_json(exclude_none=True).encode()
 
 
-def _error(error: GeoBentoError) -> tuple[Any, int]:
+def _error_body(error: GeoBentoError) -> tuple[Any, int]:
     listed = isinstance(error, InvalidBody)
     return {"detail": error.detail if listed else error.message}, error.status
 
 
-SHAPE = ErrorShape(
-    _error,
+ERROR_SHAPE = ErrorShape(
+    _error_body,
     lambda body: isinstance(body, dict) and isinstance(body.get("detail"), str | list),
-    VitrivrProblem,
+    VitrivrErrorBody,
 )
 """``{"detail": "..."}``, and FastAPI's list of problems for a body that does not validate."""

@@ -23,19 +23,19 @@ from geobento.schemas.requests import (
     TextEmbeddingRequest,
     ZeroShotRequest,
 )
-from pipeline.async_engine import Serving
+from pipeline.async_engine import AsyncEngine
 from pipeline.inputs import images as inputs_images
-from pipeline.registry import OpenModel
+from pipeline.registry import ModelHandle
 
-PART = 16
+MIN_PART_SIZE = 16
 """Inputs of a batched job that go to the pipeline together."""
-NAMED = 10
+MAX_REPORTED_ERRORS = 10
 """Inputs that are named, at most, where a batched job fails."""
 
-Ask = Callable[[], Awaitable[Sequence["Answer"]]]
-Answer = Embedding | Classification | GeoBentoError
+EncodeCall = Callable[[], Awaitable[Sequence["TaskResult"]]]
+TaskResult = Embedding | Classification | GeoBentoError
 Input = TypeVar("Input")
-Several = Annotated[list[str], Field(min_length=1)]
+StringList = Annotated[list[str], Field(min_length=1)]
 
 
 class TaskNotFound(NotFound):
@@ -51,7 +51,7 @@ class BatchFailed(GeoBentoError):
     status = 400
 
 
-class Body(BaseModel):
+class TaskBody(BaseModel):
     """Body of a new job. Generated clients send null for what is left out."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -59,13 +59,13 @@ class Body(BaseModel):
     config: dict[str, Any] | None = None
 
 
-class ImageBody(Body, Generic[Input]):
+class ImageBody(TaskBody, Generic[Input]):
     """Pictures: base64, data URLs, or URLs where the service fetches pictures."""
 
     image: Input
 
 
-class TextBody(Body, Generic[Input]):
+class TextBody(TaskBody, Generic[Input]):
     """Texts."""
 
     text: Input
@@ -74,10 +74,10 @@ class TextBody(Body, Generic[Input]):
 class ZeroShotBody(ImageBody[Input], Generic[Input]):
     """Pictures and the classes to compare them with."""
 
-    classes: Several
+    classes: StringList
 
 
-def _shown(**example: Any) -> ConfigDict:
+def _with_example(**example: Any) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [example]})
 
 
@@ -85,56 +85,56 @@ def _shown(**example: Any) -> ConfigDict:
 class ImageEmbeddingInput(ImageBody[str]):
     """A picture: base64, a data URL, or a URL where the service fetches pictures."""
 
-    model_config = _shown(image=EXAMPLE_PICTURE)
+    model_config = _with_example(image=EXAMPLE_PICTURE)
 
 
-class BatchedImageEmbeddingInput(ImageBody[Several]):
+class BatchedImageEmbeddingInput(ImageBody[StringList]):
     """Pictures: base64, data URLs, or URLs where the service fetches pictures."""
 
-    model_config = _shown(image=[EXAMPLE_PICTURE])
+    model_config = _with_example(image=[EXAMPLE_PICTURE])
 
 
 class TextEmbeddingInput(TextBody[str]):
     """A text."""
 
-    model_config = _shown(text="a harbour")
+    model_config = _with_example(text="a harbour")
 
 
-class BatchedTextEmbeddingInput(TextBody[Several]):
+class BatchedTextEmbeddingInput(TextBody[StringList]):
     """Texts."""
 
-    model_config = _shown(text=["fields", "a harbour"])
+    model_config = _with_example(text=["fields", "a harbour"])
 
 
 class ZeroShotImageClassificationInput(ZeroShotBody[str]):
     """A picture and the classes to compare it with."""
 
-    model_config = _shown(image=EXAMPLE_PICTURE, classes=["forest", "harbour"])
+    model_config = _with_example(image=EXAMPLE_PICTURE, classes=["forest", "harbour"])
 
 
-class BatchedZeroShotImageClassificationInput(ZeroShotBody[Several]):
+class BatchedZeroShotImageClassificationInput(ZeroShotBody[StringList]):
     """Pictures and the classes to compare them with."""
 
-    model_config = _shown(image=[EXAMPLE_PICTURE], classes=["forest", "harbour"])
+    model_config = _with_example(image=[EXAMPLE_PICTURE], classes=["forest", "harbour"])
 
 
-class _Output(BaseModel):
+class _OutputModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ImageEmbeddingOutput(_Output):
+class ImageEmbeddingOutput(_OutputModel):
     """The vector of a picture."""
 
     embedding: list[float]
 
 
-class TextEmbeddingOutput(_Output):
+class TextEmbeddingOutput(_OutputModel):
     """The vector of a text."""
 
     embedding: list[float]
 
 
-class ZeroShotImageClassificationOutput(_Output):
+class ZeroShotImageClassificationOutput(_OutputModel):
     """One probability per class, in the order of the classes."""
 
     probabilities: list[float]
@@ -146,57 +146,57 @@ class Task:
 
     Attributes:
         name: As in the API.
-        field: Field of its bodies that holds the inputs.
-        reads: What a model needs to read, as the fields of its card are called.
-        single: Body with one input.
-        batched: Body with several.
-        output: What an input becomes.
-        ask: One answer per input from a model, given the inputs and their body.
+        input_field: Field of its bodies that holds the inputs.
+        required_inputs: What a model needs to read, as the fields of its card are called.
+        body_type: Body with one input.
+        batched_body_type: Body with several.
+        output_type: What an input becomes.
+        run: One answer per input from a model, given the inputs and their body.
     """
 
     name: str
-    field: str
-    reads: tuple[str, ...]
-    single: type[Body]
-    batched: type[Body]
-    output: type[BaseModel]
-    ask: Callable[[Serving, str, list[str], Any], Awaitable[Sequence[Answer]]]
+    input_field: str
+    required_inputs: tuple[str, ...]
+    body_type: type[TaskBody]
+    batched_body_type: type[TaskBody]
+    output_type: type[BaseModel]
+    run: Callable[[AsyncEngine, str, list[str], Any], Awaitable[Sequence[TaskResult]]]
 
-    def body(self, batched: bool) -> type[Body]:
+    def select_body_type(self, batched: bool) -> type[TaskBody]:
         """Type of its bodies."""
-        return self.batched if batched else self.single
+        return self.batched_body_type if batched else self.body_type
 
-    def offered_by(self, served: ServedModel) -> bool:
+    def is_supported_by(self, served: ServedModel) -> bool:
         """Whether a model can do it with the weights that are served."""
-        inputs = [getattr(served.card, kind) for kind in self.reads]
+        inputs = [getattr(served.card, kind) for kind in self.required_inputs]
         return all(spec is not None and spec.modality in served.modalities for spec in inputs)
 
-    def inputs(self, body: Body) -> list[str]:
+    def list_inputs(self, body: TaskBody) -> list[str]:
         """The inputs of a body."""
-        given = getattr(body, self.field)
+        given = getattr(body, self.input_field)
         return [given] if isinstance(given, str) else list(given)
 
 
 async def _image_embedding(
-    serving: Serving, model: str, images: list[str], body: ImageBody[Any]
-) -> Sequence[Answer]:
-    return await serving.image_embedding(
+    engine: AsyncEngine, model: str, images: list[str], body: ImageBody[Any]
+) -> Sequence[TaskResult]:
+    return await engine.image_embedding(
         ImageEmbeddingRequest(model=model, images=[*images], config=body.config or {})
     )
 
 
 async def _text_embedding(
-    serving: Serving, model: str, texts: list[str], body: TextBody[Any]
-) -> Sequence[Answer]:
-    return await serving.text_embedding(
+    engine: AsyncEngine, model: str, texts: list[str], body: TextBody[Any]
+) -> Sequence[TaskResult]:
+    return await engine.text_embedding(
         TextEmbeddingRequest(model=model, texts=texts, config=body.config or {})
     )
 
 
 async def _zero_shot(
-    serving: Serving, model: str, images: list[str], body: ZeroShotBody[Any]
-) -> Sequence[Answer]:
-    return await serving.zero_shot_classification(
+    engine: AsyncEngine, model: str, images: list[str], body: ZeroShotBody[Any]
+) -> Sequence[TaskResult]:
+    return await engine.zero_shot_classification(
         ZeroShotRequest(
             model=model, images=[*images], classes=body.classes, config=body.config or {}
         )
@@ -237,7 +237,7 @@ TASKS = {
 }
 
 
-async def check(opened: OpenModel, task: Task, body: Body, max_items: int) -> None:
+async def check_job(handle: ModelHandle, task: Task, body: TaskBody, max_items: int) -> None:
     """Check what can be checked before a job is accepted.
 
     Raises:
@@ -245,13 +245,13 @@ async def check(opened: OpenModel, task: Task, body: Body, max_items: int) -> No
         PayloadTooLarge: There are more inputs than allowed.
         InvalidImage: A picture is no base64.
     """
-    inputs = task.inputs(body)
+    inputs = task.list_inputs(body)
     if len(inputs) > max_items:
         raise PayloadTooLarge(f"{len(inputs)} inputs in one job; accepted: up to {max_items}")
     options = body.config or {}
-    check_options(opened.served.card, options, "config")
-    if "image" in task.reads:
-        opened.model.image_input(options.get("preprocessing"))
+    check_options(handle.served.card, options, "config")
+    if "image" in task.required_inputs:
+        handle.model.image_input(options.get("preprocessing"))
         await anyio.to_thread.run_sync(_check_images, inputs)
 
 
@@ -259,42 +259,44 @@ def _check_images(images: Sequence[str]) -> None:
     for position, image in enumerate(images):
         try:
             if not inputs_images.is_url(image):
-                inputs_images.payload_bytes(image)
+                inputs_images.decode_payload(image)
         except InvalidImage as error:
             raise InvalidImage(f"picture {position}: {error.message}") from None
 
 
-async def _at_once(inputs: int, ask: Ask) -> Sequence[Answer]:
-    return await ask()
+async def _run_immediately(n_inputs: int, operation: EncodeCall) -> Sequence[TaskResult]:
+    return await operation()
 
 
-async def output(
-    serving: Serving,
+async def run_task(
+    engine: AsyncEngine,
     task: Task,
     model: str,
-    body: Body,
-    pace: Callable[[int, Ask], Awaitable[Sequence[Answer]]] = _at_once,
+    body: TaskBody,
+    schedule: Callable[[int, EncodeCall], Awaitable[Sequence[TaskResult]]] = _run_immediately,
 ) -> bytes:
     """What a body becomes, as JSON text: one output, or a list of them for a batched body.
 
     Args:
-        serving: What answers.
+        engine: What answers.
         task: The task.
         model: Id of the model.
         body: The body.
-        pace: When a part of so many inputs is asked for.
+        schedule: When a part of so many inputs is asked for.
 
     Raises:
         BatchFailed: Inputs of a batched body failed.
         GeoBentoError: The body as a whole, or its only input, failed.
     """
-    inputs = task.inputs(body)
+    inputs = task.list_inputs(body)
 
-    async def answered(part: list[str]) -> Sequence[Answer]:
-        return await pace(len(part), lambda: task.ask(serving, model, part, body))
+    async def answered(part: list[str]) -> Sequence[TaskResult]:
+        return await schedule(len(part), lambda: task.run(engine, model, part, body))
 
-    parts = await asyncio.gather(*map(answered, _parts(inputs, body)), return_exceptions=True)
-    answers: list[Answer] = []
+    parts = await asyncio.gather(
+        *map(answered, _split_inputs(inputs, body)), return_exceptions=True
+    )
+    answers: list[TaskResult] = []
     for part in parts:
         if isinstance(part, BaseException):
             raise part
@@ -305,32 +307,36 @@ async def output(
         if isinstance(answer, GeoBentoError)
     ]
     if errors:
-        more = f"; and {len(errors) - NAMED} more" if len(errors) > NAMED else ""
+        more = (
+            f"; and {len(errors) - MAX_REPORTED_ERRORS} more"
+            if len(errors) > MAX_REPORTED_ERRORS
+            else ""
+        )
         raise BatchFailed(
             f"{len(errors)} of {len(inputs)} inputs failed; send the others without them. "
-            f"{'; '.join(errors[:NAMED])}{more}"
+            f"{'; '.join(errors[:MAX_REPORTED_ERRORS])}{more}"
         )
-    outputs = [_output(answer) for answer in answers]
-    value = outputs if isinstance(body, task.batched) else outputs[0]
-    return await anyio.to_thread.run_sync(_dumped, value)
+    outputs = [_output_fields(answer) for answer in answers]
+    value = outputs if isinstance(body, task.batched_body_type) else outputs[0]
+    return await anyio.to_thread.run_sync(_to_json, value)
 
 
-def _parts(inputs: list[str], body: Body) -> list[list[str]]:
+def _split_inputs(inputs: list[str], body: TaskBody) -> list[list[str]]:
     """The inputs in parts of like size; none of one input unless it is the only one."""
     # Classes are encoded again for every part: few classes, small parts.
-    size = max(PART, len(body.classes) if isinstance(body, ZeroShotBody) else 0)
+    size = max(MIN_PART_SIZE, len(body.classes) if isinstance(body, ZeroShotBody) else 0)
     count = math.ceil(len(inputs) / size)
     bounds = [len(inputs) * n // count for n in range(count + 1)]
     return [inputs[start:end] for start, end in pairwise(bounds)]
 
 
-def _dumped(value: Any) -> bytes:
+def _to_json(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def _output(answer: Answer) -> dict[str, Any]:
-    if isinstance(answer, GeoBentoError):
-        raise answer
-    if isinstance(answer, Classification):
-        return {"probabilities": answer.probabilities}
-    return {"embedding": answer.data}
+def _output_fields(result: TaskResult) -> dict[str, Any]:
+    if isinstance(result, GeoBentoError):
+        raise result
+    if isinstance(result, Classification):
+        return {"probabilities": result.probabilities}
+    return {"embedding": result.data}

@@ -35,7 +35,7 @@ from pipeline.planning.tiling import Tiling
 
 
 @dataclass(frozen=True)
-class Context:
+class ResponseContext:
     """What an answer tells besides its numbers.
 
     Attributes:
@@ -50,7 +50,7 @@ class Context:
         text: How a text was read; None for other inputs.
         tiling: How a place was cut; None: the model got it whole.
         area: Where vectors of a place count when they become one; None: everywhere.
-        further: What was fetched of further modalities.
+        auxiliary: What was fetched of further modalities.
         warnings: What is odd about the imagery.
         timing_ms: How long the steps before the forward took.
     """
@@ -66,21 +66,21 @@ class Context:
     text: TextMeta | None = None
     tiling: Tiling | None = None
     area: Area | None = None
-    further: Sequence[ImageQuery] = ()
+    auxiliary: Sequence[ImageQuery] = ()
     warnings: Sequence[str] = ()
     timing_ms: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def pixels(self) -> PixelGrid | None:
+    def pixel_grid(self) -> PixelGrid | None:
         """Where the pixels lie, as far as that is known."""
         if self.query is not None:
             return self.query.grid
         return None if self.sample is None else self.sample.grid
 
 
-def embedding(
+def build_embedding(
     results: Sequence[EncodeResult],
-    context: Context,
+    context: ResponseContext,
     timing_ms: Mapping[str, float] | None = None,
 ) -> Embedding | GeoBentoError:
     """The answer for one picture, text or place, from the results of its items."""
@@ -89,11 +89,11 @@ def embedding(
             return from_body({"error": result.error["error"]})
     arrays = [np.asarray(result.data, dtype=np.float32) for result in results]
     try:
-        data, cells = _assembled(arrays, results[0].margin, context)
+        data, cells = _assemble(arrays, results[0].margin, context)
     except GeoBentoError as error:
         return error
     if context.normalize:
-        unit = _unit(data)
+        unit = _unit_vector(data)
         if unit is None:
             return ModelError(
                 "the vector of this input is zero and cannot be scaled to unit length; "
@@ -101,53 +101,53 @@ def embedding(
                 field="normalize",
             )
         data = unit
-    meta = _meta(data, cells, results[0].prefix, context, timing_ms or {})
+    meta = _build_meta(data, cells, results[0].prefix, context, timing_ms or {})
     return Embedding(data, meta)
 
 
-def _assembled(
-    arrays: list[NDArray[np.float32]], margin: float, context: Context
+def _assemble(
+    arrays: list[NDArray[np.float32]], margin: float, context: ResponseContext
 ) -> tuple[NDArray[np.float32], PixelGrid | None]:
     """One vector, or one grid and where its cells lie."""
-    pixels, tiles, pooling = context.pixels, context.tiling, context.pooling
+    pixels, tiles, pooling = context.pixel_grid, context.tiling, context.pooling
     if arrays[0].ndim == 1:
         if tiles is None or pooling is None:
             return arrays[0], None
-        return stitching.pooled(arrays, tiles, _kind(pooling)), None
+        return stitching.pool_tiles(arrays, tiles, _cell_pooling(pooling)), None
     height, width = arrays[0].shape[-2:]
-    data = arrays[0] if tiles is None else stitching.grid(arrays, tiles, margin)
+    data = arrays[0] if tiles is None else stitching.stitch_tiles(arrays, tiles, margin)
     if pixels is None:
         cells = None
     elif tiles is None:
         cells = pixels.cells(height, width, margin)
     else:
-        cells = stitching.cells(pixels, tiles, height, width, margin)
+        cells = stitching.stitched_grid(pixels, tiles, height, width, margin)
     if pooling is None:
         return data, cells
     area = context.area
     weights = None if area is None or cells is None else cell_fractions.weights(area, cells)
-    return stitching.over_cells(data, _kind(pooling), weights), None
+    return stitching.pool_cells(data, _cell_pooling(pooling), weights), None
 
 
-def _kind(pooling: Pooling) -> Literal["mean", "max"]:
+def _cell_pooling(pooling: Pooling) -> Literal["mean", "max"]:
     """The mean stands in for what authors do with a whole input."""
     return "max" if pooling == "max" else "mean"
 
 
-def probabilities(
-    picture: NDArray[np.float32], classes: NDArray[np.float32], logit_scale: float
+def class_probabilities(
+    image: NDArray[np.float32], classes: NDArray[np.float32], logit_scale: float
 ) -> NDArray[np.float32] | GeoBentoError:
     """The softmax of the scaled cosines between a picture and every class.
 
     Args:
-        picture: Vector (D,).
+        image: Vector (D,).
         classes: Vectors (K, D) of unit length.
         logit_scale: Factor on the cosines.
 
     Returns:
         (K,) with sum 1.
     """
-    unit = _unit(picture)
+    unit = _unit_vector(image)
     if unit is None:
         return ModelError("the vector of this picture is zero and fits no class")
     logits = logit_scale * (classes @ unit).astype(np.float64)
@@ -156,17 +156,17 @@ def probabilities(
     return scaled
 
 
-def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32] | None:
+def _unit_vector(vector: NDArray[np.float32]) -> NDArray[np.float32] | None:
     """A vector or grid scaled to unit length; None where it is zero."""
     length = float(np.linalg.norm(vector))
     return None if length == 0 else vector / np.float32(length)
 
 
-def _meta(
+def _build_meta(
     data: NDArray[np.float32],
     cells: PixelGrid | None,
     prefix: int,
-    context: Context,
+    context: ResponseContext,
     timing_ms: Mapping[str, float],
 ) -> EmbeddingMeta:
     served, tiles = context.served, context.tiling
@@ -175,7 +175,7 @@ def _meta(
         type=served.card.kind,
         variant=served.variant,
         tag=served.tag,
-        weights=weights_of(served),
+        weights=weights_label(served),
         preprocessing=served.preprocessing,
         precision=context.precision,
         config=dict(context.config),
@@ -191,22 +191,22 @@ def _meta(
         text=context.text,
         further={
             query.modality: ImageryMeta(
-                **imagery_fields(query, context.sample.extras[query.modality], (), query.grid)
+                **imagery_meta_fields(query, context.sample.extras[query.modality], (), query.grid)
             )
-            for query in context.further
+            for query in context.auxiliary
             if context.sample is not None
         },
         timing_ms={name: round(ms, 1) for name, ms in {**context.timing_ms, **timing_ms}.items()},
-        **_imagery(cells, context),
+        **_response_imagery(cells, context),
     )
 
 
-def weights_of(served: ServedModel) -> str:
+def weights_label(served: ServedModel) -> str:
     """What answers say of the weights."""
     return "dummy" if served.weights == "dummy" else served.sha256
 
 
-def _image_size(context: Context) -> tuple[int, int] | None:
+def _image_size(context: ResponseContext) -> tuple[int, int] | None:
     card = context.served.card
     if context.text is not None:
         return None
@@ -223,17 +223,17 @@ def _image_size(context: Context) -> tuple[int, int] | None:
     return height, width
 
 
-def _imagery(cells: PixelGrid | None, context: Context) -> dict[str, Any]:
+def _response_imagery(cells: PixelGrid | None, context: ResponseContext) -> dict[str, Any]:
     """What is told of imagery; nothing for pictures and texts."""
     sample = context.sample
     if sample is None or sample.provenance is None:
         return {}
-    lies = context.pixels if cells is None else cells
-    return imagery_fields(context.query, sample, context.warnings, lies)
+    lies = context.pixel_grid if cells is None else cells
+    return imagery_meta_fields(context.query, sample, context.warnings, lies)
 
 
-def imagery_fields(
-    query: ImageQuery | None, sample: Sample, warnings: Sequence[str], lies: PixelGrid | None
+def imagery_meta_fields(
+    query: ImageQuery | None, sample: Sample, warnings: Sequence[str], output_grid: PixelGrid | None
 ) -> dict[str, Any]:
     """The fields of `ImageryMeta`.
 
@@ -241,7 +241,7 @@ def imagery_fields(
         query: What was fetched; None for own data.
         sample: What came, with its provenance.
         warnings: What is odd about it.
-        lies: Where the data of the answer lie, as far as that is known.
+        output_grid: Where the data of the answer lie, as far as that is known.
     """
     origin = sample.provenance
     assert origin is not None
@@ -251,17 +251,17 @@ def imagery_fields(
         "source": origin.source,
         "notice": origin.notice,
         "sensor": None if query is None else query.sensor,
-        "temporal": None if query is None else window(query.start, query.end),
+        "temporal": None if query is None else time_range(query.start, query.end),
         "frames": frames_meta(query, sample),
-        "scenes": scene_metas(origin.scenes),
+        "scenes": scenes_meta(origin.scenes),
         "offset_applied": None
         if query is None
         else any(scene.offset_applied for scene in origin.scenes),
         "cached": sample.cached,
         "valid_fraction": 1.0 if sample.valid is None else round(float(sample.valid.mean()), 6),
         "warnings": list(warnings),
-        "crs": None if lies is None else lies.crs,
-        "transform": None if lies is None else lies.transform,
+        "crs": None if output_grid is None else output_grid.crs,
+        "transform": None if output_grid is None else output_grid.transform,
         "footprint": None if pixels is None else _footprint(pixels),
         "pixels": None if pixels is None else grid_meta(pixels),
     }
@@ -283,12 +283,12 @@ def tiles_meta(tiles: Tiling) -> TilesMeta:
     return TilesMeta(size=tiles.size, rows=list(tiles.rows), columns=list(tiles.columns))
 
 
-def scene_metas(scenes: Sequence[Scene]) -> list[SceneMeta]:
+def scenes_meta(scenes: Sequence[Scene]) -> list[SceneMeta]:
     """Scenes as they stand in an answer."""
     return [
         SceneMeta(
             id=scene.id,
-            time=instant(scene.time),
+            time=format_utc(scene.time),
             cloud_pct=scene.cloud_pct,
             processing=scene.processing,
             offset_applied=scene.offset_applied,
@@ -297,11 +297,11 @@ def scene_metas(scenes: Sequence[Scene]) -> list[SceneMeta]:
     ]
 
 
-def window(start: datetime, end: datetime) -> WindowMeta:
+def time_range(start: datetime, end: datetime) -> WindowMeta:
     """A window of time as it stands in an answer."""
-    return WindowMeta(start=instant(start), end=instant(end))
+    return WindowMeta(start=format_utc(start), end=format_utc(end))
 
 
-def instant(time: datetime) -> str:
+def format_utc(time: datetime) -> str:
     """A time in UTC as it stands in an answer."""
     return time.isoformat().replace("+00:00", "Z")

@@ -30,19 +30,19 @@ class Axis:
     """The cells of the whole along one axis.
 
     Attributes:
-        low: Where the first cell begins, pixels.
-        high: Where the last cell ends, pixels.
-        tile: (n,) position of the tile that every cell belongs to.
-        cell: (n,) position of the cell in that tile that it takes its vector from.
+        start: Where the first cell begins, pixels.
+        end: Where the last cell ends, pixels.
+        tile_index: (n,) position of the tile that every cell belongs to.
+        cell_index: (n,) position of the cell in that tile that it takes its vector from.
     """
 
-    low: float
-    high: float
-    tile: NDArray[np.intp]
-    cell: NDArray[np.intp]
+    start: float
+    end: float
+    tile_index: NDArray[np.intp]
+    cell_index: NDArray[np.intp]
 
 
-def grid(tiles: Sequence[Vectors], tiling: Tiling, margin: float = 0.0) -> Vectors:
+def stitch_tiles(tiles: Sequence[Vectors], tiling: Tiling, margin: float = 0.0) -> Vectors:
     """One grid of the grids of tiles.
 
     Args:
@@ -54,16 +54,20 @@ def grid(tiles: Sequence[Vectors], tiling: Tiling, margin: float = 0.0) -> Vecto
         (D, H, W), first row north.
     """
     height, width = tiles[0].shape[1:]
-    down, right = axes(tiling, height, width, margin)
+    down, right = cell_axes(tiling, height, width, margin)
     stacked = np.stack(tiles).reshape(len(tiling.rows), len(tiling.columns), *tiles[0].shape)
     # Indices on both sides of a slice: their axes come first.
     found = stacked[
-        down.tile[:, None], right.tile[None, :], :, down.cell[:, None], right.cell[None, :]
+        down.tile_index[:, None],
+        right.tile_index[None, :],
+        :,
+        down.cell_index[:, None],
+        right.cell_index[None, :],
     ]
     return np.ascontiguousarray(np.moveaxis(found, -1, 0))
 
 
-def cells(
+def stitched_grid(
     pixels: PixelGrid, tiling: Tiling, height: int, width: int, margin: float = 0.0
 ) -> PixelGrid:
     """Where the cells of `grid` lie on the ground.
@@ -75,21 +79,21 @@ def cells(
         width: Columns of cells of a tile.
         margin: Pixels at every side of a tile that its cells do not cover.
     """
-    down, right = axes(tiling, height, width, margin)
+    down, right = cell_axes(tiling, height, width, margin)
     a, _, left, _, e, top = pixels.transform
-    rows, columns = len(down.tile), len(right.tile)
+    rows, columns = len(down.tile_index), len(right.tile_index)
     transform = (
-        a * (right.high - right.low) / columns,
+        a * (right.end - right.start) / columns,
         0.0,
-        left + a * right.low,
+        left + a * right.start,
         0.0,
-        e * (down.high - down.low) / rows,
-        top + e * down.low,
+        e * (down.end - down.start) / rows,
+        top + e * down.start,
     )
     return PixelGrid(pixels.crs, transform, rows, columns)
 
 
-def over_cells(
+def pool_cells(
     vectors: Vectors, pooling: Literal["mean", "max"], weights: NDArray[np.float32] | None = None
 ) -> Vectors:
     """One vector (D,) of a grid (D, H, W).
@@ -118,7 +122,9 @@ def over_cells(
     return mean.astype(np.float32)
 
 
-def pooled(vectors: Sequence[Vectors], tiling: Tiling, pooling: Literal["mean", "max"]) -> Vectors:
+def pool_tiles(
+    vectors: Sequence[Vectors], tiling: Tiling, pooling: Literal["mean", "max"]
+) -> Vectors:
     """One vector (D,) of the vectors (D,) of tiles, row by row.
 
     `mean`: weighted by the area that belongs to each tile. `max`: the largest, by component.
@@ -127,22 +133,22 @@ def pooled(vectors: Sequence[Vectors], tiling: Tiling, pooling: Literal["mean", 
     if pooling == "max":
         largest: Vectors = stacked.max(axis=0)
         return largest
-    down = _owned(tiling.rows, tiling.size, tiling.shape[0])
-    right = _owned(tiling.columns, tiling.size, tiling.shape[1])
+    down = _tile_extents(tiling.rows, tiling.size, tiling.shape[0])
+    right = _tile_extents(tiling.columns, tiling.size, tiling.shape[1])
     areas = np.outer(down, right).ravel() / (tiling.shape[0] * tiling.shape[1])
     mean: Vectors = (areas @ stacked.astype(np.float64)).astype(np.float32)
     return mean
 
 
-def axes(tiling: Tiling, height: int, width: int, margin: float = 0.0) -> tuple[Axis, Axis]:
+def cell_axes(tiling: Tiling, height: int, width: int, margin: float = 0.0) -> tuple[Axis, Axis]:
     """The cells of the whole along both axes: rows from north, columns from west."""
     return (
-        _axis(tiling.rows, tiling.size, tiling.shape[0], height, margin),
-        _axis(tiling.columns, tiling.size, tiling.shape[1], width, margin),
+        _cell_axis(tiling.rows, tiling.size, tiling.shape[0], height, margin),
+        _cell_axis(tiling.columns, tiling.size, tiling.shape[1], width, margin),
     )
 
 
-def _axis(starts: Sequence[int], size: int, length: int, count: int, margin: float) -> Axis:
+def _cell_axis(starts: Sequence[int], size: int, length: int, count: int, margin: float) -> Axis:
     low, high = margin, min(length, starts[-1] + size - margin)
     if low >= high:  # all of a tiny place lies in the margin
         low, high = 0.0, float(length)
@@ -154,7 +160,7 @@ def _axis(starts: Sequence[int], size: int, length: int, count: int, margin: flo
     return Axis(low, high, tile, np.clip(cell, 0, count - 1).astype(np.intp))
 
 
-def _owned(starts: Sequence[int], size: int, length: int) -> NDArray[np.float64]:
+def _tile_extents(starts: Sequence[int], size: int, length: int) -> NDArray[np.float64]:
     """Pixels along an axis that belong to every tile."""
     return np.diff([0.0, *_boundaries(starts, size), float(length)])
 

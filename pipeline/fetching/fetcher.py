@@ -22,95 +22,97 @@ from imagery.cache.source import CachedSource, kept
 from imagery.cache.store import PatchStore
 from imagery.source import ImageQuery, Source, Survey
 from imagery.stac.catalogs.fingerprint import LastIdentity
-from pipeline.fetching.blocking_limiter import Room
+from pipeline.fetching.blocking_limiter import BlockingLimiter
 
 logger = logging.getLogger("geobento.fetch")
 
-Opener = Callable[[], Source]
-Kept = Callable[[ImageQuery], Sample | None]
-Asked: TypeAlias = tuple[str, ImageQuery] | GeoBentoError
-Found = TypeVar("Found")
+SourceOpener = Callable[[], Source]
+CacheLookup = Callable[[ImageQuery], Sample | None]
+FetchRequest: TypeAlias = tuple[str, ImageQuery] | GeoBentoError
+Result = TypeVar("Result")
 
-PIXEL_BYTES = 4
+BYTES_PER_VALUE = 4
 """Size of a value of a sample."""
 RETRY_AFTER_S = 1
-DOWN_S = 30.0
+SOURCE_DOWN_S = 30.0
 """How long a source that could not be opened is taken to be down where what it gave is kept."""
-SOURCE_SHARE = 0.9
+SOURCE_TIMEOUT_SHARE = 0.9
 """Part of a request's time that a source may take, so that its own error is what is answered."""
 
 
 @dataclass(frozen=True)
-class Place:
+class FetchTarget:
     """What is fetched of a place, and how far that is.
 
     Attributes:
         position: Which of a request's places it is.
-        size: Bytes of its samples.
-        fetches: A sample or an error each, with the seconds that it took.
+        size_bytes: Bytes of its samples.
+        futures: A sample or an error each, with the seconds that it took.
     """
 
     position: int
-    size: int
-    fetches: Sequence[Future[tuple[Sample | GeoBentoError, float]]]
+    size_bytes: int
+    futures: Sequence[Future[tuple[Sample | GeoBentoError, float]]]
 
 
-class FetchLayer:
+class ImageryFetcher:
     """Sources by their backend word, opened when first needed.
 
     Args:
         openers: How to open each source that is configured, the preferred one first.
-        threads: Places fetched at a time.
-        kept: Of sources that are known without being opened: what they gave earlier.
-        kept_if_down: Of others: what they gave when they could be opened last.
-        most_bytes: Bytes of fetched pixels that wait to be used, of all requests together.
+        max_threads: Places fetched at a time.
+        cached: Of sources that are known without being opened: what they gave earlier.
+        stale_if_error: Of others: what they gave when they could be opened last.
+        max_pending_bytes: Bytes of fetched pixels that wait to be used, of all requests together.
     """
 
     def __init__(
         self,
-        openers: Mapping[str, Opener],
-        threads: int,
-        kept: Mapping[str, Kept] | None = None,
-        kept_if_down: Mapping[str, Kept] | None = None,
-        most_bytes: float = float("inf"),
+        openers: Mapping[str, SourceOpener],
+        max_threads: int,
+        cached: Mapping[str, CacheLookup] | None = None,
+        stale_if_error: Mapping[str, CacheLookup] | None = None,
+        max_pending_bytes: float = float("inf"),
     ) -> None:
         self._openers = dict(openers)
-        self._threads = threads
-        self._kept = dict(kept or {})
-        self._kept_if_down = dict(kept_if_down or {})
-        self._room = Room(most_bytes, metrics.HELD_BYTES.labels("pixels").set)
+        self._max_threads = max_threads
+        self._cached = dict(cached or {})
+        self._stale_if_error = dict(stale_if_error or {})
+        self._limiter = BlockingLimiter(max_pending_bytes, metrics.HELD_BYTES.labels("pixels").set)
         self._sources: dict[str, Source] = {}
         self._locks = {name: Lock() for name in openers}
         self._failures: dict[str, tuple[float, SourceError]] = {}
 
     @classmethod
-    def configured(cls, settings: Settings) -> FetchLayer:
+    def from_settings(cls, settings: Settings) -> ImageryFetcher:
         """The sources that the settings name; the demo archive is always there."""
-        openers: dict[str, Opener] = {}
+        openers: dict[str, SourceOpener] = {}
         threads, most_bytes = settings.fetch_threads, settings.max_mb_in_flight * 2**20
         if settings.demo_only:
             demo = partial(_open_demo, settings)
             everywhere = dict.fromkeys(("demo", "gee", "stac"), demo)
-            return cls(everywhere, threads, most_bytes=most_bytes)
+            return cls(everywhere, threads, max_pending_bytes=most_bytes)
         if settings.ee_project is not None:
             openers["gee"] = lambda: _open_earth_engine(settings)
         if settings.stac is not None:
             openers["stac"] = lambda: _open_stac(settings)
         openers["demo"] = lambda: _open_demo(settings)
-        return cls(openers, threads, _kept(settings), _kept_if_down(settings), most_bytes)
+        return cls(
+            openers, threads, _cached_lookups(settings), _stale_lookups(settings), most_bytes
+        )
 
-    def fetch_all(self, queries: Sequence[Asked]) -> list[Sample | GeoBentoError]:
+    def fetch_all(self, requests: Sequence[FetchRequest]) -> list[Sample | GeoBentoError]:
         """Samples or errors, in the order of the (backend, query) pairs.
 
         An error in place of a pair is its own answer.
         """
-        return self._each(queries, self._fetch)
+        return self._map_requests(requests, self._fetch_one)
 
-    def use_each(
+    def map_regions(
         self,
-        places: Sequence[Sequence[tuple[str, ImageQuery]] | GeoBentoError],
-        use: Callable[[int, list[Sample], float], Found],
-    ) -> list[Found | GeoBentoError]:
+        regions: Sequence[Sequence[tuple[str, ImageQuery]] | GeoBentoError],
+        function: Callable[[int, list[Sample], float], Result],
+    ) -> list[Result | GeoBentoError]:
         """What is made of the samples of every place, or its first error, in order.
 
         Places are fetched side by side, as far ahead of their use as there is room for their
@@ -118,58 +120,62 @@ class FetchLayer:
         are none of this request, for other requests.
 
         Args:
-            places: The (backend, query) pairs of each; an error is its own answer.
-            use: Gets the number of a place, its samples, and the longest time that one of them
+            regions: The (backend, query) pairs of each; an error is its own answer.
+            function: Gets the number of a place, its samples, and the longest time that one of them
                 took, seconds. Has to keep none of them. Called one place after the other.
 
         Raises:
             Overloaded: Other requests left no room until the deadline.
         """
-        answers: dict[int, Found | GeoBentoError] = {}
-        ahead: deque[Place] = deque()
-        alone = sum(len(asked) for asked in places if not isinstance(asked, GeoBentoError)) == 1
+        answers: dict[int, Result | GeoBentoError] = {}
+        ahead: deque[FetchTarget] = deque()
+        alone = sum(len(asked) for asked in regions if not isinstance(asked, GeoBentoError)) == 1
 
         def use_first() -> None:
-            position, size = ahead[0].position, ahead[0].size
+            position, size = ahead[0].position, ahead[0].size_bytes
             try:
-                answers[position] = _used(ahead.popleft(), use)
+                answers[position] = _finish_target(ahead.popleft(), function)
             finally:
-                self._room.leave(size)
+                self._limiter.release(size)
 
         try:
-            for position, asked in enumerate(places):
+            for position, asked in enumerate(regions):
                 if isinstance(asked, GeoBentoError):
                     answers[position] = asked
                     continue
                 size = sum(pixel_bytes(query) for _, query in asked)
-                while not (entered := self._room.enter_now(size)) and ahead:
+                while not (entered := self._limiter.try_acquire(size)) and ahead:
                     use_first()
                 if not entered:
-                    self._wait_for(size)
+                    self._acquire(size)
                 # No other name for it, which would hold its samples while this waits for room.
-                ahead.append(Place(position, size, [self._begin(one, alone) for one in asked]))
+                ahead.append(
+                    FetchTarget(position, size, [self._submit(one, alone) for one in asked])
+                )
             while ahead:
                 use_first()
         finally:
             for place in ahead:
-                for fetch in place.fetches:
+                for fetch in place.futures:
                     fetch.cancel()
-                self._room.leave(place.size)
-        return [answers[position] for position in range(len(places))]
+                self._limiter.release(place.size_bytes)
+        return [answers[position] for position in range(len(regions))]
 
-    def survey_all(self, queries: Sequence[Asked]) -> list[Survey | GeoBentoError]:
+    def estimate_all(self, requests: Sequence[FetchRequest]) -> list[Survey | GeoBentoError]:
         """What `fetch_all` would fetch, or errors, in the same order."""
-        return self._each(queries, lambda backend, query: self.source(backend).survey(query))
+        return self._map_requests(
+            requests, lambda backend, query: self.source(backend).survey(query)
+        )
 
-    def open_for(self, queries: Sequence[tuple[str, ImageQuery]]) -> None:
+    def ensure_source(self, requests: Sequence[tuple[str, ImageQuery]]) -> None:
         """Open the source of a request, unless it is not needed: all its samples are kept.
 
         Raises:
             InvalidRequest: No such source is configured.
             SourceError: It cannot be opened.
         """
-        for backend, query in queries:
-            if not isinstance(self._source_or_earlier(backend, query), Sample):
+        for backend, query in requests:
+            if not isinstance(self._source_or_cached(backend, query), Sample):
                 return
 
     def source(self, backend: str) -> Source:
@@ -179,7 +185,7 @@ class FetchLayer:
             InvalidRequest: No such source is configured.
             SourceError: It cannot be opened.
         """
-        name = self._name(backend)
+        name = self._backend_name(backend)
         if name not in self._openers:
             raise InvalidRequest(
                 f"backend {backend!r} is not configured here; "
@@ -189,44 +195,44 @@ class FetchLayer:
         asked = time.monotonic()
         with self._locks[name]:
             if name not in self._sources:
-                self._sources[name] = self._open(name, asked)
+                self._sources[name] = self._open_source(name, asked)
             return self._sources[name]
 
-    def _name(self, backend: str) -> str:
+    def _backend_name(self, backend: str) -> str:
         return next(iter(self._openers)) if backend == "auto" else backend
 
-    def _source_or_earlier(self, backend: str, query: ImageQuery) -> Source | Sample:
+    def _source_or_cached(self, backend: str, query: ImageQuery) -> Source | Sample:
         """The source, or, where it need not or cannot be opened, what it gave earlier."""
-        earlier = self._earlier(backend, query)
+        earlier = self._find_cached(backend, query)
         if earlier is not None:
             return earlier
         try:
             return self.source(backend)
         except SourceError:
-            earlier = self._earlier(backend, query)  # now that it is known to be down
+            earlier = self._find_cached(backend, query)  # now that it is known to be down
             if earlier is None:
                 raise
             return earlier
 
-    def _earlier(self, backend: str, query: ImageQuery) -> Sample | None:
+    def _find_cached(self, backend: str, query: ImageQuery) -> Sample | None:
         """What a source that is not open gave earlier."""
-        name = self._name(backend)
+        name = self._backend_name(backend)
         if name in self._sources:
             return None
-        ways = [self._kept.get(name)]
-        if name in self._failures and time.monotonic() - self._failures[name][0] < DOWN_S:
-            ways.append(self._kept_if_down.get(name))
+        ways = [self._cached.get(name)]
+        if name in self._failures and time.monotonic() - self._failures[name][0] < SOURCE_DOWN_S:
+            ways.append(self._stale_if_error.get(name))
         found = (find(query) for find in ways if find is not None)
         return next((sample for sample in found if sample is not None), None)
 
-    def _fetch(self, backend: str, query: ImageQuery) -> Sample:
-        found = self._source_or_earlier(backend, query)
+    def _fetch_one(self, backend: str, query: ImageQuery) -> Sample:
+        found = self._source_or_cached(backend, query)
         return found if isinstance(found, Sample) else found.fetch(query)
 
-    def _open(self, name: str, asked: float) -> Source:
+    def _open_source(self, name: str, requested_at: float) -> Source:
         """Open a source, unless that failed while this request waited for its turn to."""
         failed, error = self._failures.get(name, (0.0, None))
-        if error is not None and failed > asked:
+        if error is not None and failed > requested_at:
             raise error
         try:
             return self._openers[name]()
@@ -236,9 +242,9 @@ class FetchLayer:
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self._threads, thread_name_prefix="fetch")
+        return ThreadPoolExecutor(self._max_threads, thread_name_prefix="fetch")
 
-    def _wait_for(self, size: int) -> None:
+    def _acquire(self, size: int) -> None:
         """Enter the room before this request's deadline.
 
         Raises:
@@ -247,45 +253,51 @@ class FetchLayer:
         deadline = request_context.deadline()
         left = None if deadline is None else max(0.0, deadline - time.time())
         with request_context.stage("fetch"):
-            if not self._room.enter(size, left):
+            if not self._limiter.acquire(size, left):
                 raise Overloaded(
                     "the service holds as many pixels as it allows itself",
                     retry_after=RETRY_AFTER_S,
                 )
 
-    def _begin(
-        self, asked: tuple[str, ImageQuery], alone: bool
+    def _submit(
+        self, request: tuple[str, ImageQuery], inline: bool
     ) -> Future[tuple[Sample | GeoBentoError, float]]:
         """Begin a fetch; one that is alone in its request is done by the request's own thread."""
-        if not alone:
-            return self._pool.submit(copy_context().run, self._timed, asked)
+        if not inline:
+            return self._pool.submit(copy_context().run, self._timed_fetch, request)
         done: Future[tuple[Sample | GeoBentoError, float]] = Future()
         with request_context.stage("fetch"):
-            done.set_result(self._timed(asked))
+            done.set_result(self._timed_fetch(request))
         return done
 
-    def _timed(self, asked: tuple[str, ImageQuery]) -> tuple[Sample | GeoBentoError, float]:
+    def _timed_fetch(self, request: tuple[str, ImageQuery]) -> tuple[Sample | GeoBentoError, float]:
         start = time.perf_counter()
-        found = self._one(asked, self._fetch)
+        found = self._result_or_error(request, self._fetch_one)
         return found, time.perf_counter() - start
 
-    def _each(
-        self, queries: Sequence[Asked], ask: Callable[[str, ImageQuery], Found]
-    ) -> list[Found | GeoBentoError]:
-        if len(queries) == 1:
-            return [self._one(queries[0], ask)]
+    def _map_requests(
+        self, requests: Sequence[FetchRequest], operation: Callable[[str, ImageQuery], Result]
+    ) -> list[Result | GeoBentoError]:
+        if len(requests) == 1:
+            return [self._result_or_error(requests[0], operation)]
         # Threads of a pool know nothing of the request; each gets a copy of what is known here.
-        contexts = [copy_context() for _ in queries]
+        contexts = [copy_context() for _ in requests]
         return list(
-            self._pool.map(lambda known, asked: known.run(self._one, asked, ask), contexts, queries)
+            self._pool.map(
+                lambda known, asked: known.run(self._result_or_error, asked, operation),
+                contexts,
+                requests,
+            )
         )
 
-    def _one(self, asked: Asked, ask: Callable[[str, ImageQuery], Found]) -> Found | GeoBentoError:
-        if isinstance(asked, GeoBentoError):
-            return asked
-        backend, query = asked
+    def _result_or_error(
+        self, request: FetchRequest, operation: Callable[[str, ImageQuery], Result]
+    ) -> Result | GeoBentoError:
+        if isinstance(request, GeoBentoError):
+            return request
+        backend, query = request
         try:
-            return ask(backend, query)
+            return operation(backend, query)
         except GeoBentoError as error:
             return error
         except Exception:
@@ -296,22 +308,24 @@ class FetchLayer:
 def pixel_bytes(query: ImageQuery) -> int:
     """Size of the pixels of a fetch. Pure."""
     height, width = query.grid.shape
-    return query.frames * len(query.sensor.bands) * height * width * PIXEL_BYTES
+    return query.frames * len(query.sensor.bands) * height * width * BYTES_PER_VALUE
 
 
-def _used(place: Place, use: Callable[[int, list[Sample], float], Found]) -> Found | GeoBentoError:
+def _finish_target(
+    target: FetchTarget, function: Callable[[int, list[Sample], float], Result]
+) -> Result | GeoBentoError:
     """What is made of a place, once it is there; nothing else holds its samples after."""
     with request_context.stage("fetch"):
-        found = [fetch.result() for fetch in place.fetches]
+        found = [fetch.result() for fetch in target.futures]
     samples: list[Sample] = []
     for sample, _ in found:
         if isinstance(sample, GeoBentoError):
             return sample
         samples.append(sample)
-    return use(place.position, samples, max(seconds for _, seconds in found))
+    return function(target.position, samples, max(seconds for _, seconds in found))
 
 
-def _kept(settings: Settings) -> dict[str, Kept]:
+def _cached_lookups(settings: Settings) -> dict[str, CacheLookup]:
     """What sources gave earlier that are known without being opened."""
     if not settings.cache:
         return {}
@@ -319,7 +333,7 @@ def _kept(settings: Settings) -> dict[str, Kept]:
 
     identities: dict[str, tuple[str, ...] | None] = {}
     if settings.ee_project is not None:
-        identities["gee"] = _ee_identity(settings, settings.ee_project)
+        identities["gee"] = _earth_engine_identity(settings, settings.ee_project)
     if settings.stac is not None:
         identities["stac"] = known_identity(settings.stac)
     store = PatchStore(settings.patches, settings.patches_bytes)
@@ -330,7 +344,7 @@ def _kept(settings: Settings) -> dict[str, Kept]:
     }
 
 
-def _kept_if_down(settings: Settings) -> dict[str, Kept]:
+def _stale_lookups(settings: Settings) -> dict[str, CacheLookup]:
     """What sources gave earlier that were opened before."""
     if not settings.cache or settings.stac is None:
         return {}
@@ -344,18 +358,18 @@ def _kept_if_down(settings: Settings) -> dict[str, Kept]:
     return {"stac": find}
 
 
-def _ee_identity(settings: Settings, project: str) -> tuple[str, ...]:
+def _earth_engine_identity(settings: Settings, project: str) -> tuple[str, ...]:
     return project, settings.ee_url or ""
 
 
-def _shared(source: Source, settings: Settings, *identity: str) -> Source:
+def _cached_source(source: Source, settings: Settings, *identity: str) -> Source:
     """A source of which equal requests share a fetch, and whose samples are kept."""
     return CachedSource(
         source,
         PatchStore(settings.patches, settings.patches_bytes) if settings.cache else None,
         *identity,
         keep_open=timedelta(hours=settings.cache_open_hours),
-        timeout_s=SOURCE_SHARE * settings.request_timeout_s,
+        timeout_s=SOURCE_TIMEOUT_SHARE * settings.request_timeout_s,
     )
 
 
@@ -370,7 +384,7 @@ def _open_earth_engine(settings: Settings) -> Source:
     from imagery.earth_engine.rate_limiter import ProjectLimiter
 
     assert settings.ee_project is not None
-    timeout_s = SOURCE_SHARE * settings.request_timeout_s
+    timeout_s = SOURCE_TIMEOUT_SHARE * settings.request_timeout_s
     limiter = ProjectLimiter(
         settings.home / "earth-engine" / settings.ee_project,
         settings.ee_max_in_flight,
@@ -384,7 +398,7 @@ def _open_earth_engine(settings: Settings) -> Source:
         timeout_s=timeout_s,
     )
     source = EarthEngineSource(client, timeout_s=timeout_s)
-    return _shared(source, settings, *_ee_identity(settings, settings.ee_project))
+    return _cached_source(source, settings, *_earth_engine_identity(settings, settings.ee_project))
 
 
 def _open_stac(settings: Settings) -> Source:
@@ -392,12 +406,12 @@ def _open_stac(settings: Settings) -> Source:
     from imagery.stac.source import StacSource
 
     assert settings.stac is not None
-    timeout_s = SOURCE_SHARE * settings.request_timeout_s
+    timeout_s = SOURCE_TIMEOUT_SHARE * settings.request_timeout_s
     key = settings.stac_key.get_secret_value() if settings.stac_key is not None else None
     catalog = open_catalog(settings.stac, hosts=settings.stac_hosts, key=key, timeout_s=timeout_s)
     if settings.cache:
         LastIdentity(settings.patches, settings.stac).write(catalog.identity)
-    return _shared(StacSource(catalog, timeout_s=timeout_s), settings, *catalog.identity)
+    return _cached_source(StacSource(catalog, timeout_s=timeout_s), settings, *catalog.identity)
 
 
 def _open_demo(settings: Settings) -> Source:
@@ -407,4 +421,4 @@ def _open_demo(settings: Settings) -> Source:
 
     catalog = StaticCatalog(ensure_demo_archive(settings.demo_archive))
     source = StacSource(catalog, backend="demo", notice=DEMO_NOTICE)
-    return _shared(source, settings, *catalog.identity)
+    return _cached_source(source, settings, *catalog.identity)

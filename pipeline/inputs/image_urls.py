@@ -23,11 +23,11 @@ from geobento.schemas.errors import InvalidImage, PayloadTooLarge, SourceError
 from geobento.version import __version__
 
 Address = IPv4Address | IPv6Address
-Policy = Callable[[Address], bool]
-Resolve = Callable[[str, int], list[Address]]
+AddressPolicy = Callable[[Address], bool]
+Resolver = Callable[[str, int], list[Address]]
 
 # Special-purpose registries of IANA, and what is reached from inside of a cloud only.
-_CLOSED = [
+_NON_PUBLIC_NETWORKS = [
     ip_network(network)
     for network in (
         "0.0.0.0/8",  # this network, unspecified
@@ -53,8 +53,8 @@ _CLOSED = [
     )
 ]
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
-_HOLDS_IPV4 = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))  # mapped, NAT64
-_REDIRECTS = (301, 302, 303, 307, 308)
+_IPV4_IN_IPV6 = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))  # mapped, NAT64
+_REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 _HEADERS = [
     ("User-Agent", f"GeoBento/{__version__}"),
     ("Accept", "image/*"),
@@ -70,14 +70,14 @@ def is_public(address: Address) -> bool:
     transitional addresses (6to4, Teredo) are not public.
     """
     if isinstance(address, IPv6Address):
-        if any(address in network for network in _HOLDS_IPV4):
+        if any(address in network for network in _IPV4_IN_IPV6):
             return is_public(IPv4Address(int(address) & 0xFFFF_FFFF))
         if address not in _GLOBAL_UNICAST:
             return False
-    return not any(address in network for network in _CLOSED)
+    return not any(address in network for network in _NON_PUBLIC_NETWORKS)
 
 
-def resolve(host: str, port: int) -> list[Address]:
+def resolve_host(host: str, port: int) -> list[Address]:
     """All addresses of a host, in the order of preference of the system.
 
     Raises:
@@ -88,7 +88,7 @@ def resolve(host: str, port: int) -> list[Address]:
     return [ip_address(info[4][0]) for info in found]
 
 
-class PictureFetcher:
+class ImageUrlFetcher:
     """Fetches pictures from http and https URLs. Safe for several threads.
 
     Proxies of the environment are not used.
@@ -97,8 +97,8 @@ class PictureFetcher:
         max_bytes: Largest picture, bytes.
         timeout_s: Longest time for one picture, redirects included, seconds.
         max_redirects: Redirects followed for one picture at most.
-        allowed: Which addresses may be connected to.
-        resolve: Host and port to addresses.
+        is_allowed: Which addresses may be connected to.
+        resolver: Host and port to addresses.
         ssl_context: What certificates are checked with; None: as httpx does.
     """
 
@@ -108,15 +108,15 @@ class PictureFetcher:
         timeout_s: float,
         max_redirects: int = 3,
         *,
-        allowed: Policy = is_public,
-        resolve: Resolve = resolve,
+        is_allowed: AddressPolicy = is_public,
+        resolver: Resolver = resolve_host,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
         self._max_redirects = max_redirects
-        self._allowed = allowed
-        self._resolve = resolve
+        self._is_allowed = is_allowed
+        self._resolver = resolver
         self._ssl_context = ssl_context or httpx.create_ssl_context()
 
     def fetch(self, url: str) -> bytes:
@@ -127,12 +127,12 @@ class PictureFetcher:
             PayloadTooLarge: The answer is larger than allowed.
             SourceError: The host failed, or did not answer in time.
         """
-        target = _checked(url)
+        target = _parse_url(url)
         host = target.host
-        backend = _CheckedBackend(self._allowed, self._resolve, _Deadline(self._timeout_s))
+        backend = _GuardedBackend(self._is_allowed, self._resolver, _Deadline(self._timeout_s))
         try:
             for _ in range(self._max_redirects + 1):
-                answer = self._ask(target, backend, host)
+                answer = self._get(target, backend, host)
                 if isinstance(answer, bytes):
                     return answer
                 target = answer
@@ -149,7 +149,7 @@ class PictureFetcher:
             f"accepted: up to {self._max_redirects} redirects"
         )
 
-    def _ask(self, url: httpx.URL, backend: _CheckedBackend, host: str) -> bytes | httpx.URL:
+    def _get(self, url: httpx.URL, backend: _GuardedBackend, host: str) -> bytes | httpx.URL:
         """The body of the answer, or where it redirects to."""
         target = httpcore.URL(
             scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
@@ -161,8 +161,8 @@ class PictureFetcher:
         ):
             answered = {name.lower(): value for name, value in response.headers}
             location = answered.get(b"location")
-            if response.status in _REDIRECTS and location is not None:
-                return _checked(location.decode("utf-8", "replace"), base=url)
+            if response.status in _REDIRECT_STATUSES and location is not None:
+                return _parse_url(location.decode("utf-8", "replace"), base=url)
             if response.status != 200:
                 failed = SourceError if response.status >= 500 else InvalidImage
                 raise failed(f"{host} answered with status {response.status}; accepted: 200")
@@ -170,9 +170,9 @@ class PictureFetcher:
                 raise InvalidImage(
                     "the picture's host sent it with a content-encoding; accepted: none"
                 )
-            return self._body(response.iter_stream(), int(answered.get(b"content-length", 0)))
+            return self._read_body(response.iter_stream(), int(answered.get(b"content-length", 0)))
 
-    def _body(self, chunks: Iterable[bytes], declared: int) -> bytes:
+    def _read_body(self, chunks: Iterable[bytes], declared: int) -> bytes:
         body, size = [], declared
         if declared <= self._max_bytes:
             size = 0
@@ -194,7 +194,7 @@ class _Deadline:
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
 
-    def left(self) -> float:
+    def remaining_s(self) -> float:
         """Seconds until then.
 
         Raises:
@@ -206,12 +206,12 @@ class _Deadline:
         return left
 
 
-class _CheckedBackend(httpcore.NetworkBackend):
+class _GuardedBackend(httpcore.NetworkBackend):
     """Connects to hosts all of whose addresses are allowed, until a deadline."""
 
-    def __init__(self, allowed: Policy, resolve: Resolve, deadline: _Deadline) -> None:
-        self._allowed = allowed
-        self._resolve = resolve
+    def __init__(self, is_allowed: AddressPolicy, resolver: Resolver, deadline: _Deadline) -> None:
+        self._is_allowed = is_allowed
+        self._resolver = resolver
         self._deadline = deadline
         self._sockets = httpcore.SyncBackend()
 
@@ -223,40 +223,40 @@ class _CheckedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        addresses = list(dict.fromkeys(self._addresses(host, port)))
-        if not addresses or not all(map(self._allowed, addresses)):
-            raise _unreachable()
+        addresses = list(dict.fromkeys(self._resolve_addresses(host, port)))
+        if not addresses or not all(map(self._is_allowed, addresses)):
+            raise _unreachable_error()
         failure: Exception = httpcore.ConnectError()
         for untried, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
-            share = self._deadline.left() / untried
+            share = self._deadline.remaining_s() / untried
             try:
                 stream = self._sockets.connect_tcp(str(address), port, share, local_address)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
             else:
-                return _TimedStream(stream, self._deadline)
+                return _DeadlineStream(stream, self._deadline)
         raise failure
 
-    def _addresses(self, host: str, port: int) -> list[Address]:
+    def _resolve_addresses(self, host: str, port: int) -> list[Address]:
         """Resolved on a thread of its own, because the system's resolver knows no deadline."""
         found: Future[list[Address]] = Future()
 
         def look_up() -> None:
             try:
-                found.set_result(self._resolve(host, port))
+                found.set_result(self._resolver(host, port))
             except Exception as error:
                 found.set_exception(error)
 
         Thread(target=look_up, name="resolve", daemon=True).start()
         try:
-            return found.result(self._deadline.left())
+            return found.result(self._deadline.remaining_s())
         except TimeoutError:
             raise httpcore.ConnectTimeout from None
         except (OSError, ValueError):
-            raise _unreachable() from None
+            raise _unreachable_error() from None
 
 
-class _TimedStream(httpcore.NetworkStream):
+class _DeadlineStream(httpcore.NetworkStream):
     """A connection whose reads and writes, however many, end at a deadline."""
 
     def __init__(self, stream: httpcore.NetworkStream, deadline: _Deadline) -> None:
@@ -264,10 +264,10 @@ class _TimedStream(httpcore.NetworkStream):
         self._deadline = deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, self._deadline.left())
+        return self._stream.read(max_bytes, self._deadline.remaining_s())
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, self._deadline.left())
+        self._stream.write(buffer, self._deadline.remaining_s())
 
     def close(self) -> None:
         self._stream.close()
@@ -278,8 +278,8 @@ class _TimedStream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
-        left = self._deadline.left()
-        return _TimedStream(
+        left = self._deadline.remaining_s()
+        return _DeadlineStream(
             self._stream.start_tls(ssl_context, server_hostname, left), self._deadline
         )
 
@@ -287,7 +287,7 @@ class _TimedStream(httpcore.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
-def _checked(text: str, base: httpx.URL | None = None) -> httpx.URL:
+def _parse_url(text: str, base: httpx.URL | None = None) -> httpx.URL:
     try:
         url = httpx.URL(text) if base is None else base.join(text)
     except (httpx.InvalidURL, ValueError):
@@ -301,6 +301,6 @@ def _checked(text: str, base: httpx.URL | None = None) -> httpx.URL:
     return url
 
 
-def _unreachable() -> InvalidImage:
+def _unreachable_error() -> InvalidImage:
     """One error for names without an address and for addresses that are not allowed."""
     return InvalidImage("the URL of the picture does not lead to a host on the public internet")

@@ -12,12 +12,12 @@ from PIL.TiffImagePlugin import TiffImageFile
 from geobento.schemas.cards import ImageInput
 from geobento.schemas.errors import GeoBentoError, InvalidImage, PayloadTooLarge
 from models.preprocessing.jpeg_draft import at_half_size
-from pipeline.inputs.decompression import check_structure
+from pipeline.inputs.decompression import check_decompression_bomb
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")
-ACCEPTED = "JPEG, PNG, WebP, TIFF, GIF and BMP, of 8 or 16 bits a channel"
+ACCEPTED_FORMATS = "JPEG, PNG, WebP, TIFF, GIF and BMP, of 8 or 16 bits a channel"
 _BITS, _PHOTOMETRIC, _TILE_WIDTH, _TILE_HEIGHT, _SAMPLE_FORMAT = 258, 262, 322, 323, 339
-_STANDARD_ALPHABET = str.maketrans("-_", "+/", "\r\n\t")
+_URLSAFE_TO_STANDARD = str.maketrans("-_", "+/", "\r\n\t")
 
 
 def is_url(payload: str | bytes) -> bool:
@@ -25,7 +25,7 @@ def is_url(payload: str | bytes) -> bool:
     return isinstance(payload, str) and payload[:8].lower().startswith(("http://", "https://"))
 
 
-def payload_bytes(payload: str | bytes) -> bytes:
+def decode_payload(payload: str | bytes) -> bytes:
     """The bytes of a picture given as bytes, base64 or a data URL.
 
     Base64 may have line breaks, the URL-safe alphabet (`-` and `_`), and no padding. A blank
@@ -50,7 +50,7 @@ def payload_bytes(payload: str | bytes) -> bytes:
         return base64.b64decode(text, validate=True)
     except ValueError:
         pass
-    text = text.strip().translate(_STANDARD_ALPHABET).rstrip("=")
+    text = text.strip().translate(_URLSAFE_TO_STANDARD).rstrip("=")
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except ValueError:
@@ -60,7 +60,7 @@ def payload_bytes(payload: str | bytes) -> bytes:
         ) from None
 
 
-def decode(data: bytes, max_megapixels: float, spec: ImageInput | None = None) -> Image.Image:
+def decode_image(data: bytes, max_megapixels: float, spec: ImageInput | None = None) -> Image.Image:
     """The first frame of a picture, upright, as 8-bit RGB.
 
     Transparency is dropped, 16-bit values keep their high byte, colour profiles are not applied.
@@ -77,22 +77,22 @@ def decode(data: bytes, max_megapixels: float, spec: ImageInput | None = None) -
         PayloadTooLarge: It has more pixels than allowed.
     """
     if not data:
-        raise InvalidImage(f"the picture is empty; accepted: {ACCEPTED}")
+        raise InvalidImage(f"the picture is empty; accepted: {ACCEPTED_FORMATS}")
     try:
-        check_structure(data)
+        check_decompression_bomb(data)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
-            _check_size("the picture", width, height, max_megapixels)
+            _check_megapixels("the picture", width, height, max_megapixels)
             if isinstance(image, TiffImageFile):
                 _check_tiff(image, max_megapixels)
             if spec is not None and at_half_size(width, height, spec):
                 image.draft(None, (width // 2, height // 2))
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
-            return _rgb(image)
+            return _to_rgb(image)
     except UnidentifiedImageError:
         raise InvalidImage(
-            f"this is not a picture that is read here; accepted: {ACCEPTED}"
+            f"this is not a picture that is read here; accepted: {ACCEPTED_FORMATS}"
         ) from None
     except Image.DecompressionBombError:
         raise PayloadTooLarge(
@@ -104,22 +104,23 @@ def decode(data: bytes, max_megapixels: float, spec: ImageInput | None = None) -
         raise InvalidImage(f"the picture is damaged or incomplete: {error}") from None
 
 
-def _check_size(what: str, width: int, height: int, max_megapixels: float) -> None:
+def _check_megapixels(subject: str, width: int, height: int, max_megapixels: float) -> None:
     if width * height > max_megapixels * 1e6:
         raise PayloadTooLarge(
-            f"{what} has {width} x {height} pixels; accepted: up to {max_megapixels:g} megapixels"
+            f"{subject} has {width} x {height} pixels; "
+            f"accepted: up to {max_megapixels:g} megapixels"
         )
 
 
 def _check_tiff(image: TiffImageFile, max_megapixels: float) -> None:
     """Check what only TIFFs can have: tiles larger than the picture, and numbers with a sign."""
     tile = image.tag_v2.get(_TILE_WIDTH, 0), image.tag_v2.get(_TILE_HEIGHT, 0)
-    _check_size("a tile of the picture", *tile, max_megapixels)
+    _check_megapixels("a tile of the picture", *tile, max_megapixels)
     if any(code not in (1, 4) for code in image.tag_v2.get(_SAMPLE_FORMAT, ())):
         raise InvalidImage("the TIFF has signed or floating point values; accepted: unsigned")
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
         raise InvalidImage("the picture has 32 bits a channel; accepted: 8 and 16 bits")
     if image.mode.startswith("I"):

@@ -13,7 +13,7 @@ from imagery.quality.quicklook import quicklook
 from imagery.source import ImageQuery
 
 
-def check(sample: Sample, query: ImageQuery) -> list[str]:
+def check_pixels(sample: Sample, query: ImageQuery) -> list[str]:
     """What is odd about the pixels, if the request wants to know.
 
     Raises:
@@ -24,7 +24,7 @@ def check(sample: Sample, query: ImageQuery) -> list[str]:
     if not sensor.check_input:
         return []
     if sensor.check_save_dir is not None:
-        _save(sample, query, Path(sensor.check_save_dir))
+        _save_quicklook(sample, query, Path(sensor.check_save_dir))
     found = problems(sample, registry.get(sensor.collection))
     if found and sensor.check_raise:
         raise SourceError(
@@ -34,7 +34,7 @@ def check(sample: Sample, query: ImageQuery) -> list[str]:
     return found
 
 
-def _save(sample: Sample, query: ImageQuery, folder: Path) -> None:
+def _save_quicklook(sample: Sample, query: ImageQuery, folder: Path) -> None:
     key = hashlib.sha256(repr(query).encode()).hexdigest()[:16]
     try:
         folder.mkdir(parents=True, exist_ok=True)

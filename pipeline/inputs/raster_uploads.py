@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geobento.schemas.errors import GeoBentoError, InvalidImage, PayloadTooLarge
-from pipeline.inputs.decompression import check_structure
+from pipeline.inputs.decompression import check_decompression_bomb
 
-MAX_DECODED = 256 * 2**20
+MAX_DECODED_BYTES = 256 * 2**20
 """Most bytes of a file's pixels when decompressed."""
 MAX_CRS_LENGTH = 8192
 """Longest definition of a reference system, characters."""
@@ -28,15 +28,15 @@ GDAL_OPTIONS = {
 }
 """No sidecar files (overviews, masks, statistics, world files) beside the one that was given."""
 
-_NUMBERS = re.compile(r"u?int\d+|float\d+|[<>=|]?[iuf]\d+")
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_NPY = b"\x93NUMPY"
-_Header = tuple[tuple[int, ...], bool, np.dtype[Any]]
-_HEADERS: dict[tuple[int, int], Callable[[io.BytesIO], _Header]] = {
+_REAL_DTYPES = re.compile(r"u?int\d+|float\d+|[<>=|]?[iuf]\d+")
+_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_NPY_MAGIC = b"\x93NUMPY"
+_NpyHeader = tuple[tuple[int, ...], bool, np.dtype[Any]]
+_NPY_HEADER_READERS: dict[tuple[int, int], Callable[[io.BytesIO], _NpyHeader]] = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
-_BAD_HEADER = (
+_NPY_HEADER_ERRORS = (
     ValueError,
     KeyError,
     TypeError,
@@ -49,11 +49,11 @@ _BAD_HEADER = (
 
 
 @dataclass(frozen=True)
-class PixelFile:
+class RasterUpload:
     """What a file holds and says of itself.
 
     Attributes:
-        kind: ``GeoTIFF`` or ``NumPy array``.
+        file_type: ``GeoTIFF`` or ``NumPy array``.
         pixels: ``(C, H, W)``, of an array also ``(T, C, H, W)``; values as stored.
         bands: Names of the C bands; None: it does not name all.
         units: Units of all bands; None: not stated, or not the same.
@@ -61,10 +61,10 @@ class PixelFile:
         crs: Reference system as WKT.
         transform: ``(a, b, c, d, e, f)`` as in `PixelGrid`.
         nodata: Value that means no data.
-        seen: ``(H, W)``: where the file's own mask says that there are data.
+        mask: ``(H, W)``: where the file's own mask says that there are data.
     """
 
-    kind: str
+    file_type: str
     pixels: NDArray[Any]
     bands: tuple[str, ...] | None = None
     units: str | None = None
@@ -72,10 +72,10 @@ class PixelFile:
     crs: str | None = None
     transform: tuple[float, float, float, float, float, float] | None = None
     nodata: float | None = None
-    seen: NDArray[np.bool_] | None = None
+    mask: NDArray[np.bool_] | None = None
 
 
-def read(data: bytes, max_pixels: int) -> PixelFile:
+def read_raster(data: bytes, max_pixels: int) -> RasterUpload:
     """Decode a GeoTIFF or an ``.npy`` file.
 
     Args:
@@ -87,18 +87,18 @@ def read(data: bytes, max_pixels: int) -> PixelFile:
         PayloadTooLarge: More pixels or bytes than allowed.
     """
     try:
-        if data.startswith(_TIFF):
-            check_structure(data)
-            return _geotiff(data, max_pixels)
-        if data.startswith(_NPY):
-            return _array(data, max_pixels)
+        if data.startswith(_TIFF_MAGIC):
+            check_decompression_bomb(data)
+            return _read_geotiff(data, max_pixels)
+        if data.startswith(_NPY_MAGIC):
+            return _read_npy(data, max_pixels)
         raise InvalidImage("this file is not read here; accepted: a GeoTIFF or an .npy file")
     except GeoBentoError as error:
         error.field = "pixels"
         raise
 
 
-def _geotiff(data: bytes, max_pixels: int) -> PixelFile:
+def _read_geotiff(data: bytes, max_pixels: int) -> RasterUpload:
     import rasterio
     from rasterio.errors import RasterioError
     from rasterio.io import MemoryFile
@@ -110,15 +110,15 @@ def _geotiff(data: bytes, max_pixels: int) -> PixelFile:
             MemoryFile(data) as memory,
             memory.open(driver="GTiff") as file,
         ):
-            return _dataset(file, max_pixels)
+            return _read_dataset(file, max_pixels)
     except (RasterioError, ValueError):
         raise InvalidImage("the GeoTIFF is damaged or incomplete") from None
 
 
-def _dataset(file: Any, max_pixels: int) -> PixelFile:
+def _read_dataset(file: Any, max_pixels: int) -> RasterUpload:
     from rasterio.enums import MaskFlags
 
-    _check_numbers(*file.dtypes)
+    _check_dtypes(*file.dtypes)
     kinds = {np.dtype(name) for name in file.dtypes}
     largest_block = max(rows * columns for rows, columns in file.block_shapes)
     _check_size(file.height, file.width, max_pixels)
@@ -139,7 +139,7 @@ def _dataset(file: Any, max_pixels: int) -> PixelFile:
             f"the definition of the reference system has {len(crs)} characters; accepted: up to "
             f"{MAX_CRS_LENGTH}"
         )
-    return PixelFile(
+    return RasterUpload(
         "GeoTIFF",
         file.read(),
         bands=tuple(file.descriptions) if all(file.descriptions) else None,
@@ -148,20 +148,20 @@ def _dataset(file: Any, max_pixels: int) -> PixelFile:
         crs=crs,
         transform=None if file.transform.is_identity else tuple(file.transform)[:6],
         nodata=file.nodata,
-        seen=seen,
+        mask=seen,
     )
 
 
-def _array(data: bytes, max_pixels: int) -> PixelFile:
+def _read_npy(data: bytes, max_pixels: int) -> RasterUpload:
     stream = io.BytesIO(data)
     try:
-        read_header = _HEADERS[np.lib.format.read_magic(stream)]
+        read_header = _NPY_HEADER_READERS[np.lib.format.read_magic(stream)]
         shape, columns_first, kind = read_header(stream)
-    except _BAD_HEADER:
+    except _NPY_HEADER_ERRORS:
         raise InvalidImage(
             "the .npy file is damaged, or not of version 1.0 or 2.0 of the format"
         ) from None
-    _check_numbers(str(kind))
+    _check_dtypes(str(kind))
     if len(shape) not in (3, 4) or min(shape) < 1:
         raise InvalidImage(f"the array has shape {shape}; accepted: (C, H, W) and (T, C, H, W)")
     _check_size(shape[-2], shape[-1], max_pixels)
@@ -173,26 +173,26 @@ def _array(data: bytes, max_pixels: int) -> PixelFile:
         )
     values = np.frombuffer(flat, kind)
     pixels = values.reshape(shape[::-1]).T if columns_first else values.reshape(shape)
-    return PixelFile("NumPy array", pixels)
+    return RasterUpload("NumPy array", pixels)
 
 
-def _check_numbers(*kinds: str) -> None:
-    for kind in kinds:
-        if not _NUMBERS.fullmatch(kind):
+def _check_dtypes(*dtypes: str) -> None:
+    for kind in dtypes:
+        if not _REAL_DTYPES.fullmatch(kind):
             raise InvalidImage(f"the values are of type {kind[:80]}; accepted: integers and floats")
 
 
-def _check_size(height: int, width: int, limit: int, what: str = "the place") -> None:
+def _check_size(height: int, width: int, limit: int, subject: str = "the place") -> None:
     if height * width > limit:
         raise PayloadTooLarge(
-            f"{what} has {height * width:,} pixels; accepted: up to {limit:,}",
+            f"{subject} has {height * width:,} pixels; accepted: up to {limit:,}",
             detail={"pixels": height * width, "limit": limit},
         )
 
 
 def _check_bytes(size: int) -> None:
-    if size > MAX_DECODED:
+    if size > MAX_DECODED_BYTES:
         raise PayloadTooLarge(
-            f"the file has {size:,} bytes of pixels; accepted: up to {MAX_DECODED:,}",
-            detail={"bytes": size, "limit": MAX_DECODED},
+            f"the file has {size:,} bytes of pixels; accepted: up to {MAX_DECODED_BYTES:,}",
+            detail={"bytes": size, "limit": MAX_DECODED_BYTES},
         )

@@ -13,7 +13,7 @@ from geobento.schemas.specs import SensorSpec
 from models.preprocessing import bands
 
 
-def fits(
+def model_compatibility(
     sensor: SensorSpec,
     models: Sequence[ServedModel],
     options: Mapping[str, Mapping[str, Any]] | None = None,
@@ -28,18 +28,20 @@ def fits(
         models: The models.
         options: Options of models by their ids; they may describe bands.
     """
-    return [_fit(sensor, served, (options or {}).get(served.card.id, {})) for served in models]
+    return [
+        _check_model(sensor, served, (options or {}).get(served.card.id, {})) for served in models
+    ]
 
 
-def _fit(sensor: SensorSpec, served: ServedModel, options: Mapping[str, Any]) -> ModelFit:
+def _check_model(sensor: SensorSpec, served: ServedModel, options: Mapping[str, Any]) -> ModelFit:
     card = served.card
     offered = [name for name in card.modalities if name in served.modalities]
     if not offered:
-        return _misfit(served, f"{card.id} reads no satellite imagery")
+        return _incompatible(served, f"{card.id} reads no satellite imagery")
     if sensor.modality is not None:
         named = modalities.find(sensor.modality, offered)
         if named is None:
-            return _misfit(
+            return _incompatible(
                 served,
                 f"{card.id} does not read modality {sensor.modality!r} but {', '.join(offered)}",
             )
@@ -52,7 +54,7 @@ def _fit(sensor: SensorSpec, served: ServedModel, options: Mapping[str, Any]) ->
         except ModelError as error:
             reasons.append(error.message)
     if not fitting:
-        return _misfit(served, "; ".join(reasons))
+        return _incompatible(served, "; ".join(reasons))
     made_for = {name: card.modalities[name].sensor.collection for name in fitting}
     exact = [name for name in fitting if made_for[name] == sensor.collection]
     chosen = (exact or fitting)[0]
@@ -60,5 +62,5 @@ def _fit(sensor: SensorSpec, served: ServedModel, options: Mapping[str, Any]) ->
     return ModelFit(model=card.id, fits=True, modality=chosen, note=note)
 
 
-def _misfit(served: ServedModel, why: str) -> ModelFit:
-    return ModelFit(model=served.card.id, fits=False, modality=None, note=why)
+def _incompatible(served: ServedModel, reason: str) -> ModelFit:
+    return ModelFit(model=served.card.id, fits=False, modality=None, note=reason)

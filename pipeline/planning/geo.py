@@ -20,8 +20,14 @@ from imagery.source import ImageQuery
 from inference.pooling import Pooling
 from models.preprocessing import bands
 from pipeline.planning import tiling
-from pipeline.planning.imagery import Imagery, imagery_of, over_time
-from pipeline.planning.limits import OVERLAP, Limits, check_least, check_volume, of_model
+from pipeline.planning.imagery import ImageryPlan, plan_imagery, with_frames_and_auxiliary
+from pipeline.planning.limits import (
+    MAX_OVERLAP_FACTOR,
+    Limits,
+    check_min_size,
+    check_total_pixels,
+    limits_for_model,
+)
 from pipeline.planning.tiling import Tiling
 
 
@@ -35,8 +41,8 @@ class GeoPlan:
         pooling: How to make one vector; None: the grid.
         tiling: How the place is cut; None: the model gets it whole.
         area: Where vectors count when they become one; None: everywhere.
-        encoding: What the model is asked for, of every tile; None: the grid.
-        further: What to fetch of further modalities, on the same pixels.
+        encode_pooling: What the model is asked for, of every tile; None: the grid.
+        auxiliary: What to fetch of further modalities, on the same pixels.
     """
 
     query: ImageQuery
@@ -44,13 +50,13 @@ class GeoPlan:
     pooling: Pooling | None
     tiling: Tiling | None = None
     area: Area | None = None
-    encoding: Pooling | None = None
-    further: tuple[ImageQuery, ...] = ()
+    encode_pooling: Pooling | None = None
+    auxiliary: tuple[ImageQuery, ...] = ()
 
     @property
-    def asked(self) -> list[tuple[str, ImageQuery]]:
+    def fetch_requests(self) -> list[tuple[str, ImageQuery]]:
         """All that is fetched, as (backend, query), the modality itself first."""
-        return [(self.backend, query) for query in (self.query, *self.further)]
+        return [(self.backend, query) for query in (self.query, *self.auxiliary)]
 
 
 def check_image_request(card: ModelCard, request: ImageEmbeddingRequest | ZeroShotRequest) -> None:
@@ -78,8 +84,12 @@ def check_text_request(card: ModelCard, request: TextEmbeddingRequest | ZeroShot
 
 
 def plan_geo(
-    card: ModelCard, request: GeoEmbeddingRequest, *, served: tuple[str, ...], limits: Limits
-) -> tuple[Imagery, list[GeoPlan | GeoBentoError]]:
+    card: ModelCard,
+    request: GeoEmbeddingRequest,
+    *,
+    served_modalities: tuple[str, ...],
+    limits: Limits,
+) -> tuple[ImageryPlan, list[GeoPlan | GeoBentoError]]:
     """What is fetched of every place, and for each a plan or the error that it has.
 
     Errors of a place are a ModelError where the model does not do it, a SpecError where it cannot
@@ -88,63 +98,63 @@ def plan_geo(
     Args:
         card: The model's card.
         request: The request.
-        served: Inputs that the served weights read.
+        served_modalities: Inputs that the served weights read.
         limits: Bounds of the service.
 
     Raises:
         ModelError: The model does not offer what is asked.
         SpecError: A folder is asked for where none may be.
     """
-    imagery = imagery_of(card, request, served)
+    imagery = plan_imagery(card, request, served_modalities)
     bands.check(card, imagery.modality, imagery.sensor.bands, request.config)
-    _check_saving(imagery.sensor, limits)
+    _check_save_dir(imagery.sensor, limits)
     check_options(card, request.config, "model_config")
-    imagery = over_time(card, imagery, request)
+    imagery = with_frames_and_auxiliary(card, imagery, request)
     check_output(card, request.output)
     plans: list[GeoPlan | GeoBentoError] = []
     for position, place in enumerate(request.places):
         field = "spatial" if request.spatial is not None else f"spatials.{position}"
         try:
-            plans.append(_plan(card, request, place, imagery, limits, field))
+            plans.append(_plan_region(card, request, place, imagery, limits, field))
         except GeoBentoError as error:
             plans.append(error)
     return imagery, plans
 
 
-def _plan(
+def _plan_region(
     card: ModelCard,
     request: GeoEmbeddingRequest,
-    place: Place,
-    imagery: Imagery,
+    region: Place,
+    imagery: ImageryPlan,
     limits: Limits,
     field: str,
 ) -> GeoPlan:
-    query = imagery.query(place, of_model(card, imagery.modality, limits), field)
-    check_least(card, query.modality, query.grid.shape, field)
-    check_volume(query, limits, field)
+    query = imagery.region_query(region, limits_for_model(card, imagery.modality, limits), field)
+    check_min_size(card, query.modality, query.grid.shape, field)
+    check_total_pixels(query, limits, field)
     pooling = None if isinstance(request.output, OutputGrid) else request.output.pooling
-    tiles = tiles_of(card, query.modality, request.input_prep, query.grid.shape, limits)
-    area = place if isinstance(place, Polygon | MultiPolygon) and pooling else None
-    if area is not None and not of_cells(card, pooling):
+    tiles = plan_tiling(card, query.modality, request.input_prep, query.grid.shape, limits)
+    area = region if isinstance(region, Polygon | MultiPolygon) and pooling else None
+    if area is not None and not pools_cells(card, pooling):
         raise ModelError(
             f"the vector of {card.id} is of all that it sees and cannot leave out what lies "
             "outside of a polygon; accepted: PointBuffer, BBox"
             + (", or output.pooling 'mean' or 'max'" if "grid" in card.outputs else ""),
             field=field,
         )
-    encoding = None if (tiles or area) and of_cells(card, pooling) else pooling
-    further = tuple(one.beside(query) for one in imagery.further)
+    encoding = None if (tiles or area) and pools_cells(card, pooling) else pooling
+    further = tuple(one.aligned_query(query) for one in imagery.auxiliary)
     for other in further:
-        check_volume(other, limits, field)
+        check_total_pixels(other, limits, field)
     return GeoPlan(query, request.backend, pooling, tiles, area, encoding, further)
 
 
-def unit_length(card: ModelCard, modality: str, pooling: Pooling | None) -> bool:
+def is_unit_length(card: ModelCard, modality: str, pooling: Pooling | None) -> bool:
     """Whether the vector of a place is scaled to unit length."""
     return pooling == "authors" and card.modalities[modality].normalize
 
 
-def of_cells(card: ModelCard, pooling: Pooling | None) -> bool:
+def pools_cells(card: ModelCard, pooling: Pooling | None) -> bool:
     """Whether an answer can be made from the grid of vectors.
 
     One vector of all cells that count is the same however the place was cut.
@@ -152,10 +162,10 @@ def of_cells(card: ModelCard, pooling: Pooling | None) -> bool:
     return "grid" in card.outputs and (pooling != "authors" or card.feature == "mean")
 
 
-def _check_saving(sensor: SensorSpec, limits: Limits) -> None:
+def _check_save_dir(sensor: SensorSpec, limits: Limits) -> None:
     if sensor.check_save_dir is None:
         return
-    if not limits.may_save:
+    if not limits.allow_saving:
         raise SpecError(
             "a server writes no pictures into folders; accepted: null. It works in Python, without "
             "GEOBENTO_URL",
@@ -178,7 +188,7 @@ def check_output(card: ModelCard, output: Output) -> None:
         )
 
 
-def tiles_of(
+def plan_tiling(
     card: ModelCard, modality: str, prep: InputPrep, shape: tuple[int, int], limits: Limits
 ) -> Tiling | None:
     """The tiles that pixels are cut into; None: the model gets them whole.
@@ -189,14 +199,16 @@ def tiles_of(
         PayloadTooLarge: The tiles have too many pixels together.
     """
     spec = card.modalities[modality]
-    tiles = tiling.decide(cast("InputPrepSpec", prep), shape, spec.tile or spec.size, card.id)
-    if tiles is not None and (pixels := len(tiles) * tiles.size**2) > OVERLAP * (
-        limit := limits.max_place_pixels
+    tiles = tiling.choose_tiling(
+        cast("InputPrepSpec", prep), shape, spec.tile or spec.size, card.id
+    )
+    if tiles is not None and (pixels := len(tiles) * tiles.size**2) > MAX_OVERLAP_FACTOR * (
+        limit := limits.max_region_pixels
     ):
         raise PayloadTooLarge(
             f"the tiles of the place have {pixels:,} pixels together; accepted: up to "
-            f"{OVERLAP * limit:,}. Take a larger tile_stride or a smaller place",
+            f"{MAX_OVERLAP_FACTOR * limit:,}. Take a larger tile_stride or a smaller place",
             field="input_prep",
-            detail={"pixels": pixels, "limit": OVERLAP * limit},
+            detail={"pixels": pixels, "limit": MAX_OVERLAP_FACTOR * limit},
         )
     return tiles

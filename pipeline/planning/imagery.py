@@ -17,9 +17,9 @@ from imagery import grid
 from imagery.collections import registry
 from imagery.source import ImageQuery
 from pipeline.planning import temporal as planning_temporal
-from pipeline.planning.limits import Limits, check_size
+from pipeline.planning.limits import Limits, check_region_size
 
-_RADAR = {"orbit": None, "s1_require_iw": True, "s1_relax_iw_on_empty": True}
+_SENTINEL1_DEFAULTS = {"orbit": None, "s1_require_iw": True, "s1_relax_iw_on_empty": True}
 """Fields of SensorSpec that take another value only for Sentinel-1."""
 
 
@@ -28,7 +28,7 @@ ANY_TIME = datetime(1972, 1, 1, tzinfo=UTC), datetime(2201, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Imagery:
+class ImageryPlan:
     """What is fetched of every place of a request.
 
     Attributes:
@@ -37,7 +37,7 @@ class Imagery:
         start: First instant inside the window, UTC.
         end: First instant outside the window, UTC.
         frames: Composites in time.
-        further: The same of further modalities.
+        auxiliary: The same of further modalities.
     """
 
     sensor: SensorSpec
@@ -45,9 +45,9 @@ class Imagery:
     start: datetime
     end: datetime
     frames: int = 1
-    further: tuple[Imagery, ...] = ()
+    auxiliary: tuple[ImageryPlan, ...] = ()
 
-    def query(self, place: Place, limits: Limits, field: str) -> ImageQuery:
+    def region_query(self, region: Place, limits: Limits, field: str) -> ImageQuery:
         """The fetch of one place.
 
         Raises:
@@ -55,29 +55,33 @@ class Imagery:
             PayloadTooLarge: It has more pixels than allowed.
         """
         lattice_m = registry.get(self.sensor.collection).lattice_m
-        pixel_grid = _grid(place, self.sensor.scale_m, lattice_m, field)
-        check_size(pixel_grid.shape, limits, field)
-        return self.over(pixel_grid)
+        pixel_grid = _region_grid(region, self.sensor.scale_m, lattice_m, field)
+        check_region_size(pixel_grid.shape, limits, field)
+        return self.grid_query(pixel_grid)
 
-    def beside(self, main: ImageQuery) -> ImageQuery:
+    def aligned_query(self, main: ImageQuery) -> ImageQuery:
         """The fetch of the same ground, on its pixels or, for a finer sensor, on parts of them."""
         parts = max(1, round(main.sensor.scale_m / self.sensor.scale_m))
-        return self.over(main.grid.cells(main.grid.height * parts, main.grid.width * parts))
+        return self.grid_query(main.grid.cells(main.grid.height * parts, main.grid.width * parts))
 
-    def over(self, pixel_grid: PixelGrid) -> ImageQuery:
+    def grid_query(self, pixel_grid: PixelGrid) -> ImageQuery:
         """The fetch of some pixels."""
         return ImageQuery(self.sensor, pixel_grid, self.start, self.end, self.modality, self.frames)
 
 
 def plan_patch(
-    card: ModelCard | None, request: InspectRequest, *, served: tuple[str, ...], limits: Limits
+    card: ModelCard | None,
+    request: InspectRequest,
+    *,
+    served_modalities: tuple[str, ...],
+    limits: Limits,
 ) -> ImageQuery:
     """The fetch of an inspection.
 
     Args:
         card: Card of the model that the request names; None: it names none.
         request: The request.
-        served: Inputs that the served weights read.
+        served_modalities: Inputs that the served weights read.
         limits: Bounds of the service.
 
     Raises:
@@ -86,18 +90,20 @@ def plan_patch(
         PayloadTooLarge: The place has more pixels than allowed.
     """
     if card is not None:
-        imagery = imagery_of(card, request, served)
+        imagery = plan_imagery(card, request, served_modalities)
     else:
         sensor = cast("SensorSpec", request.sensor)
         _check_sensor(sensor)
-        start, end = _window(None, sensor, request)
-        imagery = Imagery(sensor, sensor.modality or "", start, end)
-    return imagery.query(cast("Place", request.spatial), limits, "spatial")
+        start, end = _resolve_window(None, sensor, request)
+        imagery = ImageryPlan(sensor, sensor.modality or "", start, end)
+    return imagery.region_query(cast("Place", request.spatial), limits, "spatial")
 
 
-def imagery_of(
-    card: ModelCard, request: GeoEmbeddingRequest | InspectRequest, served: tuple[str, ...]
-) -> Imagery:
+def plan_imagery(
+    card: ModelCard,
+    request: GeoEmbeddingRequest | InspectRequest,
+    served_modalities: tuple[str, ...],
+) -> ImageryPlan:
     """What is fetched of every place, as one composite of its modality alone.
 
     Raises:
@@ -106,56 +112,58 @@ def imagery_of(
     """
     named = None if request.sensor is None else request.sensor.modality
     asked = {"modality": request.modality, "sensor.modality": named}
-    modality = find_modality(card, asked, served)
-    sensor = _sensor(card, modality, request)
-    return Imagery(sensor, modality, *_window(card, sensor, request))
+    modality = find_modality(card, asked, served_modalities)
+    sensor = _resolve_sensor(card, modality, request)
+    return ImageryPlan(sensor, modality, *_resolve_window(card, sensor, request))
 
 
-def over_time(card: ModelCard, imagery: Imagery, request: GeoEmbeddingRequest) -> Imagery:
+def with_frames_and_auxiliary(
+    card: ModelCard, imagery: ImageryPlan, request: GeoEmbeddingRequest
+) -> ImageryPlan:
     """With the frames of the window, and with what accompanies it."""
     further = tuple(
-        _accompanying(card, imagery, name, f"further_modalities.{position}")
+        _plan_auxiliary(card, imagery, name, f"further_modalities.{position}")
         for position, name in enumerate(request.further_modalities)
     )
     names = [imagery.modality, *(one.modality for one in further)]
     if len(set(names)) < len(names):
         raise ModelError("a modality is named twice", field="further_modalities")
     return replace(
-        _in_frames(card, imagery, request.config),
-        further=tuple(
+        _with_frames(card, imagery, request.config),
+        auxiliary=tuple(
             one
             if card.modalities[one.modality].series is None
-            else _in_frames(card, one, request.config)
+            else _with_frames(card, one, request.config)
             for one in further
         ),
     )
 
 
-def _accompanying(card: ModelCard, imagery: Imagery, name: str, field: str) -> Imagery:
+def _plan_auxiliary(card: ModelCard, imagery: ImageryPlan, name: str, field: str) -> ImageryPlan:
     """A further modality in the same window."""
     offered = [key for key, spec in card.modalities.items() if spec.further]
     if not offered:
         raise ModelError(f"{card.id} reads one modality at a time", field="further_modalities")
-    modality = _offered(card, name, offered, field)
+    modality = _require_modality(card, name, offered, field)
     sensor = card.modalities[modality].sensor
     if (imagery.start, imagery.end) == ANY_TIME and not registry.get(sensor.collection).static:
-        raise _needs_window(sensor.collection)
+        raise _missing_window_error(sensor.collection)
     try:
         _check_sensor(sensor)
     except ModelError as error:
         error.field = field
         raise
     try:
-        start, end = _beside(card, modality, imagery.start, imagery.end)
+        start, end = _auxiliary_window(card, modality, imagery.start, imagery.end)
     except (OverflowError, ValueError):
         raise SpecError(
             f"{modality} is read from a longer window, and no calendar goes so far",
             field="temporal",
         ) from None
-    return Imagery(sensor, modality, start, end)
+    return ImageryPlan(sensor, modality, start, end)
 
 
-def _beside(
+def _auxiliary_window(
     card: ModelCard, modality: str, start: datetime, end: datetime
 ) -> tuple[datetime, datetime]:
     """The window of a further modality; of yearly imagery all years that it lies in."""
@@ -168,54 +176,56 @@ def _beside(
     return datetime(years[0], 1, 1, tzinfo=UTC), datetime(years[1], 1, 1, tzinfo=UTC)
 
 
-def _in_frames(card: ModelCard, imagery: Imagery, options: Mapping[str, Any]) -> Imagery:
+def _with_frames(card: ModelCard, imagery: ImageryPlan, options: Mapping[str, Any]) -> ImageryPlan:
     if registry.get(imagery.sensor.collection).static:
         return imagery
     window = imagery.start, imagery.end
     return replace(
-        imagery, frames=planning_temporal.frames(card, imagery.modality, window, options)
+        imagery, frames=planning_temporal.frame_count(card, imagery.modality, window, options)
     )
 
 
-def find_modality(card: ModelCard, asked: Mapping[str, str | None], served: tuple[str, ...]) -> str:
+def find_modality(
+    card: ModelCard, requested: Mapping[str, str | None], served_modalities: tuple[str, ...]
+) -> str:
     """The satellite imagery that a request is about.
 
     Args:
         card: The model's card.
-        asked: What the request says, by its parameter; None: nothing.
-        served: Inputs that the served weights read.
+        requested: What the request says, by its parameter; None: nothing.
+        served_modalities: Inputs that the served weights read.
 
     Raises:
         ModelError: The model reads none, not this one, or the parameters differ.
     """
-    offered = [name for name in card.modalities if name in served]
+    offered = [name for name in card.modalities if name in served_modalities]
     if not offered:
         raise ModelError(f"{card.id} reads pictures only; use /image_embedding", field="model")
     named = {
-        field: _offered(card, name, offered, field)
-        for field, name in asked.items()
+        field: _require_modality(card, name, offered, field)
+        for field, name in requested.items()
         if name is not None
     }
     if len(set(named.values())) > 1:
         raise ModelError(
-            f"modality is {asked['modality']!r} but sensor.modality says otherwise; "
+            f"modality is {requested['modality']!r} but sensor.modality says otherwise; "
             "give one of the two",
             field="sensor.modality",
         )
     return next(iter(named.values()), card.default_modality or offered[0])
 
 
-def _offered(card: ModelCard, name: str, offered: list[str], field: str) -> str:
-    found = modalities.find(name, offered)
+def _require_modality(card: ModelCard, name: str, available: list[str], field: str) -> str:
+    found = modalities.find(name, available)
     if found is None:
         raise ModelError(
-            f"{card.id} does not read modality {name!r}; accepted: {', '.join(offered)}",
+            f"{card.id} does not read modality {name!r}; accepted: {', '.join(available)}",
             field=field,
         )
     return found
 
 
-def _sensor(
+def _resolve_sensor(
     card: ModelCard, modality: str, request: GeoEmbeddingRequest | InspectRequest
 ) -> SensorSpec:
     if request.sensor is not None and request.fetch is not None:
@@ -251,7 +261,7 @@ def _check_sensor(sensor: SensorSpec) -> None:
             f"Cloud Score+ is of Sentinel-2 alone; {sensor.collection} accepts 'quality_band'",
             field="sensor.cloud_mask",
         )
-    for name, only in _RADAR.items():
+    for name, only in _SENTINEL1_DEFAULTS.items():
         if not gee.radar and getattr(sensor, name) != only:
             raise ModelError(
                 f"sensor.{name} is for Sentinel-1; {sensor.collection} accepts {only!r} alone",
@@ -259,7 +269,7 @@ def _check_sensor(sensor: SensorSpec) -> None:
             )
 
 
-def _window(
+def _resolve_window(
     card: ModelCard | None, sensor: SensorSpec, request: GeoEmbeddingRequest | InspectRequest
 ) -> tuple[datetime, datetime]:
     collection = registry.get(sensor.collection)
@@ -267,19 +277,21 @@ def _window(
     if temporal is None and collection.static:
         return ANY_TIME
     if temporal is None:
-        raise _needs_window(sensor.collection if card is None else card.id)
-    return _year_of(temporal.window, sensor) if collection.yearly else temporal.window
+        raise _missing_window_error(sensor.collection if card is None else card.id)
+    return _calendar_year(temporal.window, sensor) if collection.yearly else temporal.window
 
 
-def _needs_window(who: str) -> ModelError:
+def _missing_window_error(subject: str) -> ModelError:
     return ModelError(
-        f'{who} needs a time window: {{"mode": "range", "start": "2023-06-01", '
+        f'{subject} needs a time window: {{"mode": "range", "start": "2023-06-01", '
         '"end": "2023-07-01"} or {"mode": "year", "year": 2023}',
         field="temporal",
     )
 
 
-def _year_of(window: tuple[datetime, datetime], sensor: SensorSpec) -> tuple[datetime, datetime]:
+def _calendar_year(
+    window: tuple[datetime, datetime], sensor: SensorSpec
+) -> tuple[datetime, datetime]:
     """The calendar year that a window lies in."""
     start, end = window
     first, following = (datetime(start.year + more, 1, 1, tzinfo=UTC) for more in (0, 1))
@@ -292,9 +304,9 @@ def _year_of(window: tuple[datetime, datetime], sensor: SensorSpec) -> tuple[dat
     return first, following
 
 
-def _grid(place: Place, scale_m: float, lattice_m: float | None, field: str) -> PixelGrid:
+def _region_grid(region: Place, scale_m: float, snap_m: float | None, field: str) -> PixelGrid:
     try:
-        return grid.for_place(place, scale_m, lattice_m)
+        return grid.for_place(region, scale_m, snap_m)
     except SpecError as error:
         error.field = field + (error.field or "").removeprefix("spatial")
         raise

@@ -8,7 +8,7 @@ from geobento.schemas.cards import ModelCard
 from geobento.schemas.errors import ModelError, PayloadTooLarge
 from imagery.source import ImageQuery
 
-OVERLAP = 4
+MAX_OVERLAP_FACTOR = 4
 """The tiles of a place, and its frames, have at most this many times the pixels that a place may
 have."""
 
@@ -18,38 +18,38 @@ class Limits:
     """Bounds that the service sets.
 
     Attributes:
-        max_place_pixels: Most pixels of a place.
-        may_save: Whether pictures may be written to folders that requests name.
+        max_region_pixels: Most pixels of a place.
+        allow_saving: Whether pictures may be written to folders that requests name.
     """
 
-    max_place_pixels: int
-    may_save: bool = False
+    max_region_pixels: int
+    allow_saving: bool = False
 
 
-def of_model(card: ModelCard, modality: str, limits: Limits) -> Limits:
+def limits_for_model(card: ModelCard, modality: str, limits: Limits) -> Limits:
     """The bounds of the service, or those of the model where they are narrower."""
     most = card.modalities[modality].max_pixels
     if most is None:
         return limits
-    return replace(limits, max_place_pixels=min(most, limits.max_place_pixels))
+    return replace(limits, max_region_pixels=min(most, limits.max_region_pixels))
 
 
-def check_size(shape: tuple[int, int], limits: Limits, field: str) -> None:
+def check_region_size(shape: tuple[int, int], limits: Limits, field: str) -> None:
     """Check that a place has not too many pixels."""
     height, width = shape
-    if height * width > limits.max_place_pixels:
+    if height * width > limits.max_region_pixels:
         raise PayloadTooLarge(
             f"the place has {height * width:,} pixels; accepted: up to "
-            f"{limits.max_place_pixels:,}. Take a smaller place or a larger scale_m",
+            f"{limits.max_region_pixels:,}. Take a smaller place or a larger scale_m",
             field=field,
-            detail={"pixels": height * width, "limit": limits.max_place_pixels},
+            detail={"pixels": height * width, "limit": limits.max_region_pixels},
         )
 
 
-def check_volume(query: ImageQuery, limits: Limits, field: str) -> None:
+def check_total_pixels(query: ImageQuery, limits: Limits, field: str) -> None:
     """Check the pixels of all frames."""
     height, width = query.grid.shape
-    most = OVERLAP * limits.max_place_pixels
+    most = MAX_OVERLAP_FACTOR * limits.max_region_pixels
     if (pixels := height * width * query.frames) > most:
         raise PayloadTooLarge(
             f"{query.frames} frames of the place have {pixels:,} pixels together; accepted: up to "
@@ -59,12 +59,12 @@ def check_volume(query: ImageQuery, limits: Limits, field: str) -> None:
         )
 
 
-def check_least(
+def check_min_size(
     card: ModelCard,
     modality: str,
     shape: tuple[int, int],
     field: str,
-    pixel_size: str = "scale_m",
+    size_hint: str = "scale_m",
 ) -> None:
     """Check that a place has enough pixels for the model.
 
@@ -73,7 +73,7 @@ def check_least(
         modality: What it reads.
         shape: (height, width) of the place, pixels.
         field: Parameter that names the place.
-        pixel_size: What a caller would change for other pixels.
+        size_hint: What a caller would change for other pixels.
 
     Raises:
         ModelError: It has too few.
@@ -83,6 +83,6 @@ def check_least(
     if min(height, width) < least:
         raise ModelError(
             f"the place has {height} x {width} pixels, {card.id} needs at least "
-            f"{least} x {least}; take a larger place or a smaller {pixel_size}",
+            f"{least} x {least}; take a larger place or a smaller {size_hint}",
             field=field,
         )

@@ -14,7 +14,7 @@ from geobento.schemas.sample import Sample
 from imagery.source import ImageQuery
 
 
-def frames(
+def frame_count(
     card: ModelCard, modality: str, window: tuple[datetime, datetime], options: Mapping[str, Any]
 ) -> int:
     """Into how many equal parts a window goes.
@@ -58,7 +58,7 @@ def frames(
     return max(count, 2 if mode == "multi" else 1)
 
 
-def together(card: ModelCard, samples: Sequence[Sample]) -> Sample:
+def merge_samples(card: ModelCard, samples: Sequence[Sample]) -> Sample:
     """One sample of several inputs of a place: the first, with the others as its extras.
 
     Raises:
@@ -75,7 +75,9 @@ def together(card: ModelCard, samples: Sequence[Sample]) -> Sample:
                     f"no part of the window has usable pixels of each of "
                     f"{', '.join(sample.modality for sample in timed)}"
                 )
-            samples = [_only(sample, common) if sample.parts else sample for sample in samples]
+            samples = [
+                _select_frames(sample, common) if sample.parts else sample for sample in samples
+            ]
     return replace(samples[0], extras={sample.modality: sample for sample in samples[1:]})
 
 
@@ -101,7 +103,7 @@ def frames_meta(query: ImageQuery | None, sample: Sample) -> FramesMeta | None:
     )
 
 
-def warning(query: ImageQuery, sample: Sample) -> list[str]:
+def missing_frames_warnings(query: ImageQuery, sample: Sample) -> list[str]:
     """What to mind about missing frames."""
     missing = query.frames - len(sample.parts)
     if query.frames == 1 or not missing:
@@ -112,7 +114,7 @@ def warning(query: ImageQuery, sample: Sample) -> list[str]:
     ]
 
 
-def _only(sample: Sample, parts: set[int]) -> Sample:
+def _select_frames(sample: Sample, parts: set[int]) -> Sample:
     """The frames of some parts of the window."""
     kept = [position for position, part in enumerate(sample.parts) if part in parts]
     return replace(

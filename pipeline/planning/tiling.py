@@ -13,9 +13,9 @@ from geobento.schemas.errors import ModelError, SpecError
 from geobento.schemas.sample import PixelGrid, Sample
 from geobento.schemas.specs import InputPrepSpec
 
-AUTO_FACTOR = 1.5
+AUTO_TILING_FACTOR = 1.5
 """`auto` tiles a place whose longer side is more than this many times the input of the model."""
-MAX_TILES = 1024
+DEFAULT_MAX_TILES = 1024
 """Most tiles of a place that sets no `max_tiles`."""
 
 
@@ -39,11 +39,11 @@ class Tiling:
         return len(self.rows) * len(self.columns)
 
     @property
-    def corners(self) -> list[tuple[int, int]]:
+    def offsets(self) -> list[tuple[int, int]]:
         """First (row, column) of every tile, row by row."""
         return list(product(self.rows, self.columns))
 
-    def cut(self, pixels: NDArray[Any]) -> list[NDArray[Any]]:
+    def split_array(self, pixels: NDArray[Any]) -> list[NDArray[Any]]:
         """The tiles of an array (..., H, W), each (..., size, size), row by row.
 
         Where the grid is smaller than a tile, its southern and eastern edges are repeated.
@@ -53,25 +53,25 @@ class Tiling:
             pixels = np.pad(pixels, [(0, 0)] * (pixels.ndim - 2) + missing, mode="edge")
         return [
             pixels[..., row : row + self.size, column : column + self.size]
-            for row, column in self.corners
+            for row, column in self.offsets
         ]
 
-    def samples(self, sample: Sample) -> list[Sample]:
+    def split_sample(self, sample: Sample) -> list[Sample]:
         """The tiles of a sample, each with the pixels, validity and pixel grid of its own."""
-        valid = [None] * len(self) if sample.valid is None else self.cut(sample.valid)
+        valid = [None] * len(self) if sample.valid is None else self.split_array(sample.valid)
         tiles = [
-            replace(sample, pixels=pixels, valid=seen, grid=self._window(sample.grid, *corner))
+            replace(sample, pixels=pixels, valid=seen, grid=self._tile_grid(sample.grid, *corner))
             for pixels, seen, corner in zip(
-                self.cut(sample.pixels), valid, self.corners, strict=True
+                self.split_array(sample.pixels), valid, self.offsets, strict=True
             )
         ]
-        further = {name: self.samples(extra) for name, extra in sample.extras.items()}
+        further = {name: self.split_sample(extra) for name, extra in sample.extras.items()}
         return [
             replace(tile, extras={name: extras[position] for name, extras in further.items()})
             for position, tile in enumerate(tiles)
         ]
 
-    def _window(self, grid: PixelGrid | None, row: int, column: int) -> PixelGrid | None:
+    def _tile_grid(self, grid: PixelGrid | None, row: int, column: int) -> PixelGrid | None:
         if grid is None:
             return None
         a, _, left, _, e, top = grid.transform
@@ -79,8 +79,8 @@ class Tiling:
         return PixelGrid(grid.crs, transform, self.size, self.size)
 
 
-def decide(
-    prep: InputPrepSpec, shape: tuple[int, int], input_size: int | None, who: str
+def choose_tiling(
+    prep: InputPrepSpec, shape: tuple[int, int], input_size: int | None, model_id: str
 ) -> Tiling | None:
     """The tiles that a place is cut into; None: the model gets it whole.
 
@@ -88,7 +88,7 @@ def decide(
         prep: What the request asks for.
         shape: (height, width) of the place, pixels.
         input_size: Side that the model's input has, pixels; None: any.
-        who: Id of the model, for messages.
+        model_id: Id of the model, for messages.
 
     Raises:
         ModelError: The model has no input size, and the request names no tile size.
@@ -96,11 +96,11 @@ def decide(
             not be padded.
     """
     size = prep.tile_size or input_size
-    if prep.mode == "resize" or (prep.mode == "auto" and not _worth_it(prep, shape, size)):
+    if prep.mode == "resize" or (prep.mode == "auto" and not _should_tile(prep, shape, size)):
         return None
     if size is None:
         raise ModelError(
-            f"{who} reads a place of any size whole; accepted: input_prep 'resize' or 'auto', "
+            f"{model_id} reads a place of any size whole; accepted: input_prep 'resize' or 'auto', "
             "or a tile_size",
             field="input_prep.tile_size",
         )
@@ -117,8 +117,8 @@ def decide(
             "accepted: pad_edges true, a smaller tile_size or input_prep 'resize'",
             field="input_prep.pad_edges",
         )
-    made = Tiling(shape, size, *(starts(side, size, stride) for side in shape))
-    limit = prep.max_tiles or MAX_TILES
+    made = Tiling(shape, size, *(tile_starts(side, size, stride) for side in shape))
+    limit = prep.max_tiles or DEFAULT_MAX_TILES
     if len(made) > limit:
         raise SpecError(
             f"the place needs {len(made)} tiles; accepted: up to {limit}. Take a smaller place, "
@@ -128,7 +128,7 @@ def decide(
     return made
 
 
-def starts(length: int, size: int, stride: int) -> tuple[int, ...]:
+def tile_starts(length: int, size: int, stride: int) -> tuple[int, ...]:
     """Where tiles begin along an axis: every `stride` pixels, the last one shifted to the end.
 
     A length of 300 with tiles of 224: 0 and 76. A length of at most `size` has one tile.
@@ -137,7 +137,7 @@ def starts(length: int, size: int, stride: int) -> tuple[int, ...]:
     return (*range(0, last, stride), last)
 
 
-def _worth_it(prep: InputPrepSpec, shape: tuple[int, int], size: int | None) -> bool:
-    if size is None or max(shape) <= AUTO_FACTOR * size:
+def _should_tile(prep: InputPrepSpec, shape: tuple[int, int], size: int | None) -> bool:
+    if size is None or max(shape) <= AUTO_TILING_FACTOR * size:
         return False
     return prep.pad_edges or min(shape) >= size

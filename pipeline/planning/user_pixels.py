@@ -22,18 +22,18 @@ from imagery.geometry import WGS84, parsed, transformer
 from imagery.grid import in_ground_metres
 from imagery.quality.checks import wrong_units
 from inference.pooling import Pooling
-from pipeline.inputs.raster_uploads import PixelFile
-from pipeline.planning.geo import check_output, of_cells, tiles_of
+from pipeline.inputs.raster_uploads import RasterUpload
+from pipeline.planning.geo import check_output, plan_tiling, pools_cells
 from pipeline.planning.imagery import find_modality
-from pipeline.planning.limits import Limits, check_least
+from pipeline.planning.limits import Limits, check_min_size
 from pipeline.planning.tiling import Tiling
 
 NOTICE = "own data: bands, units, place and times are as they were stated with the pixels"
 REFLECTANCE = "reflectance"
 """Units word of values from 0 to 1."""
-TEN_THOUSANDTHS = (1e-4, 0.0)
+REFLECTANCE_SCALING = (1e-4, 0.0)
 """Scaling of collections whose digital numbers are reflectance x 10000."""
-_SERIES_OPTIONS: dict[str, Callable[[Any, int], bool]] = {
+_TIME_SERIES_OPTIONS: dict[str, Callable[[Any, int], bool]] = {
     "n_frames": lambda value, frames: value == frames,
     "temporal_mode": lambda value, frames: value == "auto" or (value == "multi") == (frames > 1),
 }
@@ -41,32 +41,32 @@ _SERIES_OPTIONS: dict[str, Callable[[Any, int], bool]] = {
 
 
 @dataclass(frozen=True)
-class OwnPlan:
+class UserPixelsPlan:
     """Own pixels, resolved.
 
     Attributes:
         sample: The pixels as a source would have given them.
         pooling: How to make one vector; None: the grid.
         tiling: How the pixels are cut; None: the model gets them whole.
-        encoding: What the model is asked for, of every tile; None: the grid.
+        encode_pooling: What the model is asked for, of every tile; None: the grid.
         warnings: What a caller may not have meant.
     """
 
     sample: Sample
     pooling: Pooling | None
     tiling: Tiling | None
-    encoding: Pooling | None
+    encode_pooling: Pooling | None
     warnings: tuple[str, ...] = ()
 
 
-def plan_pixels(
+def plan_user_pixels(
     card: ModelCard,
     request: PixelEmbeddingRequest,
-    file: PixelFile,
+    file: RasterUpload,
     *,
-    served: tuple[str, ...],
+    served_modalities: tuple[str, ...],
     limits: Limits,
-) -> OwnPlan:
+) -> UserPixelsPlan:
     """The sample and what to do with it.
 
     What the request says goes before what the file says.
@@ -75,7 +75,7 @@ def plan_pixels(
         card: The model's card.
         request: The request.
         file: Its pixels, decoded.
-        served: Inputs that the served weights read.
+        served_modalities: Inputs that the served weights read.
         limits: Bounds of the service.
 
     Raises:
@@ -83,28 +83,30 @@ def plan_pixels(
         SpecError: What is said of the pixels cannot be.
         PayloadTooLarge: There are too many pixels.
     """
-    modality = find_modality(card, {"modality": request.modality}, served)
+    modality = find_modality(card, {"modality": request.modality}, served_modalities)
     check_options(card, request.config, "model_config")
     check_output(card, request.output)
     spec = card.modalities[modality]
     pixels = file.pixels[0] if file.pixels.ndim == 4 and len(file.pixels) == 1 else file.pixels
     shape = (pixels.shape[-2], pixels.shape[-1])
-    check_least(card, modality, shape, "pixels", "size of the pixels on the ground")
+    check_min_size(card, modality, shape, "pixels", "size of the pixels on the ground")
     _check_times(card, spec, request, pixels)
-    grid = _grid(request, file, shape)
+    grid = _stated_grid(request, file, shape)
     _check_pixel_size(card, grid)
-    names = _names(request, file)
+    names = _band_names(request, file)
     described = spec.described_by is not None and spec.described_by in request.config
     collection = None if described else registry.get(spec.sensor.collection)
-    bands = names if described else _bands(card, spec, names)
+    bands = names if described else _model_bands(card, spec, names)
     chosen = [names.index(band) for band in bands]
     scaling = [file.scaling[position] for position in chosen] if file.scaling else []
     factor = (
-        1.0 if described else _factor(spec, collection, bands, request.units or file.units, scaling)
+        1.0
+        if described
+        else _unit_factor(spec, collection, bands, request.units or file.units, scaling)
     )
     stored = pixels[..., chosen, :, :]
     values = stored.astype(np.float32) * np.float32(factor)
-    has = _has_data(stored, file.nodata if request.nodata is None else request.nodata, file.seen)
+    has = _data_mask(stored, file.nodata if request.nodata is None else request.nodata, file.mask)
     _check_values(values, has, bands, collection)
     if collection is not None and collection.positive:
         has &= values > 0
@@ -119,16 +121,16 @@ def plan_pixels(
         valid=valid,
         grid=grid,
         times=request.times,
-        provenance=Provenance("own", file.kind, tuple(scenes), NOTICE),
+        provenance=Provenance("own", file.file_type, tuple(scenes), NOTICE),
     )
     pooling = None if isinstance(request.output, OutputGrid) else request.output.pooling
-    tiling = tiles_of(card, modality, request.input_prep, shape, limits)
-    encoding = None if tiling is not None and of_cells(card, pooling) else pooling
-    warnings = () if described else _left_out(card, spec, bands)
-    return OwnPlan(sample, pooling, tiling, encoding, warnings)
+    tiling = plan_tiling(card, modality, request.input_prep, shape, limits)
+    encoding = None if tiling is not None and pools_cells(card, pooling) else pooling
+    warnings = () if described else _unused_bands_warning(card, spec, bands)
+    return UserPixelsPlan(sample, pooling, tiling, encoding, warnings)
 
 
-def _names(request: PixelEmbeddingRequest, file: PixelFile) -> tuple[str, ...]:
+def _band_names(request: PixelEmbeddingRequest, file: RasterUpload) -> tuple[str, ...]:
     """What the bands of the file are called, in their order."""
     names, count = request.bands or file.bands, file.pixels.shape[-3]
     if names is None:
@@ -144,7 +146,7 @@ def _names(request: PixelEmbeddingRequest, file: PixelFile) -> tuple[str, ...]:
     return names
 
 
-def _bands(card: ModelCard, spec: Modality, names: tuple[str, ...]) -> tuple[str, ...]:
+def _model_bands(card: ModelCard, spec: Modality, names: tuple[str, ...]) -> tuple[str, ...]:
     """The bands that the model reads: its sensor's; or those that are there, if it may be any."""
     missing = [band for band in spec.sensor.bands if band not in names]
     if not missing:
@@ -158,7 +160,9 @@ def _bands(card: ModelCard, spec: Modality, names: tuple[str, ...]) -> tuple[str
     )
 
 
-def _left_out(card: ModelCard, spec: Modality, bands: tuple[str, ...]) -> tuple[str, ...]:
+def _unused_bands_warning(
+    card: ModelCard, spec: Modality, bands: tuple[str, ...]
+) -> tuple[str, ...]:
     """A word where a model that reads any bands has others than it would be given by default."""
     if bands == spec.sensor.bands:
         return ()
@@ -177,7 +181,7 @@ def _check_times(
             f"{card.id} reads up to {most} images of a place over time, got {frames}",
             field="pixels",
         )
-    for name, fits in _SERIES_OPTIONS.items():
+    for name, fits in _TIME_SERIES_OPTIONS.items():
         if name in request.config and not fits(request.config[name], frames):
             raise ModelError(
                 f"there are {frames} frames; {name} is for places, leave it out",
@@ -195,8 +199,8 @@ def _check_times(
         )
 
 
-def _grid(
-    request: PixelEmbeddingRequest, file: PixelFile, shape: tuple[int, int]
+def _stated_grid(
+    request: PixelEmbeddingRequest, file: RasterUpload, shape: tuple[int, int]
 ) -> PixelGrid | None:
     """Where the pixels lie; None: nobody says."""
     crs, transform = request.crs or file.crs, request.transform or file.transform
@@ -211,7 +215,7 @@ def _grid(
         raise SpecError("the transform has values that are not finite", field="transform")
     try:
         transformer(crs, WGS84)
-        return PixelGrid(_name(crs), transform, *shape)
+        return PixelGrid(_crs_name(crs), transform, *shape)
     except SpecError as error:
         error.field = "crs"
         raise
@@ -221,7 +225,7 @@ def _grid(
         ) from None
 
 
-def _name(crs: str) -> str:
+def _crs_name(crs: str) -> str:
     """The authority's code of a reference system, or its definition where it has none."""
     authority = parsed(crs).to_authority(min_confidence=100)
     return crs if authority is None else ":".join(authority)
@@ -248,7 +252,7 @@ def _check_pixel_size(card: ModelCard, grid: PixelGrid | None) -> None:
         )
 
 
-def _factor(
+def _unit_factor(
     spec: Modality,
     collection: Collection | None,
     bands: tuple[str, ...],
@@ -259,11 +263,11 @@ def _factor(
     known = {} if collection is None else collection.scaling
     scalings = [known.get(band, (1.0, 0.0)) for band in bands]
     stated = [spec.units] if collection is None else [spec.units, collection.units]
-    words = [_short(units) for units in stated]
+    words = [_unit_word(units) for units in stated]
     factors = dict.fromkeys([*words, *(units.lower() for units in stated)], 1.0)
-    if set(scalings) == {TEN_THOUSANDTHS}:
+    if set(scalings) == {REFLECTANCE_SCALING}:
         words.append(REFLECTANCE)
-        factors[REFLECTANCE] = 1 / TEN_THOUSANDTHS[0]
+        factors[REFLECTANCE] = 1 / REFLECTANCE_SCALING[0]
     accepted = ", ".join(map(repr, dict.fromkeys(words)))
     if scaling:
         # With the scaling of the collection, the stored values are the collection's numbers.
@@ -284,31 +288,31 @@ def _factor(
     return factor
 
 
-def _short(units: str) -> str:
+def _unit_word(units: str) -> str:
     """The units of a record without what it says about them."""
     return re.split("[,;]", units)[0].strip().lower()
 
 
-def _has_data(
-    stored: NDArray[Any], nodata: float | None, seen: NDArray[np.bool_] | None
+def _data_mask(
+    stored: NDArray[Any], nodata: float | None, file_mask: NDArray[np.bool_] | None
 ) -> NDArray[np.bool_]:
     has: NDArray[np.bool_] = ~np.isnan(stored)
     if nodata is not None:
         # As a number of the same kind: 0.1 is another one in 32 bits.
         has &= stored != (stored.dtype.type(nodata) if stored.dtype.kind == "f" else nodata)
-    if seen is not None:
-        has &= seen
+    if file_mask is not None:
+        has &= file_mask
     return has
 
 
 def _check_values(
     values: NDArray[np.float32],
-    has: NDArray[np.bool_],
+    data_mask: NDArray[np.bool_],
     bands: tuple[str, ...],
     collection: Collection | None,
 ) -> None:
     """Refuse values that are not what their units mean, as far as their range tells."""
-    data = np.moveaxis(values, -3, 0)[:, has.all(axis=-3)]
+    data = np.moveaxis(values, -3, 0)[:, data_mask.all(axis=-3)]
     if not np.isfinite(data).all():
         raise SpecError(
             "there are infinite values; accepted: numbers, and NaN for no data", field="pixels"

@@ -16,15 +16,15 @@ from bentoml._internal.marshal.dispatcher import CorkDispatcher
 logger = logging.getLogger("geobento.runner")
 
 
-def settle(lanes: int) -> None:
+def patch_dispatcher(concurrent_batches: int) -> None:
     """Have the runners of this process begin batches so.
 
     Args:
-        lanes: Batches under way at a time; as many threads BentoML must have for them.
+        concurrent_batches: Batches under way at a time; as many threads BentoML must have for them.
     """
 
     async def controller(self: CorkDispatcher) -> None:  # type: ignore[type-arg]
-        free = asyncio.Semaphore(lanes)
+        free = asyncio.Semaphore(concurrent_batches)
         under_way: set[asyncio.Task[None]] = set()
 
         def ended(task: asyncio.Task[None]) -> None:

@@ -19,47 +19,47 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-SUPERVISED = "BENTOML_RUNNER_MAP"
+SUPERVISED_VARIABLE = "BENTOML_RUNNER_MAP"
 """Set for processes that BentoML's supervisor has started."""
-STEP_S = 0.05
-LOOK_S = 1.0
+LOCK_POLL_S = 0.05
+PARENT_POLL_S = 1.0
 """A process looks so often whether its supervisor lives."""
-LAST_S = 5.0
+EXIT_MARGIN_S = 5.0
 """Time that a runner has for itself when it has waited as long as it may."""
-_HELD: list[int] = []
+_LOCK_HANDLES: list[int] = []
 
 
-def lock_file(home: Path) -> Path:
+def lock_file(data_dir: Path) -> Path:
     """The lock of the processes that one supervisor has started."""
-    folder = home / "run"
+    folder = data_dir / "run"
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{socket.gethostname()}-{os.getppid()}.lock"
 
 
-def hold(lock: Path, most_s: float) -> None:
-    """In the front: keep runners alive; end `most_s` after the signal to stop, whatever happens."""
+def hold_shutdown(lock: Path, timeout_s: float) -> None:
+    """In the API server: keep runners alive; end `timeout_s` after the stop signal at latest."""
     handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(handle, fcntl.LOCK_SH)
-    _HELD.append(handle)  # until the process ends, however it does
-    _on_stop(None, most_s)
+    _LOCK_HANDLES.append(handle)  # until the process ends, however it does
+    _install_stop_handlers(None, timeout_s)
 
 
-def follow(lock: Path, most_s: float) -> None:
-    """In a runner: go when the front has gone, `most_s` after the signal to stop at the latest."""
-    _on_stop(partial(_wait, lock), most_s)
+def wait_for_server(lock: Path, timeout_s: float) -> None:
+    """In a runner: stop after the API server, `timeout_s` after the stop signal at the latest."""
+    _install_stop_handlers(partial(_wait_for_lock, lock), timeout_s)
 
 
-def _wait(lock: Path, end: float) -> None:
+def _wait_for_lock(lock: Path, end: float) -> None:
     try:
         handle = os.open(lock, os.O_RDWR)
     except FileNotFoundError:
         return
     try:
-        while time.monotonic() < end - LAST_S:
+        while time.monotonic() < end - EXIT_MARGIN_S:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                time.sleep(STEP_S)
+                time.sleep(LOCK_POLL_S)
             else:
                 lock.unlink(missing_ok=True)
                 return
@@ -67,46 +67,46 @@ def _wait(lock: Path, end: float) -> None:
         os.close(handle)
 
 
-def _outlive_nobody(supervisor: int) -> None:
+def _exit_if_orphaned(supervisor: int) -> None:
     """Stop when the supervisor has died: nobody else would ever stop or replace this process."""
     while os.getppid() == supervisor:
-        time.sleep(LOOK_S)
+        time.sleep(PARENT_POLL_S)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _on_stop(wait: Callable[[float], None] | None, most_s: float) -> None:
+def _install_stop_handlers(wait: Callable[[float], None] | None, timeout_s: float) -> None:
     """Put something between a signal to stop and what the process does about it."""
-    if SUPERVISED not in os.environ:
+    if SUPERVISED_VARIABLE not in os.environ:
         return
-    threading.Thread(target=_outlive_nobody, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_exit_if_orphaned, args=(os.getppid(),), daemon=True).start()
     begun = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        _replace(number, signal.getsignal(number), wait, most_s, begun)
+        _wrap_handler(number, signal.getsignal(number), wait, timeout_s, begun)
 
 
-def _replace(
-    number: signal.Signals,
-    usual: Any,
+def _wrap_handler(
+    signum: signal.Signals,
+    previous_handler: Any,
     wait: Callable[[float], None] | None,
-    most_s: float,
-    begun: threading.Event,
+    timeout_s: float,
+    stopping: threading.Event,
 ) -> None:
-    if not callable(usual):
+    if not callable(previous_handler):
         return
 
     def stop(frame: FrameType | None) -> None:
-        end = time.monotonic() + most_s
+        end = time.monotonic() + timeout_s
         if wait is not None:
             wait(end)
-            usual(number, frame)
+            previous_handler(signum, frame)
         time.sleep(max(0.0, end - time.monotonic()))
         os._exit(0)
 
     def handle(_: int, frame: FrameType | None) -> None:
         if wait is None:
-            usual(number, frame)
-        if not begun.is_set():
-            begun.set()
+            previous_handler(signum, frame)
+        if not stopping.is_set():
+            stopping.set()
             threading.Thread(target=stop, args=(frame,), daemon=True).start()
 
-    signal.signal(number, handle)
+    signal.signal(signum, handle)

@@ -7,12 +7,12 @@ import sys
 from functools import wraps
 from typing import Any
 
-CHECK_S = 1.0
+CHECK_DELAY_S = 1.0
 """The supervisor looks so often whether a process has died; by itself BentoML has it look every
 ten seconds, in which no request is answered."""
 
 
-def settle() -> None:
+def patch_supervisor() -> None:
     """Have processes that die replaced, soon, and in containers too.
 
     Where BentoML finds that it runs in a container, a process that dies takes the others with it,
@@ -27,6 +27,6 @@ def settle() -> None:
 
     @wraps(original)
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
-        original(self, *args, **{**kwargs, "check_delay": CHECK_S})
+        original(self, *args, **{**kwargs, "check_delay": CHECK_DELAY_S})
 
     loaded.Arbiter.__init__ = init

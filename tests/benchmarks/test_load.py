@@ -11,7 +11,7 @@ import uvloop
 
 from benchmarks import load
 
-REQUEST = load.post("/", "text/plain", b"ask")
+REQUEST = load.post_request("/", "text/plain", b"ask")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody"
 REFUSED = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n"
 
@@ -42,10 +42,10 @@ async def server(answer: Callable[[int], Sequence[bytes]]) -> AsyncIterator[int]
         yield int(listening.sockets[0].getsockname()[1])
 
 
-def found(answer: Callable[[int], Sequence[bytes]], pause_s: float = 0) -> load.Load:
+def found(answer: Callable[[int], Sequence[bytes]], pause_s: float = 0) -> load.LoadResult:
     """What comes of a short run over two connections."""
 
-    async def run() -> load.Load:
+    async def run() -> load.LoadResult:
         async with server(answer) as port:
             return await load.run(port, [REQUEST], 2, 0.2, pause_s=pause_s)
 
@@ -57,7 +57,7 @@ def test_answers_come_in_any_parts(size: int) -> None:
     """Headers and bodies are found wherever the network cuts them."""
     parts = [OK[start : start + size] for start in range(0, len(OK), size)]
     result = found(lambda _: parts)
-    assert result.answers[0] == (200, b"body")
+    assert result.responses[0] == (200, b"body")
     assert set(result.outcomes) == {"200"}
     assert len(result.latencies) == result.outcomes["200"] > 1
     assert not result.errors
@@ -66,7 +66,7 @@ def test_answers_come_in_any_parts(size: int) -> None:
 def test_refusals_are_no_latencies() -> None:
     """They are timed on their own, and count as errors."""
     result = found(lambda number: [REFUSED if number % 2 else OK], pause_s=0.01)
-    assert result.errors == len(result.refusals) == result.outcomes["503"] > 0
+    assert result.errors == len(result.rejection_s) == result.outcomes["503"] > 0
     assert len(result.latencies) == result.outcomes["200"] > 0
 
 

@@ -22,7 +22,7 @@ ROWS = [
 
 def test_rows_become_lines_and_a_limit_for_each_size() -> None:
     """Lines go from few connections to many; the limit is the best; a size may lack one."""
-    panels = plot.panels(ROWS)
+    panels = plot.group_panels(ROWS)
     assert panels["640x480"] == plot.Panel(
         {"here": [(1, 15.0), (16, 26.5)], "there": [(1, 9.0)]}, 35.0
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.service import free_port, serving
+from benchmarks.service import free_port, run_server
 
 SCRIPT = """
 import http.server, signal, subprocess, sys
@@ -31,7 +31,7 @@ def test_what_a_server_leaves_behind_is_ended(tmp_path: Path) -> None:
     """The next server that is measured does not share the machine with parts of the last."""
     port, pid = free_port(), tmp_path / "pid"
     command: list[str | Path] = [sys.executable, "-c", SCRIPT, str(port), pid]
-    with serving(command, port, "/", tmp_path / "log"):
+    with run_server(command, port, "/", tmp_path / "log"):
         child = psutil.Process(int(pid.read_text()))
     child.wait(5)
     assert not child.is_running()
@@ -42,8 +42,8 @@ def test_memory_that_was_given_back_counts(tmp_path: Path) -> None:
     port = free_port()
     command: list[str | Path] = [sys.executable, "-c", SCRIPT, str(port), tmp_path / "pid"]
     with (
-        serving(command, port, "/", tmp_path / "log") as served,
-        served.peak_memory_mib(every_s=0.01) as peak_memory_mib,
+        run_server(command, port, "/", tmp_path / "log") as served,
+        served.peak_memory_mib(interval_s=0.01) as peak_memory_mib,
     ):
         before = served.memory_mib()
         assert served.is_ready("/200")

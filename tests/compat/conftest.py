@@ -13,7 +13,7 @@ from typing import TypeAlias
 import pytest
 
 from compat.jobs.base import JobStore
-from compat.jobs.sqlite import SqliteJobs
+from compat.jobs.sqlite import SqliteJobStore
 from tests.servers import free_port
 
 MakeStore: TypeAlias = Callable[..., JobStore]
@@ -65,13 +65,13 @@ def redis_url(redis_server: str) -> str:
 def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> MakeStore:
     """Makes stores that all keep the same jobs."""
     if request.param == "sqlite":
-        return lambda ttl_s=60.0, max_waiting=100: SqliteJobs(
+        return lambda ttl_s=60.0, max_waiting=100: SqliteJobStore(
             tmp_path / "jobs.sqlite", ttl_s, max_waiting
         )
     url = request.getfixturevalue("redis_url")
-    from compat.jobs.redis import RedisJobs
+    from compat.jobs.redis import RedisJobStore
 
-    return lambda ttl_s=60.0, max_waiting=100: RedisJobs(url, ttl_s, max_waiting)
+    return lambda ttl_s=60.0, max_waiting=100: RedisJobStore(url, ttl_s, max_waiting)
 
 
 @pytest.fixture

@@ -33,9 +33,9 @@ from models.base import Model
 from models.clip.openai import Clip
 from models.dinov2 import DinoV2
 from models.mosaiks.model import Mosaiks
-from pipeline.async_engine import Serving
+from pipeline.async_engine import AsyncEngine
 from pipeline.inputs import images as inputs_images
-from pipeline.registry import OpenModel, Registry
+from pipeline.registry import ModelHandle, ModelRegistry
 from server.middleware.admission import Guard
 from server.middleware.request_context import Envelope
 from tests.servers import free_port
@@ -54,7 +54,7 @@ def vector(content: bytes) -> list[float]:
     return [float(len(content)), float(sum(content) % 97), 0.5]
 
 
-def opened(cls: type[Model], *modalities: str) -> OpenModel:
+def opened(cls: type[Model], *modalities: str) -> ModelHandle:
     """A model as if it were served."""
     model = cls(cls.default_config(cls.card.default_variant))
     served = ServedModel(
@@ -68,14 +68,14 @@ def opened(cls: type[Model], *modalities: str) -> OpenModel:
         modalities=[*model.modalities(), *modalities],
         card=cls.card,
     )
-    return OpenModel(model, served, "cpu")
+    return ModelHandle(model, served, "cpu")
 
 
 class InventedServing:
     """Answers from the content of the inputs alone."""
 
     def __init__(self) -> None:
-        self.registry = Registry([opened(Clip, "text"), opened(DinoV2), opened(Mosaiks)])
+        self.registry = ModelRegistry([opened(Clip, "text"), opened(DinoV2), opened(Mosaiks)])
         self.gate = threading.Event()
         """Inputs that say `wait` wait for it."""
 
@@ -83,7 +83,7 @@ class InventedServing:
         self, request: ImageEmbeddingRequest
     ) -> list[Embedding | GeoBentoError]:
         """One vector per picture."""
-        contents = [inputs_images.payload_bytes(image) for image in request.images]
+        contents = [inputs_images.decode_payload(image) for image in request.images]
         return await self._embeddings(contents)
 
     async def text_embedding(
@@ -128,12 +128,12 @@ class InventedServing:
 
 def app(settings: Settings, serving: InventedServing) -> Any:
     """The API alone, behind the guard."""
-    real = cast("Serving", serving)
+    real = cast(AsyncEngine, serving)
 
     async def ready() -> bool:
         return True
 
-    jobs = routes.jobs(lambda: real, settings, ready)
+    jobs = routes.make_job_worker(lambda: real, settings, ready)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -147,7 +147,7 @@ def app(settings: Settings, serving: InventedServing) -> Any:
         ),
         lifespan=lifespan,
     )
-    shapes = {"api": routes.SHAPE}
+    shapes = {"api": routes.ERROR_SHAPE}
     return Envelope(Guard(inner, settings.max_body_mb, 100, shapes=shapes), shapes)
 
 

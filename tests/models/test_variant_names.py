@@ -14,7 +14,7 @@ from geobento.schemas.errors import ModelError, ModelNotFound, ModelStoreError
 from models.satmaepp.model import CARD, SatMaePp
 from models.weights import store
 from models.weights.importer import import_model
-from pipeline.registry import OpenModel, Registry
+from pipeline.registry import ModelHandle, ModelRegistry
 from tests.models import small
 from tests.models.weights.test_store import own_store  # noqa: F401 - a store for every test
 
@@ -56,7 +56,7 @@ def test_the_store_keeps_variants_apart() -> None:
 def test_requests_never_get_another_variant() -> None:
     """Asked for ten bands, a service with the picture network says how to import the other."""
     stored = small.stored(SatMaePp)
-    registry = Registry([OpenModel(stored.model(), stored.served(), "cpu")])
+    registry = ModelRegistry([ModelHandle(stored.model(), stored.served(), "cpu")])
     for name in ("satmaepp", "satmae++", "satmaepp_rgb"):
         assert registry.find(name).served.tag == stored.tag
     with pytest.raises(ModelNotFound, match="run: geobento models import satmaepp_s2_10b"):

@@ -28,9 +28,9 @@ from geobento.schemas.specs import PointBuffer, TemporalSpec
 from imagery.source import ImageQuery, Survey
 from models.weights.store import StoredModel
 from pipeline.engine import Engine
-from pipeline.fetching.fetcher import FetchLayer
-from pipeline.inputs.image_urls import PictureFetcher
-from pipeline.registry import OpenModel, Registry
+from pipeline.fetching.fetcher import ImageryFetcher
+from pipeline.inputs.image_urls import ImageUrlFetcher
+from pipeline.registry import ModelHandle, ModelRegistry
 from tests.conftest import ROOT
 
 FIELD = (ROOT / "tests" / "data" / "field.jpg").read_bytes()
@@ -65,20 +65,20 @@ def noise(query: ImageQuery) -> Sample:
 def run(mosaiks_stored: StoredModel) -> Callable[..., list[Embedding | GeoBentoError]]:
     """Runs a geo request for some longitudes through both halves, forward in between."""
     loaded = mosaiks_stored.load()
-    registry = Registry([OpenModel(mosaiks_stored.model(), mosaiks_stored.served(), "cpu")])
+    registry = ModelRegistry([ModelHandle(mosaiks_stored.model(), mosaiks_stored.served(), "cpu")])
 
     def go(
         *longitudes: float, answer: Callable[[ImageQuery], Sample] = noise, **settings: object
     ) -> list[Embedding | GeoBentoError]:
-        layer = FetchLayer({"demo": lambda: Scripted(answer)}, threads=4)
+        layer = ImageryFetcher({"demo": lambda: Scripted(answer)}, max_threads=4)
         engine = Engine(registry, Settings(**settings), layer)  # type: ignore[arg-type]
         request = GeoEmbeddingRequest(
             model="mosaiks",
             spatials=[PointBuffer(lon, 1, 200) for lon in longitudes],
             temporal=TemporalSpec.year(2023),
         )
-        job = engine.geo_job(request)
-        return job.answers(loaded.run(job.items))
+        job = engine.prepare_regions(request)
+        return job.assemble(loaded.run(job.items))
 
     return go
 
@@ -153,12 +153,12 @@ def test_the_number_of_items_is_bounded(run: Run) -> None:
 
 def test_pictures(mosaiks_stored: StoredModel) -> None:
     """A damaged picture leaves the others to be encoded."""
-    registry = Registry([OpenModel(mosaiks_stored.model(), mosaiks_stored.served(), "cpu")])
+    registry = ModelRegistry([ModelHandle(mosaiks_stored.model(), mosaiks_stored.served(), "cpu")])
     engine = Engine(registry, Settings())
     request = ImageEmbeddingRequest(model="RCF", images=[FIELD, FIELD[:500], FIELD])
-    job = engine.image_job(request)
+    job = engine.prepare_images(request)
     assert [isinstance(entry, GeoBentoError) for entry in job.entries] == [False, True, False]
-    first, damaged, last = job.answers(mosaiks_stored.load().run(job.items))
+    first, damaged, last = job.assemble(mosaiks_stored.load().run(job.items))
     assert isinstance(first, Embedding)
     np.testing.assert_array_equal(first.data, last.data)  # type: ignore[union-attr]
     assert damaged.field == "images.1"  # type: ignore[union-attr]
@@ -166,18 +166,20 @@ def test_pictures(mosaiks_stored: StoredModel) -> None:
 
 def test_which_source_answers(tmp_path: Path, demo_archive: Path) -> None:
     """The configured catalog before the demo archive; what is not configured is refused."""
-    layer = FetchLayer.configured(Settings(stac=str(demo_archive), home=tmp_path))
+    layer = ImageryFetcher.from_settings(Settings(stac=str(demo_archive), home=tmp_path))
     assert layer.source("auto").backend == "stac"
     assert layer.source("stac") is layer.source("auto")
     with pytest.raises(InvalidRequest, match="accepted: auto, stac, demo"):
         layer.source("gee")
-    assert FetchLayer.configured(Settings()).source("auto").backend == "demo"
+    assert ImageryFetcher.from_settings(Settings()).source("auto").backend == "demo"
 
 
 def test_a_source_that_is_down_may_come_back(tmp_path: Path, demo_archive: Path) -> None:
     """A catalog that cannot be read is an error each time, until it can; never another source."""
     catalog = tmp_path / "archive" / "catalog.json"
-    layer = FetchLayer.configured(Settings(stac=str(catalog), home=demo_archive.parent.parent))
+    layer = ImageryFetcher.from_settings(
+        Settings(stac=str(catalog), home=demo_archive.parent.parent)
+    )
     for _ in range(2):
         with pytest.raises(SourceError, match=r"catalog\.json"):
             layer.source("auto")
@@ -189,18 +191,18 @@ def test_pictures_by_url(mosaiks_stored: StoredModel, tmp_path: Path) -> None:
     """Where it is on, URLs are fetched side by side and their failures stay with them."""
     (tmp_path / "field.jpg").write_bytes(FIELD)
     handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
-    registry = Registry([OpenModel(mosaiks_stored.model(), mosaiks_stored.served(), "cpu")])
+    registry = ModelRegistry([ModelHandle(mosaiks_stored.model(), mosaiks_stored.served(), "cpu")])
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}"
         images = [f"{url}/field.jpg", f"{url}/none.jpg", FIELD, "http://192.168.0.1/a.jpg"]
         request = ImageEmbeddingRequest(model="mosaiks", images=images)
-        local = PictureFetcher(10**7, 5, allowed=lambda address: address.is_loopback)
+        local = ImageUrlFetcher(10**7, 5, is_allowed=lambda address: address.is_loopback)
         engine = Engine(registry, Settings(url_images=True))
-        engine._fetcher = local
-        found, missing, sent, private = engine.image_job(request).entries
-        strict = Engine(registry, Settings(url_images=True)).image_job(request).entries
-        off = Engine(registry, Settings()).image_job(request).entries
+        engine._url_fetcher = local
+        found, missing, sent, private = engine.prepare_images(request).entries
+        strict = Engine(registry, Settings(url_images=True)).prepare_images(request).entries
+        off = Engine(registry, Settings()).prepare_images(request).entries
         server.shutdown()
     assert isinstance(found, tuple)
     assert isinstance(sent, tuple)

@@ -99,9 +99,9 @@ def test_all_further_inputs_together(engine: LocalEngine) -> None:
 def test_what_the_network_reads(engine: LocalEngine) -> None:
     """Means over the place of climate and people, scaled; maps pixel by pixel."""
     core = engine._engine
-    _, _, (plan,) = core.resolve(request())
+    _, _, (plan,) = core.plan_regions(request())
     assert isinstance(plan, GeoPlan)
-    inputs = core.geo_job(request()).items[0].inputs
+    inputs = core.prepare_regions(request()).items[0].inputs
     left, _, _, top = plan.query.grid.bounds
 
     def seen(name: str, index: str, band: str) -> Any:

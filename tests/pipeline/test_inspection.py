@@ -29,9 +29,9 @@ from models.mosaiks.model import S2_BANDS
 from models.weights.store import StoredModel
 from pipeline import inspection
 from pipeline.engine import Engine
-from pipeline.fetching.fetcher import FetchLayer
+from pipeline.fetching.fetcher import ImageryFetcher
 from pipeline.local_engine import LocalEngine
-from pipeline.registry import OpenModel, Registry
+from pipeline.registry import ModelHandle, ModelRegistry
 from tests.compat.vitrivr_service import opened
 
 PLACE = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 200}
@@ -93,9 +93,9 @@ def engine(mosaiks_stored: StoredModel, source: Scripted) -> Engine:
     """An engine with `mosaiks` and a model that reads pictures alone."""
     from models.dinov2 import DinoV2
 
-    mosaiks = OpenModel(mosaiks_stored.model(), mosaiks_stored.served(), "cpu")
-    layer = FetchLayer({"demo": lambda: source}, threads=4)
-    return Engine(Registry([mosaiks, opened(DinoV2)]), Settings(max_items=4), layer)
+    mosaiks = ModelHandle(mosaiks_stored.model(), mosaiks_stored.served(), "cpu")
+    layer = ImageryFetcher({"demo": lambda: source}, max_threads=4)
+    return Engine(ModelRegistry([mosaiks, opened(DinoV2)]), Settings(max_items=4), layer)
 
 
 def geo(**fields: Any) -> GeoEmbeddingRequest:
@@ -176,7 +176,7 @@ def test_a_sensor_that_does_not_fit_says_whom_it_fits(engine: Engine) -> None:
         "dino_v2_vits14",
     ]
     with pytest.raises(ModelError) as embedding:
-        engine.geo_job(wrong)
+        engine.prepare_regions(wrong)
     assert embedding.value.message == caught.value.message
     with pytest.raises(ModelError) as other:
         inspection.plan_embedding(engine, geo(modality="s1"))
@@ -210,8 +210,8 @@ def test_a_bad_place_fails_alike_in_plan_and_embedding(
     """One bad of three: the others are answered, and both say the same of the bad one."""
     asked = geo(spatials=[PLACE, bad, PLACE])
     plan = inspection.plan_embedding(engine, asked)
-    job = engine.geo_job(asked)
-    answers = job.answers(mosaiks_stored.load().run(job.items))
+    job = engine.prepare_regions(asked)
+    answers = job.assemble(mosaiks_stored.load().run(job.items))
     assert [isinstance(answer, Embedding) for answer in answers] == [True, False, True]
     assert [isinstance(entry, PlacePlan) for entry in plan.places] == [True, False, True]
     failed, planned = answers[1], plan.places[1]
@@ -301,8 +301,8 @@ def test_what_is_odd_is_a_warning(mosaiks_stored: StoredModel, check: dict[str, 
     def dark(query: ImageQuery) -> Sample:
         return replace(ramps(query), pixels=np.zeros((1, *query.grid.shape), np.float32))
 
-    layer = FetchLayer({"demo": lambda: Scripted(dark)}, threads=1)
-    engine = Engine(Registry([]), Settings(), layer)
+    layer = ImageryFetcher({"demo": lambda: Scripted(dark)}, max_threads=1)
+    engine = Engine(ModelRegistry([]), Settings(), layer)
     found = inspected(engine, sensor={"collection": L2A, "bands": ["B4"], **check})
     assert "B4 is 0 everywhere" in found.warnings
     assert found.bands[0].max == 0

@@ -20,8 +20,8 @@ from PIL import Image, ImageCms
 
 from geobento.schemas.cards import ImageInput
 from geobento.schemas.errors import GeoBentoError, InvalidImage, PayloadTooLarge
-from pipeline.inputs.decompression import MAX_SCANS, MAX_VALUES
-from pipeline.inputs.images import decode, payload_bytes
+from pipeline.inputs.decompression import MAX_JPEG_SCANS, MAX_TIFF_VALUES
+from pipeline.inputs.images import decode_image, decode_payload
 from tests.conftest import ROOT
 
 Tags = Mapping[int, Sequence[int]]
@@ -257,7 +257,7 @@ READ: dict[str, tuple[bytes, NDArray[Any], int]] = {
 def test_read(name: str) -> None:
     """Decoded to the right pixels, up to the loss of the format."""
     data, expected, loss = READ[name]
-    image = decode(data, 1)
+    image = decode_image(data, 1)
     assert image.mode == "RGB"
     found = np.asarray(image).astype(int)
     assert found.shape == expected.shape
@@ -272,7 +272,7 @@ def test_every_orientation_in_every_format(kind: str, orientation: int) -> None:
     exif[0x0112] = orientation
     options = BEST.get(kind, {})
     ramp = np.arange(96, dtype=np.uint8).reshape(8, 12, 1) * [1, 2, 0]
-    found = decode(encoded(ramp.astype(np.uint8), kind, exif=exif, **options), 1)
+    found = decode_image(encoded(ramp.astype(np.uint8), kind, exif=exif, **options), 1)
     expected = TURNS[orientation - 1](ramp)
     assert found.size == expected.shape[1::-1]
     assert np.abs(np.asarray(found).astype(int) - expected).max() <= (8 if kind == "JPEG" else 0)
@@ -315,7 +315,7 @@ def test_refused(name: str) -> None:
     """A clear error and no guess."""
     data, says = REFUSED[name]
     with pytest.raises(InvalidImage, match=says):
-        decode(data, 1)
+        decode_image(data, 1)
 
 
 @pytest.mark.parametrize("missing", [1, 2, 3, 10, 100, 1000])
@@ -325,7 +325,7 @@ def test_a_cut_jpeg_is_refused(missing: int, progressive: bool, spec: ImageInput
     """However little is missing, and at half the size, too: the rest is not filled with grey."""
     data = encoded(NOISE, "JPEG", quality=90, progressive=progressive)
     with pytest.raises(InvalidImage, match="damaged or incomplete"):
-        decode(data[:-missing], 1, spec)
+        decode_image(data[:-missing], 1, spec)
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
@@ -337,9 +337,9 @@ def test_large_jpegs_are_decoded_at_half_their_size(mode: str, orientation: int)
     whole = Image.fromarray(NOISE[:2, :3]).resize((120, 80), Image.Resampling.BICUBIC).convert(mode)
     data = encoded(whole, "JPEG", quality=95, exif=exif)
     spec = ImageInput(modality="rgb", size=8, resize="squash")
-    half = decode(data, 1, spec)
+    half = decode_image(data, 1, spec)
     assert half.size == ((60, 40) if orientation == 1 else (40, 60))
-    expected = np.asarray(decode(data, 1).resize(half.size, Image.Resampling.BOX)).astype(int)
+    expected = np.asarray(decode_image(data, 1).resize(half.size, Image.Resampling.BOX)).astype(int)
     assert np.abs(np.asarray(half) - expected).max() <= 6
 
 
@@ -354,7 +354,9 @@ def test_large_jpegs_are_decoded_at_half_their_size(mode: str, orientation: int)
 )
 def test_other_pictures_are_decoded_in_full(data: bytes, spec: ImageInput) -> None:
     """Taken as they are, too small, odd, or no JPEG: nothing changes."""
-    np.testing.assert_array_equal(np.asarray(decode(data, 1, spec)), np.asarray(decode(data, 1)))
+    np.testing.assert_array_equal(
+        np.asarray(decode_image(data, 1, spec)), np.asarray(decode_image(data, 1))
+    )
 
 
 TEXT = base64.b64encode(bytes(range(256))).decode()
@@ -377,7 +379,7 @@ TEXT = base64.b64encode(bytes(range(256))).decode()
 )
 def test_ways_to_write_base64(text: str) -> None:
     """What tools write is read: wrapped lines, the URL-safe alphabet, no padding."""
-    assert payload_bytes(text) == bytes(range(256))
+    assert decode_payload(text) == bytes(range(256))
 
 
 @pytest.mark.parametrize(
@@ -395,7 +397,7 @@ def test_ways_to_write_base64(text: str) -> None:
 def test_what_is_no_base64(text: str) -> None:
     """An unescaped plus sign, a lost end or a file name is told, with what is accepted."""
     with pytest.raises(InvalidImage, match=r"not valid base64; accepted: base64 .* blanks are not"):
-        payload_bytes(text)
+        decode_payload(text)
 
 
 def zeros(count: int) -> bytes:
@@ -521,18 +523,18 @@ def test_bombs_cost_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_as_many_strips_as_allowed(order: Literal["<", ">"]) -> None:
     """The bound on strips is not in the way of real files; one more is refused."""
-    assert decode(strip_bomb(MAX_VALUES, order), 1).size == (1, MAX_VALUES)
+    assert decode_image(strip_bomb(MAX_TIFF_VALUES, order), 1).size == (1, MAX_TIFF_VALUES)
     with pytest.raises(InvalidImage, match=r"65537 values \(tag 273\).*up to 65536"):
-        decode(strip_bomb(MAX_VALUES + 1, order), 1)
+        decode_image(strip_bomb(MAX_TIFF_VALUES + 1, order), 1)
 
 
 def test_as_many_scans_as_allowed() -> None:
     """The bound on scans is not in the way of real files, nor of films behind the picture."""
     own = scan_bomb(0).count(b"\xff\xda")
-    assert decode(scan_bomb(MAX_SCANS - own), 1).size == (64, 64)
-    assert decode(scan_bomb(0) + b"\xff\xda\0\x01" * 999, 1).size == (64, 64)
+    assert decode_image(scan_bomb(MAX_JPEG_SCANS - own), 1).size == (64, 64)
+    assert decode_image(scan_bomb(0) + b"\xff\xda\0\x01" * 999, 1).size == (64, 64)
     with pytest.raises(InvalidImage, match="too many scans; accepted: up to 64"):
-        decode(scan_bomb(MAX_SCANS - own + 1), 1)
+        decode_image(scan_bomb(MAX_JPEG_SCANS - own + 1), 1)
 
 
 @pytest.mark.parametrize("keep", [4, 7, 8, 9, 30, 60])
@@ -541,4 +543,4 @@ def test_damaged_tiff_directories(magic: bytes, keep: int) -> None:
     """A directory that is cut or lies elsewhere is damage and no crash."""
     data = tiff(np.zeros((4, 4), np.uint8), "<" if magic[:1] == b"I" else ">")
     with pytest.raises(InvalidImage):
-        decode(magic + data[4:keep], 1)
+        decode_image(magic + data[4:keep], 1)

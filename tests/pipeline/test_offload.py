@@ -8,9 +8,9 @@ import anyio
 import numpy as np
 import pytest
 
-from pipeline.offload import FEW, SHORT_BYTES, aside
+from pipeline.offload import MAX_INLINE_ARRAYS, MAX_INLINE_BYTES, offload
 
-SMALL, LARGE = np.zeros(512, np.float32), np.zeros(SHORT_BYTES, np.uint8)
+SMALL, LARGE = np.zeros(512, np.float32), np.zeros(MAX_INLINE_BYTES, np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -20,25 +20,25 @@ SMALL, LARGE = np.zeros(512, np.float32), np.zeros(SHORT_BYTES, np.uint8)
         ([None], True),
         ([SMALL], True),
         ([LARGE], True),
-        ([SMALL] * FEW, True),
-        ([SMALL] * (FEW + 1), False),
+        ([SMALL] * MAX_INLINE_ARRAYS, True),
+        ([SMALL] * (MAX_INLINE_ARRAYS + 1), False),
         ([LARGE, SMALL], False),
-        ([None] * (FEW + 1), False),
+        ([None] * (MAX_INLINE_ARRAYS + 1), False),
     ],
 )
 def test_where_work_is_done(arrays: list[object], is_short: bool) -> None:
     """Here where there are few small arrays; what it gives, and is given, is the same."""
 
     async def found() -> tuple[int, str]:
-        return await aside(arrays, lambda word: (threading.get_ident(), word), "word")
+        return await offload(arrays, lambda word: (threading.get_ident(), word), "word")
 
     thread, word = anyio.run(found)
     assert word == "word"
     assert (thread == threading.get_ident()) is is_short
 
 
-@pytest.mark.parametrize("count", [1, FEW + 1])
+@pytest.mark.parametrize("count", [1, MAX_INLINE_ARRAYS + 1])
 def test_what_it_raises(count: int) -> None:
     """Arrives where it was asked for."""
     with pytest.raises(ZeroDivisionError):
-        anyio.run(aside, [SMALL] * count, lambda: 1 // 0)
+        anyio.run(offload, [SMALL] * count, lambda: 1 // 0)

@@ -15,7 +15,7 @@ from inference.batches import LoadedModel
 from models.clip.openai import Clip
 from models.dinov2 import DinoV2
 from pipeline.engine import Engine
-from pipeline.registry import OpenModel, Registry
+from pipeline.registry import ModelHandle, ModelRegistry
 from tests.conftest import ROOT
 from tests.models import small
 
@@ -28,7 +28,7 @@ def engine() -> Engine:
     """An engine with small models."""
     stored = [small.stored(cls) for cls in (Clip, DinoV2)]
     return Engine(
-        Registry(OpenModel(entry.model(), entry.served(), "cpu") for entry in stored),
+        ModelRegistry(ModelHandle(entry.model(), entry.served(), "cpu") for entry in stored),
         Settings(max_items=8),
     )
 
@@ -44,8 +44,8 @@ def embedded(
 ) -> list[Embedding | GeoBentoError]:
     """The answers for texts."""
     request = TextEmbeddingRequest(model="clip_vit_l_14", **fields)
-    job = engine.text_job(request)
-    return job.answers(clip.run(job.items))
+    job = engine.prepare_texts(request)
+    return job.assemble(clip.run(job.items))
 
 
 def classified(
@@ -53,8 +53,8 @@ def classified(
 ) -> list[Classification | GeoBentoError]:
     """The answers for pictures with classes."""
     given = {"images": [FIELD], "classes": CLASSES, **fields}
-    job = engine.zero_shot_job(ZeroShotRequest(model="clip_vit_l_14", **given))
-    return job.answers(clip.run(job.items))
+    job = engine.prepare_zero_shot(ZeroShotRequest(model="clip_vit_l_14", **given))
+    return job.assemble(clip.run(job.items))
 
 
 def test_texts_have_unit_length_unless_asked(engine: Engine, clip: LoadedModel) -> None:
@@ -93,8 +93,8 @@ def test_probabilities_are_the_softmax_of_scaled_cosines(engine: Engine, clip: L
     template = "a picture of a {} from above"
     (found,) = classified(engine, clip, template=template)
     assert isinstance(found, Classification)
-    job = engine.image_job(ImageEmbeddingRequest(model="clip_vit_l_14", images=[FIELD]))
-    (picture,) = job.answers(clip.run(job.items))
+    job = engine.prepare_images(ImageEmbeddingRequest(model="clip_vit_l_14", images=[FIELD]))
+    (picture,) = job.assemble(clip.run(job.items))
     names = embedded(engine, clip, texts=[template.format(name) for name in CLASSES])
     assert isinstance(picture, Embedding)
     cosines = np.array([picture.data @ name.data for name in names])  # type: ignore[union-attr]
@@ -121,9 +121,11 @@ def test_requests_that_cannot_be_classified(engine: Engine, clip: LoadedModel) -
     with pytest.raises(PayloadTooLarge, match="accepted: up to 8"):
         classified(engine, clip, classes=["a"] * 9)
     with pytest.raises(ModelError, match="reads no texts"):
-        engine.zero_shot_job(ZeroShotRequest(model="dinov2-small", images=[FIELD], classes=["a"]))
+        engine.prepare_zero_shot(
+            ZeroShotRequest(model="dinov2-small", images=[FIELD], classes=["a"])
+        )
     with pytest.raises(ModelError, match="reads no texts"):
-        engine.text_job(TextEmbeddingRequest(model="dinov2-small", texts=["a"]))
+        engine.prepare_texts(TextEmbeddingRequest(model="dinov2-small", texts=["a"]))
     with pytest.raises(ModelError, match="no option 'x'"):
         classified(engine, clip, config={"x": 1})
     with pytest.raises(ValueError, match="exactly once"):

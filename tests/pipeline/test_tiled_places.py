@@ -30,8 +30,8 @@ from models.base import Config, Encoded, Inputs, Model, Tensors
 from models.mosaiks.model import CARD
 from models.weights.store import StoredModel
 from pipeline.engine import Engine
-from pipeline.fetching.fetcher import FetchLayer
-from pipeline.registry import OpenModel, Registry
+from pipeline.fetching.fetcher import ImageryFetcher
+from pipeline.registry import ModelHandle, ModelRegistry
 
 CRS = "EPSG:32632"
 LEFT, BOTTOM = 500_000, 5_000_000
@@ -112,8 +112,8 @@ def run(mosaiks_stored: StoredModel) -> Run:
     def go(place: Place, card: Any = Averages.card, **fields: Any) -> Embedding:
         model = Averages({})
         served = mosaiks_stored.served().model_copy(update={"card": card})
-        layer = FetchLayer({"demo": Landscape}, threads=1)
-        engine = Engine(Registry([OpenModel(model, served, "cpu")]), Settings(), layer)
+        layer = ImageryFetcher({"demo": Landscape}, max_threads=1)
+        engine = Engine(ModelRegistry([ModelHandle(model, served, "cpu")]), Settings(), layer)
         request = GeoEmbeddingRequest.model_validate(
             {
                 "model": "mosaiks",
@@ -123,8 +123,8 @@ def run(mosaiks_stored: StoredModel) -> Run:
                 **fields,
             }
         )
-        job = engine.geo_job(request)
-        (found,) = job.answers(LoadedModel(model, model.network()).run(job.items))
+        job = engine.prepare_regions(request)
+        (found,) = job.assemble(LoadedModel(model, model.network()).run(job.items))
         assert isinstance(found, Embedding)
         return found
 

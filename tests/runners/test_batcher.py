@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runners.batcher import JointCalls
+from runners.batcher import DynamicBatcher
 
 
 class Runner:
@@ -39,7 +39,7 @@ def play(steps: Steps, eager: int = 1, most: int = 1, batch: int = 4) -> None:
 
     async def go() -> None:
         runner = Runner()
-        joint = JointCalls(runner.encode, batch, eager, most)
+        joint = DynamicBatcher(runner.encode, batch, eager, most)
         await steps(runner, lambda *a, **k: asyncio.create_task(joint.encode(*a, **k)))
 
     asyncio.run(go())

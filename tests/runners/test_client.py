@@ -68,7 +68,7 @@ def test_a_runner_that_stays_away() -> None:
     """After the last try: 503, come back later."""
     with pytest.raises(Overloaded) as caught:
         encode(Runner(*[ConnectionResetError()] * 3), 1)
-    assert caught.value.retry_after == client.RESTART_S
+    assert caught.value.retry_after == client.RESTART_RETRY_AFTER_S
 
 
 @pytest.mark.parametrize(
@@ -135,13 +135,13 @@ def test_what_is_beyond_the_bounds_is_refused_at_once() -> None:
 
     async def go() -> None:
         runner = Slow()
-        many = RunnerClient(runner, 2, max_waiting=8)  # and four inside
+        many = RunnerClient(runner, 2, max_queue_size=8)  # and four inside
         first = asyncio.create_task(many.encode(numbered(11)))
         await settled()
         with pytest.raises(Overloaded) as caught:
             await many.encode(numbered(2))
         assert caught.value.retry_after == 1
-        large = RunnerClient(runner, 2, inputs=Budget(20, "bytes"))
+        large = RunnerClient(runner, 2, input_limiter=Budget(20, "bytes"))
         second = asyncio.create_task(large.encode(numbered(2)))
         await settled()
         with pytest.raises(Overloaded, match="bytes"):
@@ -159,7 +159,7 @@ def test_a_large_request_does_not_starve_others() -> None:
 
     async def go() -> None:
         runner = Slow()
-        sender = RunnerClient(runner, 2, lanes=3)
+        sender = RunnerClient(runner, 2, concurrent_batches=3)
         large = asyncio.create_task(sender.encode(numbered(100)))
         await settled()
         assert [len(call) for call in runner.calls] == [2] * 4
@@ -223,4 +223,4 @@ def test_items_that_kill_the_runner_are_given_up(monkeypatch: pytest.MonkeyPatch
     runner = Runner(*[ConnectionResetError()] * 9)
     with pytest.raises(Overloaded):
         encode(runner, 1)
-    assert len(runner.calls) == client.MOST_DEATHS + 1
+    assert len(runner.calls) == client.MAX_RUNNER_DEATHS + 1

@@ -7,12 +7,12 @@ import asyncio
 from inference.batches import EncodeItem
 from models.gse import Gse
 from models.weights.importer import import_model
-from runners.in_process import Here
+from runners.in_process import InProcessEncoder
 
 
 def test_items_are_answered_in_order() -> None:
     """As a runner does: one result per item, ready from the start."""
-    here = Here(import_model("gse").load())
+    here = InProcessEncoder(import_model("gse").load())
     model = Gse({})
     items = [
         EncodeItem(inputs=model.example_inputs("annual", side=side), pooling=None)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from inference.batches import EncodeItem, EncodeResult
-from runners.run_batch import work
+from runners.run_batch import run_batch
 
 
 def item(number: int, deadline: float | None) -> EncodeItem:
@@ -23,7 +23,7 @@ def test_items_that_nobody_waits_for_are_not_computed() -> None:
         return [EncodeResult(data=one.inputs["n"]) for one in items]
 
     now = time.time()
-    results = work(run, [item(0, now - 1), item(1, now + 60), item(2, None)], "m:v")
+    results = run_batch(run, [item(0, now - 1), item(1, now + 60), item(2, None)], "m:v")
     assert seen == [1, 2]
     assert [result.data for result in results] == [None, 1, 2]
     assert results[0].error is not None
@@ -37,5 +37,5 @@ def test_nothing_is_run_for_nobody() -> None:
     def run(items: Sequence[EncodeItem]) -> list[EncodeResult]:
         raise AssertionError
 
-    (result,) = work(run, [item(0, time.time() - 1)], "m:v")
+    (result,) = run_batch(run, [item(0, time.time() - 1)], "m:v")
     assert result.error is not None

@@ -42,7 +42,7 @@ def test_an_environment_that_is_finished_is_taken(
     made = tmp_path / f"litserve-{environment._digest(file_of('litserve'))}"
     made.mkdir()
     (made / "finished").touch()
-    assert environment.interpreter("litserve") == made / "bin" / "python"
+    assert environment.ensure_interpreter("litserve") == made / "bin" / "python"
     assert environment._digest(file_of("litserve")) != environment._digest(file_of("infinity"))
 
 

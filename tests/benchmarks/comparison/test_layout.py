@@ -15,7 +15,7 @@ from PIL import Image
 pytest.importorskip("transformers")
 
 from benchmarks.comparison import layout
-from benchmarks.synthetic_images import jpegs
+from benchmarks.synthetic_images import make_jpegs
 from inference.batches import EncodeItem, LoadedModel
 from models.base import Inputs
 from models.clip.remoteclip import RemoteClip
@@ -40,8 +40,8 @@ def standardised(inputs: Inputs) -> torch.Tensor:
 def test_a_peer_computes_the_same_vectors(tmp_path: Path) -> None:
     """What is compared is servers: network and weights of the peers are those of ours."""
     stored = small.stored(RemoteClip)
-    clip, loaded = network(layout.write(stored, tmp_path)), stored.load()
-    inputs = loaded.model.prepare_picture(images.decode(jpegs((300, 240), 1)[0], 64))
+    clip, loaded = network(layout.write_model(stored, tmp_path)), stored.load()
+    inputs = loaded.model.prepare_picture(images.decode_image(make_jpegs((300, 240), 1)[0], 64))
     with torch.inference_mode():
         seen = clip.vision_model(pixel_values=standardised(inputs)).pooler_output
         vector = clip.visual_projection(seen)[0].numpy()
@@ -52,18 +52,18 @@ def test_a_peer_computes_the_same_vectors(tmp_path: Path) -> None:
 def test_a_peer_sees_the_same_pixels(tmp_path: Path) -> None:
     """Size, filter, crop, mean and deviation of the peers' processor are those of the card."""
     stored = small.stored(RemoteClip)
-    folder = layout.write(stored, tmp_path)
-    (encoded,) = jpegs((300, 240), 1)
+    folder = layout.write_model(stored, tmp_path)
+    (encoded,) = make_jpegs((300, 240), 1)
     processor = library("transformers").AutoImageProcessor.from_pretrained(folder)
     seen = processor(images=Image.open(io.BytesIO(encoded)), return_tensors="pt")["pixel_values"]
-    ours = standardised(stored.model().prepare_picture(images.decode(encoded, 64)))
+    ours = standardised(stored.model().prepare_picture(images.decode_image(encoded, 64)))
     np.testing.assert_allclose(seen.numpy(), ours.numpy(), atol=0.016)  # a step of 256 is 0.015
 
 
 def test_the_text_tower_is_the_same_too(tmp_path: Path) -> None:
     """The folder is a whole CLIP, as a server that loads both towers wants it."""
     stored = small.stored(RemoteClip)
-    clip = network(layout.write(stored, tmp_path))
+    clip = network(layout.write_model(stored, tmp_path))
     spec = RemoteClip.card.text
     assert spec is not None
     ids = np.array([spec.begin, 100, 200, spec.end], np.int64)
@@ -84,7 +84,7 @@ def vector_of(loaded: LoadedModel, item: EncodeItem) -> np.ndarray[Any, Any]:
 
 def test_every_weight_gets_a_name_that_the_library_knows(tmp_path: Path) -> None:
     """A weight under a wrong name would be drawn anew, and the peer serve another model."""
-    folder = layout.write(small.stored(RemoteClip), tmp_path)
+    folder = layout.write_model(small.stored(RemoteClip), tmp_path)
     transformers = library("transformers")
     _, report = transformers.CLIPModel.from_pretrained(folder, output_loading_info=True)
     assert not any(report.values()), report
@@ -93,9 +93,9 @@ def test_every_weight_gets_a_name_that_the_library_knows(tmp_path: Path) -> None
 def test_a_folder_is_made_once(tmp_path: Path) -> None:
     """The weights are not written anew for every run."""
     stored = small.stored(RemoteClip)
-    folder = layout.write(stored, tmp_path)
+    folder = layout.write_model(stored, tmp_path)
     (folder / "mark").touch()
-    assert (layout.write(stored, tmp_path) / "mark").exists()
+    assert (layout.write_model(stored, tmp_path) / "mark").exists()
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
     assert json.loads((folder / "config.json").read_text())["model_type"] == "clip"
 
@@ -103,4 +103,4 @@ def test_a_folder_is_made_once(tmp_path: Path) -> None:
 def test_other_networks_are_refused() -> None:
     """A residual network has no place in that layout, and is not written under wrong names."""
     with pytest.raises(ValueError, match=r"visual\.layer1"):
-        layout.tensors({"visual.layer1.0.conv1.weight": torch.zeros(1)})
+        layout.convert_tensors({"visual.layer1.0.conv1.weight": torch.zeros(1)})

@@ -10,8 +10,13 @@ import numpy as np
 import orjson
 import pytest
 
-from benchmarks.comparison.__main__ import SHORT, options
-from benchmarks.comparison.servers import infinity, litserve, ours, peers
+from benchmarks.comparison.__main__ import QUICK_OPTIONS, parse_options
+from benchmarks.comparison.servers import (
+    geobento_server,
+    infinity_server,
+    litserve_server,
+    peer_servers,
+)
 
 PICTURE = b"\xff\xd8 not really"
 VECTOR = np.array([0.5, -2], np.float32)
@@ -28,39 +33,42 @@ def body(request: bytes) -> tuple[str, Any]:
 
 def test_infinity_is_asked_for_base64() -> None:
     """As its OpenAI route documents it; the answer is read back bit by bit."""
-    server = infinity(FOLDER)
-    path, asked = body(server.ask([PICTURE])[0])
+    server = infinity_server(FOLDER)
+    path, asked = body(server.make_requests([PICTURE])[0])
     assert (path, asked["modality"], asked["encoding_format"]) == ("/embeddings", "image", "base64")
     assert base64.b64decode(asked["input"][0].removeprefix("data:image/jpeg;base64,")) == PICTURE
     answer = orjson.dumps({"object": "list", "data": [{"index": 0, "embedding": TEXT}]})
-    np.testing.assert_array_equal(server.read(answer), VECTOR)
+    np.testing.assert_array_equal(server.parse_vector(answer), VECTOR)
 
 
 def test_litserve_is_asked_for_base64() -> None:
     """As its script reads and answers it."""
-    server = litserve(FOLDER, 2, 1)
-    path, asked = body(server.ask([PICTURE])[0])
+    server = litserve_server(FOLDER, 2, 1)
+    path, asked = body(server.make_requests([PICTURE])[0])
     assert (path, base64.b64decode(asked["image"])) == ("/predict", PICTURE)
-    np.testing.assert_array_equal(server.read(orjson.dumps({"embedding": TEXT})), VECTOR)
+    np.testing.assert_array_equal(server.parse_vector(orjson.dumps({"embedding": TEXT})), VECTOR)
 
 
 @pytest.mark.parametrize("form", ["multipart", "base64"])
 def test_every_picture_is_one_request(form: str) -> None:
     """All servers get as many pictures in a request: one."""
     pictures = [PICTURE, PICTURE[:5]]
-    for server in (ours("remoteclip", "remoteclip:1", form), *peers(FOLDER)):
-        assert len(server.ask(pictures)) == 2
-        assert len(set(server.ask(pictures))) == 2
+    for server in (geobento_server("remoteclip", "remoteclip:1", form), *peer_servers(FOLDER)):
+        assert len(server.make_requests(pictures)) == 2
+        assert len(set(server.make_requests(pictures))) == 2
 
 
 def test_servers_have_names_of_their_own() -> None:
     """Rows of two set-ups do not fall together."""
-    names = [server.name for server in peers(FOLDER)]
+    names = [server.name for server in peer_servers(FOLDER)]
     assert len(set(names)) == len(names) >= 2
 
 
 def test_short_gives_way_to_what_is_asked_for() -> None:
     """`--short` sets what is not said, and nothing else."""
-    assert (options([]).seconds, options(["--short"]).seconds) == (8, float(SHORT[1]))
-    chosen = options(["--short", "--seconds", "5"])
+    assert (parse_options([]).seconds, parse_options(["--short"]).seconds) == (
+        8,
+        float(QUICK_OPTIONS[1]),
+    )
+    chosen = parse_options(["--short", "--seconds", "5"])
     assert (chosen.seconds, chosen.sizes) == (5, ["640x480"])

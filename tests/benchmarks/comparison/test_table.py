@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.comparison.table import COLUMNS, Run, rows
-from benchmarks.load import Load
+from benchmarks.comparison.table import COLUMNS, Run, merge_rows
+from benchmarks.load import LoadResult
 
 
 def run(
@@ -24,13 +24,13 @@ def run(
 ) -> Run:
     """Half a second of processor time for each answer."""
     outcomes = Counter({"200": len(latencies) - wrong, "wrong": wrong, "500": errors})
-    load = Load(seconds=seconds, latencies=latencies, errors=errors, outcomes=outcomes)
+    load = LoadResult(seconds=seconds, latencies=latencies, errors=errors, outcomes=outcomes)
     return Run(server, size, connections, load, len(latencies) / 2, memory_mib, cosine)
 
 
 def test_rounds_are_one_long_run() -> None:
     """Answers and seconds of all rounds count alike; memory and cosine are the worst."""
-    (row,) = rows(
+    (row,) = merge_rows(
         [
             run("ours", [0.1] * 8, seconds=2, memory_mib=900, cosine=0.9995, errors=1),
             run("ours", [0.3] * 8, seconds=6, memory_mib=1100, wrong=2, errors=2),
@@ -48,7 +48,7 @@ def test_rounds_are_one_long_run() -> None:
 
 def test_ratios_are_ours_by_theirs_under_the_same_load() -> None:
     """A peer stands beside this service with the same pictures and connections, nothing else."""
-    found = rows(
+    found = merge_rows(
         [
             run("ours", [0.1] * 8, memory_mib=1500),
             run("ours", [0.9] * 2, connections=16),
@@ -69,7 +69,7 @@ def test_ratios_are_ours_by_theirs_under_the_same_load() -> None:
 
 def test_a_peer_that_answers_nothing_has_no_ratio() -> None:
     """A server whose every answer is an error does not end the run of the others."""
-    found = rows([run("ours", [0.1]), run("peer", [], errors=5)], {}, "ours")
+    found = merge_rows([run("ours", [0.1]), run("peer", [], errors=5)], {}, "ours")
     peer = next(row for row in found if row["server"] == "peer")
     assert peer["ours_per_s"] is None
     assert (peer["per_s"], peer["errors"], peer["wrong"]) == (0.0, 5, 0)
@@ -83,7 +83,7 @@ def test_rows_go_by_size_connections_and_server() -> None:
         for size in ("640x480", "12MP")
         for connections in (16, 1)
     ]
-    found = rows(once + once, {}, "ours")
+    found = merge_rows(once + once, {}, "ours")
     assert [(row["size"], row["connections"], row["server"]) for row in found] == [
         (size, connections, server)
         for size in ("640x480", "12MP")
@@ -95,6 +95,6 @@ def test_rows_go_by_size_connections_and_server() -> None:
 @pytest.mark.parametrize("limits", [{}, {"640x480": 4.0}])
 def test_every_column_is_a_figure_of_a_row(limits: dict[str, float]) -> None:
     """No column of the table stays empty because of a name that no row has."""
-    found = rows([run("ours", [0.1]), run("peer", [0.1])], limits, "ours")
+    found = merge_rows([run("ours", [0.1]), run("peer", [0.1])], limits, "ours")
     known = {name for row in found for name in row}
     assert set(COLUMNS) - known == (set() if limits else {"of_limit"})

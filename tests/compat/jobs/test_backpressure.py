@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from compat.jobs.backpressure import Pace
+from compat.jobs.backpressure import Backpressure
 from geobento.schemas.errors import Overloaded
 
 pytestmark = pytest.mark.anyio
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 async def test_inputs_in_flight_are_bounded() -> None:
     """Parts of any size take turns, none waits for ever, and the bound holds."""
-    pace, running, seen = Pace(in_flight=10), 0, []
+    pace, running, seen = Backpressure(max_in_flight=10), 0, []
 
     async def ask(inputs: int) -> int:
         nonlocal running
@@ -26,19 +26,19 @@ async def test_inputs_in_flight_are_bounded() -> None:
 
     sizes = [1, 7, 6, 10, 25, 3, 3, 3, 9, 1, 1] * 3
     async with asyncio.timeout(20):
-        found = await asyncio.gather(*(pace.ask(n, lambda n=n: ask(n)) for n in sizes))  # type: ignore[misc]
+        found = await asyncio.gather(*(pace.run(n, lambda n=n: ask(n)) for n in sizes))  # type: ignore[misc]
     assert found == sizes
     assert max(seen) == 10
 
 
 async def test_what_is_cancelled_makes_room() -> None:
     """A part that is cancelled, while it waits or runs, leaves its room to others."""
-    pace = Pace(in_flight=4)
+    pace = Backpressure(max_in_flight=4)
 
     async def hang() -> None:
         await asyncio.sleep(600)
 
-    tasks = [asyncio.create_task(pace.ask(3, hang)) for _ in range(3)]
+    tasks = [asyncio.create_task(pace.run(3, hang)) for _ in range(3)]
     await asyncio.sleep(0.01)
     for task in tasks:
         task.cancel()
@@ -48,7 +48,7 @@ async def test_what_is_cancelled_makes_room() -> None:
         return 1
 
     async with asyncio.timeout(20):
-        assert await pace.ask(4, quick) == 1
+        assert await pace.run(4, quick) == 1
 
 
 async def test_an_overloaded_model_is_asked_again() -> None:
@@ -62,7 +62,7 @@ async def test_an_overloaded_model_is_asked_again() -> None:
             raise Overloaded("later", retry_after=0.01)
         return tries
 
-    assert await Pace().ask(1, busy) == 3
+    assert await Backpressure().run(1, busy) == 3
 
 
 async def test_patience_ends() -> None:
@@ -72,4 +72,4 @@ async def test_patience_ends() -> None:
         raise Overloaded("the model is overloaded", retry_after=0.01)
 
     with pytest.raises(Overloaded):
-        await Pace(patience_s=0.05).ask(1, busy)
+        await Backpressure(max_retry_s=0.05).run(1, busy)

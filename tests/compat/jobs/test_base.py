@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from compat.jobs.base import GIVEN_UP, MAX_CLAIMS, Claim, Job, JobNotFound, JobStore
+from compat.jobs.base import GIVEN_UP_MESSAGE, MAX_CLAIMS, Claim, Job, JobNotFound, JobStore
 from geobento.schemas.errors import Overloaded
 from tests.compat.conftest import MakeStore
 
@@ -71,7 +71,7 @@ async def test_oldest_first(opened: Open) -> None:
     store = await opened()
     jobs = [await added(store) for _ in range(3)]
     first = await claimed(store)
-    await store.give_back(first)
+    await store.release(first)
     assert (await store.get(first.job.id)).state == "starting"
     assert [(await claimed(store)).job.id for _ in jobs] == [job.id for job in jobs]
 
@@ -92,7 +92,7 @@ async def test_leases_end(opened: Open) -> None:
     lost, held = await claimed(store, ENDED), await claimed(store)
     assert lost.job.id == held.job.id
     assert not await store.renew(lost, LONG)
-    await store.give_back(lost)
+    await store.release(lost)
     await store.finish(lost, result=b"1")
     assert (await store.get(held.job.id)).state == "running"
     assert await store.renew(held, LONG)
@@ -125,13 +125,13 @@ async def test_a_job_that_ends_the_service(opened: Open) -> None:
     """It is given up after some claims, the next job runs; giving back is no claim."""
     store = await opened()
     poison, healthy = await added(store), await added(store)
-    await store.give_back(await claimed(store))
+    await store.release(await claimed(store))
     for _ in range(MAX_CLAIMS):
         assert (await claimed(store, ENDED)).job.id == poison.id
     assert (await claimed(store)).job.id == healthy.id
     found = await store.get(poison.id)
-    assert (found.state, found.detail) == ("failed", GIVEN_UP)
-    assert [job.id for job in await store.unfinished("clip")] == [healthy.id]
+    assert (found.state, found.detail) == ("failed", GIVEN_UP_MESSAGE)
+    assert [job.id for job in await store.list_unfinished("clip")] == [healthy.id]
 
 
 async def test_waiting_jobs_are_bounded(opened: Open) -> None:
@@ -156,7 +156,7 @@ async def test_results_expire(opened: Open) -> None:
     await asyncio.sleep(0.1)
     for purged in (False, True):
         if purged:
-            await store.purge()
+            await store.delete_expired()
         for job in jobs[:2]:
             with pytest.raises(JobNotFound):
                 await store.get(job.id)
@@ -170,10 +170,10 @@ async def test_jobs_of_a_model(opened: Open) -> None:
     await added(store, model="dino")
     await store.finish(await claimed(store), result=b"1")
     await claimed(store)
-    listed = await store.unfinished("clip")
+    listed = await store.list_unfinished("clip")
     assert [job.id for job in listed] == [job.id for job in jobs[1:]]
     assert [job.state for job in listed] == ["running"] + 10 * ["starting"]
-    assert await store.unfinished("mosaiks") == []
+    assert await store.list_unfinished("mosaiks") == []
 
 
 async def test_stopped_models(opened: Open) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from compat.jobs import worker
 from compat.jobs.base import Claim, Job, JobStore, JobStoreError
-from compat.jobs.sqlite import SqliteJobs
-from compat.jobs.worker import FAILED, Jobs
+from compat.jobs.sqlite import SqliteJobStore
+from compat.jobs.worker import FAILED_MESSAGE, JobWorker
 from geobento.config.settings import Settings
 from geobento.schemas.errors import InvalidImage, SettingsError
 from tests.compat.conftest import MakeStore
@@ -24,17 +24,17 @@ FAR = 600.0
 """A time that no test waits for."""
 
 
-def sqlite(folder: Path) -> SqliteJobs:
+def sqlite(folder: Path) -> SqliteJobStore:
     """A store in a folder."""
-    return SqliteJobs(folder / "jobs.sqlite", 60, 100)
+    return SqliteJobStore(folder / "jobs.sqlite", 60, 100)
 
 
 @asynccontextmanager
 async def at_work(
     store: JobStore, work: Callable[[Job, bytes], Awaitable[bytes]], **options: Any
-) -> AsyncIterator[Jobs]:
+) -> AsyncIterator[JobWorker]:
     """Jobs between start and stop."""
-    jobs = Jobs(store, work, **{"poll_s": FAR, **options})
+    jobs = JobWorker(store, work, **{"poll_s": FAR, **options})
     await jobs.start()
     try:
         yield jobs
@@ -42,12 +42,12 @@ async def at_work(
         await jobs.stop()
 
 
-async def add(jobs: Jobs, request: bytes = b"1") -> Job:
+async def add(jobs: JobWorker, request: bytes = b"1") -> Job:
     """A new job."""
     return await jobs.add("image-embedding", "clip", False, request)
 
 
-async def ended(jobs: Jobs, job: Job) -> Job:
+async def ended(jobs: JobWorker, job: Job) -> Job:
     """A job after it has ended."""
     async with asyncio.timeout(20):
         while (found := await jobs.store.get(job.id)).state in ("starting", "running"):
@@ -104,7 +104,7 @@ async def test_why_a_job_failed(tmp_path: Path) -> None:
         raise RuntimeError("/secret/place")
 
     async with at_work(sqlite(tmp_path), fail) as jobs:
-        for request, detail in ((b"picture", "this is not a picture"), (b"bug", FAILED)):
+        for request, detail in ((b"picture", "this is not a picture"), (b"bug", FAILED_MESSAGE)):
             found = await ended(jobs, await add(jobs, request))
             assert (found.state, found.detail) == ("failed", detail)
 
@@ -188,7 +188,7 @@ async def test_long_work_keeps_its_lease(make_store: MakeStore) -> None:
     assert times == 1
 
 
-class Flaky(SqliteJobs):
+class Flaky(SqliteJobStore):
     """A store that is away for a while."""
 
     away = 0
@@ -220,7 +220,7 @@ async def test_work_whose_lease_is_lost_is_left(tmp_path: Path) -> None:
             left.set()
         return b""
 
-    class Losing(SqliteJobs):
+    class Losing(SqliteJobStore):
         async def renew(self, claim: Claim, lease_s: float) -> bool:
             return False
 
@@ -233,16 +233,16 @@ async def test_work_whose_lease_is_lost_is_left(tmp_path: Path) -> None:
 
 async def test_where_the_settings_say(tmp_path: Path) -> None:
     """SQLite in the home folder unless a Redis server is named."""
-    jobs = worker.configured(Settings(home=tmp_path), echo)
+    jobs = worker.make_worker(Settings(home=tmp_path), echo)
     await jobs.start()
     assert (await ended(jobs, await add(jobs))).state == "complete"
     await jobs.stop()
     assert (tmp_path / "jobs.sqlite").exists()
     pytest.importorskip("redis")
-    from compat.jobs.redis import RedisJobs
+    from compat.jobs.redis import RedisJobStore
 
-    named = worker.configured(Settings(job_store="redis://localhost:1/0"), echo)
-    assert isinstance(named.store, RedisJobs)
+    named = worker.make_worker(Settings(job_store="redis://localhost:1/0"), echo)
+    assert isinstance(named.store, RedisJobStore)
 
 
 @pytest.mark.parametrize("url", ["postgres://x", "redis://host:port/0", "/tmp/jobs.sqlite"])
@@ -250,4 +250,4 @@ async def test_addresses_that_cannot_be_used(url: str) -> None:
     """They stop the start, and the message names the variable."""
     pytest.importorskip("redis")
     with pytest.raises(SettingsError, match="GEOBENTO_JOB_STORE"):
-        worker.configured(Settings(job_store=url), echo)
+        worker.make_worker(Settings(job_store=url), echo)

@@ -111,7 +111,7 @@ def test_an_empty_list_of_places_is_refused() -> None:
 
 def test_the_example_picture_is_a_picture() -> None:
     """What the documentation sends can be decoded, and is large enough for a model."""
-    from pipeline.inputs.images import decode, payload_bytes
+    from pipeline.inputs.images import decode_image, decode_payload
 
     (example,) = ImageEmbeddingRequest.model_json_schema()["examples"]
-    assert decode(payload_bytes(example["images"][0]), 1).size == (8, 8)
+    assert decode_image(decode_payload(example["images"][0]), 1).size == (8, 8)

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from geobento.schemas.errors import NoImageryError
 from geobento.schemas.sample import PixelGrid
 from pipeline.assembly import stitching
-from pipeline.planning.tiling import Tiling, starts
+from pipeline.planning.tiling import Tiling, tile_starts
 
 Image = NDArray[np.float32]
 
 
 def tiling(height: int, width: int, size: int, stride: int | None = None) -> Tiling:
     """Tiles over a place."""
-    rows, columns = (starts(side, size, stride or size) for side in (height, width))
+    rows, columns = (tile_starts(side, size, stride or size) for side in (height, width))
     return Tiling((height, width), size, rows, columns)
 
 
@@ -32,7 +32,9 @@ def averaged(image: Image, side: int) -> Image:
 
 def stitched(image: Image, tiles: Tiling, side: int) -> Image:
     """The grid of a place that went through the simple model in tiles."""
-    return stitching.grid([averaged(tile, side) for tile in tiles.cut(image)], tiles)
+    return stitching.stitch_tiles(
+        [averaged(tile, side) for tile in tiles.split_array(image)], tiles
+    )
 
 
 def ramp(height: int, width: int) -> Image:
@@ -101,24 +103,24 @@ def test_every_cell_has_one_owner_that_holds_it(
     size = side * count
     tiles = tiling(*place, size, max(1, int(size * share)))
     for axis, first, length in zip(
-        stitching.axes(tiles, count, count), (tiles.rows, tiles.columns), place, strict=True
+        stitching.cell_axes(tiles, count, count), (tiles.rows, tiles.columns), place, strict=True
     ):
-        assert (axis.low, axis.high) == (0, length)
-        number = len(axis.tile)
+        assert (axis.start, axis.end) == (0, length)
+        number = len(axis.tile_index)
         centres = (np.arange(number) + 0.5) * length / number
-        begins = np.asarray(first)[axis.tile]
+        begins = np.asarray(first)[axis.tile_index]
         assert (begins <= centres).all()
         assert (centres <= begins + size).all()
         distance = np.abs(centres[:, None] - (np.asarray(first) + size / 2))
-        assert (distance[np.arange(number), axis.tile] <= distance.min(axis=1) + 1e-9).all()
-        assert (np.diff(axis.tile) >= 0).all()
+        assert (distance[np.arange(number), axis.tile_index] <= distance.min(axis=1) + 1e-9).all()
+        assert (np.diff(axis.tile_index) >= 0).all()
 
 
 def test_the_boundary_is_the_middle_of_the_overlap() -> None:
     """300 pixels with tiles of 224: [0, 150) of the first and [150, 300) of the second."""
     tiles = tiling(300, 224, 224)
     first, second = np.zeros((1, 224, 224), np.float32), np.ones((1, 224, 224), np.float32)
-    found = stitching.grid([first, second], tiles)
+    found = stitching.stitch_tiles([first, second], tiles)
     assert found.shape == (1, 300, 224)
     assert found[0, :, 0].tolist() == [0] * 150 + [1] * 150
 
@@ -129,7 +131,7 @@ def test_vectors_of_tiles(pooling: str) -> None:
     tiles = tiling(300, 250, 224, 200)
     assert (tiles.rows, tiles.columns) == ((0, 76), (0, 26))
     vectors = [np.array([value, -value], np.float32) for value in (1, 2, 3, 4)]
-    found = stitching.pooled(vectors, tiles, pooling)  # type: ignore[arg-type]
+    found = stitching.pool_tiles(vectors, tiles, pooling)  # type: ignore[arg-type]
     assert found.dtype == np.float32
     expected = [2.5, -2.5] if pooling == "mean" else [4, -1]
     assert found.tolist() == pytest.approx(expected)
@@ -140,7 +142,7 @@ def test_the_area_of_a_tile() -> None:
     tiles = tiling(200, 500, 200)
     assert tiles.columns == (0, 200, 300)
     vectors = [np.eye(3, dtype=np.float32)[i] for i in range(3)]
-    assert stitching.pooled(vectors, tiles, "mean").tolist() == pytest.approx([0.4, 0.3, 0.3])
+    assert stitching.pool_tiles(vectors, tiles, "mean").tolist() == pytest.approx([0.4, 0.3, 0.3])
 
 
 @given(places, models)
@@ -150,7 +152,7 @@ def test_areas_add_up(place: tuple[int, int], model: tuple[int, int, float]) -> 
     side, count, share = model
     tiles = tiling(*place, side * count, max(1, int(side * count * share)))
     if len(tiles) <= 2000:
-        found = stitching.pooled([np.full(2, 3, np.float32)] * len(tiles), tiles, "mean")
+        found = stitching.pool_tiles([np.full(2, 3, np.float32)] * len(tiles), tiles, "mean")
         assert found.tolist() == pytest.approx([3, 3])
 
 
@@ -159,7 +161,7 @@ PIXELS = PixelGrid("EPSG:32632", (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0)
 
 def test_where_cells_lie() -> None:
     """Equal cells over the whole place, as many as fit best."""
-    made = stitching.cells(PIXELS, tiling(300, 448, 224), 14, 14)
+    made = stitching.stitched_grid(PIXELS, tiling(300, 448, 224), 14, 14)
     assert made.shape == (19, 28)
     assert made.bounds == pytest.approx(PIXELS.bounds)
 
@@ -168,43 +170,43 @@ def test_one_tile_is_the_whole() -> None:
     """Then the grid is the model's own, margin included."""
     whole = PixelGrid(PIXELS.crs, PIXELS.transform, 224, 224)
     tiles = tiling(224, 224, 224)
-    assert stitching.cells(whole, tiles, 14, 14, 1) == whole.cells(14, 14, 1)
+    assert stitching.stitched_grid(whole, tiles, 14, 14, 1) == whole.cells(14, 14, 1)
     grid = np.random.default_rng(1).normal(size=(5, 14, 14)).astype(np.float32)
-    np.testing.assert_array_equal(stitching.grid([grid], tiles, 1), grid)
+    np.testing.assert_array_equal(stitching.stitch_tiles([grid], tiles, 1), grid)
 
 
 def test_a_padded_tile_has_cells_of_the_place_alone() -> None:
     """What was made of padding is left out, and the cells end where the place does."""
     place = PixelGrid(PIXELS.crs, PIXELS.transform, 96, 224)
     tiles = tiling(96, 224, 224)
-    made = stitching.cells(place, tiles, 14, 14)
+    made = stitching.stitched_grid(place, tiles, 14, 14)
     assert made.shape == (6, 14)
     assert made.bounds == pytest.approx(place.bounds)
     grid = np.arange(196, dtype=np.float32).reshape(1, 14, 14)
-    np.testing.assert_array_equal(stitching.grid([grid], tiles), grid[:, :6])
+    np.testing.assert_array_equal(stitching.stitch_tiles([grid], tiles), grid[:, :6])
 
 
 def test_a_place_in_the_margin() -> None:
     """A place of a pixel still has a cell."""
     place = PixelGrid(PIXELS.crs, PIXELS.transform, 1, 1)
-    assert stitching.cells(place, tiling(1, 1, 32), 2, 2, 1) == place
+    assert stitching.stitched_grid(place, tiling(1, 1, 32), 2, 2, 1) == place
 
 
 def test_margins_of_neighbours() -> None:
     """Cells between the margins of two tiles take the nearest cell there is."""
     tiles = tiling(8, 16, 8)
     grids = [np.full((1, 3, 3), value, np.float32) for value in (1, 2)]
-    found = stitching.grid(grids, tiles, margin=1)
+    found = stitching.stitch_tiles(grids, tiles, margin=1)
     assert found[0, 0].tolist() == [1, 1, 1, 1, 2, 2, 2]
 
 
 def test_cells_without_data_do_not_count() -> None:
     """The others share what there is; without any there is no vector."""
     grid = np.array([[[1, 2], [np.nan, 6]], [[0, 4], [np.nan, 8]]], np.float32)
-    assert stitching.over_cells(grid, "mean").tolist() == [3, 4]
-    assert stitching.over_cells(grid, "max").tolist() == [6, 8]
+    assert stitching.pool_cells(grid, "mean").tolist() == [3, 4]
+    assert stitching.pool_cells(grid, "max").tolist() == [6, 8]
     weights = np.array([0, 0.25, 0.5, 0.25], np.float32)
-    assert stitching.over_cells(grid, "mean", weights).tolist() == [4, 6]
+    assert stitching.pool_cells(grid, "mean", weights).tolist() == [4, 6]
     only = np.array([0, 0, 1, 0], np.float32)
     with pytest.raises(NoImageryError, match="inside of the place"):
-        stitching.over_cells(grid, "mean", only)
+        stitching.pool_cells(grid, "mean", only)

@@ -21,7 +21,7 @@ from geobento.observability import request_context
 from geobento.schemas.errors import InvalidRequest, NoImageryError, Overloaded, SourceError
 from geobento.schemas.sample import Sample
 from imagery.source import ImageQuery, Source, Survey
-from pipeline.fetching.fetcher import FetchLayer
+from pipeline.fetching.fetcher import ImageryFetcher
 from tests.imagery.catalogs import GRID
 from tests.imagery.ee_server import Standin, earth_engine
 from tests.imagery.world import S2, WorldScene, write_catalog
@@ -44,7 +44,7 @@ def test_auto_is_earth_engine_where_it_is_configured(
     settings = Settings(
         ee_project="some-project", ee_url=standin.url, stac=str(demo_archive), home=tmp_path
     )
-    layer = FetchLayer.configured(settings)
+    layer = ImageryFetcher.from_settings(settings)
     assert layer.source("auto").backend == "gee"
     assert layer.source("stac").backend == "stac"
     (answer,) = layer.fetch_all([("auto", QUERY)])
@@ -64,7 +64,7 @@ def test_a_source_that_is_down_is_named_and_not_replaced(
         home=tmp_path,
         request_timeout_s=0.5,
     )
-    layer = FetchLayer.configured(settings)
+    layer = ImageryFetcher.from_settings(settings)
     (answer,) = layer.fetch_all([("auto", QUERY)])
     assert isinstance(answer, SourceError)
     assert "Earth Engine" in answer.message
@@ -80,7 +80,7 @@ def test_those_who_waited_learn_of_a_failure_at_once() -> None:
         waiting.wait(5)
         raise SourceError("down")
 
-    layer = FetchLayer({"stac": opener}, threads=4)
+    layer = ImageryFetcher({"stac": opener}, max_threads=4)
 
     def ask(number: int) -> str:
         if number == 3:
@@ -102,12 +102,12 @@ def test_those_who_waited_learn_of_a_failure_at_once() -> None:
 def test_earth_engine_without_a_project(tmp_path: Path) -> None:
     """The word `gee` is refused with what is there."""
     with pytest.raises(InvalidRequest, match="accepted: auto, demo"):
-        FetchLayer.configured(Settings(home=tmp_path)).source("gee")
+        ImageryFetcher.from_settings(Settings(home=tmp_path)).source("gee")
 
 
 def fetched(settings: Settings) -> Sample:
     """A sample by a layer of its own, as after a restart."""
-    (answer,) = FetchLayer.configured(settings).fetch_all([("auto", QUERY)])
+    (answer,) = ImageryFetcher.from_settings(settings).fetch_all([("auto", QUERY)])
     assert isinstance(answer, Sample)
     return answer
 
@@ -150,16 +150,16 @@ def test_a_catalog_that_is_down_leaves_what_it_gave(tmp_path: Path) -> None:
     after = fetched(settings)
     assert after.cached
     np.testing.assert_array_equal(after.pixels, before.pixels)
-    layer = FetchLayer.configured(settings)
+    layer = ImageryFetcher.from_settings(settings)
     other = replace(QUERY, start=TemporalSpec.year(2023).window[0])
-    layer.open_for([("stac", QUERY)])
+    layer.ensure_source([("stac", QUERY)])
     with pytest.raises(SourceError):
-        layer.open_for([("stac", QUERY), ("stac", other)])
+        layer.ensure_source([("stac", QUERY), ("stac", other)])
     answers = layer.fetch_all([("stac", other), ("stac", QUERY)])
     assert isinstance(answers[0], SourceError)
     assert isinstance(answers[1], Sample)
     off = settings.model_copy(update={"cache": False})
-    (refused,) = FetchLayer.configured(off).fetch_all([("stac", QUERY)])
+    (refused,) = ImageryFetcher.from_settings(off).fetch_all([("stac", QUERY)])
     assert isinstance(refused, SourceError)
     write_catalog([WorldScene("second", "2023-06-10T08:00:00Z", 2)], ("B4",), root)
     anew = fetched(settings)
@@ -177,7 +177,7 @@ def test_a_source_that_is_down_is_tried_again(monkeypatch: pytest.MonkeyPatch) -
         opened.append(now[0])
         raise SourceError("down")
 
-    layer = FetchLayer({"stac": opener}, 1, kept_if_down={"stac": lambda query: sample})
+    layer = ImageryFetcher({"stac": opener}, 1, stale_if_error={"stac": lambda query: sample})
     for now[0] in (100.0, 110.0, 129.0, 131.0):
         assert layer.fetch_all([("stac", QUERY)]) == [sample]
     assert opened == [100.0, 131.0]
@@ -231,10 +231,12 @@ def first(position: int, samples: list[Sample], seconds: float) -> tuple[int, li
     return position, [float(sample.pixels[0, 0, 0]) for sample in samples]
 
 
-def bounded(patches: float, threads: int = 4) -> tuple[FetchLayer, Counted]:
+def bounded(patches: float, threads: int = 4) -> tuple[ImageryFetcher, Counted]:
     """A layer with room for so many patches of a band."""
     source = Counted()
-    return FetchLayer({"stac": lambda: source}, threads, most_bytes=patches * PATCH_BYTES), source
+    return ImageryFetcher(
+        {"stac": lambda: source}, threads, max_pending_bytes=patches * PATCH_BYTES
+    ), source
 
 
 @pytest.mark.parametrize("patches", [0.5, 2.5, 100])
@@ -251,7 +253,7 @@ def test_places_are_used_in_order(patches: float) -> None:
         used.append(position)
         return first(position, samples, seconds)
 
-    answers = layer.use_each(places, use)
+    answers = layer.map_regions(places, use)
     assert used == [0, 1, 2, 4, 6, 7]
     assert [answers[n] for n in used] == [(n, [n, n + 0.5]) for n in used]
     assert answers[3] is given
@@ -264,7 +266,7 @@ def test_pixels_are_fetched_ahead_as_far_as_there_is_room(patches: float, most: 
     """However many places there are; one that is larger than the room is there alone."""
     layer, source = bounded(patches)
     places = [[patch(n, bands=1 + n % 3)] for n in range(60)]
-    answers = layer.use_each(places, first)
+    answers = layer.map_regions(places, first)
     assert answers == [(n, [n]) for n in range(60)]
     assert source.most <= most * PATCH_BYTES + JUST_LET_GO
 
@@ -275,7 +277,7 @@ def test_many_requests_share_the_room() -> None:
 
     def ask(number: int) -> list[Any]:
         places = [[patch(100 * number + n), patch(n, bands=2)] for n in range(12)]
-        return layer.use_each(places, first)
+        return layer.map_regions(places, first)
 
     with ThreadPoolExecutor(8) as pool:
         for number, answers in enumerate(pool.map(ask, range(8), timeout=60)):
@@ -295,10 +297,10 @@ def test_a_request_without_room_ends_at_its_deadline() -> None:
 
     def within(seconds: float) -> list[Any]:
         request_context.begin().deadline = time.time() + seconds
-        return layer.use_each([[patch(2)], [patch(3)]], first)
+        return layer.map_regions([[patch(2)], [patch(3)]], first)
 
     with ThreadPoolExecutor(1) as pool:
-        other = pool.submit(layer.use_each, [[patch(1)]], slow)
+        other = pool.submit(layer.map_regions, [[patch(1)]], slow)
         assert inside.wait(30)
         with pytest.raises(Overloaded):
             copy_context().run(within, 0.05)
@@ -316,8 +318,8 @@ def test_a_request_that_breaks_leaves_room() -> None:
 
     for _ in range(3):
         with pytest.raises(ZeroDivisionError):
-            layer.use_each([[patch(n)] for n in range(3)], breaks)
-    assert layer.use_each([[patch(1, bands=3)]], first) == [(0, [1.0])]
+            layer.map_regions([[patch(n)] for n in range(3)], breaks)
+    assert layer.map_regions([[patch(1, bands=3)]], first) == [(0, [1.0])]
 
 
 def test_threads_know_the_request() -> None:
@@ -332,7 +334,7 @@ def test_threads_know_the_request() -> None:
             seen.append(None if asked is None else asked.id)
             raise SourceError("down")
 
-    layer = FetchLayer({"demo": lambda: cast(Source, Noting())}, threads=2)
+    layer = ImageryFetcher({"demo": lambda: cast(Source, Noting())}, max_threads=2)
 
     def within() -> None:
         request_context.begin("abc")

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import pytest
 
 from geobento.schemas.errors import GeoBentoError, InvalidImage, PayloadTooLarge, SourceError
-from pipeline.inputs.image_urls import Address, PictureFetcher, is_public
+from pipeline.inputs.image_urls import Address, ImageUrlFetcher, is_public
 
 PICTURE = bytes(range(256)) * 8
 HERE = ip_address("127.0.0.1")
@@ -136,9 +136,9 @@ def here(address: Address) -> bool:
     return address == HERE
 
 
-def fetcher(**options: Any) -> PictureFetcher:
+def fetcher(**options: Any) -> ImageUrlFetcher:
     """A fetcher for which this machine is the public internet."""
-    return PictureFetcher(**{"max_bytes": 10_000, "timeout_s": 5, "allowed": here, **options})
+    return ImageUrlFetcher(**{"max_bytes": 10_000, "timeout_s": 5, "allowed": here, **options})
 
 
 def named(addresses: dict[str, list[Address]], asked: list[str]) -> Callable[..., list[Address]]:
@@ -331,7 +331,7 @@ def test_the_next_address_is_tried(site: Site) -> None:
 def test_hosts_that_are_not_public(url: str) -> None:
     """However its address is spelt, no inner host is reached; all errors are the same."""
     with pytest.raises(InvalidImage) as caught:
-        PictureFetcher(max_bytes=1000, timeout_s=10).fetch(url)
+        ImageUrlFetcher(max_bytes=1000, timeout_s=10).fetch(url)
     assert caught.value.message in (
         f"the URL of the picture {NOT_PUBLIC}",
         "the URL of the picture is not valid",

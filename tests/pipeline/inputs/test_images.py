@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from geobento.schemas.errors import InvalidImage, PayloadTooLarge
-from pipeline.inputs.images import decode, payload_bytes
+from pipeline.inputs.images import decode_image, decode_payload
 
 RGB = np.zeros((8, 12, 3), np.uint8)
 RGB[:, :6] = (200, 100, 50)
@@ -31,7 +31,7 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
 
 def pixels(data: bytes) -> NDArray[np.int64]:
     """What a file is decoded to."""
-    image = decode(data, 1)
+    image = decode_image(data, 1)
     assert image.mode == "RGB"
     return np.asarray(image).astype(np.int64)
 
@@ -82,14 +82,14 @@ def test_damaged_files_are_refused(kind: str, share: float) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
     data = encoded(Image.fromarray(noise), kind)
     with pytest.raises(InvalidImage):
-        decode(data[: int(len(data) * share)], 1)
+        decode_image(data[: int(len(data) * share)], 1)
 
 
 @pytest.mark.parametrize("data", [b"", b"text", b"%PDF-1.4", b"<svg></svg>", b"\x00" * 100])
 def test_other_files_are_refused(data: bytes) -> None:
     """The message lists what is accepted."""
     with pytest.raises(InvalidImage, match="JPEG, PNG"):
-        decode(data, 1)
+        decode_image(data, 1)
 
 
 def _png_header(width: int, height: int) -> bytes:
@@ -107,16 +107,16 @@ def _png_header(width: int, height: int) -> bytes:
 def test_bombs_are_refused_before_they_are_unpacked(side: int) -> None:
     """The size is read from the header; nothing is decoded."""
     with pytest.raises(PayloadTooLarge, match="accepted: up to 1 megapixels"):
-        decode(_png_header(side, side), 1)
+        decode_image(_png_header(side, side), 1)
 
 
 def test_payloads() -> None:
     """Bytes, base64 and data URLs are the same; anything else is explained."""
     text = base64.b64encode(b"picture").decode()
-    assert payload_bytes(b"picture") == b"picture"
-    assert payload_bytes(text) == b"picture"
-    assert payload_bytes(f"data:image/png;base64,{text}") == b"picture"
-    assert payload_bytes(f"DATA:;BASE64,{text}") == b"picture"
+    assert decode_payload(b"picture") == b"picture"
+    assert decode_payload(text) == b"picture"
+    assert decode_payload(f"data:image/png;base64,{text}") == b"picture"
+    assert decode_payload(f"DATA:;BASE64,{text}") == b"picture"
     for wrong, says in [
         ("data:image/png,abc", "form data:image"),
         ("data:image/png;base64", "form data:image"),
@@ -125,7 +125,7 @@ def test_payloads() -> None:
         ("ä", "base64"),
     ]:
         with pytest.raises(InvalidImage, match=says):
-            payload_bytes(wrong)
+            decode_payload(wrong)
 
 
 def test_transparent_pixels_keep_their_colour() -> None:
@@ -164,9 +164,9 @@ def test_every_orientation(orientation: int, turn: Any) -> None:
 def test_the_limit_itself_is_allowed() -> None:
     """A picture of exactly as many pixels as allowed is read; one row more is not."""
     data = encoded(Image.new("RGB", (100, 10)), "PNG")
-    assert decode(data, 0.001).size == (100, 10)
+    assert decode_image(data, 0.001).size == (100, 10)
     with pytest.raises(PayloadTooLarge, match="100 x 11 pixels"):
-        decode(encoded(Image.new("RGB", (100, 11)), "PNG"), 0.001)
+        decode_image(encoded(Image.new("RGB", (100, 11)), "PNG"), 0.001)
 
 
 def test_bits_above_eight_in_other_files() -> None:
@@ -187,7 +187,7 @@ def test_a_camera_that_writes_odd_metadata(tag: int, kind: int) -> None:
     exif += b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
     data = encoded(Image.fromarray(RGB), "JPEG", exif=exif)
     with suppress(InvalidImage):
-        assert decode(data, 1).mode == "RGB"
+        assert decode_image(data, 1).mode == "RGB"
 
 
 @pytest.mark.parametrize("kind", [2, 5, 11])
@@ -200,4 +200,4 @@ def test_a_tiff_whose_offsets_are_no_numbers(kind: int) -> None:
     (offsets,) = (at for at in entries if struct.unpack_from("<H", data, at) == (273,))
     struct.pack_into("<H", data, offsets + 2, kind)
     with pytest.raises(InvalidImage):
-        decode(bytes(data), 1)
+        decode_image(bytes(data), 1)

@@ -14,7 +14,7 @@ from geobento.schemas.errors import SourceError
 from geobento.schemas.sample import PixelGrid, Sample
 from geobento.schemas.specs import SensorSpec
 from imagery.source import ImageQuery
-from pipeline.inputs.input_checks import check
+from pipeline.inputs.input_checks import check_pixels
 
 BANDS = ("B4", "B3", "B2")
 GRID = PixelGrid("EPSG:32632", (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0), 8, 8)
@@ -26,7 +26,7 @@ def checked(pixels: np.ndarray[Any, Any], **settings: Any) -> list[str]:
     """What the check says of pixels."""
     sensor = SensorSpec("COPERNICUS/S2_SR_HARMONIZED", BANDS, **settings)
     start, end = datetime(2023, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC)
-    return check(Sample(pixels, BANDS, "s2"), ImageQuery(sensor, GRID, start, end, "s2"))
+    return check_pixels(Sample(pixels, BANDS, "s2"), ImageQuery(sensor, GRID, start, end, "s2"))
 
 
 def test_nothing_is_checked_unless_asked() -> None:

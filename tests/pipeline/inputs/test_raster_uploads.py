@@ -41,30 +41,34 @@ def header(shape: str, kind: str = "'<f4'", data: bytes = b"") -> bytes:
 def test_a_geotiff_says_what_it_holds() -> None:
     """Values as stored, names of bands, units, reference system, place, and where data are."""
     mask = RANDOM.integers(0, 2, (20, 30)).astype(bool)
-    file = raster_uploads.read(
+    file = raster_uploads.read_raster(
         geotiff(PIXELS, bands=("B4", "B3", "B2"), units="digital numbers", mask=mask, nodata=None),
         LIMIT,
     )
     np.testing.assert_array_equal(file.pixels, PIXELS)
     assert file.pixels.dtype == np.uint16
-    assert (file.kind, file.bands, file.units) == ("GeoTIFF", ("B4", "B3", "B2"), "digital numbers")
+    assert (file.file_type, file.bands, file.units) == (
+        "GeoTIFF",
+        ("B4", "B3", "B2"),
+        "digital numbers",
+    )
     assert file.crs is not None
     assert CRS(file.crs).to_authority(min_confidence=100) == ("EPSG", "32736")
     assert file.transform == geotiffs.TRANSFORM
     assert file.scaling == ()
-    np.testing.assert_array_equal(file.seen, mask)
+    np.testing.assert_array_equal(file.mask, mask)
 
 
 def test_a_geotiff_that_says_nothing() -> None:
     """What a file leaves open stays open."""
-    file = raster_uploads.read(geotiff(PIXELS, crs=None, transform=None), LIMIT)
+    file = raster_uploads.read_raster(geotiff(PIXELS, crs=None, transform=None), LIMIT)
     assert (file.bands, file.units, file.crs, file.transform) == (None, None, None, None)
-    assert (file.nodata, file.seen, file.scaling) == (None, None, ())
+    assert (file.nodata, file.mask, file.scaling) == (None, None, ())
 
 
 def test_a_geotiff_that_says_some() -> None:
     """Names of some bands are none; units have to be the same; a scale is told as it is."""
-    file = raster_uploads.read(
+    file = raster_uploads.read_raster(
         geotiff(
             PIXELS, bands=("B4", "B3", ""), units=("m", "m", "K"), scales=(1, 1, 0.5), nodata=7
         ),
@@ -77,7 +81,7 @@ def test_a_geotiff_that_says_some() -> None:
 @pytest.mark.parametrize("code", ["EPSG:3857", "EPSG:3035", "EPSG:4326", "ESRI:54009"])
 def test_reference_systems_come_as_definitions_that_are_known(code: str) -> None:
     """Those too that other libraries write with names of files."""
-    crs = raster_uploads.read(geotiff(PIXELS, crs=code), LIMIT).crs
+    crs = raster_uploads.read_raster(geotiff(PIXELS, crs=code), LIMIT).crs
     assert crs is not None
     assert ":".join(CRS(crs).to_authority(min_confidence=100)) == code
     assert "grids" not in crs
@@ -87,7 +91,7 @@ def test_reference_systems_come_as_definitions_that_are_known(code: str) -> None
 def test_compressed_tiles(compress: str) -> None:
     """The usual ways to lay out a GeoTIFF."""
     data = geotiff(PIXELS, compress=compress, tiled=True, blockxsize=16, blockysize=16)
-    np.testing.assert_array_equal(raster_uploads.read(data, LIMIT).pixels, PIXELS)
+    np.testing.assert_array_equal(raster_uploads.read_raster(data, LIMIT).pixels, PIXELS)
 
 
 @pytest.mark.parametrize(
@@ -104,10 +108,10 @@ def test_compressed_tiles(compress: str) -> None:
 @pytest.mark.parametrize("version", [(1, 0), (2, 0)])
 def test_arrays(array: NDArray[Any], version: tuple[int, int]) -> None:
     """Any order of bytes and axes; nothing is known but the values."""
-    file = raster_uploads.read(npy(array, version), LIMIT)
+    file = raster_uploads.read_raster(npy(array, version), LIMIT)
     np.testing.assert_array_equal(file.pixels, array)
     assert file.pixels.dtype == array.dtype
-    assert (file.kind, file.bands, file.units, file.crs) == ("NumPy array", None, None, None)
+    assert (file.file_type, file.bands, file.units, file.crs) == ("NumPy array", None, None, None)
 
 
 def zipped() -> bytes:
@@ -169,7 +173,7 @@ def test_files_that_are_refused(name: str) -> None:
     """Other formats, above all those that point to further files, damage, and no numbers."""
     make, says = BAD_FILES[name]
     with pytest.raises(InvalidImage) as caught:
-        raster_uploads.read(make(), LIMIT)
+        raster_uploads.read_raster(make(), LIMIT)
     assert says in caught.value.message
     assert caught.value.field == "pixels"
     assert "vsimem" not in caught.value.message
@@ -227,7 +231,7 @@ def test_files_that_are_too_large(name: str) -> None:
     data = make()
     assert len(data) < 2_000_000
     with pytest.raises(PayloadTooLarge, match=says) as caught:
-        raster_uploads.read(data, LIMIT)
+        raster_uploads.read_raster(data, LIMIT)
     assert caught.value.field == "pixels"
 
 
@@ -243,7 +247,7 @@ def test_too_many_parts() -> None:
     )
     struct.pack_into("<I", data, offsets + 4, 10_000_000)
     with pytest.raises(InvalidImage, match="10000000 values"):
-        raster_uploads.read(bytes(data), LIMIT)
+        raster_uploads.read_raster(bytes(data), LIMIT)
 
 
 @pytest.mark.parametrize("good", [geotiff(PIXELS, compress="lzw"), npy(PIXELS)], ids=len)
@@ -259,7 +263,7 @@ def test_damage_is_never_a_surprise(good: bytes) -> None:
         data[places] = random.integers(0, 256, len(places))
         end = len(data) if random.random() < 0.7 else random.integers(0, len(data))
         try:
-            raster_uploads.read(data[:end].tobytes(), LIMIT)
+            raster_uploads.read_raster(data[:end].tobytes(), LIMIT)
         except GeoBentoError as error:
             fields.append(error.field)
     assert len(fields) > 100

@@ -12,7 +12,7 @@ from models.clip.openai import Clip
 from models.dofa.model import Dofa
 from models.mosaiks.model import S2_BANDS, Mosaiks
 from models.thor.model import Thor
-from pipeline.planning.compatibility import fits
+from pipeline.planning.compatibility import model_compatibility
 from tests.compat.vitrivr_service import opened
 
 L2A, L1C = "COPERNICUS/S2_SR_HARMONIZED", "COPERNICUS/S2_HARMONIZED"
@@ -40,7 +40,7 @@ def sensor(collection: str = L2A, bands: tuple[str, ...] = S2_BANDS, **fields: A
 )
 def test_the_bands_decide(asked: SensorSpec, reading: dict[str, str]) -> None:
     """One entry per model in their order; who does not read says why in a sentence."""
-    found = fits(asked, SERVED)
+    found = model_compatibility(asked, SERVED)
     assert [fit.model for fit in found] == [served.card.id for served in SERVED]
     assert {fit.model: fit.modality for fit in found if fit.fits} == reading
     for fit in found:
@@ -52,7 +52,7 @@ def test_the_bands_decide(asked: SensorSpec, reading: dict[str, str]) -> None:
 
 def note(asked: SensorSpec, served: ServedModel) -> str:
     """What is said of one model."""
-    (found,) = fits(asked, [served])
+    (found,) = model_compatibility(asked, [served])
     return found.note or ""
 
 
@@ -72,7 +72,7 @@ def test_what_is_said() -> None:
 
 def test_another_collection_is_said() -> None:
     """It fits, as in a request, and the note says that units may differ."""
-    (found,) = fits(sensor(L1C), SERVED[:1])
+    (found,) = model_compatibility(sensor(L1C), SERVED[:1])
     assert (found.fits, found.modality) == (True, "s2")
     assert found.note == f"mosaiks is made for {L2A}: mind what units mean"
 
@@ -80,7 +80,7 @@ def test_another_collection_is_said() -> None:
 def test_only_what_is_served_counts() -> None:
     """Weights that lack an input do not read it, whatever the card says."""
     radar_only = SERVED[1].model_copy(update={"modalities": ["s1"]})
-    (found,) = fits(sensor(bands=("B4",)), [radar_only])
+    (found,) = model_compatibility(sensor(bands=("B4",)), [radar_only])
     assert not found.fits
 
 
@@ -88,5 +88,10 @@ def test_options_describe_bands_of_their_model() -> None:
     """Bands that the request describes fit the model that it asks, and no other."""
     asked = sensor("SOME/COLLECTION", ("nir", "swir"))
     described = {"dofa": {"wavelengths_um": [0.9, 1.6], "mean": [0, 0], "std": [1, 1]}}
-    assert [fit.fits for fit in fits(asked, SERVED, described)] == [False, True, False, False]
-    assert not any(fit.fits for fit in fits(asked, SERVED))
+    assert [fit.fits for fit in model_compatibility(asked, SERVED, described)] == [
+        False,
+        True,
+        False,
+        False,
+    ]
+    assert not any(fit.fits for fit in model_compatibility(asked, SERVED))

@@ -35,7 +35,9 @@ def plan(card: ModelCard = CARD, limit: int = 100_000, **fields: Any) -> list[Ge
     """The plans of a request, valid unless `fields` say otherwise."""
     fields = {"spatial": PLACE, "temporal": TemporalSpec.year(2023), **fields}
     request = GeoEmbeddingRequest.model_validate({"model": "m", **fields})
-    _, plans = plan_geo(card, request, served=("rgb", *card.modalities), limits=Limits(limit))
+    _, plans = plan_geo(
+        card, request, served_modalities=("rgb", *card.modalities), limits=Limits(limit)
+    )
     for made in plans:
         if isinstance(made, GeoBentoError):
             raise made
@@ -171,12 +173,12 @@ def test_a_further_modality_needs_a_window_where_the_first_does_not() -> None:
     small: dict[str, Any] = {"spatial": PointBuffer(13.4, 52.5, 40), "limit": 10**6}
     aerial = {"sensor": ORTHOS} | small
     (made,) = plan(model.CARD, further_modalities=["s2"], **aerial)
-    assert made.further[0].frames == 8
+    assert made.auxiliary[0].frames == 8
     with pytest.raises(ModelError, match="S2_SR_HARMONIZED needs a time window") as caught:
         plan(model.CARD, further_modalities=["s2"], temporal=None, **aerial)
     assert caught.value.field == "temporal"
     (made,) = plan(model.CARD, further_modalities=["aerial"], **small)
-    assert made.further[0].grid.shape == (400, 400)
+    assert made.auxiliary[0].grid.shape == (400, 400)
 
 
 @pytest.mark.parametrize(
@@ -278,7 +280,7 @@ def test_folders_for_pictures() -> None:
             model="m", spatial=PLACE, temporal=TemporalSpec.year(2023), sensor=sensor
         )
         with pytest.raises(SpecError, match=says) as caught:
-            plan_geo(CARD, request, served=("s2",), limits=Limits(100_000, may_save))
+            plan_geo(CARD, request, served_modalities=("s2",), limits=Limits(100_000, may_save))
         assert caught.value.field == "sensor.check_save_dir"
     assert plan(sensor=replace(SENSOR, check_input=True))
 

@@ -51,7 +51,7 @@ def test_frames_of_a_window(
 ) -> None:
     """As many as the card says for the window, unless the request says otherwise."""
     window = START, START + timedelta(days=days)
-    assert temporal.frames(card(**fields), "s2", window, options) == count
+    assert temporal.frame_count(card(**fields), "s2", window, options) == count
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_frames_that_cannot_be(options: dict[str, Any], words: str) -> None:
     """What contradicts itself or the card is refused, with the parameter that is wrong."""
     window = START, START + timedelta(days=365)
     with pytest.raises(ModelError, match=words) as caught:
-        temporal.frames(card(**STEPS), "s2", window, options)
+        temporal.frame_count(card(**STEPS), "s2", window, options)
     assert caught.value.field == "model_config.n_frames"
 
 
@@ -74,9 +74,9 @@ def test_models_of_one_image() -> None:
     """They read one composite of the whole window."""
     modality = str(MOSAIKS.default_modality)
     window = START, START + timedelta(days=365)
-    assert temporal.frames(MOSAIKS, modality, window, {}) == 1
+    assert temporal.frame_count(MOSAIKS, modality, window, {}) == 1
     with pytest.raises(ModelError, match="one image"):
-        temporal.frames(MOSAIKS, modality, window, {"n_frames": 2})
+        temporal.frame_count(MOSAIKS, modality, window, {"n_frames": 2})
 
 
 def timed(modality: str, *parts: int) -> Sample:
@@ -89,7 +89,7 @@ def timed(modality: str, *parts: int) -> Sample:
 
 def test_frames_of_several_modalities_show_the_same_time() -> None:
     """Where a model needs that, parts that one of them lacks are left out of all."""
-    whole = temporal.together(
+    whole = temporal.merge_samples(
         card(**STEPS, aligned=True), [timed("s2", 0, 1, 3), timed("s1", 1, 3)]
     )
     radar = whole.extras["s1"]
@@ -103,18 +103,18 @@ def test_frames_of_several_modalities_show_the_same_time() -> None:
 def test_images_go_with_every_frame() -> None:
     """What has no time of its own, such as elevation, takes no frame away."""
     elevation = Sample(np.zeros((1, 2, 2)), ("elevation",), "srtm")
-    whole = temporal.together(card(**STEPS, aligned=True), [timed("s2", 0, 1), elevation])
+    whole = temporal.merge_samples(card(**STEPS, aligned=True), [timed("s2", 0, 1), elevation])
     assert whole.parts == (0, 1)
     assert set(whole.extras) == {"srtm"}
 
 
 def test_frames_may_differ_where_the_model_says_so() -> None:
     """Without the need, every modality keeps its own."""
-    whole = temporal.together(card(**FIXED), [timed("s2", 0), timed("s1", 1, 2)])
+    whole = temporal.merge_samples(card(**FIXED), [timed("s2", 0), timed("s1", 1, 2)])
     assert (whole.parts, whole.extras["s1"].parts) == ((0,), (1, 2))
 
 
 def test_no_common_frame() -> None:
     """422, naming the modalities."""
     with pytest.raises(NoImageryError, match="each of s2, s1"):
-        temporal.together(card(**STEPS, aligned=True), [timed("s2", 0), timed("s1", 1)])
+        temporal.merge_samples(card(**STEPS, aligned=True), [timed("s2", 0), timed("s1", 1)])

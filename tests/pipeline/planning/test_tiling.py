@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from geobento.schemas.errors import GeoBentoError, ModelError, SpecError
 from geobento.schemas.specs import InputPrepSpec
-from pipeline.planning.tiling import MAX_TILES, Tiling, decide, starts
+from pipeline.planning.tiling import DEFAULT_MAX_TILES, Tiling, choose_tiling, tile_starts
 
 lengths, sizes, parts = st.integers(1, 700), st.integers(1, 300), st.floats(0.01, 1)
 
 
 def tiled(shape: tuple[int, int], size: int | None = 224, **prep: Any) -> Tiling:
     """The tiles of a place that is tiled."""
-    made = decide(InputPrepSpec("tile", **prep), shape, size, "m")
+    made = choose_tiling(InputPrepSpec("tile", **prep), shape, size, "m")
     assert made is not None
     return made
 
@@ -39,14 +39,14 @@ def test_the_last_tile_is_shifted(
     length: int, size: int, stride: int, expected: tuple[int, ...]
 ) -> None:
     """It ends at the edge; no tile reaches beyond a place that is as large as one."""
-    assert starts(length, size, stride) == expected
+    assert tile_starts(length, size, stride) == expected
 
 
 @given(lengths, sizes, parts)
 def test_tiles_cover_without_gaps(length: int, size: int, part: float) -> None:
     """Every pixel lies in a tile, and no tile is there twice."""
     stride = max(1, int(size * part))
-    found = starts(length, size, stride)
+    found = tile_starts(length, size, stride)
     covered = np.zeros(max(length, size), int)
     for start in found:
         covered[start : start + size] += 1
@@ -61,9 +61,9 @@ def test_cut_and_put_back(height: int, width: int, size: int) -> None:
     image = np.arange(height * width).reshape(1, height, width)
     tiling = tiled((height, width), size, max_tiles=5000)
     back = np.full_like(image, -1)
-    tiles = tiling.cut(image)
+    tiles = tiling.split_array(image)
     assert len(tiles) == len(tiling)
-    for (row, column), tile in zip(tiling.corners, tiles, strict=True):
+    for (row, column), tile in zip(tiling.offsets, tiles, strict=True):
         assert tile.shape == (1, size, size)
         inside = back[:, row : row + size, column : column + size]
         inside[...] = tile[:, : inside.shape[1], : inside.shape[2]]
@@ -72,15 +72,19 @@ def test_cut_and_put_back(height: int, width: int, size: int) -> None:
 
 def test_a_small_place_is_padded_with_its_edge() -> None:
     """To the south and the east, so that a flat place stays flat."""
-    (tile,) = tiled((2, 3), 4).cut(np.array([[1, 2, 3], [4, 5, 6]]))
+    (tile,) = tiled((2, 3), 4).split_array(np.array([[1, 2, 3], [4, 5, 6]]))
     assert tile.tolist() == [[1, 2, 3, 3], [4, 5, 6, 6], [4, 5, 6, 6], [4, 5, 6, 6]]
 
 
 def test_a_mask_is_cut_like_its_pixels() -> None:
     """Whatever the axes before the last two."""
     tiling = tiled((300, 230))
-    assert [tile.shape for tile in tiling.cut(np.ones((2, 3, 300, 230)))] == [(2, 3, 224, 224)] * 4
-    assert [tile.shape for tile in tiling.cut(np.ones((300, 230), bool))] == [(224, 224)] * 4
+    assert [tile.shape for tile in tiling.split_array(np.ones((2, 3, 300, 230)))] == [
+        (2, 3, 224, 224)
+    ] * 4
+    assert [tile.shape for tile in tiling.split_array(np.ones((300, 230), bool))] == [
+        (224, 224)
+    ] * 4
 
 
 @pytest.mark.parametrize(
@@ -105,7 +109,7 @@ def test_whether_to_tile(
     prep: InputPrepSpec, shape: tuple[int, int], size: int | None, tiles: int | None
 ) -> None:
     """`auto` tiles places more than half as large again as the input."""
-    made = decide(prep, shape, size, "m")
+    made = choose_tiling(prep, shape, size, "m")
     assert (made and len(made)) == tiles
 
 
@@ -117,7 +121,7 @@ def test_whether_to_tile(
         (InputPrepSpec("tile", tile_stride=225), (300, 300), 224, SpecError, "tile_stride"),
         (InputPrepSpec("tile", pad_edges=False), (300, 223), 224, SpecError, "pad_edges"),
         (InputPrepSpec("tile", max_tiles=3), (300, 300), 224, SpecError, "max_tiles"),
-        (InputPrepSpec("tile", 1), (40, MAX_TILES // 40 + 1), 224, SpecError, "max_tiles"),
+        (InputPrepSpec("tile", 1), (40, DEFAULT_MAX_TILES // 40 + 1), 224, SpecError, "max_tiles"),
         (InputPrepSpec("auto", max_tiles=1), (500, 500), 224, SpecError, "max_tiles"),
     ],
 )
@@ -130,6 +134,6 @@ def test_tilings_that_are_refused(
 ) -> None:
     """Gaps, too many tiles, padding that is not wanted, no size to tile to."""
     with pytest.raises(error, match="accepted") as caught:
-        decide(prep, shape, size, "m")
+        choose_tiling(prep, shape, size, "m")
     assert type(caught.value) is error
     assert caught.value.field == f"input_prep.{field}"

@@ -28,12 +28,12 @@ from models.galileo.model import Galileo
 from models.mosaiks.model import CARD as MOSAIKS
 from models.registry import family
 from models.weights.importer import import_model
-from pipeline.fetching.fetcher import FetchLayer
-from pipeline.inputs.raster_uploads import PixelFile
+from pipeline.fetching.fetcher import ImageryFetcher
+from pipeline.inputs.raster_uploads import RasterUpload
 from pipeline.local_engine import LocalEngine
 from pipeline.planning.geo import GeoPlan, plan_geo
 from pipeline.planning.limits import Limits
-from pipeline.planning.user_pixels import OwnPlan, plan_pixels
+from pipeline.planning.user_pixels import UserPixelsPlan, plan_user_pixels
 from tests import geotiffs
 from tests.geotiffs import geotiff
 from tests.models import small
@@ -43,23 +43,23 @@ ANYSAT, DOFA, THOR = (family(name).card for name in ("anysat", "dofa", "thor"))
 RANDOM = np.random.default_rng(0)
 NUMBERS = RANDOM.integers(200, 4000, (12, 24, 30)).astype(np.uint16)
 POWER = RANDOM.gamma(2, 0.02, (2, 24, 30)).astype(np.float32)
-FILE = PixelFile("GeoTIFF", NUMBERS, bands=S2, units="digital numbers")
+FILE = RasterUpload("GeoTIFF", NUMBERS, bands=S2, units="digital numbers")
 JUNE = "2023-06-11"
 SERIES = np.stack([NUMBERS, NUMBERS + 1])
 UTM = {"crs": geotiffs.CRS, "transform": geotiffs.TRANSFORM}
 
 
-def plan(file: PixelFile = FILE, card: ModelCard = MOSAIKS, **fields: Any) -> OwnPlan:
+def plan(file: RasterUpload = FILE, card: ModelCard = MOSAIKS, **fields: Any) -> UserPixelsPlan:
     """What becomes of a file."""
     request = PixelEmbeddingRequest.model_validate({"model": card.id, "pixels": b"", **fields})
     served = tuple(card.modalities)
-    return plan_pixels(card, request, file, served=served, limits=Limits(100_000))
+    return plan_user_pixels(card, request, file, served_modalities=served, limits=Limits(100_000))
 
 
 def test_what_a_file_says_is_enough() -> None:
     """Pixels, names, units, place and validity become a sample as a source gives it."""
     seen = RANDOM.integers(0, 2, (24, 30)).astype(bool)
-    found = plan(replace(FILE, seen=seen, **UTM)).sample  # type: ignore[arg-type]
+    found = plan(replace(FILE, mask=seen, **UTM)).sample  # type: ignore[arg-type]
     np.testing.assert_array_equal(found.pixels, np.where(seen, NUMBERS, 0))
     np.testing.assert_array_equal(found.valid, seen)
     assert found.pixels.dtype == np.float32
@@ -119,7 +119,7 @@ def test_bands_are_found_by_name() -> None:
         (replace(FILE, units="reflectance", scaling=((1e-4, 0.0),) * 12), None),
     ],
 )
-def test_units(file: PixelFile, units: str | None) -> None:
+def test_units(file: RasterUpload, units: str | None) -> None:
     """All ways to say what the numbers mean lead to the same numbers."""
     np.testing.assert_allclose(plan(file, units=units).sample.pixels, NUMBERS, rtol=1e-6)
 
@@ -140,7 +140,7 @@ def test_radar_has_power_where_it_has_data() -> None:
     """Zeros beyond the edge of a scene are none."""
     power = POWER.copy()
     power[0, :3] = 0
-    file = PixelFile("NumPy array", power, bands=("VV", "VH"), units="linear power")
+    file = RasterUpload("NumPy array", power, bands=("VV", "VH"), units="linear power")
     found = plan(file, THOR, modality="sentinel-1", **UTM).sample
     assert found.modality == "s1"
     assert found.valid is not None
@@ -163,7 +163,7 @@ def test_aerial_images() -> None:
     """Bands are put in order; their brightness is no reflectance, nor brighter than 8 bits."""
     pixels = RANDOM.integers(0, 256, (4, 250, 250)).astype(np.uint8)
     said = {"crs": geotiffs.CRS, "transform": (0.2, 0, 0, 0, -0.2, 0), "times": [JUNE]}
-    file = PixelFile("NumPy array", pixels, bands=("N", "R", "G", "B"), units="8-bit brightness")
+    file = RasterUpload("NumPy array", pixels, bands=("N", "R", "G", "B"), units="8-bit brightness")
     found = plan(file, ANYSAT, modality="aerial", **said).sample
     assert found.bands == ("R", "G", "B", "N")
     np.testing.assert_array_equal(found.pixels, pixels[[1, 2, 3, 0]])
@@ -177,7 +177,7 @@ def test_bands_that_the_request_describes() -> None:
     """All bands are read, in the order of the file, as they are stored."""
     scores = RANDOM.normal(size=(2, 24, 30)).astype(np.float32)
     options = {"wavelengths_um": [0.4, 10], "mean": [0, 0], "std": [1, 1]}
-    found = plan(PixelFile("NumPy array", scores, bands=("x", "B2")), DOFA, model_config=options)
+    found = plan(RasterUpload("NumPy array", scores, bands=("x", "B2")), DOFA, model_config=options)
     assert found.sample.bands == ("x", "B2")
     np.testing.assert_array_equal(found.sample.pixels, scores)
 
@@ -197,7 +197,7 @@ def test_images_over_time() -> None:
     assert plan(replace(file, pixels=SERIES[:1]), Galileo.card, times=times).sample.pixels.ndim == 3
 
 
-BAD: dict[str, tuple[type[GeoBentoError], str, str, PixelFile, ModelCard, dict[str, Any]]] = {
+BAD: dict[str, tuple[type[GeoBentoError], str, str, RasterUpload, ModelCard, dict[str, Any]]] = {
     "no names": (SpecError, "bands", "name the 12 bands", replace(FILE, bands=None), MOSAIKS, {}),
     "few names": (SpecError, "bands", "12 bands but 2 names", FILE, MOSAIKS, {"bands": ["a", "b"]}),
     "a name twice": (
@@ -221,7 +221,7 @@ BAD: dict[str, tuple[type[GeoBentoError], str, str, PixelFile, ModelCard, dict[s
     ),
     "reflectance of radar": (
         SpecError, "units", "accepted: 'linear power'",
-        PixelFile("a", POWER, bands=("VV", "VH")), THOR,
+        RasterUpload("a", POWER, bands=("VV", "VH")), THOR,
         UTM | {"modality": "s1", "units": "reflectance"},
     ),
     "another scale": (
@@ -247,7 +247,7 @@ BAD: dict[str, tuple[type[GeoBentoError], str, str, PixelFile, ModelCard, dict[s
     ),
     "decibels as power": (
         SpecError, "units", "lie outside of 0 to 100",
-        PixelFile("a", 10 * np.log10(POWER), bands=("VV", "VH"), units="linear power"), THOR,
+        RasterUpload("a", 10 * np.log10(POWER), bands=("VV", "VH"), units="linear power"), THOR,
         UTM | {"modality": "s1"},
     ),
     "infinite": (
@@ -260,7 +260,7 @@ BAD: dict[str, tuple[type[GeoBentoError], str, str, PixelFile, ModelCard, dict[s
     ),
     "no power": (
         SpecError, "pixels", "no pixel has data in all bands",
-        PixelFile("a", POWER * 0, bands=("VV", "VH"), units="linear power"), THOR,
+        RasterUpload("a", POWER * 0, bands=("VV", "VH"), units="linear power"), THOR,
         UTM | {"modality": "s1"},
     ),
     "nothing but no data": (
@@ -382,10 +382,10 @@ def fetched(cls: type[Model], **fields: Any) -> Sample:
         {"model": cls.card.id, "spatial": PLACE, "temporal": WINDOW} | fields
     )
     served = tuple(cls.card.modalities)
-    _, plans = plan_geo(cls.card, request, served=served, limits=Limits(2**20))
+    _, plans = plan_geo(cls.card, request, served_modalities=served, limits=Limits(2**20))
     (geo_plan,) = plans
     assert isinstance(geo_plan, GeoPlan), geo_plan
-    (sample,) = FetchLayer.configured(Settings()).fetch_all(geo_plan.asked)
+    (sample,) = ImageryFetcher.from_settings(Settings()).fetch_all(geo_plan.fetch_requests)
     assert isinstance(sample, Sample), sample
     return sample
 

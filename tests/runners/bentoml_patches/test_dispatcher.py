@@ -13,7 +13,7 @@ from runners.bentoml_patches import dispatcher as bentoml_patches_dispatcher
 
 def test_a_batch_begins_when_the_model_is_free_with_all_that_is_there() -> None:
     """Nothing is held back for an idle model, not at first and not after a burst."""
-    bentoml_patches_dispatcher.settle(1)
+    bentoml_patches_dispatcher.patch_dispatcher(1)
 
     async def go() -> None:
         batches: list[list[int]] = []
@@ -67,7 +67,7 @@ def test_a_batch_begins_when_the_model_is_free_with_all_that_is_there() -> None:
 
 def test_as_many_batches_at_a_time_as_there_are_lanes() -> None:
     """What comes while all are taken goes together when the first is free."""
-    bentoml_patches_dispatcher.settle(2)
+    bentoml_patches_dispatcher.patch_dispatcher(2)
 
     async def go() -> None:
         batches: list[list[int]] = []

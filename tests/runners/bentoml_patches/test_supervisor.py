@@ -24,8 +24,8 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_dead_are_looked_for_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """The supervisor that BentoML makes has our period, also when told twice, and no container."""
     monkeypatch.setenv("BENTOML_CONTAINERIZED", "true")
-    supervisor.settle()
-    supervisor.settle()
+    supervisor.patch_supervisor()
+    supervisor.patch_supervisor()
     arbiter = create_standalone_arbiter([])
-    assert arbiter.check_delay == supervisor.CHECK_S
+    assert arbiter.check_delay == supervisor.CHECK_DELAY_S
     assert "BENTOML_CONTAINERIZED" not in os.environ

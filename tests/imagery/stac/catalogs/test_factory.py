@@ -13,7 +13,7 @@ from imagery.stac.catalogs.api import ApiCatalog
 from imagery.stac.catalogs.factory import known_identity, open_catalog
 from imagery.stac.catalogs.presets import PRESETS, check
 from imagery.stac.catalogs.static import StaticCatalog
-from pipeline.fetching.fetcher import FetchLayer
+from pipeline.fetching.fetcher import ImageryFetcher
 from tests.imagery.stac.catalogs.test_api import bands_of, query, scene
 from tests.imagery.stac.test_signing import preset
 from tests.imagery.stac_server import Fault, StacServer
@@ -42,7 +42,7 @@ def test_settings_lead_to_pixels(stac: StacServer, tmp_path: Path) -> None:
     """The fetch layer reads from the API that the settings name."""
     write_catalog([scene(10)], ("B4", "B8"), tmp_path)
     other = stac.url.replace("127.0.0.1", "localhost").split("//")[1]
-    layer = FetchLayer.configured(Settings(stac=stac.api(tmp_path), stac_hosts=(other,)))
+    layer = ImageryFetcher.from_settings(Settings(stac=stac.api(tmp_path), stac_hosts=(other,)))
     np.testing.assert_array_equal(layer.source("auto").fetch(query()).pixels, bands_of(scene(10)))
 
 
