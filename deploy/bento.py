@@ -37,7 +37,7 @@ def packages(models: list[str], extras: list[str]) -> list[str]:
     """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     roots = list(project["dependencies"])
-    for extra in extras:
+    for extra in ("serve", *extras):
         roots += project["optional-dependencies"][extra]
     for model in models:
         roots += family(model).libraries
