@@ -68,18 +68,18 @@ with startup.or_say_why_not():
     worker.make_job_store(SETTINGS)
     if SETTINGS.stac is not None:
         presets.check(SETTINGS.stac)
-    STORED_MODELS = store.choose(SETTINGS.models)
+    STORED_MODELS = store.select_models(SETTINGS.models)
     if not STORED_MODELS:
         raise ModelStoreError("the model store is empty; run: geobento models import mosaiks")
-    DEVICE = devices.choose(SETTINGS.device)
-    CONCURRENT_BATCHES = cpu_pool.lanes(DEVICE, SETTINGS.runner_workers)
+    DEVICE = devices.resolve_device(SETTINGS.device)
+    CONCURRENT_BATCHES = cpu_pool.concurrent_batches(DEVICE, SETTINGS.runner_workers)
     dispatcher.patch_dispatcher(CONCURRENT_BATCHES)
     REGISTRY = ModelRegistry(
         ModelHandle(
             entry.model(),
-            entry.served(),
-            entry.device(DEVICE),
-            entry.precision(SETTINGS.precision, DEVICE),
+            entry.to_served_model(),
+            entry.resolve_device(DEVICE),
+            entry.resolve_precision(SETTINGS.precision, DEVICE),
         )
         for entry in STORED_MODELS
     )
@@ -160,14 +160,14 @@ class GeoBento:
         runners: dict[str, RunnerClient | InProcessEncoder] = {
             entry.tag: RunnerClient(
                 getattr(self, runner_attribute(entry)),
-                cpu_pool.most_together(DEVICE, entry.model().card.max_batch_size),
-                model_name=entry.served().name,
+                cpu_pool.max_items_per_call(DEVICE, entry.model().card.max_batch_size),
+                model_name=entry.to_served_model().name,
                 workers=SETTINGS.runner_workers,
                 concurrent_batches=CONCURRENT_BATCHES,
                 max_queue_size=SETTINGS.max_items_waiting,
                 input_limiter=inputs,
             )
-            if entry.is_computed
+            if entry.is_on_the_fly
             else InProcessEncoder(entry.load())
             for entry in STORED_MODELS
         }
@@ -295,11 +295,11 @@ class GeoBento:
 
 
 for entry in STORED_MODELS:
-    if entry.is_computed:
+    if entry.is_on_the_fly:
         runner = make_runner(
             entry,
             device=DEVICE,
-            precision=entry.precision(SETTINGS.precision, DEVICE),
+            precision=entry.resolve_precision(SETTINGS.precision, DEVICE),
             workers=SETTINGS.runner_workers,
             timeout_s=SETTINGS.request_timeout_s + TIMEOUT_MARGIN_S,
             data_dir=SETTINGS.home,

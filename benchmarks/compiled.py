@@ -43,12 +43,12 @@ def measure(
     torch.set_num_threads(1)
     start = time.perf_counter()
     with nullcontext() if mode == SERVED else mock.patch.object(prepacking, "pack"):
-        loaded = store.find(tag).load(precision=precision)  # type: ignore[arg-type]
+        loaded = store.get_model(tag).load(precision=precision)  # type: ignore[arg-type]
     if mode == COMPILED:
         compile_forward(loaded)
     modality = loaded.model.modalities()[0]
     items = [
-        EncodeItem(inputs=loaded.model.example_inputs(modality, seed=seed), pooling="authors")
+        EncodeItem(inputs=loaded.model.example_inputs(modality, seed=seed), pooling="native")
         for seed in range(max(batches))
     ]
     for batch in batches:

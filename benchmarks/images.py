@@ -97,13 +97,13 @@ def reference_vectors(tag: str, data: Sequence[bytes]) -> list[Vector]:
     from models.weights import store
     from pipeline.inputs import images
 
-    loaded = store.find(tag).load()
+    loaded = store.get_model(tag).load()
     return [
         loaded.run(
             [
                 EncodeItem(
-                    inputs=loaded.model.prepare_picture(images.decode_image(picture, 64)),
-                    pooling="authors",
+                    inputs=loaded.model.prepare_image(images.decode_image(picture, 64)),
+                    pooling="native",
                 )
             ]
         )[0].data

@@ -40,10 +40,10 @@ def measure(
     from inference.batches import EncodeItem
     from models.weights import store
 
-    stored = store.find(tag)
+    stored = store.get_model(tag)
     loaded = stored.load(precision=precision)  # type: ignore[arg-type]
     items = [
-        EncodeItem(inputs=loaded.model.example_inputs(modality, seed=seed), pooling="authors")
+        EncodeItem(inputs=loaded.model.example_inputs(modality, seed=seed), pooling="native")
         for seed in range(max(*batches, COMPARED_ITEMS))
     ]
     best = {"per_s": 0.0, "batch": 0}
@@ -105,13 +105,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--batches", nargs="*", type=int, default=BATCHES)
     chosen = parser.parse_args()
-    from models.registry import families
+    from models.registry import list_model_classes
     from models.weights import store
     from models.weights.checkpoints import CheckpointError
     from models.weights.importer import import_model
 
     rows = []
-    for card, variant in ((cls.card, name) for cls in families() for name in cls.card.variants):
+    for card, variant in (
+        (cls.card, name) for cls in list_model_classes() for name in cls.card.variants
+    ):
         if chosen.models and card.id not in chosen.models:
             continue
         learned = card.weights.source not in ("seeded", "none")

@@ -67,8 +67,10 @@ def reference_data(
     from pipeline.planning import temporal
     from pipeline.registry import ModelHandle, ModelRegistry
 
-    entry = store.find(tag)
-    registry = ModelRegistry([ModelHandle(entry.model(), entry.served(), "cpu", "float32")])
+    entry = store.get_model(tag)
+    registry = ModelRegistry(
+        [ModelHandle(entry.model(), entry.to_served_model(), "cpu", "float32")]
+    )
     engine = Engine(registry, Settings(home=data_dir))
     loaded: LoadedModel = entry.load(precision="float32")
     samples, vectors = [], []

@@ -27,21 +27,21 @@ def prepare_image(model: Model, encoded: bytes) -> EncodeItem:
     from inference.batches import EncodeItem
     from pipeline.inputs import images
 
-    inputs = model.prepare_picture(images.decode_image(encoded, 64))
-    return EncodeItem(inputs=inputs, pooling="authors")
+    inputs = model.prepare_image(images.decode_image(encoded, 64))
+    return EncodeItem(inputs=inputs, pooling="native")
 
 
 def prepare_region(model: Model, sample: Sample) -> EncodeItem:
     """From the pixels of a place to an input."""
     from inference.batches import EncodeItem
 
-    return EncodeItem(inputs=model.prepare(sample), pooling="authors")
+    return EncodeItem(inputs=model.prepare(sample), pooling="native")
 
 
 def precisions(stored: StoredModel) -> list[str]:
     """Number formats to look for the most in: float32, and what the service computes in."""
     wanted = ("float32", "auto", settings.get().precision)
-    return sorted({stored.precision(each, "cpu") for each in wanted})
+    return sorted({stored.resolve_precision(each, "cpu") for each in wanted})
 
 
 def items_per_s(
@@ -81,7 +81,7 @@ def _measure_single(
 ) -> float:
     from models.weights import store
 
-    loaded = store.find(tag).load(precision=precision)  # type: ignore[arg-type]
+    loaded = store.get_model(tag).load(precision=precision)  # type: ignore[arg-type]
     loaded.warm_up()
     times: list[float] = []
     begin = time.perf_counter()
@@ -105,7 +105,7 @@ def _measure_core(
     from models.weights import store
 
     torch.set_num_threads(1)
-    stored = store.find(tag)
+    stored = store.get_model(tag)
     loaded = stored.load(precision=precision)  # type: ignore[arg-type]
     model = loaded.model
 

@@ -20,7 +20,7 @@ from bentoml.images import Image
 from deploy.lock import PYTHON, lock, pins
 from geobento.config import settings
 from geobento.schemas.errors import GeoBentoError
-from models.registry import family
+from models.registry import get_model_class
 from models.weights import store
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,7 +40,7 @@ def packages(models: list[str], extras: list[str]) -> list[str]:
     for extra in ("serve", *extras):
         roots += project["optional-dependencies"][extra]
     for model in models:
-        roots += family(model).libraries
+        roots += get_model_class(model).requirements
     return lock(roots, pins((ROOT / "constraints.txt").read_text()))
 
 
@@ -70,7 +70,7 @@ def build(extras: list[str]) -> bentoml.Bento:
     options: dict[str, Any] = yaml.safe_load((ROOT / "bentofile.yaml").read_text())
     environment = {entry["name"]: entry["value"] for entry in options["envs"]}
     del options["docker"]
-    models = [entry.metadata["model"] for entry in store.choose(settings.get().models)]
+    models = [entry.metadata["model"] for entry in store.select_models(settings.get().models)]
     options["python"] = {"packages": packages(models, extras), "lock_packages": False}
     svc.image = image(environment["GEOBENTO_HOME"])
     with tempfile.TemporaryDirectory() as folder:

@@ -23,7 +23,7 @@ from geobento.config.settings import Settings
 from geobento.schemas import serialization
 from geobento.schemas.cards import ModelCard
 from geobento.schemas.requests import GeoEmbeddingRequest, ImageEmbeddingRequest, InspectRequest
-from models.registry import families
+from models.registry import list_model_classes
 from models.weights.importer import import_model
 from pipeline.local_engine import LocalEngine
 from server.openapi import document as openapi_document
@@ -40,7 +40,7 @@ MORE = {"...": "..."}
 def models_table() -> str:
     """One row per model, from the cards."""
     rows = ["| id | model | reads | dim | weights | aliases |", "|---|---|---|---|---|---|"]
-    for cls in families():
+    for cls in list_model_classes():
         card = cls.card
         variant = card.variants[card.default_variant]
         rows.append(
@@ -152,7 +152,7 @@ def _reads(card: ModelCard) -> str:
 
 def files() -> dict[Path, str]:
     """Everything that is generated: file -> content."""
-    pages = {MODEL_PAGES / f"{cls.card.id}.md": page(cls.card) for cls in families()}
+    pages = {MODEL_PAGES / f"{cls.card.id}.md": page(cls.card) for cls in list_model_classes()}
     document = openapi_document.document(__version__, other_apis.operations())
     return {
         README: rendered(README, {"models": models_table(), **answers()}),

@@ -33,11 +33,11 @@ class EncodeItem(BaseModel):
     """How to make one vector; None: the whole grid."""
     preprocessing: str | None = None
     """How pictures are brought to the network; None: as the authors do."""
-    sent: float | None = None
+    sent_at: float | None = None
     """Clock time at which it was sent to a runner, seconds since 1970."""
     deadline: float | None = None
     """Clock time after which nobody waits for it, seconds since 1970."""
-    request: str | None = None
+    request_id: str | None = None
     """Id of the request that it is of, for the log."""
 
 
@@ -48,9 +48,9 @@ class EncodeResult(BaseModel):
 
     data: Any = None
     """float32 array (D,) or (D, h, w); NaN in grid cells that there are no data for."""
-    margin: float = 0.0
+    pixel_margin: float = 0.0
     """Input pixels at every side that the grid does not cover."""
-    prefix: int = 0
+    num_prefix_tokens: int = 0
     """Tokens that the network has before those of the grid."""
     error: dict[str, Any] | None = None
     """Body of the error, where the item failed."""
@@ -80,17 +80,17 @@ class LoadedModel:
         import torch
 
         from inference.engines import prepacking
-        from inference.engines.quantized_linear import Quantized
-        from inference.precision import outside_of_products
+        from inference.engines.quantized_linear import QuantizedLinear
+        from inference.precision import base_dtype
 
-        outside = outside_of_products(precision, device)
+        outside = base_dtype(precision, device)
         self.model = model
         self.device = device
         self._dtype: torch.dtype = getattr(torch, outside)
         self._network = network.eval().to(device, self._dtype)
         if device == "cpu":
-            prepacking.pack(self._network, whole_numbers=precision == "int8")
-        has_int8 = any(isinstance(module, Quantized) for module in self._network.modules())
+            prepacking.prepack_layers(self._network, int8=precision == "int8")
+        has_int8 = any(isinstance(module, QuantizedLinear) for module in self._network.modules())
         self.precision: Precision = "int8" if has_int8 else outside
         """What it computes in: a network of small layers has nothing for int8."""
 
@@ -98,7 +98,7 @@ class LoadedModel:
         """One forward per modality; raises what a request would run into."""
         for modality in self.model.modalities():
             inputs = self.model.example_inputs(modality)
-            result = self.run([EncodeItem(inputs=inputs, pooling="authors")])[0]
+            result = self.run([EncodeItem(inputs=inputs, pooling="native")])[0]
             if result.error is not None:
                 raise RuntimeError(f"warm-up of {self.model.card.id} {modality}: {result.error}")
 
@@ -110,7 +110,7 @@ class LoadedModel:
         def forward(positions: Sequence[int]) -> list[EncodeResult]:
             return self._run_batch([items[position] for position in positions])
 
-        for positions, answers in cpu_pool.at_hand(self.device).spread(forward, batches):
+        for positions, answers in cpu_pool.get_cpu_pool(self.device).run_batches(forward, batches):
             results.update(zip(positions, answers, strict=True))
         return [results[position] for position in range(len(items))]
 
@@ -121,35 +121,35 @@ class LoadedModel:
         with torch.inference_mode():
             read = {
                 name: tensor.to(self._dtype) if tensor.is_floating_point() else tensor
-                for name, tensor in self.network_input(batch, preprocessing).items()
+                for name, tensor in self.collate_inputs(batch, preprocessing).items()
             }
             return self.model.encode(self._network, read)
 
-    def network_input(
+    def collate_inputs(
         self, batch: Sequence[Inputs], preprocessing: str | None = None
     ) -> dict[str, torch.Tensor]:
         """What the network reads of a batch, in float32."""
         import torch
 
         stacked = {
-            name: devices.send(
+            name: devices.to_device(
                 torch.from_numpy(np.stack([inputs[name] for inputs in batch])), self.device
             )
             for name in batch[0]
         }
-        return self.model.finished(stacked, preprocessing)
+        return self.model.collate(stacked, preprocessing)
 
     def _batches(
-        self, items: Sequence[EncodeItem], failed: dict[int, EncodeResult]
+        self, items: Sequence[EncodeItem], failures: dict[int, EncodeResult]
     ) -> Iterator[list[int]]:
-        """Positions of items that can share a forward; those that fit nowhere go to `failed`."""
+        """Positions of items that can share a forward; those that fit nowhere go to `failures`."""
         groups: dict[Hashable, list[int]] = defaultdict(list)
         for position, item in enumerate(items):
             try:
                 key = self.model.batch_key(item.inputs), item.preprocessing
                 groups[key].append(position)
             except Exception as error:
-                failed[position] = self._failure(error, item)
+                failures[position] = self._error_result(error, item)
         size = self.model.card.max_batch_size
         for positions in groups.values():
             for start in range(0, len(positions), size):
@@ -158,45 +158,49 @@ class LoadedModel:
     def _run_batch(self, items: Sequence[EncodeItem]) -> list[EncodeResult]:
         try:
             encoded = self.encode([item.inputs for item in items], items[0].preprocessing)
-            return _results(encoded, items)
+            return _pool_results(encoded, items)
         except Exception as error:
             if len(items) > 1:
                 return [result for item in items for result in self._run_batch([item])]
-            return [self._failure(error, items[0])]
+            return [self._error_result(error, items[0])]
 
-    def _failure(self, error: Exception, item: EncodeItem) -> EncodeResult:
+    def _error_result(self, error: Exception, item: EncodeItem) -> EncodeResult:
         if not isinstance(error, GeoBentoError):
             logger.error(
                 "request %s: forward of %s failed",
-                item.request,
+                item.request_id,
                 self.model.card.id,
                 exc_info=error,
-                extra={"request": item.request},
+                extra={"request": item.request_id},
             )
             error = InternalError("the model failed on this input; the service log has more")
         return EncodeResult(error=error.body())
 
 
-def _results(encoded: Encoded, items: Sequence[EncodeItem]) -> list[EncodeResult]:
+def _pool_results(encoded: Encoded, items: Sequence[EncodeItem]) -> list[EncodeResult]:
     computed: dict[Pooling | None, np.ndarray[Any, np.dtype[np.float32]]] = {}
     for wanted in {item.pooling for item in items}:
-        tensor = pooling.grid(encoded) if wanted is None else pooling.pooled(encoded, wanted)
+        tensor = pooling.token_grid(encoded) if wanted is None else pooling.pool(encoded, wanted)
         computed[wanted] = tensor.float().cpu().numpy()
     results = []
     for row, item in enumerate(items):
         data = np.ascontiguousarray(computed[item.pooling][row])
-        if np.isfinite(_of_data(data, encoded, row)).all():
-            results.append(EncodeResult(data=data, margin=encoded.margin, prefix=encoded.prefix))
+        if np.isfinite(_valid_values(data, encoded, row)).all():
+            results.append(
+                EncodeResult(
+                    data=data, margin=encoded.pixel_margin, prefix=encoded.num_prefix_tokens
+                )
+            )
         else:
             error = InternalError("the model answered with values that are not finite")
             results.append(EncodeResult(error=error.body()))
     return results
 
 
-def _of_data(
+def _valid_values(
     data: np.ndarray[Any, np.dtype[np.float32]], encoded: Encoded, row: int
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
     """What must be finite: all but the grid cells that there are no data for."""
-    if encoded.seen is None or data.ndim == 1:
+    if encoded.valid is None or data.ndim == 1:
         return data
-    return data[:, encoded.seen[row].reshape(encoded.grid_shape).cpu().numpy()]
+    return data[:, encoded.valid[row].reshape(encoded.grid_shape).cpu().numpy()]

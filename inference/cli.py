@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from geobento.schemas.errors import GeoBentoError, ModelStoreError
-from models.registry import families, family
+from models.registry import get_model_class, list_model_classes
 
 if TYPE_CHECKING:
     from models.weights.store import StoredModel
@@ -27,23 +27,23 @@ def list_command() -> None:
     from models.weights import store
 
     stored: dict[str, list[store.StoredModel]] = {}
-    for entry in store.stored_models():
+    for entry in store.list_models():
         stored.setdefault(entry.metadata["model"], []).append(entry)
     table = Table("model", "title", "dim", "stored as", "weights", box=None)
-    for cls in families():
+    for cls in list_model_classes():
         card = cls.card
         entries = stored.get(card.id, [])
         table.add_row(
             card.id,
             card.title,
-            "\n".join(map(_dim, entries)) or str(card.variants[card.default_variant].dim),
+            "\n".join(map(_format_dim, entries)) or str(card.variants[card.default_variant].dim),
             "\n".join(entry.tag for entry in entries) or "-",
             "\n".join(entry.metadata["weights"] for entry in entries) or "-",
         )
     Console(width=None if Console().is_terminal else 160).print(table)
 
 
-def _dim(stored: StoredModel) -> str:
+def _format_dim(stored: StoredModel) -> str:
     try:
         return str(stored.model().dim)
     except ModelStoreError:
@@ -54,7 +54,7 @@ def _dim(stored: StoredModel) -> str:
 @click.argument("name")
 def describe(name: str) -> None:
     """Print the card of a model as JSON."""
-    click.echo(family(name).card.model_dump_json(indent=2))
+    click.echo(get_model_class(name).card.model_dump_json(indent=2))
 
 
 @models.command("import")

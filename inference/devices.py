@@ -13,22 +13,22 @@ from geobento.schemas.specs import Device
 if TYPE_CHECKING:
     import torch
 
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
+CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 """Microseconds of processor time per period, and the period; of containers, by cgroup v2."""
-AMD = Path("/dev/kfd")
+AMD_DEVICE = Path("/dev/kfd")
 """Device of AMD's driver."""
 
 
-def choose(wanted: Device) -> str:
+def resolve_device(requested: Device) -> str:
     """The torch device for a wish: ``auto`` is the GPU where there is one.
 
     Raises:
         SettingsError: A GPU is wanted and torch sees none.
     """
-    if wanted == "cpu":
+    if requested == "cpu":
         return "cpu"
-    available = sees_gpu()
-    if wanted == "cuda" and not available:
+    available = has_gpu()
+    if requested == "cuda" and not available:
         raise SettingsError(
             "GEOBENTO_DEVICE: got 'cuda', but torch sees no GPU; accepted: auto, cpu"
         )
@@ -41,25 +41,25 @@ def choose(wanted: Device) -> str:
     return "cuda"
 
 
-def sees_gpu() -> bool:
+def has_gpu() -> bool:
     """Whether torch sees a GPU; torch, which takes its time and memory, is asked only if it may."""
-    if not _has_driver():
+    if not _has_gpu_driver():
         return False
     import torch
 
     return torch.cuda.is_available()
 
 
-def _has_driver() -> bool:
+def _has_gpu_driver() -> bool:
     """Whether there is the library of NVIDIA's driver, or the device of AMD's."""
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
-        return AMD.exists()
+        return AMD_DEVICE.exists()
     return True
 
 
-def send(tensor: torch.Tensor, device: str) -> torch.Tensor:
+def to_device(tensor: torch.Tensor, device: str) -> torch.Tensor:
     """A tensor of this process's memory on a device; the process need not wait for the copy.
 
     Args:
@@ -71,30 +71,30 @@ def send(tensor: torch.Tensor, device: str) -> torch.Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
-def share_cores(processes: int) -> None:
+def limit_torch_threads(processes: int) -> None:
     """Let torch use this process's share of the cores."""
     import torch
 
-    torch.set_num_threads(share(processes))
+    torch.set_num_threads(cores_per_process(processes))
 
 
-def share(processes: int) -> int:
+def cores_per_process(processes: int) -> int:
     """Cores of each of some processes, at least one."""
-    return max(1, cores() // processes)
+    return max(1, available_cores() // processes)
 
 
-def cores(quota: Path = QUOTA) -> int:
+def available_cores(quota_file: Path = CGROUP_CPU_MAX) -> int:
     """Cores that this process may use: those it is bound to, or fewer by a container's limit.
 
     Args:
-        quota: Where Linux says the limit.
+        quota_file: Where Linux says the limit.
     """
     if hasattr(os, "sched_getaffinity"):
         bound = len(os.sched_getaffinity(0))
     else:
         bound = os.cpu_count() or 1
     try:
-        time, period = quota.read_text().split()
+        time, period = quota_file.read_text().split()
     except (OSError, ValueError):
         return bound
     return bound if time == "max" else max(1, min(bound, int(time) // int(period)))

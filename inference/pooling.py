@@ -9,17 +9,17 @@ if TYPE_CHECKING:
 
     from models.base import Encoded
 
-Pooling = Literal["authors", "mean", "max"]
+Pooling = Literal["native", "mean", "max"]
 
 
 def grid_tokens(encoded: Encoded) -> torch.Tensor:
     """The grid's vectors (B, h * w, D)."""
-    if encoded.map is not None:
-        return encoded.map.flatten(2).transpose(1, 2)
-    return encoded.tokens[:, encoded.prefix :]
+    if encoded.feature_map is not None:
+        return encoded.feature_map.flatten(2).transpose(1, 2)
+    return encoded.tokens[:, encoded.num_prefix_tokens :]
 
 
-def pooled(encoded: Encoded, pooling: Pooling) -> torch.Tensor:
+def pool(encoded: Encoded, pooling: Pooling) -> torch.Tensor:
     """Vectors (B, D).
 
     Args:
@@ -27,26 +27,28 @@ def pooled(encoded: Encoded, pooling: Pooling) -> torch.Tensor:
         pooling: `authors`: the authors' own feature, which is the mean where they have no
             other. `mean`: over the area that the grid tokens cover. `max`: of the grid tokens.
     """
-    if pooling == "authors" and encoded.vector is not None:
+    if pooling == "native" and encoded.vector is not None:
         return encoded.vector.float()
     tokens = grid_tokens(encoded).float()
-    if encoded.seen is None:
-        return _over(tokens, encoded.weights, pooling)
+    if encoded.valid is None:
+        return _pool_tokens(tokens, encoded.area_weights, pooling)
     import torch
 
     return torch.cat(
         [
-            _over(each[None, seen], _shares(encoded.weights, seen), pooling)
-            for each, seen in zip(tokens, encoded.seen, strict=True)
+            _pool_tokens(each[None, seen], _valid_weights(encoded.area_weights, seen), pooling)
+            for each, seen in zip(tokens, encoded.valid, strict=True)
         ]
     )
 
 
-def _shares(weights: torch.Tensor | None, seen: torch.Tensor) -> torch.Tensor | None:
-    return None if weights is None else weights[seen] / weights[seen].sum()
+def _valid_weights(area_weights: torch.Tensor | None, valid: torch.Tensor) -> torch.Tensor | None:
+    return None if area_weights is None else area_weights[valid] / area_weights[valid].sum()
 
 
-def _over(tokens: torch.Tensor, weights: torch.Tensor | None, pooling: Pooling) -> torch.Tensor:
+def _pool_tokens(
+    tokens: torch.Tensor, weights: torch.Tensor | None, pooling: Pooling
+) -> torch.Tensor:
     if pooling == "max":
         return tokens.amax(dim=1)
     if weights is None:
@@ -54,7 +56,7 @@ def _over(tokens: torch.Tensor, weights: torch.Tensor | None, pooling: Pooling) 
     return (tokens * weights[None, :, None]).sum(dim=1)
 
 
-def grid(encoded: Encoded) -> torch.Tensor:
+def token_grid(encoded: Encoded) -> torch.Tensor:
     """Grids (B, D, h, w), first row north."""
     tokens = grid_tokens(encoded).float()
     height, width = encoded.grid_shape

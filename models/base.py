@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
-from PIL.Image import fromarray as picture_of
+from PIL.Image import fromarray as image_from_array
 
 from geobento.schemas.cards import ImageInput, ModelCard, TextInput
 from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import Sample
 from models.preprocessing import bands, images
 from models.preprocessing import text as preprocessing_text
-from models.preprocessing.text import Tokenizer, Tokens
+from models.preprocessing.text import TokenizedText, Tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -42,26 +42,26 @@ class Encoded:
     Attributes:
         tokens: ``(B, prefix + h * w, D)``; grid tokens row by row, first row north.
         grid_shape: ``(h, w)``: the grid tokens are equal cells of the input.
-        prefix: Tokens before those of the grid (class token, registers).
-        margin: Input pixels at every side that no grid token covers.
-        weights: ``(h * w,)`` shares of the area that each grid token stands for, with sum 1;
+        num_prefix_tokens: Tokens before those of the grid (class token, registers).
+        pixel_margin: Input pixels at every side that no grid token covers.
+        area_weights: ``(h * w,)`` shares of the area that each grid token stands for, with sum 1;
             None: all alike.
         vector: ``(B, D)``: the authors' own feature of the whole input, where it is not the
             mean of the grid.
-        map: ``(B, D, h, w)``: the grid, where it is not the tokens in rows; there may be any
+        feature_map: ``(B, D, h, w)``: the grid, where it is not the tokens in rows; there may be any
             number of tokens then.
-        seen: ``(B, h * w)``: False for grid tokens that there are no data for. They are NaN, and
+        valid: ``(B, h * w)``: False for grid tokens that there are no data for. They are NaN, and
             do not count in a mean or maximum. None: there are data for all.
     """
 
     tokens: torch.Tensor
     grid_shape: tuple[int, int]
-    prefix: int = 0
-    margin: float = 0.0
-    weights: torch.Tensor | None = None
+    num_prefix_tokens: int = 0
+    pixel_margin: float = 0.0
+    area_weights: torch.Tensor | None = None
     vector: torch.Tensor | None = None
-    map: torch.Tensor | None = None
-    seen: torch.Tensor | None = None
+    feature_map: torch.Tensor | None = None
+    valid: torch.Tensor | None = None
 
 
 class Model(ABC):
@@ -72,19 +72,19 @@ class Model(ABC):
 
     Args:
         config: Architecture record as it lies in the model store beside the weights.
-        tokenizer: Opens the tokenizer that lies there; None: there is none.
+        tokenizer_factory: Opens the tokenizer that lies there; None: there is none.
     """
 
     card: ClassVar[ModelCard]
-    libraries: ClassVar[tuple[str, ...]] = ()
+    requirements: ClassVar[tuple[str, ...]] = ()
     """Distributions of the extra `models` that preparing and encoding need, as pip names them."""
 
     def __init__(
-        self, config: Config, tokenizer: Callable[[TextInput], Tokenizer] | None = None
+        self, config: Config, tokenizer_factory: Callable[[TextInput], Tokenizer] | None = None
     ) -> None:
         self.config = config
         self.options: Mapping[str, Any] = {}
-        self._open_tokenizer = tokenizer
+        self._tokenizer_factory = tokenizer_factory
 
     @property
     @abstractmethod
@@ -92,7 +92,7 @@ class Model(ABC):
         """Length D of the vectors."""
 
     @property
-    def vocabulary(self) -> int:
+    def vocab_size(self) -> int:
         """Tokens that the network knows; 0 for a model that reads no texts."""
         return 0
 
@@ -115,7 +115,7 @@ class Model(ABC):
         """
         raise ModelError(f"{self.card.id} reads no satellite imagery", field="model")
 
-    def prepare_picture(self, image: Image, preprocessing: str | None = None) -> Inputs:
+    def prepare_image(self, image: Image, preprocessing: str | None = None) -> Inputs:
         """Bring one picture to the size that the network reads; pure.
 
         Args:
@@ -129,9 +129,9 @@ class Model(ABC):
             InvalidImage: The picture is too small.
         """
         spec = self.image_input(preprocessing)
-        return {spec.modality: images.pixels(image, spec)}
+        return {spec.modality: images.resize_and_crop(image, spec)}
 
-    def finished(
+    def collate(
         self, batch: Mapping[str, torch.Tensor], preprocessing: str | None = None
     ) -> dict[str, torch.Tensor]:
         """What the network reads, from a batch of prepared inputs; pure.
@@ -144,17 +144,17 @@ class Model(ABC):
         image = self.card.image
         if image is not None and image.modality in batch:
             spec = self.image_input(preprocessing)
-            finished[spec.modality] = images.standardised(batch[spec.modality], spec)
+            finished[spec.modality] = images.standardize(batch[spec.modality], spec)
         return finished
 
-    def prepare_text(self, text: str) -> Tokens:
+    def prepare_text(self, text: str) -> TokenizedText:
         """Bring one text to what the network reads.
 
         Raises:
             ModelError: The model reads no texts.
             InvalidRequest: The text is empty, or very long.
         """
-        return self.tokenizer.tokens(text)
+        return self.tokenizer.tokenize(text)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -165,13 +165,13 @@ class Model(ABC):
         """
         if self.card.text is None:
             raise ModelError(f"{self.card.id} reads no texts", field="model")
-        if self._open_tokenizer is None:
+        if self._tokenizer_factory is None:
             raise ModelError(
                 f"{self.card.id} was imported without its tokenizer and reads no texts; import it "
                 "again with --tokenizer tokenizer.json",
                 field="model",
             )
-        return self._open_tokenizer(self.card.text)
+        return self._tokenizer_factory(self.card.text)
 
     @property
     def logit_scale(self) -> float:
@@ -192,7 +192,7 @@ class Model(ABC):
         """
         if self.card.image is None:
             raise ModelError(f"{self.card.id} reads no pictures", field="model")
-        known: dict[str | None, ImageInput] = {None: self.card.image, "authors": self.card.image}
+        known: dict[str | None, ImageInput] = {None: self.card.image, "native": self.card.image}
         known.update(self.card.image_alternatives)
         spec = known.get(preprocessing) if isinstance(preprocessing, str | None) else None
         if spec is None:
@@ -223,22 +223,22 @@ class Model(ABC):
         """Configuration of a variant of the card."""
 
     @classmethod
-    def seeded(cls, config: Config) -> Tensors:
+    def seeded_state_dict(cls, config: Config) -> Tensors:
         """Reproducible random weights for a configuration: as the network is initialised."""
-        from models.weights.initialization import initialised
+        from models.weights.initialization import random_state_dict
 
-        return initialised(cls(config))
+        return random_state_dict(cls(config))
 
     @classmethod
     @abstractmethod
     def convert(
-        cls, checkpoint: Tensors, record: Mapping[str, Any], variant: str
+        cls, checkpoint: Tensors, checkpoint_config: Mapping[str, Any], variant: str
     ) -> tuple[Config, Tensors]:
         """The authors' checkpoint as configuration and tensors of this network.
 
         Args:
             checkpoint: Tensors under the authors' names.
-            record: The configuration that came with them; empty where none did.
+            checkpoint_config: The configuration that came with them; empty where none did.
             variant: Variant of the card.
 
         Raises:
@@ -252,9 +252,9 @@ class Model(ABC):
         random = np.random.default_rng(seed)
         if self.card.image is not None and modality == self.card.image.modality:
             coarse = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-            return self.prepare_picture(picture_of(coarse).resize((side, side)))
+            return self.prepare_image(image_from_array(coarse).resize((side, side)))
         if self.card.text is not None and modality == self.card.text.modality:
-            return preprocessing_text.example(self.card.text, self.vocabulary, random)
+            return preprocessing_text.example_inputs(self.card.text, self.vocab_size, random)
         spec = self.card.modalities[modality]
         side = spec.size or max(side, spec.min_pixels)
         shape = (len(spec.sensor.bands), side, side)
@@ -267,12 +267,12 @@ class Model(ABC):
         named = set(self.card.modalities)
         if self.card.image is not None:
             named.add(self.card.image.modality)
-        if self.card.text is not None and self._open_tokenizer is not None:
+        if self.card.text is not None and self._tokenizer_factory is not None:
             named.add(self.card.text.modality)
         return tuple(sorted(named))
 
 
-def fitting(
+def validated_pixels(
     sample: Sample,
     card: ModelCard,
     *,
@@ -293,7 +293,7 @@ def fitting(
     Raises:
         ModelError: The bands are others than the modality's, or too few pixels.
     """
-    bands.check(card, sample.modality, sample.bands, options)
+    bands.check_bands(card, sample.modality, sample.bands, options)
     height, width = sample.pixels.shape[-2:]
     least = max(card.modalities[sample.modality].min_pixels, min_pixels)
     if min(height, width) < least:
@@ -305,7 +305,7 @@ def fitting(
     return sample.pixels
 
 
-def scaled(
+def normalized(
     sample: Sample, card: ModelCard, *, min_pixels: int = 1, clip: bool = True
 ) -> NDArray[np.float32]:
     """Raw pixels of satellite imagery scaled by the statistics of their modality.
@@ -319,7 +319,7 @@ def scaled(
     Raises:
         ModelError: The bands are not those that the statistics belong to, or too few pixels.
     """
-    pixels = fitting(sample, card, min_pixels=min_pixels).astype(np.float32)
+    pixels = validated_pixels(sample, card, min_pixels=min_pixels).astype(np.float32)
     spec = card.modalities[sample.modality]
     chosen = [spec.bands.index(band) for band in sample.bands]
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from geobento.schemas.cards import ImageInput, ModelCard, Variant, WeightsSource
 from models.base import Config, Encoded, Model, Tensors
-from models.optional_import import library
-from models.weights.checkpoints import CheckpointError, require_fit
-from models.weights.initialization import blank
+from models.optional_import import optional_import
+from models.weights.checkpoints import CheckpointError, require_state_dict
+from models.weights.initialization import on_meta
 
 if TYPE_CHECKING:
     import torch
 
 IMAGE_SIZE = 224
-POSITIONS = "embeddings.position_embeddings"
-SIDE = IMAGE_SIZE // 14
+POSITION_EMBEDDINGS_KEY = "embeddings.position_embeddings"
+GRID_SIZE = IMAGE_SIZE // 14
 
 CARD = ModelCard(
     id="dino_v2_vits14",
@@ -52,7 +52,7 @@ CARD = ModelCard(
         crop=IMAGE_SIZE,
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
-        pooling="authors",
+        pooling="native",
     ),
     image_alternatives={
         "vitrivr": ImageInput(
@@ -64,7 +64,7 @@ CARD = ModelCard(
             crop=IMAGE_SIZE,
             mean=(0.5, 0.5, 0.5),
             std=(0.5, 0.5, 0.5),
-            pooling="authors",
+            pooling="native",
         )
     },
     pooling="class token after the final norm, not normalised",
@@ -81,8 +81,8 @@ CARD = ModelCard(
         "type": "object",
         "properties": {
             "preprocessing": {
-                "enum": ["authors", "vitrivr"],
-                "default": "authors",
+                "enum": ["native", "vitrivr"],
+                "default": "native",
                 "description": "`vitrivr`: as vitrivr's feature extraction server prepares "
                 "pictures (resize to 244, mean and std 0.5), for indexes made with it.",
             }
@@ -90,7 +90,7 @@ CARD = ModelCard(
     },
 )
 
-HUB_BLOCK = {
+HUB_BLOCK_KEYS = {
     "norm1.weight": "norm1.weight",
     "norm1.bias": "norm1.bias",
     "attn.proj.weight": "attention.o_proj.weight",
@@ -105,7 +105,7 @@ HUB_BLOCK = {
     "ls2.gamma": "layer_scale2.lambda1",
 }
 """Names in a block of the authors' file -> names in a layer of the network."""
-FILE_ATTENTION = {
+TRANSFORMERS_ATTENTION_KEYS = {
     "attention.attention.query": "attention.q_proj",
     "attention.attention.key": "attention.k_proj",
     "attention.attention.value": "attention.v_proj",
@@ -121,7 +121,7 @@ class DinoV2(Model):
     """
 
     card = CARD
-    libraries = ("transformers",)
+    requirements = ("transformers",)
 
     @property
     def dim(self) -> int:
@@ -130,7 +130,7 @@ class DinoV2(Model):
 
     def network(self) -> torch.nn.Module:
         """The vision transformer."""
-        transformers = library("transformers")
+        transformers = optional_import("transformers")
         network: torch.nn.Module = transformers.Dinov2Model(
             transformers.Dinov2Config(**self.config)
         )
@@ -139,24 +139,24 @@ class DinoV2(Model):
     def encode(self, network: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> Encoded:
         """Class token and patch tokens, all after the final norm."""
         tokens = network(pixel_values=batch["image"]).last_hidden_state
-        return Encoded(tokens, (SIDE, SIDE), prefix=1, vector=tokens[:, 0])
+        return Encoded(tokens, (GRID_SIZE, GRID_SIZE), num_prefix_tokens=1, vector=tokens[:, 0])
 
     @classmethod
     def default_config(cls, variant: str) -> Config:
         """The released architecture."""
-        return _config(hidden_size=384, num_hidden_layers=12, num_attention_heads=6)
+        return _build_config(hidden_size=384, num_hidden_layers=12, num_attention_heads=6)
 
     @classmethod
     def convert(
-        cls, checkpoint: Tensors, record: Mapping[str, Any], variant: str
+        cls, checkpoint: Tensors, checkpoint_config: Mapping[str, Any], variant: str
     ) -> tuple[Config, Tensors]:
         """The authors' file, or that of the transformers library.
 
         The variant says how the position table is resampled, whichever file it comes from.
         """
-        arch = record.get("arch", record)
+        arch = checkpoint_config.get("arch", checkpoint_config)
         default = cls.default_config(variant)
-        config = _config(
+        config = _build_config(
             hidden_size=arch.get("hidden_size", arch.get("embed_dim", default["hidden_size"])),
             num_hidden_layers=arch.get(
                 "num_hidden_layers", arch.get("depth", default["num_hidden_layers"])
@@ -165,40 +165,50 @@ class DinoV2(Model):
                 "num_attention_heads", arch.get("num_heads", default["num_attention_heads"])
             ),
         )
-        named = _from_hub(checkpoint) if "pos_embed" in checkpoint else _from_file(checkpoint)
-        if (table := named.get(POSITIONS)) is not None:
-            named[POSITIONS] = resampled(table, SIDE, variant)
-        require_fit(named, blank(cls(config)).state_dict(), "checkpoint of DINOv2")
+        named = (
+            _convert_hub_keys(checkpoint)
+            if "pos_embed" in checkpoint
+            else _convert_transformers_keys(checkpoint)
+        )
+        if (table := named.get(POSITION_EMBEDDINGS_KEY)) is not None:
+            named[POSITION_EMBEDDINGS_KEY] = resample_position_embeddings(table, GRID_SIZE, variant)
+        require_state_dict(named, on_meta(cls(config)).state_dict(), "checkpoint of DINOv2")
         return config, named
 
 
-def resampled(table: torch.Tensor, side: int, variant: str) -> torch.Tensor:
+def resample_position_embeddings(
+    position_embeddings: torch.Tensor, grid_size: int, variant: str
+) -> torch.Tensor:
     """A position table (1, 1 + n * n, D) for another number of patches a side.
 
     Args:
-        table: Class position, then n x n positions row by row.
-        side: Patches a side.
+        position_embeddings: Class position, then n x n positions row by row.
+        grid_size: Patches a side.
         variant: `hub`: by the factor (side + 0.1) / n, as the authors' code does; `transformers`:
             to the size itself. They differ slightly.
     """
     import torch
     from torch.nn import functional
 
-    count = round((table.shape[1] - 1) ** 0.5)
-    if table.shape[1] != 1 + count * count:
-        raise CheckpointError(f"the position table has {table.shape[1]} rows, not 1 + n x n")
-    if count == side:
-        return table
-    patches = table[:, 1:].float().reshape(1, count, count, -1).permute(0, 3, 1, 2)
+    count = round((position_embeddings.shape[1] - 1) ** 0.5)
+    if position_embeddings.shape[1] != 1 + count * count:
+        raise CheckpointError(
+            f"the position table has {position_embeddings.shape[1]} rows, not 1 + n x n"
+        )
+    if count == grid_size:
+        return position_embeddings
+    patches = position_embeddings[:, 1:].float().reshape(1, count, count, -1).permute(0, 3, 1, 2)
     if variant == "hub":
-        factor = (side + 0.1) / count
+        factor = (grid_size + 0.1) / count
         patches = functional.interpolate(patches, scale_factor=(factor, factor), mode="bicubic")
     else:
-        patches = functional.interpolate(patches, size=(side, side), mode="bicubic")
-    return torch.cat([table[:, :1].float(), patches.flatten(2).transpose(1, 2)], dim=1)
+        patches = functional.interpolate(patches, size=(grid_size, grid_size), mode="bicubic")
+    return torch.cat(
+        [position_embeddings[:, :1].float(), patches.flatten(2).transpose(1, 2)], dim=1
+    )
 
 
-def _config(*, hidden_size: int, num_hidden_layers: int, num_attention_heads: int) -> Config:
+def _build_config(*, hidden_size: int, num_hidden_layers: int, num_attention_heads: int) -> Config:
     return {
         "hidden_size": hidden_size,
         "num_hidden_layers": num_hidden_layers,
@@ -210,13 +220,13 @@ def _config(*, hidden_size: int, num_hidden_layers: int, num_attention_heads: in
     }
 
 
-def _from_hub(checkpoint: Tensors) -> Tensors:
+def _convert_hub_keys(checkpoint: Tensors) -> Tensors:
     """Names of the authors' file to those of the network."""
     named: Tensors = {}
     fixed = {
         "cls_token": "embeddings.cls_token",
         "mask_token": "embeddings.mask_token",
-        "pos_embed": POSITIONS,
+        "pos_embed": POSITION_EMBEDDINGS_KEY,
         "patch_embed.proj.weight": "embeddings.patch_embeddings.projection.weight",
         "patch_embed.proj.bias": "embeddings.patch_embeddings.projection.bias",
         "norm.weight": "layernorm.weight",
@@ -225,8 +235,8 @@ def _from_hub(checkpoint: Tensors) -> Tensors:
     for name, tensor in checkpoint.items():
         head, _, rest = name.partition(".")
         number, _, part = rest.partition(".")
-        if head == "blocks" and part in HUB_BLOCK:
-            named[f"encoder.layer.{number}.{HUB_BLOCK[part]}"] = tensor
+        if head == "blocks" and part in HUB_BLOCK_KEYS:
+            named[f"encoder.layer.{number}.{HUB_BLOCK_KEYS[part]}"] = tensor
         elif head == "blocks" and part in ("attn.qkv.weight", "attn.qkv.bias"):
             for letter, third in zip("qkv", tensor.chunk(3), strict=True):
                 kind = part.rpartition(".")[2]
@@ -236,12 +246,12 @@ def _from_hub(checkpoint: Tensors) -> Tensors:
     return named
 
 
-def _from_file(checkpoint: Tensors) -> Tensors:
+def _convert_transformers_keys(checkpoint: Tensors) -> Tensors:
     """Names of the transformers library's file to those of its network."""
     named: Tensors = {}
     for name, tensor in checkpoint.items():
         ours = name
-        for old, new in FILE_ATTENTION.items():
+        for old, new in TRANSFORMERS_ATTENTION_KEYS.items():
             ours = ours.replace(f".{old}.", f".{new}.")
         named[ours] = tensor
     return named

@@ -11,15 +11,15 @@ from geobento.schemas.cards import Modality, ModelCard, Statistics, Variant, Wei
 from geobento.schemas.errors import NoImageryError
 from geobento.schemas.sample import Sample
 from geobento.schemas.specs import SensorSpec
-from models.base import Config, Encoded, Inputs, Model, Tensors, fitting
+from models.base import Config, Encoded, Inputs, Model, Tensors, validated_pixels
 from models.weights.checkpoints import CheckpointError
 
 if TYPE_CHECKING:
     import torch
 
 DIM = 64
-AXES = tuple(f"A{axis:02d}" for axis in range(DIM))
-ROUNDING = 0.01
+BANDS = tuple(f"A{axis:02d}" for axis in range(DIM))
+UNIT_LENGTH_TOLERANCE = 0.01
 """The product's own rounding to 8 bits changes lengths by less; resampling may change them more."""
 
 CARD = ModelCard(
@@ -43,7 +43,7 @@ CARD = ModelCard(
     modalities={
         "annual": Modality(
             sensor=SensorSpec(
-                "GOOGLE/SATELLITE_EMBEDDING/V1/ANNUAL", AXES, cloudy_pct=None, composite="mosaic"
+                "GOOGLE/SATELLITE_EMBEDDING/V1/ANNUAL", BANDS, cloudy_pct=None, composite="mosaic"
             ),
             units="components of unit vectors",
             statistics=Statistics(offset=(0.0,) * DIM, scale=(1.0,) * DIM),
@@ -89,14 +89,14 @@ class Gse(Model):
         They have length 1 but for the product's rounding, and are kept to the last bit. Those that
         resampling made shorter are scaled to it.
         """
-        vectors = fitting(sample, self.card).astype(np.float32)
+        vectors = validated_pixels(sample, self.card).astype(np.float32)
         lengths = np.sqrt((vectors * vectors).sum(axis=0))
         has = lengths > 0
         if sample.valid is not None:
             has &= sample.valid
             if sample.valid.any() and not has.any():
                 raise NoImageryError("all vectors of the place are zero")
-        whole = np.abs(lengths - 1) <= ROUNDING
+        whole = np.abs(lengths - 1) <= UNIT_LENGTH_TOLERANCE
         divisors = np.where(has, np.where(whole, 1, lengths), np.nan).astype(np.float32)
         return {"annual": vectors / divisors}
 
@@ -111,7 +111,7 @@ class Gse(Model):
         vectors = network(batch["annual"])
         tokens = vectors.flatten(2).transpose(1, 2)
         height, width = vectors.shape[-2:]
-        return Encoded(tokens, (height, width), seen=tokens.isfinite().all(dim=2))
+        return Encoded(tokens, (height, width), valid=tokens.isfinite().all(dim=2))
 
     @classmethod
     def default_config(cls, variant: str) -> Config:
@@ -119,13 +119,13 @@ class Gse(Model):
         return {}
 
     @classmethod
-    def seeded(cls, config: Config) -> Tensors:
+    def seeded_state_dict(cls, config: Config) -> Tensors:
         """No weights."""
         return {}
 
     @classmethod
     def convert(
-        cls, checkpoint: Tensors, record: Mapping[str, Any], variant: str
+        cls, checkpoint: Tensors, checkpoint_config: Mapping[str, Any], variant: str
     ) -> tuple[Config, Tensors]:
         """There is nothing to convert.
 

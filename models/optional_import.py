@@ -17,7 +17,7 @@ TORCHVISION_OPERATORS = {
 """Operators that torchvision's Python code refers to when it is imported."""
 
 
-def library(name: str) -> Any:
+def optional_import(name: str) -> Any:
     """A library that is an extra.
 
     Raises:

@@ -8,7 +8,7 @@ from importlib import import_module
 from geobento.schemas.errors import ModelNotFound
 from models.base import Model
 
-FAMILIES = {
+MODEL_CLASSES = {
     "mosaiks": "models.mosaiks.model:Mosaiks",
     "dofa": "models.dofa.model:Dofa",
     "thor": "models.thor.model:Thor",
@@ -24,37 +24,37 @@ FAMILIES = {
 """Model id -> where its class is. Nothing is imported until it is asked for."""
 
 
-def family(name: str) -> type[Model]:
+def get_model_class(name: str) -> type[Model]:
     """The class of a model, by id or alias.
 
     Raises:
         ModelNotFound: No model of that name exists; the message lists those that do.
     """
     key = name.strip().lower()
-    if key in FAMILIES:
-        return _load(key)
-    for model_id in FAMILIES:
-        if key in _load(model_id).card.aliases:
-            return _load(model_id)
-    raise unknown(name, FAMILIES)
+    if key in MODEL_CLASSES:
+        return _import_class(key)
+    for model_id in MODEL_CLASSES:
+        if key in _import_class(model_id).card.aliases:
+            return _import_class(model_id)
+    raise model_not_found(name, MODEL_CLASSES)
 
 
-def unknown(name: str, known: Iterable[str]) -> ModelNotFound:
+def model_not_found(name: str, available: Iterable[str]) -> ModelNotFound:
     """The error for a model that is not there, naming those that are."""
-    listed = ", ".join(sorted(known)) or "none"
+    listed = ", ".join(sorted(available)) or "none"
     return ModelNotFound(
         f"there is no model {name!r}; available: {listed}",
         field="model",
-        detail={"available": sorted(known)},
+        detail={"available": sorted(available)},
     )
 
 
-def families() -> list[type[Model]]:
+def list_model_classes() -> list[type[Model]]:
     """All model classes, in the order of the catalog."""
-    return [_load(model_id) for model_id in FAMILIES]
+    return [_import_class(model_id) for model_id in MODEL_CLASSES]
 
 
-def _load(model_id: str) -> type[Model]:
-    module, _, name = FAMILIES[model_id].partition(":")
+def _import_class(model_id: str) -> type[Model]:
+    module, _, name = MODEL_CLASSES[model_id].partition(":")
     loaded: type[Model] = getattr(import_module(module), name)
     return loaded

@@ -291,12 +291,12 @@ class Engine:
             context = embedding.ResponseContext(
                 handle.served,
                 spec.modality,
-                "authors",
+                "native",
                 spec.normalize if normalize is None else normalize,
                 handle.precision,
-                text=TextMeta(tokens=tokens.count, truncated=tokens.truncated),
+                text=TextMeta(tokens=tokens.num_tokens, truncated=tokens.truncated),
             )
-            item = EncodeItem(inputs=tokens.inputs(spec), pooling="authors")
+            item = EncodeItem(inputs=tokens.to_inputs(spec), pooling="native")
             entries.append(([item], context))
         return entries
 
@@ -316,7 +316,7 @@ class Engine:
                 raise payload
             data = inputs_images.decode_payload(payload)
             picture = inputs_images.decode_image(data, self._settings.max_image_megapixels, spec)
-            inputs = handle.model.prepare_picture(picture, preprocessing)
+            inputs = handle.model.prepare_image(picture, preprocessing)
         except GeoBentoError as error:
             error.field = f"images.{position}"
             return error

@@ -36,17 +36,17 @@ class LocalEngine:
     """
 
     def __init__(self, settings: Settings) -> None:
-        chosen = store.choose(settings.models)
+        chosen = store.select_models(settings.models)
         self._stored_models = {entry.tag: entry for entry in chosen}
         self._loaded_models: dict[str, LoadedModel] = {}
         self._lock = Lock()
-        self._device = devices.choose(settings.device)
+        self._device = devices.resolve_device(settings.device)
         self._requested_precision = settings.precision
         registry = ModelRegistry(
             ModelHandle(
                 entry.model(),
-                entry.served(),
-                entry.device(self._device),
+                entry.to_served_model(),
+                entry.resolve_device(self._device),
                 self._precision_for(entry),
             )
             for entry in chosen
@@ -92,7 +92,7 @@ class LocalEngine:
         return inspection.inspect_patch(self._engine, request)
 
     def _precision_for(self, entry: store.StoredModel) -> Precision:
-        return entry.precision(self._requested_precision, self._device)
+        return entry.resolve_precision(self._requested_precision, self._device)
 
     def _run(self, prepared: PreparedRequest[ItemResult]) -> list[ItemResult | GeoBentoError]:
         start = time.perf_counter()
@@ -103,6 +103,6 @@ class LocalEngine:
         with self._lock:
             if tag not in self._loaded_models:
                 entry = self._stored_models[tag]
-                device = entry.device(self._device)
+                device = entry.resolve_device(self._device)
                 self._loaded_models[tag] = entry.load(device, self._precision_for(entry))
             return self._loaded_models[tag].run(items)

@@ -81,9 +81,9 @@ class ModelRegistry:
 
     def _not_served_error(self, name: str, normalized_name: str) -> ModelNotFound:
         served = list(dict.fromkeys(served.card.id for served in self.served()))
-        missing = registry.unknown(name, served)
+        missing = registry.model_not_found(name, served)
         try:
-            card = registry.family(name).card
+            card = registry.get_model_class(name).card
         except ModelNotFound:
             return missing
         known = card.name_to_import(normalized_name)

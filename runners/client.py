@@ -155,7 +155,7 @@ class RunnerClient:
         self, items: Sequence[EncodeItem], deadline: float | None
     ) -> list[EncodeResult]:
         asked = request_context.get()
-        update = {"deadline": deadline, "request": None if asked is None else asked.id}
+        update = {"deadline": deadline, "request_id": None if asked is None else asked.id}
         told = [item.model_copy(update=update) for item in items]
         deaths, lost = 0, False
         for pause in RETRY_DELAYS_S:
@@ -185,7 +185,7 @@ class RunnerClient:
 
     async def _send_batch(self, items: Sequence[EncodeItem]) -> list[EncodeResult]:
         sent = time.time()
-        stamped = [item.model_copy(update={"sent": sent}) for item in items]
+        stamped = [item.model_copy(update={"sent_at": sent}) for item in items]
         results: list[EncodeResult] = await self._dependency.to_async.encode(stamped)
         return results
 

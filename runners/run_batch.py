@@ -33,7 +33,7 @@ def run_batch(
     forward_s = time.time() - begun
     return [
         next(results).model_copy(
-            update={"queue_s": max(0.0, begun - (item.sent or begun)), "forward_s": forward_s}
+            update={"queue_s": max(0.0, begun - (item.sent_at or begun)), "forward_s": forward_s}
         )
         if item.deadline is None or item.deadline > begun
         else EncodeResult(error=_EXPIRED.body())

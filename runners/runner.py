@@ -14,7 +14,7 @@ from bentoml.validators import ContentType
 from inference import cpu_pool, devices
 from inference.batches import EncodeItem, EncodeResult
 from inference.precision import Precision
-from models.weights.store import StoredModel, opened
+from models.weights.store import StoredModel, from_bentoml_model
 from runners import gc, malloc
 from runners.bentoml_patches import graceful_shutdown
 from runners.run_batch import run_batch
@@ -62,7 +62,7 @@ def make_runner(
         data_dir: Folder of the service's own files.
         tracing: Whether spans are made, see `runners.tracing`.
     """
-    name = stored.served().name
+    name = stored.to_served_model().name
 
     class Runner:
         __doc__ = f"Runner of {stored.tag}."
@@ -70,9 +70,9 @@ def make_runner(
         weights = BentoModel(stored.tag)
 
         def __init__(self) -> None:
-            devices.share_cores(workers)
+            devices.limit_torch_threads(workers)
             malloc.configure_malloc()
-            self._loaded = opened(self.weights).load(device, precision)
+            self._loaded = from_bentoml_model(self.weights).load(device, precision)
             self._loaded.warm_up()
             gc.settle()
             logger.info("%s is warm", stored.tag)
@@ -96,7 +96,7 @@ def make_runner(
     service = bentoml.service(
         name=runner_name(stored.metadata["model"], stored.metadata["variant"]),
         workers=workers,
-        threads=cpu_pool.lanes(device, workers),
+        threads=cpu_pool.concurrent_batches(device, workers),
         traffic={"timeout": timeout_s},
         runner_connection={"max_requests": UNLIMITED, "max_age": float(UNLIMITED)},
         logging={"access": {"enabled": False}},

@@ -23,7 +23,7 @@ from geobento import (
 )
 from geobento.schemas.errors import ModelError, ModelNotFound, NoImageryError
 from models.base import Model
-from models.registry import family
+from models.registry import get_model_class
 from models.weights.importer import import_model
 from models.weights.store import StoredModel
 from tests.models import small
@@ -39,7 +39,7 @@ def served(
     demo_archive: Path, mosaiks_stored: StoredModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Small models in the store, and Earth Engine's part played by the demo archive."""
-    learned = [small.stored(family(name)).tag for name in SERVED if name != "mosaiks"]
+    learned = [small.stored(get_model_class(name)).tag for name in SERVED if name != "mosaiks"]
     tags = [mosaiks_stored.tag, *learned, *(import_model(name).tag for name in FINISHED)]
     monkeypatch.setenv("GEOBENTO_MODELS", ",".join(tags))
     monkeypatch.setenv("GEOBENTO_DEMO_ONLY", "on")
@@ -48,7 +48,7 @@ def served(
 
 def width(name: str) -> int:
     """Length of the vectors of a small model."""
-    cls: type[Model] = family(name)
+    cls: type[Model] = get_model_class(name)
     return cls(small.config(cls)).dim
 
 
@@ -77,7 +77,7 @@ def test_a_vector(name: str, options: dict[str, Any], backend: Any) -> None:
         **options,
     )
     assert found.data.shape == (width(name),)
-    assert found.meta.model == family(name).card.id
+    assert found.meta.model == get_model_class(name).card.id
     assert (found.meta.backend, found.meta.type) == ("demo", "on_the_fly")
     assert "synthetic" in (found.meta.notice or "")
 

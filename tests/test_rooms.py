@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import geobento
-from models.registry import FAMILIES
+from models.registry import MODEL_CLASSES
 from tests.conftest import ROOT
 
 
@@ -29,7 +29,7 @@ def test_public_names_exist_and_are_described(name: str) -> None:
     assert name == "__version__" or value.__doc__
 
 
-@pytest.mark.parametrize("model_id", FAMILIES)
+@pytest.mark.parametrize("model_id", MODEL_CLASSES)
 def test_no_shared_code_knows_a_model(model_id: str) -> None:
     """Outside its own module, no code asks whether a model is this one."""
     for room in ("compat", "edge", "geobento", "imagery", "models", "pipeline", "runners"):
@@ -52,12 +52,12 @@ def test_the_supervisor_holds_no_libraries(small_models: str) -> None:
     assert done.stdout == "[]\n", done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("model_id", FAMILIES)
+@pytest.mark.parametrize("model_id", MODEL_CLASSES)
 def test_a_model_is_described_without_torch(model_id: str) -> None:
     """What the supervisor and the front know of a model, they know without its libraries."""
     program = (
-        "import sys; from models.registry import family; "
-        f"cls = family({model_id!r}); model = cls(cls.default_config(cls.card.default_variant)); "
+        "import sys; from models.registry import get_model_class; "
+        f"cls = get_model_class({model_id!r}); model = cls(cls.default_config(cls.card.default_variant)); "
         "model.dim; model.modalities(); "
         "print([name for name in ('torch', 'transformers', 'timm') if name in sys.modules])"
     )

@@ -488,7 +488,7 @@ def test_several_models_are_served_side_by_side(tmp_path: Path, demo_archive: ob
         assert isinstance(seen, Embedding)
         assert isinstance(as_vitrivr, Embedding)
         assert (texture.data.shape, seen.data.shape) == ((1024,), (384,))
-        assert (seen.meta.weights, seen.meta.pooling) == ("dummy", "authors")
+        assert (seen.meta.weights, seen.meta.pooling) == ("dummy", "native")
         assert np.abs(seen.data - as_vitrivr.data).max() > 1e-3
         assert (seen.meta.config, as_vitrivr.meta.config) == ({}, other)
         for unknown in ("mine", ["vitrivr"], 0):

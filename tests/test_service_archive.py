@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("transformers")
 
 from models.base import Model
-from models.registry import family
+from models.registry import get_model_class
 from models.weights.importer import import_model
 from tests.models import small
 from tests.pipeline.test_galileo import ARCHIVE, WEIGHTS, windows
@@ -40,8 +40,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     config = WEIGHTS.with_name("config.json")
     tags = [import_model("galileo_nano", checkpoint=WEIGHTS, config=config).tag]
     named = {cls.card.id for cls, _ in READ} - {"galileo", "satmaepp", "mosaiks"}
-    tags += [import_model("mosaiks").tag, *(small.stored(family(name)).tag for name in named)]
-    tags += [small.stored(family(name), variant=variant).tag for name, variant in VARIANTS]
+    tags += [
+        import_model("mosaiks").tag,
+        *(small.stored(get_model_class(name)).tag for name in named),
+    ]
+    tags += [small.stored(get_model_class(name), variant=variant).tag for name, variant in VARIANTS]
     log = tmp_path_factory.mktemp("archive") / "log"
     with serving(log, GEOBENTO_MODELS=",".join(tags), GEOBENTO_STAC=str(ARCHIVE)) as started:
         yield started

@@ -26,13 +26,13 @@ FIELD = (ROOT / "tests" / "data" / "field.jpg").read_bytes()
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not precision.multiplies_int8("cpu"), reason="the processor does not")
+@pytest.mark.skipif(not precision.has_int8_hardware("cpu"), reason="the processor does not")
 def test_int8_where_it_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model with large layers computes in it; of another one the log says what it does."""
     sizes: dict[str, Any] = {"hidden_size": 256, "num_hidden_layers": 1, "num_attention_heads": 4}
     monkeypatch.setattr(small, "SIZES", small.SIZES | {DinoV2: sizes})
     large, none = small.stored(DinoV2), small.stored(Clip)
-    assert large.evidence["int8"]["cosine"] >= precision.LEAST_COSINE
+    assert large.calibration["int8"]["cosine"] >= precision.MIN_COSINE
     models = f"{large.tag},{none.tag}"
     log = tmp_path / "log"
     with serving(log, GEOBENTO_MODELS=models, GEOBENTO_PRECISION="int8") as client:
@@ -46,12 +46,12 @@ def test_int8_where_it_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert isinstance(rounded, Embedding)
     assert isinstance(other, Embedding)
     assert rounded.meta.precision == "int8"
-    assert other.meta.precision == none.precision("auto", "cpu")
+    assert other.meta.precision == none.resolve_precision("auto", "cpu")
     said = [line for line in log.read_text().splitlines() if "GEOBENTO_PRECISION" in line]
     assert len(said) == 1
     assert f"{none.tag} computes in {other.meta.precision}" in said[0]
     loaded = large.load()
-    inputs = loaded.model.prepare_picture(images.decode_image(FIELD, 64))
-    (exact,) = loaded.run([EncodeItem(inputs=inputs, pooling="authors")])
+    inputs = loaded.model.prepare_image(images.decode_image(FIELD, 64))
+    (exact,) = loaded.run([EncodeItem(inputs=inputs, pooling="native")])
     cosine = rounded.data @ exact.data / np.linalg.norm(rounded.data) / np.linalg.norm(exact.data)
-    assert precision.LEAST_COSINE - 1e-3 < cosine < 1 - 1e-9
+    assert precision.MIN_COSINE - 1e-3 < cosine < 1 - 1e-9

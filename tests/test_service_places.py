@@ -14,7 +14,7 @@ pytest.importorskip("transformers")
 from geobento.schemas import serialization
 from geobento.schemas.embedding import Embedding
 from models.base import Model
-from models.registry import families, family
+from models.registry import get_model_class, list_model_classes
 from models.weights.importer import import_model
 from tests.models import small
 from tests.servers import serving
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 PLACE = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 240}
 JUNE = {"mode": "range", "start": "2023-06-01", "end": "2023-07-01"}
 
-OF_PLACES = [cls for cls in families() if cls.card.modalities]
+OF_PLACES = [cls for cls in list_model_classes() if cls.card.modalities]
 VARIANTS = [("satmaepp", "rgb_vit_large"), ("satmaepp", "s2_10b")]
 """Variants that are served beside each other."""
 
@@ -37,7 +37,7 @@ def service(
     tags = [import_model(name).tag for name in ("mosaiks", "gse")]
     others = [cls for cls in OF_PLACES if cls.card.id not in ("mosaiks", "gse", "satmaepp")]
     tags += [small.stored(cls).tag for cls in others]
-    tags += [small.stored(family(name), variant=variant).tag for name, variant in VARIANTS]
+    tags += [small.stored(get_model_class(name), variant=variant).tag for name, variant in VARIANTS]
     log = tmp_path_factory.mktemp("places") / "log"
     with serving(log, GEOBENTO_MODELS=",".join(tags)) as started:
         yield started

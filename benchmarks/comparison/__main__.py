@@ -83,7 +83,7 @@ def main() -> None:
     stored = import_model(MODEL, variant=VARIANT, dummy=True)
     folder = layout.write_model(stored, environment.PEERS_DIR / "weights")
     own = [geobento_server(MODEL, stored.tag, form) for form in chosen.forms]
-    if stored.precision("int8", "cpu") == "int8":
+    if stored.resolve_precision("int8", "cpu") == "int8":
         own += [geobento_server(MODEL, stored.tag, form, "int8") for form in chosen.forms]
     servers = [*own, *peer_servers(folder)]
     if chosen.servers:

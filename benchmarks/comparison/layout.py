@@ -127,9 +127,9 @@ def preprocessor_config(image: ImageInput) -> dict[str, Any]:
 
 def make_vocabulary(text: TextInput) -> dict[str, int]:
     """A ``vocab.json`` of single bytes: enough for a server that only sees pictures."""
-    from models.optional_import import library
+    from models.optional_import import optional_import
 
-    alphabet = sorted(library("tokenizers").pre_tokenizers.ByteLevel.alphabet())
+    alphabet = sorted(optional_import("tokenizers").pre_tokenizers.ByteLevel.alphabet())
     letters = [*alphabet, *(letter + "</w>" for letter in alphabet)]
     return {letter: number for number, letter in enumerate(letters)} | {
         "<|startoftext|>": text.begin,
@@ -141,7 +141,7 @@ def write_model(stored: StoredModel, cache_dir: Path) -> Path:
     """The folder with a stored RemoteCLIP as the peers load it, made if need be."""
     from safetensors.torch import load_file, save_file
 
-    from models.weights.store import WEIGHTS
+    from models.weights.store import WEIGHTS_FILE
 
     folder = cache_dir / stored.tag.replace(":", "-")
     if folder.exists():
@@ -161,7 +161,7 @@ def write_model(stored: StoredModel, cache_dir: Path) -> Path:
     for name, content in files.items():
         (begun / name).write_text(json.dumps(content))
     (begun / "merges.txt").write_text("#version: 0.2\n")
-    weights = convert_tensors(load_file(stored.path / WEIGHTS))
+    weights = convert_tensors(load_file(stored.path / WEIGHTS_FILE))
     save_file(weights, begun / "model.safetensors", metadata={"format": "pt"})
     begun.rename(folder)
     return folder

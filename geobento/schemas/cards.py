@@ -62,7 +62,7 @@ class ImageInput(_Record):
     """Subtracted from values / 255, per channel."""
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     """Divided by afterwards, per channel."""
-    pooling: Literal["authors", "mean"] = "mean"
+    pooling: Literal["native", "mean"] = "mean"
     """What the vector is: the authors' own feature of a picture, or the mean of the grid."""
     min_side: int = 1
     """Smallest height and width accepted, pixels."""

@@ -178,14 +178,14 @@ class FetchSpec:
 
 # -- in which form -----------------------------------------------------------------------------
 
-PlacePooling = Literal["authors", "mean", "max"]
+PlacePooling = Literal["native", "mean", "max"]
 
 
 @spec
 class OutputPooled:
     """One vector `(D,)` for the whole place."""
 
-    pooling: PlacePooling = "authors"
+    pooling: PlacePooling = "native"
     """`authors`: the authors' own feature of a whole input, which is the mean of the grid where
     they have no other. `mean` and `max`: of the vectors of the grid, which may lie in another
     space and have another length."""
@@ -209,7 +209,7 @@ class OutputSpec:
     """Makes output specs: `OutputSpec.pooled("mean")`, `OutputSpec.grid()`."""
 
     @staticmethod
-    def pooled(pooling: PlacePooling = "authors") -> OutputPooled:
+    def pooled(pooling: PlacePooling = "native") -> OutputPooled:
         """One vector for the place."""
         return OutputPooled(pooling)
 

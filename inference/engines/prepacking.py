@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from inference.engines.quantized_linear import Packed, can_pack, product
+from inference.engines.quantized_linear import PrepackedLinear, make_linear, supports_prepacking
 
 
-class PackedPatches(Packed):
+class PrepackedPatchConv(PrepackedLinear):
     """A convolution whose steps are as long as its kernel: a linear layer of patches.
 
     Args:
@@ -23,32 +23,34 @@ class PackedPatches(Packed):
 
     def __init__(self, layer: nn.Conv2d) -> None:
         super().__init__(layer.weight, layer.bias)
-        self._height, self._width = layer.kernel_size
+        self._kernel_height, self._kernel_width = layer.kernel_size
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """Maps (N, C, H, W) to (N, D, h, w)."""
         number, channels, height, width = maps.shape
-        rows, columns = height // self._height, width // self._width
-        covered = maps[:, :, : rows * self._height, : columns * self._width]
-        patches = covered.reshape(number, channels, rows, self._height, columns, self._width)
+        rows, columns = height // self._kernel_height, width // self._kernel_width
+        covered = maps[:, :, : rows * self._kernel_height, : columns * self._kernel_width]
+        patches = covered.reshape(
+            number, channels, rows, self._kernel_height, columns, self._kernel_width
+        )
         found = super().forward(patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2))
         return found.transpose(1, 2).reshape(number, -1, rows, columns)
 
 
-class PackedAttention(nn.Module):
+class PrepackedAttention(nn.Module):
     """Attention of tokens to each other, as `torch.nn.MultiheadAttention` computes it.
 
     Args:
-        heads: How many.
-        inside: Makes queries, keys and values of tokens.
-        outside: Mixes what the heads found.
+        num_heads: How many.
+        qkv_proj: Makes queries, keys and values of tokens.
+        out_proj: Mixes what the heads found.
     """
 
-    def __init__(self, heads: int, inside: nn.Module, outside: nn.Module) -> None:
+    def __init__(self, num_heads: int, qkv_proj: nn.Module, out_proj: nn.Module) -> None:
         super().__init__()
-        self._heads = heads
-        self._inside = inside
-        self._outside = outside
+        self._num_heads = num_heads
+        self._qkv_proj = qkv_proj
+        self._out_proj = out_proj
 
     def forward(
         self,
@@ -71,45 +73,45 @@ class PackedAttention(nn.Module):
         if key is not query or value is not query or need_weights:
             raise NotImplementedError("attention of other kinds is not packed")
         number, length, _ = query.shape
-        parts = self._inside(query).view(number, length, 3, self._heads, -1)
+        parts = self._qkv_proj(query).view(number, length, 3, self._num_heads, -1)
         queries, keys, values = parts.permute(2, 0, 3, 1, 4)
         mixed = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=attn_mask)
         mixed = mixed.transpose(1, 2).flatten(2)
-        found: torch.Tensor = self._outside(mixed)
+        found: torch.Tensor = self._out_proj(mixed)
         return found, None
 
 
-def pack(network: nn.Module, *, whole_numbers: bool = False) -> None:
+def prepack_layers(network: nn.Module, *, int8: bool = False) -> None:
     """Replace layers in place; those of other kinds stay.
 
     Args:
         network: In float32 or bfloat16.
-        whole_numbers: Whether large products may be in whole numbers of eight bits.
+        int8: Whether large products may be in whole numbers of eight bits.
     """
-    if not can_pack():
+    if not supports_prepacking():
         return
     for module in network.modules():
         for name, child in list(module.named_children()):
-            if (taken := _packed(child, whole_numbers)) is not None:
+            if (taken := _prepack_layer(child, int8)) is not None:
                 setattr(module, name, taken)
 
 
-def _packed(layer: nn.Module, whole_numbers: bool) -> nn.Module | None:
+def _prepack_layer(layer: nn.Module, int8: bool) -> nn.Module | None:
     """What takes the place of a layer; layers derived from these may do more, and stay."""
     if type(layer) is nn.Linear:
-        return product(layer.weight, layer.bias, whole_numbers=whole_numbers)
-    if type(layer) is nn.Conv2d and layer.weight.dtype == torch.bfloat16 and _is_of_patches(layer):
-        return PackedPatches(layer)
-    if type(layer) is nn.MultiheadAttention and _is_plain(layer):
-        inside = product(layer.in_proj_weight, layer.in_proj_bias, whole_numbers=whole_numbers)
+        return make_linear(layer.weight, layer.bias, int8=int8)
+    if type(layer) is nn.Conv2d and layer.weight.dtype == torch.bfloat16 and _is_patch_conv(layer):
+        return PrepackedPatchConv(layer)
+    if type(layer) is nn.MultiheadAttention and _is_supported_attention(layer):
+        inside = make_linear(layer.in_proj_weight, layer.in_proj_bias, int8=int8)
         last = layer.out_proj
-        outside = product(last.weight, last.bias, whole_numbers=whole_numbers)
+        outside = make_linear(last.weight, last.bias, int8=int8)
         if inside is not None and outside is not None:
-            return PackedAttention(layer.num_heads, inside, outside)
+            return PrepackedAttention(layer.num_heads, inside, outside)
     return None
 
 
-def _is_of_patches(layer: nn.Conv2d) -> bool:
+def _is_patch_conv(layer: nn.Conv2d) -> bool:
     return (
         layer.kernel_size == layer.stride
         and layer.padding in ((0, 0), "valid")
@@ -118,7 +120,7 @@ def _is_of_patches(layer: nn.Conv2d) -> bool:
     )
 
 
-def _is_plain(layer: nn.MultiheadAttention) -> bool:
+def _is_supported_attention(layer: nn.MultiheadAttention) -> bool:
     return (
         layer.batch_first
         and layer.in_proj_weight is not None

@@ -14,11 +14,11 @@ from geobento.schemas.cards import Modality, ModelCard, Series, Statistics, Vari
 from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import Sample, middle
 from geobento.schemas.specs import SensorSpec
-from models.base import Config, Encoded, Inputs, Model, Tensors, scaled
-from models.preprocessing.radar import decibels
-from models.preprocessing.resampling import resized
-from models.weights.checkpoints import CheckpointError, require_fit
-from models.weights.initialization import blank
+from models.base import Config, Encoded, Inputs, Model, Tensors, normalized
+from models.preprocessing.radar import power_to_db
+from models.preprocessing.resampling import resize
+from models.weights.checkpoints import CheckpointError, require_state_dict
+from models.weights.initialization import on_meta
 
 if TYPE_CHECKING:
     import torch
@@ -43,26 +43,26 @@ CELL_M = 10
 """Patches are a multiple of this, metres."""
 PIXELS_PER_CELL = {"aerial": 50, "s2": 1, "s1": 1}
 """Pixels along a cell as the network reads them, in the order in which it reads them."""
-SERIES = ("s2", "s1")
+SERIES_MODALITIES = ("s2", "s1")
 """Modalities with a time axis."""
 DEFAULT_PATCH_M = 40
-LARGEST_PATCH_M = 200
-TILE = 64
+MAX_PATCH_M = 200
+TILE_SIZE = 64
 """256 patches of 40 m; the authors advise up to 1024."""
-IN_TIME = Series(usual=8, most=32)
-MOST_TOKENS = 4096
+TIME_SERIES = Series(usual=8, most=32)
+MAX_TOKENS = 4096
 """Patches times modalities; the authors advise 1024 patches at most."""
-PARTS_PER_CELL = {"aerial": 25, "s2": 1, "s1": 1}
+SUBPATCHES_PER_CELL = {"aerial": 25, "s2": 1, "s1": 1}
 """Sub-patches of a cell."""
-MOST_PARTS = 65_536
+MAX_SUBPATCHES = 65_536
 """Sub-patches of a place, of all modalities."""
-LARGEST_AERIAL_PATCH_M = 100
+MAX_AERIAL_PATCH_M = 100
 """Larger patches have more than 2500 sub-patches; attention grows with their square."""
-SAME_GROUND_M = CELL_M / 2
+MAX_MISALIGNMENT_M = CELL_M / 2
 """How far the edges of modalities may lie apart, metres."""
 
 
-def _z_scores(mean: tuple[float, ...], std: tuple[float, ...]) -> Statistics:
+def _z_score_normalization(mean: tuple[float, ...], std: tuple[float, ...]) -> Statistics:
     return Statistics(offset=mean, scale=tuple(1 / value for value in std))
 
 
@@ -94,19 +94,19 @@ CARD = ModelCard(
         "s2": Modality(
             sensor=SensorSpec("COPERNICUS/S2_SR_HARMONIZED", S2_BANDS),
             units="digital numbers, surface reflectance x 10000",
-            statistics=_z_scores(S2_MEAN, S2_STD),
+            statistics=_z_score_normalization(S2_MEAN, S2_STD),
             min_pixels=DEFAULT_PATCH_M // CELL_M,
-            tile=TILE,
-            series=IN_TIME,
+            tile=TILE_SIZE,
+            series=TIME_SERIES,
             further=True,
         ),
         "s1": Modality(
             sensor=SensorSpec("COPERNICUS/S1_GRD_FLOAT", ("VV", "VH"), cloudy_pct=None),
             units="linear power; scaled as decibels, with VV - VH as the third channel",
-            statistics=_z_scores(S1_MEAN, S1_STD),
+            statistics=_z_score_normalization(S1_MEAN, S1_STD),
             min_pixels=DEFAULT_PATCH_M // CELL_M,
-            tile=TILE,
-            series=IN_TIME,
+            tile=TILE_SIZE,
+            series=TIME_SERIES,
             further=True,
         ),
         "aerial": Modality(
@@ -118,7 +118,7 @@ CARD = ModelCard(
                 composite="mosaic",
             ),
             units="8-bit brightness",
-            statistics=_z_scores(AERIAL_MEAN, AERIAL_STD),
+            statistics=_z_score_normalization(AERIAL_MEAN, AERIAL_STD),
             min_pixels=DEFAULT_PATCH_M // CELL_M * PIXELS_PER_CELL["aerial"],
             fixed_collection=True,
             further=True,
@@ -164,12 +164,12 @@ CARD = ModelCard(
             "patch_size": {
                 "type": "integer",
                 "minimum": CELL_M,
-                "maximum": LARGEST_PATCH_M,
+                "maximum": MAX_PATCH_M,
                 "default": DEFAULT_PATCH_M,
                 "description": "Side of a patch on the ground, metres, a multiple of 10: smaller "
                 "ones give a finer grid and take longer.",
             },
-            **IN_TIME.options,
+            **TIME_SERIES.options,
         },
     },
     max_batch_size=8,
@@ -177,11 +177,11 @@ CARD = ModelCard(
 
 ARCHITECTURE: Config = {"embed_dim": 768, "depth": 6, "num_heads": 12, "mlp_ratio": 4}
 
-OTHERS = ("aerial-flair", "spot", "naip", "s1-asc", "l7", "l8", "alos", "modis")
+UNUSED_SENSORS = ("aerial-flair", "spot", "naip", "s1-asc", "l7", "l8", "alos", "modis")
 """Sensors of the released file that are not read here."""
-PROJECTOR = "projector_"
+PROJECTOR_PREFIX = "projector_"
 
-PATCHES, PATCH_M = "patches", "patch_m"
+PATCH_COUNTS_KEY, PATCH_M_KEY = "patches", "patch_m"
 
 
 class AnySat(Model):
@@ -207,71 +207,75 @@ class AnySat(Model):
             z-scores at 10 and 0.2 m; `<series>_days` (T,) from 0, `<series>_missing` (T, H, W);
             `patches` (2,) high and wide; `patch_m` ().
         """
-        patch_m = self._patch_m()
-        parts = _parts(sample)
-        high, wide = _patches(sample, patch_m)
-        _check_length(parts, patch_m, high * wide)
+        patch_m = self._patch_size_m()
+        parts = _collect_inputs(sample)
+        high, wide = _patch_counts(sample, patch_m)
+        _check_token_count(parts, patch_m, high * wide)
         inputs: Inputs = {
-            PATCHES: np.asarray((high, wide), np.int64),
-            PATCH_M: np.asarray(patch_m, np.int64),
+            PATCH_COUNTS_KEY: np.asarray((high, wide), np.int64),
+            PATCH_M_KEY: np.asarray(patch_m, np.int64),
         }
         for name, part in parts.items():
             side = patch_m // CELL_M * PIXELS_PER_CELL[name]
             shape = high * side, wide * side
-            inputs[name] = resized(_z_scored(part), shape, "bilinear", antialias=True)
-            if name in SERIES:
-                inputs[f"{name}_days"] = _days(part)
-                inputs[f"{name}_missing"] = _missing(part, shape)
+            inputs[name] = resize(_normalize(part), shape, "bilinear", antialias=True)
+            if name in SERIES_MODALITIES:
+                inputs[f"{name}_days"] = _days_of_year(part)
+                inputs[f"{name}_missing"] = _missing_mask(part, shape)
         return inputs
 
     def batch_key(self, inputs: Inputs) -> Hashable:
         """Equal shapes and equal patches."""
-        return super().batch_key(inputs), inputs[PATCHES].tobytes(), int(inputs[PATCH_M])
+        return (
+            super().batch_key(inputs),
+            inputs[PATCH_COUNTS_KEY].tobytes(),
+            int(inputs[PATCH_M_KEY]),
+        )
 
     def network(self) -> torch.nn.Module:
         """The encoder."""
         from models.anysat import network as anysat_network
 
-        return anysat_network.AnySat(**self.config)
+        return anysat_network.AnySatEncoder(**self.config)
 
     def encode(self, network: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> Encoded:
         """The class token as the vector, and the tokens of the patches."""
-        high, wide = batch[PATCHES][0].tolist()
-        tokens = network(batch, (high, wide), int(batch[PATCH_M][0]))
-        return Encoded(tokens, (high, wide), prefix=1, vector=tokens[:, 0])
+        high, wide = batch[PATCH_COUNTS_KEY][0].tolist()
+        tokens = network(batch, (high, wide), int(batch[PATCH_M_KEY][0]))
+        return Encoded(tokens, (high, wide), num_prefix_tokens=1, vector=tokens[:, 0])
 
     @classmethod
     def default_config(cls, variant: str) -> Config:
         """The released architecture."""
-        return _config({})
+        return _build_config({})
 
     @classmethod
     def convert(
-        cls, checkpoint: Tensors, record: Mapping[str, Any], variant: str
+        cls, checkpoint: Tensors, checkpoint_config: Mapping[str, Any], variant: str
     ) -> tuple[Config, Tensors]:
         """The authors' file, of which the projectors of other sensors are left out."""
-        config = _config(record.get("arch", record))
-        others = tuple(f"{PROJECTOR}{name}." for name in OTHERS)
+        config = _build_config(checkpoint_config.get("arch", checkpoint_config))
+        others = tuple(f"{PROJECTOR_PREFIX}{name}." for name in UNUSED_SENSORS)
         named = {
-            name.replace(PROJECTOR, "projectors.", 1): tensor
+            name.replace(PROJECTOR_PREFIX, "projectors.", 1): tensor
             for name, tensor in checkpoint.items()
             if not name.startswith(others)
         }
-        require_fit(named, blank(cls(config)).state_dict(), "checkpoint of AnySat")
+        require_state_dict(named, on_meta(cls(config)).state_dict(), "checkpoint of AnySat")
         return config, named
 
-    def _patch_m(self) -> int:
+    def _patch_size_m(self) -> int:
         patch = self.options.get("patch_size", DEFAULT_PATCH_M)
-        if type(patch) is not int or patch % CELL_M or not CELL_M <= patch <= LARGEST_PATCH_M:
+        if type(patch) is not int or patch % CELL_M or not CELL_M <= patch <= MAX_PATCH_M:
             raise ModelError(
                 f"patch_size is {patch!r}; accepted: multiples of {CELL_M} from {CELL_M} to "
-                f"{LARGEST_PATCH_M}, metres",
+                f"{MAX_PATCH_M}, metres",
                 field="model_config.patch_size",
             )
         return patch
 
 
-def _parts(sample: Sample) -> dict[str, Sample]:
+def _collect_inputs(sample: Sample) -> dict[str, Sample]:
     """All inputs by name, in the order of the network; they are of one ground."""
     given = {sample.modality: sample, **sample.extras}
     if unknown := sorted(set(given) - set(PIXELS_PER_CELL)):
@@ -280,7 +284,7 @@ def _parts(sample: Sample) -> dict[str, Sample]:
             field="modality",
         )
     for name, part in given.items():
-        axes = (3, 4) if name in SERIES else (3,)
+        axes = (3, 4) if name in SERIES_MODALITIES else (3,)
         if part.pixels.ndim not in axes or not part.pixels.size:
             raise ModelError(
                 f"{name} has shape {part.pixels.shape}, expected "
@@ -291,7 +295,7 @@ def _parts(sample: Sample) -> dict[str, Sample]:
     return {name: given[name] for name in PIXELS_PER_CELL if name in given}
 
 
-def _ground_m(sample: Sample) -> tuple[float, float]:
+def _ground_size_m(sample: Sample) -> tuple[float, float]:
     """Ground height and width, metres; pixels are those of the sensor where no grid is known."""
     native = CELL_M / PIXELS_PER_CELL[sample.modality]
     across, down = (native, native) if sample.grid is None else sample.grid.resolution
@@ -299,26 +303,26 @@ def _ground_m(sample: Sample) -> tuple[float, float]:
     return height * down, width * across
 
 
-def _check_ground(name: str, part: Sample, first: Sample) -> None:
+def _check_ground(name: str, auxiliary: Sample, primary: Sample) -> None:
     """Check that a further input has the ground of the first, by its grid or else by its size."""
-    if part.grid is not None and first.grid is not None:
-        apart = np.subtract(part.grid.bounds, first.grid.bounds)
-        same = part.grid.crs == first.grid.crs and np.abs(apart).max() <= SAME_GROUND_M
+    if auxiliary.grid is not None and primary.grid is not None:
+        apart = np.subtract(auxiliary.grid.bounds, primary.grid.bounds)
+        same = auxiliary.grid.crs == primary.grid.crs and np.abs(apart).max() <= MAX_MISALIGNMENT_M
     else:
-        apart = np.subtract(_ground_m(part), _ground_m(first))
-        same = bool(np.abs(apart).max() <= SAME_GROUND_M)
+        apart = np.subtract(_ground_size_m(auxiliary), _ground_size_m(primary))
+        same = bool(np.abs(apart).max() <= MAX_MISALIGNMENT_M)
     if not same:
-        high, wide = _ground_m(part)
+        high, wide = _ground_size_m(auxiliary)
         raise ModelError(
-            f"{name} has other ground ({high:g} x {wide:g} m) than {first.modality}; all inputs of "
+            f"{name} has other ground ({high:g} x {wide:g} m) than {primary.modality}; all inputs of "
             "a place need the same bounds",
             field="spatial",
         )
 
 
-def _patches(sample: Sample, patch_m: int) -> tuple[int, int]:
+def _patch_counts(sample: Sample, patch_m: int) -> tuple[int, int]:
     """The nearest number of patches, high and wide."""
-    ground = _ground_m(sample)
+    ground = _ground_size_m(sample)
     # Coordinates leave room for rounding.
     if min(ground) < patch_m * (1 - 1e-6):
         raise ModelError(
@@ -330,13 +334,13 @@ def _patches(sample: Sample, patch_m: int) -> tuple[int, int]:
     return high, wide
 
 
-def _check_length(parts: Iterable[str], patch_m: int, patches: int) -> None:
+def _check_token_count(modalities: Iterable[str], patch_m: int, patches: int) -> None:
     """Check the number of patches and of sub-patches, of the place and of one patch."""
-    names = list(parts)
-    of_patch = (patch_m // CELL_M) ** 2 * sum(PARTS_PER_CELL[name] for name in names)
+    names = list(modalities)
+    of_patch = (patch_m // CELL_M) ** 2 * sum(SUBPATCHES_PER_CELL[name] for name in names)
     for what, count, limit, remedy in (
-        ("tokens", patches * len(names), MOST_TOKENS, " or a larger patch_size"),
-        ("sub-patches", patches * of_patch, MOST_PARTS, ""),
+        ("tokens", patches * len(names), MAX_TOKENS, " or a larger patch_size"),
+        ("sub-patches", patches * of_patch, MAX_SUBPATCHES, ""),
     ):
         if count > limit:
             raise ModelError(
@@ -345,7 +349,7 @@ def _check_length(parts: Iterable[str], patch_m: int, patches: int) -> None:
                 field="spatial",
                 detail={what: count, "limit": limit},
             )
-    largest = LARGEST_AERIAL_PATCH_M if "aerial" in names else LARGEST_PATCH_M
+    largest = MAX_AERIAL_PATCH_M if "aerial" in names else MAX_PATCH_M
     if patch_m > largest:
         raise ModelError(
             f"patch_size is {patch_m}; accepted with aerial images: up to {largest}",
@@ -353,44 +357,44 @@ def _check_length(parts: Iterable[str], patch_m: int, patches: int) -> None:
         )
 
 
-def _z_scored(part: Sample) -> NDArray[np.float32]:
+def _normalize(sample: Sample) -> NDArray[np.float32]:
     """Values (T, C, H, W) of a series or (C, H, W) of an aerial image; radar with its ratio."""
-    if part.modality not in SERIES:
-        return scaled(part, CARD)
-    series = replace(part, pixels=part.pixels.reshape(-1, *part.pixels.shape[-3:]))
-    if part.modality != "s1":
-        return scaled(series, CARD)
-    series = replace(series, pixels=decibels(series.pixels, CARD.id))
-    scores = scaled(series, CARD)
+    if sample.modality not in SERIES_MODALITIES:
+        return normalized(sample, CARD)
+    series = replace(sample, pixels=sample.pixels.reshape(-1, *sample.pixels.shape[-3:]))
+    if sample.modality != "s1":
+        return normalized(series, CARD)
+    series = replace(series, pixels=power_to_db(series.pixels, CARD.id))
+    scores = normalized(series, CARD)
     ratio = (series.pixels[:, :1] - series.pixels[:, 1:] - RATIO_MEAN) / RATIO_STD
     return np.concatenate([scores, ratio.astype(np.float32)], axis=1)
 
 
-def _days(part: Sample) -> NDArray[np.int64]:
+def _days_of_year(sample: Sample) -> NDArray[np.int64]:
     """Days of the year (T,), from 0; that of one image is in the middle of its scenes' times."""
-    times = part.times
+    times = sample.times
     if not times:
-        raise ModelError(f"{CARD.id} needs the dates of {part.modality}", field="temporal")
-    if part.pixels.ndim == 3:
+        raise ModelError(f"{CARD.id} needs the dates of {sample.modality}", field="temporal")
+    if sample.pixels.ndim == 3:
         times = (middle(times),)
-    frames = len(part.pixels) if part.pixels.ndim == 4 else 1
+    frames = len(sample.pixels) if sample.pixels.ndim == 4 else 1
     if len(times) != frames:
         raise ModelError(
-            f"{part.modality} has {frames} frames but {len(times)} times", field="temporal"
+            f"{sample.modality} has {frames} frames but {len(times)} times", field="temporal"
         )
     return np.asarray([time.timetuple().tm_yday - 1 for time in times], np.int64)
 
 
-def _missing(part: Sample, shape: tuple[int, int]) -> NDArray[np.bool_]:
+def _missing_mask(sample: Sample, shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Pixels (T, height, width) without data."""
-    frames = len(part.pixels) if part.pixels.ndim == 4 else 1
-    if part.valid is None:
+    frames = len(sample.pixels) if sample.pixels.ndim == 4 else 1
+    if sample.valid is None:
         return np.zeros((frames, *shape), np.bool_)
-    missing = resized(~part.valid, shape, "nearest") > 0
+    missing = resize(~sample.valid, shape, "nearest") > 0
     return np.ascontiguousarray(np.broadcast_to(missing, (frames, *shape)))
 
 
-def _config(arch: Mapping[str, Any]) -> Config:
+def _build_config(arch: Mapping[str, Any]) -> Config:
     """Architecture record; what is left out is as released."""
     config = {name: arch.get(name, value) for name, value in ARCHITECTURE.items()}
     for name, size in config.items():

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class OpenClip(Model):
+class OpenClipModel(Model):
     """Two towers of the library, whose names are those of the released files."""
 
     @property
@@ -21,7 +21,7 @@ class OpenClip(Model):
         return int(self.config["embed_dim"])
 
     @property
-    def vocabulary(self) -> int:
+    def vocab_size(self) -> int:
         """Tokens that the text tower knows."""
         return int(self.config["text"]["vocab_size"])
 
@@ -34,10 +34,10 @@ class OpenClip(Model):
 
         clip: Any = network
         if "text" in batch:
-            return self.of_texts(clip, batch["text"])
-        return towers.of_pictures(clip.visual, batch["image"])
+            return self.encode_texts(clip, batch["text"])
+        return towers.encode_images(clip.visual, batch["image"])
 
     @staticmethod
     @abstractmethod
-    def of_texts(clip: Any, ids: torch.Tensor) -> Encoded:
+    def encode_texts(clip: Any, ids: torch.Tensor) -> Encoded:
         """Tokens and the projected feature of texts (B, L)."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from geobento.schemas.cards import ModelCard, TextInput, Variant, WeightsSource
 from models.base import Config, Encoded, Model, Tensors
-from models.clip.preprocessing import CLIP_PICTURES, LOGIT_SCALE
-from models.optional_import import library
-from models.weights.checkpoints import require_fit
-from models.weights.initialization import blank
+from models.clip.preprocessing import CLIP_IMAGE_INPUT, INITIAL_LOGIT_SCALE
+from models.optional_import import optional_import
+from models.weights.checkpoints import require_state_dict
+from models.weights.initialization import on_meta
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +36,7 @@ CARD = ModelCard(
         )
     },
     default_variant="vit_l_14",
-    image=CLIP_PICTURES,
+    image=CLIP_IMAGE_INPUT,
     text=TextInput(
         max_tokens=77,
         begin=49406,
@@ -55,10 +55,10 @@ CARD = ModelCard(
     weights=WeightsSource(source="openai/CLIP", licence="MIT"),
 )
 
-IGNORED = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids")
+IGNORED_KEYS = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids")
 """Counters that the released file carries beside its weights."""
 
-TEXT = {
+TEXT_CONFIG = {
     "hidden_size": 768,
     "num_hidden_layers": 12,
     "num_attention_heads": 12,
@@ -66,7 +66,7 @@ TEXT = {
     "vocab_size": 49408,
     "max_position_embeddings": 77,
 }
-VISION = {
+VISION_CONFIG = {
     "hidden_size": 1024,
     "num_hidden_layers": 24,
     "num_attention_heads": 16,
@@ -74,14 +74,14 @@ VISION = {
     "image_size": 224,
     "patch_size": 14,
 }
-COMMON = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
+COMMON_CONFIG = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
 
 
 class Clip(Model):
     """Both towers of the transformers library's network, so that a file fits as it is."""
 
     card = CARD
-    libraries = ("ftfy", "tokenizers", "transformers")
+    requirements = ("ftfy", "tokenizers", "transformers")
 
     @property
     def dim(self) -> int:
@@ -89,13 +89,13 @@ class Clip(Model):
         return int(self.config["projection_dim"])
 
     @property
-    def vocabulary(self) -> int:
+    def vocab_size(self) -> int:
         """Tokens that the text tower knows."""
         return int(self.config["text_config"]["vocab_size"])
 
     def network(self) -> torch.nn.Module:
         """Vision and text tower."""
-        transformers = library("transformers")
+        transformers = optional_import("transformers")
         config = transformers.CLIPConfig(
             projection_dim=self.config["projection_dim"],
             text_config=self.config["text_config"],
@@ -119,31 +119,31 @@ class Clip(Model):
         vision = self.config["vision_config"]
         side = vision["image_size"] // vision["patch_size"]
         vector = clip.visual_projection(seen.pooler_output)
-        return Encoded(seen.last_hidden_state, (side, side), prefix=1, vector=vector)
+        return Encoded(seen.last_hidden_state, (side, side), num_prefix_tokens=1, vector=vector)
 
     @classmethod
     def default_config(cls, variant: str) -> Config:
         """The released architecture."""
-        return _config(TEXT, VISION, 768, LOGIT_SCALE)
+        return _build_config(TEXT_CONFIG, VISION_CONFIG, 768, INITIAL_LOGIT_SCALE)
 
     @classmethod
     def convert(
-        cls, checkpoint: Tensors, record: Mapping[str, Any], variant: str
+        cls, checkpoint: Tensors, checkpoint_config: Mapping[str, Any], variant: str
     ) -> tuple[Config, Tensors]:
         """The released file, whose names are those of the network."""
-        arch = record.get("arch", record)
-        config = _config(
-            arch.get("text_config", TEXT),
-            arch.get("vision_config", VISION),
+        arch = checkpoint_config.get("arch", checkpoint_config)
+        config = _build_config(
+            arch.get("text_config", TEXT_CONFIG),
+            arch.get("vision_config", VISION_CONFIG),
             arch.get("projection_dim", 768),
-            LOGIT_SCALE,
+            INITIAL_LOGIT_SCALE,
         )
-        named = {name: tensor for name, tensor in checkpoint.items() if name not in IGNORED}
-        require_fit(named, blank(cls(config)).state_dict(), "checkpoint of CLIP")
+        named = {name: tensor for name, tensor in checkpoint.items() if name not in IGNORED_KEYS}
+        require_state_dict(named, on_meta(cls(config)).state_dict(), "checkpoint of CLIP")
         return config | {"logit_scale": float(named["logit_scale"])}, named
 
 
-def _config(
+def _build_config(
     text: Mapping[str, Any], vision: Mapping[str, Any], projection_dim: int, logit_scale: float
 ) -> Config:
     """Architecture record with the sizes of both towers and nothing else.
@@ -154,15 +154,15 @@ def _config(
         "projection_dim": projection_dim,
         "logit_scale": logit_scale,
         "text_config": {
-            **{name: text.get(name, default) for name, default in TEXT.items()},
-            **COMMON,
+            **{name: text.get(name, default) for name, default in TEXT_CONFIG.items()},
+            **COMMON_CONFIG,
             "projection_dim": projection_dim,
             # As released: the feature is then taken where the highest token id stands.
             "eos_token_id": 2,
         },
         "vision_config": {
-            **{name: vision.get(name, default) for name, default in VISION.items()},
-            **COMMON,
+            **{name: vision.get(name, default) for name, default in VISION_CONFIG.items()},
+            **COMMON_CONFIG,
             "projection_dim": projection_dim,
         },
     }

@@ -11,11 +11,11 @@ import orjson
 
 from geobento.schemas.cards import ModelCard, TextInput, Variant, WeightsSource
 from models.base import Config, Encoded, Tensors
-from models.clip.base import OpenClip
-from models.clip.preprocessing import CLIP_PICTURES, LOGIT_SCALE
-from models.optional_import import library
-from models.weights.checkpoints import require_fit
-from models.weights.initialization import blank
+from models.clip.base import OpenClipModel
+from models.clip.preprocessing import CLIP_IMAGE_INPUT, INITIAL_LOGIT_SCALE
+from models.optional_import import optional_import
+from models.weights.checkpoints import require_state_dict
+from models.weights.initialization import on_meta
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +42,7 @@ CARD = ModelCard(
         )
     },
     default_variant="laion5b_s13b_b90k",
-    image=CLIP_PICTURES,
+    image=CLIP_IMAGE_INPUT,
     text=TextInput(
         max_tokens=77,
         begin=0,
@@ -59,10 +59,10 @@ CARD = ModelCard(
     weights=WeightsSource(source="mlfoundations/open_clip", licence="MIT"),
 )
 
-IGNORED = ("text.transformer.embeddings.position_ids",)
+IGNORED_KEYS = ("text.transformer.embeddings.position_ids",)
 """A counter that some files carry beside the weights."""
-VISION = {"image_size": 224, "patch_size": 32, "width": 768, "layers": 12, "head_width": 64}
-TEXT = {
+VISION_CONFIG = {"image_size": 224, "patch_size": 32, "width": 768, "layers": 12, "head_width": 64}
+TEXT_CONFIG = {
     "vocab_size": 250_002,
     "hidden_size": 768,
     "num_hidden_layers": 12,
@@ -70,7 +70,7 @@ TEXT = {
     "intermediate_size": 3072,
     "max_position_embeddings": 514,
 }
-TEXT_FIXED = {
+TEXT_CONSTANTS = {
     "model_type": "xlm-roberta",
     "hidden_act": "gelu",
     "layer_norm_eps": 1e-5,
@@ -81,18 +81,18 @@ TEXT_FIXED = {
 }
 
 
-class OpenClipXlmRoberta(OpenClip):
+class OpenClipXlmRoberta(OpenClipModel):
     """The network of the open_clip library, whose names are those of the released file."""
 
     card = CARD
-    libraries = ("ftfy", "open_clip_torch", "tokenizers", "transformers")
+    requirements = ("ftfy", "open_clip_torch", "tokenizers", "transformers")
 
     def network(self) -> torch.nn.Module:
         """Vision and text tower."""
-        open_clip = library("open_clip")
+        open_clip = optional_import("open_clip")
         # The library reads the text tower's sizes from a folder, or asks the hub for them.
         with TemporaryDirectory() as folder:
-            text = orjson.dumps({**TEXT_FIXED, **self.config["text"]})
+            text = orjson.dumps({**TEXT_CONSTANTS, **self.config["text"]})
             (Path(folder) / "config.json").write_bytes(text)
             network: torch.nn.Module = open_clip.CustomTextCLIP(
                 embed_dim=self.config["embed_dim"],
@@ -110,7 +110,7 @@ class OpenClipXlmRoberta(OpenClip):
         return network
 
     @staticmethod
-    def of_texts(clip: Any, ids: torch.Tensor) -> Encoded:
+    def encode_texts(clip: Any, ids: torch.Tensor) -> Encoded:
         """Tokens of the text tower, and their mean after the projection."""
         vector, tokens = clip.text(ids)
         return Encoded(tokens, (1, tokens.shape[1]), vector=vector)
@@ -118,27 +118,27 @@ class OpenClipXlmRoberta(OpenClip):
     @classmethod
     def default_config(cls, variant: str) -> Config:
         """The released architecture."""
-        return _config({}, {}, 512)
+        return _build_config({}, {}, 512)
 
     @classmethod
     def convert(
-        cls, checkpoint: Tensors, record: Mapping[str, Any], variant: str
+        cls, checkpoint: Tensors, checkpoint_config: Mapping[str, Any], variant: str
     ) -> tuple[Config, Tensors]:
         """The released file, whose names are those of the network."""
-        arch = record.get("model_cfg", record.get("arch", record))
-        config = _config(
+        arch = checkpoint_config.get("model_cfg", checkpoint_config.get("arch", checkpoint_config))
+        config = _build_config(
             arch.get("hf_text_config", {}), arch.get("vision_cfg", {}), arch.get("embed_dim", 512)
         )
-        named = {name: tensor for name, tensor in checkpoint.items() if name not in IGNORED}
-        require_fit(named, blank(cls(config)).state_dict(), "checkpoint of OpenCLIP")
+        named = {name: tensor for name, tensor in checkpoint.items() if name not in IGNORED_KEYS}
+        require_state_dict(named, on_meta(cls(config)).state_dict(), "checkpoint of OpenCLIP")
         return config | {"logit_scale": float(named["logit_scale"])}, named
 
 
-def _config(text: Mapping[str, Any], vision: Mapping[str, Any], embed_dim: int) -> Config:
+def _build_config(text: Mapping[str, Any], vision: Mapping[str, Any], embed_dim: int) -> Config:
     """Architecture record; sizes that are left out are those of the released model."""
     return {
         "embed_dim": embed_dim,
-        "logit_scale": LOGIT_SCALE,
-        "vision": {name: vision.get(name, default) for name, default in VISION.items()},
-        "text": {name: text.get(name, default) for name, default in TEXT.items()},
+        "logit_scale": INITIAL_LOGIT_SCALE,
+        "vision": {name: vision.get(name, default) for name, default in VISION_CONFIG.items()},
+        "text": {name: text.get(name, default) for name, default in TEXT_CONFIG.items()},
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from geobento.schemas.cards import ImageInput
 
-CLIP_PICTURES = ImageInput(
+CLIP_IMAGE_INPUT = ImageInput(
     modality="image",
     size=224,
     resize="shorter_side",
@@ -12,8 +12,8 @@ CLIP_PICTURES = ImageInput(
     crop=224,
     mean=(0.48145466, 0.4578275, 0.40821073),
     std=(0.26862954, 0.26130258, 0.27577711),
-    pooling="authors",
+    pooling="native",
     normalize=True,
 )
-LOGIT_SCALE = 2.6593
+INITIAL_LOGIT_SCALE = 2.6593
 """Logarithm of the factor on cosines before training, 1 / 0.07."""

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from geobento.schemas.cards import ModelCard, TextInput, Variant, WeightsSource
 from geobento.schemas.sample import Sample
 from models.base import Config, Encoded, Inputs, Tensors
-from models.clip.base import OpenClip
-from models.clip.preprocessing import CLIP_PICTURES, LOGIT_SCALE
-from models.optional_import import library
+from models.clip.base import OpenClipModel
+from models.clip.preprocessing import CLIP_IMAGE_INPUT, INITIAL_LOGIT_SCALE
+from models.optional_import import optional_import
 from models.preprocessing import true_color
-from models.weights.checkpoints import CheckpointError, require_fit, without_prefix
-from models.weights.initialization import blank
+from models.weights.checkpoints import CheckpointError, require_state_dict, strip_prefix
+from models.weights.initialization import on_meta
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +56,7 @@ CARD = ModelCard(
         ),
     },
     default_variant="vit_b_32",
-    image=CLIP_PICTURES,
+    image=CLIP_IMAGE_INPUT,
     text=TextInput(
         max_tokens=77,
         begin=49406,
@@ -64,7 +64,7 @@ CARD = ModelCard(
         pad=0,
         tokenizer_repository="openai/clip-vit-large-patch14",
     ),
-    modalities={"s2_rgb": true_color.modality(size=224)},
+    modalities={"s2_rgb": true_color.true_color_modality(size=224)},
     pooling=(
         "class token after the last norm (rn50: attention over the map), projected into the space "
         "shared with texts; of unit length for pictures and texts, as it is for places. The grid, "
@@ -87,32 +87,32 @@ CARD = ModelCard(
     weights=WeightsSource(source="ChenDelong1999/RemoteCLIP", licence="Apache-2.0"),
 )
 
-VISION: dict[str, dict[str, Any]] = {
+VISION_CONFIGS: dict[str, dict[str, Any]] = {
     "vit_b_32": {"layers": 12, "width": 768, "head_width": 64, "patch_size": 32},
     "vit_l_14": {"layers": 24, "width": 1024, "head_width": 64, "patch_size": 14},
     "rn50": {"layers": [3, 4, 6, 3], "width": 64, "head_width": 64, "patch_size": None},
 }
-TEXT_WIDTH = {"vit_b_32": 512, "vit_l_14": 768, "rn50": 512}
-STEMS = {32: "vit_b_32", 14: "vit_l_14", 3: "rn50"}
+TEXT_WIDTHS = {"vit_b_32": 512, "vit_l_14": 768, "rn50": 512}
+STEM_VARIANTS = {32: "vit_b_32", 14: "vit_l_14", 3: "rn50"}
 """Side of the first convolution's kernels -> variant."""
-MIRROR_PREFIX = "model."
+WRAPPER_PREFIX = "model."
 """Of every name in a copy of the weights that wraps the network."""
 
 
-class RemoteClip(OpenClip):
+class RemoteClip(OpenClipModel):
     """The network of the open_clip library, whose names are those of the released files."""
 
     card = CARD
-    libraries = ("ftfy", "open_clip_torch", "tokenizers")
+    requirements = ("ftfy", "open_clip_torch", "tokenizers")
 
     def prepare(self, sample: Sample) -> Inputs:
         """Sentinel-2 in true colour, then as a picture."""
         spec = self.image_input()
-        return {spec.modality: true_color.pixels(sample, self.card, spec)}
+        return {spec.modality: true_color.render_image(sample, self.card, spec)}
 
     def network(self) -> torch.nn.Module:
         """Vision and text tower."""
-        network: torch.nn.Module = library("open_clip").CLIP(
+        network: torch.nn.Module = optional_import("open_clip").CLIP(
             embed_dim=self.config["embed_dim"],
             vision_cfg=self.config["vision"],
             text_cfg=self.config["text"],
@@ -122,41 +122,41 @@ class RemoteClip(OpenClip):
         return network
 
     @staticmethod
-    def of_texts(clip: Any, ids: torch.Tensor) -> Encoded:
+    def encode_texts(clip: Any, ids: torch.Tensor) -> Encoded:
         """Tokens after the last norm, and the projected token of the end."""
         from models.clip import towers
 
-        return towers.of_texts(clip, ids)
+        return towers.encode_texts(clip, ids)
 
     @classmethod
     def default_config(cls, variant: str) -> Config:
         """The released architecture."""
-        return _config({}, variant)
+        return _build_config({}, variant)
 
     @classmethod
     def convert(
-        cls, checkpoint: Tensors, record: Mapping[str, Any], variant: str
+        cls, checkpoint: Tensors, checkpoint_config: Mapping[str, Any], variant: str
     ) -> tuple[Config, Tensors]:
         """A released file, or a copy of it that wraps the network."""
-        named = without_prefix(checkpoint, MIRROR_PREFIX)
-        held = _variant_of(named)
+        named = strip_prefix(checkpoint, WRAPPER_PREFIX)
+        held = _detect_variant(named)
         if held is not None and held != variant:
             raise CheckpointError(f"the checkpoint is of the variant {held!r}, not {variant!r}")
-        config = _config(record.get("arch", record), variant)
-        require_fit(named, blank(cls(config)).state_dict(), "checkpoint of RemoteCLIP")
+        config = _build_config(checkpoint_config.get("arch", checkpoint_config), variant)
+        require_state_dict(named, on_meta(cls(config)).state_dict(), "checkpoint of RemoteCLIP")
         return config | {"logit_scale": float(named["logit_scale"])}, named
 
 
-def _variant_of(tensors: Tensors) -> str | None:
+def _detect_variant(tensors: Tensors) -> str | None:
     """The variant that a file is of, told by its first layer."""
     stem = tensors.get("visual.conv1.weight")
-    return None if stem is None or stem.ndim != 4 else STEMS.get(stem.shape[-1])
+    return None if stem is None or stem.ndim != 4 else STEM_VARIANTS.get(stem.shape[-1])
 
 
-def _config(arch: Mapping[str, Any], variant: str) -> Config:
+def _build_config(arch: Mapping[str, Any], variant: str) -> Config:
     """Architecture record; sizes that are left out are those of the released variant."""
-    vision = {"image_size": 224} | VISION[variant]
-    width = TEXT_WIDTH[variant]
+    vision = {"image_size": 224} | VISION_CONFIGS[variant]
+    width = TEXT_WIDTHS[variant]
     text = {
         "context_length": 77,
         "vocab_size": 49408,
@@ -167,7 +167,7 @@ def _config(arch: Mapping[str, Any], variant: str) -> Config:
     given_vision, given_text = arch.get("vision_cfg", {}), arch.get("text_cfg", {})
     return {
         "embed_dim": arch.get("embed_dim", CARD.variants[variant].dim),
-        "logit_scale": LOGIT_SCALE,
+        "logit_scale": INITIAL_LOGIT_SCALE,
         "quick_gelu": bool(arch.get("quick_gelu", False)),
         "vision": {name: given_vision.get(name, default) for name, default in vision.items()},
         "text": {name: given_text.get(name, default) for name, default in text.items()},

@@ -9,7 +9,7 @@ import torch
 from models.base import Encoded
 
 
-def of_pictures(visual: Any, images: torch.Tensor) -> Encoded:
+def encode_images(visual: Any, images: torch.Tensor) -> Encoded:
     """Tokens of the last layer before its norm, and the feature in the shared space.
 
     Args:
@@ -25,12 +25,12 @@ def of_pictures(visual: Any, images: torch.Tensor) -> Encoded:
     return Encoded(
         tokens,
         (height, width),
-        prefix=tokens.shape[1] - height * width,
+        num_prefix_tokens=tokens.shape[1] - height * width,
         vector=seen["image_features"],
     )
 
 
-def of_texts(network: Any, ids: torch.Tensor) -> Encoded:
+def encode_texts(network: Any, ids: torch.Tensor) -> Encoded:
     """Tokens after the last norm, and the projected token of the end.
 
     Args:

@@ -20,29 +20,29 @@ from geobento.schemas.cards import (
 from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import Sample
 from geobento.schemas.specs import SensorSpec
-from models.base import Config, Encoded, Inputs, Model, Tensors, fitting, scaled
-from models.preprocessing.resampling import resized
-from models.weights.checkpoints import require_fit
-from models.weights.initialization import blank
+from models.base import Config, Encoded, Inputs, Model, Tensors, normalized, validated_pixels
+from models.preprocessing.resampling import resize
+from models.weights.checkpoints import require_state_dict
+from models.weights.initialization import on_meta
 
 if TYPE_CHECKING:
     import torch
 
-S2_UM = {
+S2_WAVELENGTHS_UM = {
     "B4": 0.665, "B3": 0.56, "B2": 0.49, "B5": 0.705, "B6": 0.74, "B7": 0.783, "B8": 0.842,
     "B11": 1.61, "B12": 2.19,
 }  # fmt: skip
-S2_BANDS = tuple(S2_UM)
+S2_BANDS = tuple(S2_WAVELENGTHS_UM)
 S1_BANDS = ("VH", "VV")
-RGB_UM = (0.665, 0.56, 0.49)
-TRUE_COLOUR = 255 / 3558
+RGB_WAVELENGTHS_UM = (0.665, 0.56, 0.49)
+TRUE_COLOR_SCALE = 255 / 3558
 """Digital numbers to 8 bits as in ESA's true colour image: 255 is a reflectance of 0.3558."""
-OTHER_BANDS = 1 / 32
+OTHER_BANDS_SCALE = 1 / 32
 """Digital numbers to 8 bits in the training data, for all other bands."""
-AMPLITUDE = 600.0
+AMPLITUDE_SCALE = 600.0
 """Square root of power to the numbers of an uncalibrated wide swath scene, about."""
-WAVELENGTHS = "wavelengths_um"
-DESCRIPTION = (WAVELENGTHS, "mean", "std")
+WAVELENGTHS_OPTION = "wavelengths_um"
+BAND_OPTIONS = (WAVELENGTHS_OPTION, "mean", "std")
 """Options that together describe bands; one value per band each."""
 
 CARD = ModelCard(
@@ -81,7 +81,7 @@ CARD = ModelCard(
         crop=224,
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
-        pooling="authors",
+        pooling="native",
     ),
     modalities={
         "s2": Modality(
@@ -90,7 +90,7 @@ CARD = ModelCard(
             "(0.3558 is 255 in B4, B3, B2; 0.816 in the others)",
             statistics=Statistics(
                 offset=(0.0,) * 9,
-                scale=(TRUE_COLOUR,) * 3 + (OTHER_BANDS,) * 6,
+                scale=(TRUE_COLOR_SCALE,) * 3 + (OTHER_BANDS_SCALE,) * 6,
                 clip=(0.0, 255.0),
                 mean=(
                     114.1099739,
@@ -116,22 +116,22 @@ CARD = ModelCard(
                 ),
             ),
             choice=S2_BANDS,
-            described_by=WAVELENGTHS,
-            wavelengths_um=S2_UM,
+            described_by=WAVELENGTHS_OPTION,
+            wavelengths_um=S2_WAVELENGTHS_UM,
             size=224,
         ),
         "s1": Modality(
             sensor=SensorSpec("COPERNICUS/S1_GRD_FLOAT", S1_BANDS, cloudy_pct=None),
-            units=f"linear power, brought to 8 bits as {AMPLITUDE:g} times its square root",
+            units=f"linear power, brought to 8 bits as {AMPLITUDE_SCALE:g} times its square root",
             statistics=Statistics(
                 offset=(0.0, 0.0),
-                scale=(AMPLITUDE, AMPLITUDE),
+                scale=(AMPLITUDE_SCALE, AMPLITUDE_SCALE),
                 clip=(0.0, 255.0),
                 mean=(166.36275909, 88.45542715),
                 std=(64.83126309, 43.07350145),
             ),
             choice=S1_BANDS,
-            described_by=WAVELENGTHS,
+            described_by=WAVELENGTHS_OPTION,
             wavelengths_um={"VH": 5.405, "VV": 5.405},
             size=224,
         ),
@@ -152,7 +152,7 @@ CARD = ModelCard(
         "Places are resized to the input size (bilinear, antialiased), whatever their shape; the "
         "authors crop at random in training and prescribe nothing else.",
         "Sentinel-1 was trained on amplitudes of uncalibrated scenes cut off at 255. They are made "
-        f"up here as {AMPLITUDE:g} times the square root of power, which holds for wide swath "
+        f"up here as {AMPLITUDE_SCALE:g} times the square root of power, which holds for wide swath "
         "scenes to about a tenth.",
         "The authors' code names the Sentinel-1 statistics VH, VV, and so it is here; on real "
         "scenes they fit better the other way round (VH comes out near -1.5). Both bands have the "
@@ -162,7 +162,7 @@ CARD = ModelCard(
     config_schema={
         "type": "object",
         "properties": {
-            WAVELENGTHS: {
+            WAVELENGTHS_OPTION: {
                 "type": "array",
                 "items": {"type": "number", "minimum": 0.01, "maximum": 1000},
                 "description": "Places: micrometres of each band of `sensor.bands`, for bands "
@@ -182,22 +182,22 @@ CARD = ModelCard(
     },
 )
 
-ARCHITECTURE: dict[str, Config] = {
+ARCHITECTURES: dict[str, Config] = {
     "base": {"embed_dim": 768, "depth": 12, "num_heads": 12},
     "large": {"embed_dim": 1024, "depth": 24, "num_heads": 16},
 }
-COMMON = {"img_size": 224, "patch_size": 16, "norm_eps": 1e-6, "wv_planes": 128}
+COMMON_CONFIG = {"img_size": 224, "patch_size": 16, "norm_eps": 1e-6, "wv_planes": 128}
 
-IGNORED = ("mask_token", "norm.weight", "norm.bias", "projector.weight", "projector.bias")
+IGNORED_KEYS = ("mask_token", "norm.weight", "norm.bias", "projector.weight", "projector.bias")
 """Parts of the authors' training that their own encoder does not read."""
-PICOMETRES = "picometres"
+WAVELENGTHS_KEY = "wavelengths_pm"
 
 
 class Dofa(Model):
     """A vision transformer behind a first layer that is made from wavelengths."""
 
     card = CARD
-    libraries = ("timm",)
+    requirements = ("timm",)
 
     @property
     def dim(self) -> int:
@@ -210,11 +210,11 @@ class Dofa(Model):
         Raises:
             ModelError: The description is not whole.
         """
-        given = [name for name in DESCRIPTION if name in options]
-        if given and len(given) < len(DESCRIPTION):
-            missing = next(name for name in DESCRIPTION if name not in options)
+        given = [name for name in BAND_OPTIONS if name in options]
+        if given and len(given) < len(BAND_OPTIONS):
+            missing = next(name for name in BAND_OPTIONS if name not in options)
             raise ModelError(
-                f"bands are described by {', '.join(DESCRIPTION)} together, got {given[0]} "
+                f"bands are described by {', '.join(BAND_OPTIONS)} together, got {given[0]} "
                 f"without {missing}",
                 field=f"model_config.{missing}",
             )
@@ -226,25 +226,25 @@ class Dofa(Model):
         Returns:
             The modality's name: (C, S, S) float32; `picometres`: (C,) wavelengths.
         """
-        if WAVELENGTHS in self.options:
-            values, micrometres = self._described(sample)
+        if WAVELENGTHS_OPTION in self.options:
+            values, micrometres = self._normalize_by_options(sample)
         else:
             wavelengths = self.card.modalities[sample.modality].wavelengths_um
             pixels = sample.pixels
             if sample.modality == "s1":
                 pixels = np.sqrt(np.maximum(pixels, 0))
-            values = scaled(replace(sample, pixels=pixels), self.card)
+            values = normalized(replace(sample, pixels=pixels), self.card)
             micrometres = [wavelengths[band] for band in sample.bands]
         side = self.config["img_size"]
         return {
-            sample.modality: resized(values, (side, side), "bilinear", antialias=True),
-            PICOMETRES: np.array([round(value * 1e6) for value in micrometres], np.int64),
+            sample.modality: resize(values, (side, side), "bilinear", antialias=True),
+            WAVELENGTHS_KEY: np.array([round(value * 1e6) for value in micrometres], np.int64),
         }
 
-    def _described(self, sample: Sample) -> tuple[NDArray[np.float32], list[float]]:
+    def _normalize_by_options(self, sample: Sample) -> tuple[NDArray[np.float32], list[float]]:
         """Pixels standardised, and wavelengths, as the request says."""
-        pixels = fitting(sample, self.card, options=self.options).astype(np.float32)
-        for name in DESCRIPTION:
+        pixels = validated_pixels(sample, self.card, options=self.options).astype(np.float32)
+        for name in BAND_OPTIONS:
             if (count := len(self.options[name])) != len(sample.bands):
                 raise ModelError(
                     f"{name} has {count} values, the sensor {len(sample.bands)} bands",
@@ -253,7 +253,7 @@ class Dofa(Model):
         mean, std = (
             np.array(self.options[name], np.float32)[:, None, None] for name in ("mean", "std")
         )
-        return (pixels - mean) / std, list(self.options[WAVELENGTHS])
+        return (pixels - mean) / std, list(self.options[WAVELENGTHS_OPTION])
 
     def image_input(self, preprocessing: str | None = None) -> ImageInput:
         """Pictures as the card says, at the size of these weights."""
@@ -262,34 +262,34 @@ class Dofa(Model):
 
     def batch_key(self, inputs: Inputs) -> Hashable:
         """Equal shapes and equal wavelengths."""
-        return super().batch_key(inputs), tuple(inputs.get(PICOMETRES, ()))
+        return super().batch_key(inputs), tuple(inputs.get(WAVELENGTHS_KEY, ()))
 
     def network(self) -> torch.nn.Module:
         """The vision transformer with its kernel generator."""
-        from models.dofa.network import Dofa as Network
+        from models.dofa.network import DofaEncoder as Network
 
         return Network(**self.config)
 
     def encode(self, network: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> Encoded:
         """Class token and patch tokens, not normed; the normed mean of the patch tokens."""
         dofa: Any = network
-        ((_, image),) = ((name, array) for name, array in batch.items() if name != PICOMETRES)
-        if PICOMETRES in batch:
-            picometres = tuple(batch[PICOMETRES][0].tolist())
+        ((_, image),) = ((name, array) for name, array in batch.items() if name != WAVELENGTHS_KEY)
+        if WAVELENGTHS_KEY in batch:
+            picometres = tuple(batch[WAVELENGTHS_KEY][0].tolist())
         else:
-            picometres = tuple(round(value * 1e6) for value in RGB_UM)
+            picometres = tuple(round(value * 1e6) for value in RGB_WAVELENGTHS_UM)
         tokens = dofa(image, picometres)
         vector = dofa.fc_norm(tokens[:, 1:].mean(dim=1))
-        return Encoded(tokens, (dofa.side, dofa.side), prefix=1, vector=vector)
+        return Encoded(tokens, (dofa.side, dofa.side), num_prefix_tokens=1, vector=vector)
 
     @classmethod
     def default_config(cls, variant: str) -> Config:
         """The released architecture."""
-        return ARCHITECTURE[variant] | COMMON
+        return ARCHITECTURES[variant] | COMMON_CONFIG
 
     @classmethod
     def convert(
-        cls, checkpoint: Tensors, record: Mapping[str, Any], variant: str
+        cls, checkpoint: Tensors, checkpoint_config: Mapping[str, Any], variant: str
     ) -> tuple[Config, Tensors]:
         """The released file, whose names are those of the network.
 
@@ -297,11 +297,15 @@ class Dofa(Model):
         """
         import torch
 
-        arch = record.get("arch", record)
+        arch = checkpoint_config.get("arch", checkpoint_config)
         default = cls.default_config(variant)
         config = {name: arch.get(name, value) for name, value in default.items()}
-        named = {name: value.float() for name, value in checkpoint.items() if name not in IGNORED}
+        named = {
+            name: value.float() for name, value in checkpoint.items() if name not in IGNORED_KEYS
+        }
         named.setdefault("fc_norm.weight", torch.ones(config["embed_dim"]))
         named.setdefault("fc_norm.bias", torch.zeros(config["embed_dim"]))
-        require_fit(named, blank(cls(config)).state_dict(), f"checkpoint of DOFA {variant}")
+        require_state_dict(
+            named, on_meta(cls(config)).state_dict(), f"checkpoint of DOFA {variant}"
+        )
         return config, named

@@ -15,34 +15,34 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.optional_import import library
+from models.optional_import import optional_import
 
-PLANES = 128
+WAVELENGTH_DIM = 128
 """Width of the layers that make the kernels."""
-SCALE = 0.01
+GENERATED_WEIGHT_SCALE = 0.01
 """Factor on the generated kernels and biases."""
-KERNELS_KEPT = 16
+KERNEL_CACHE_SIZE = 16
 """Sets of wavelengths whose kernels are kept."""
 
 
-def encoded_wavelengths(picometres: Tensor, planes: int = PLANES) -> Tensor:
+def encode_wavelengths(wavelengths_pm: Tensor, dim: int = WAVELENGTH_DIM) -> Tensor:
     """Sines, then cosines, of wavelengths in nanometres.
 
     Args:
-        picometres: (C,) whole numbers, so that they survive every number format.
-        planes: Length of an encoding.
+        wavelengths_pm: (C,) whole numbers, so that they survive every number format.
+        dim: Length of an encoding.
 
     Returns:
         (C, planes) float32.
     """
     # In float32 as the authors do it: the angles of long wavelengths round visibly.
-    nanometres = (picometres.double() / 1e6).float() * 1000
-    steps = torch.arange(planes // 2, dtype=torch.float32, device=picometres.device)
-    angles = nanometres[:, None] * (1 / 10_000 ** (steps / (planes / 2)))
+    nanometres = (wavelengths_pm.double() / 1e6).float() * 1000
+    steps = torch.arange(dim // 2, dtype=torch.float32, device=wavelengths_pm.device)
+    angles = nanometres[:, None] * (1 / 10_000 ** (steps / (dim / 2)))
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-class Residual(nn.Module):
+class ResidualMLP(nn.Module):
     """Two linear layers, each rectified, added to what goes in."""
 
     def __init__(self, planes: int) -> None:
@@ -60,7 +60,7 @@ class WeightGenerator(nn.Module):
 
     def __init__(self, planes: int, patch_size: int, dim: int) -> None:
         super().__init__()
-        self.shape = patch_size, patch_size, dim
+        self.kernel_shape = patch_size, patch_size, dim
         self.weight_tokens = nn.Parameter(torch.randn(planes, planes) * 0.02)
         self.bias_token = nn.Parameter(torch.randn(1, planes) * 0.02)
         layer = nn.TransformerEncoderLayer(planes, 4, 2048, dropout=0.0, activation="gelu")
@@ -68,12 +68,18 @@ class WeightGenerator(nn.Module):
         self.fc_weight = nn.Linear(planes, patch_size * patch_size * dim)
         self.fc_bias = nn.Linear(planes, dim)
 
-    def forward(self, waves: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, wavelength_encodings: Tensor) -> tuple[Tensor, Tensor]:
         """Kernels (D, C, p, p) and biases (D,) for encoded wavelengths (C, planes)."""
         learned = len(self.weight_tokens)
-        seen = self.transformer_encoder(torch.cat([self.weight_tokens, waves, self.bias_token]))
-        kernels = self.fc_weight(seen[learned:-1] + waves).unflatten(1, self.shape)
-        return kernels.permute(3, 0, 1, 2) * SCALE, self.fc_bias(seen[-1]) * SCALE
+        seen = self.transformer_encoder(
+            torch.cat([self.weight_tokens, wavelength_encodings, self.bias_token])
+        )
+        kernels = self.fc_weight(seen[learned:-1] + wavelength_encodings).unflatten(
+            1, self.kernel_shape
+        )
+        return kernels.permute(3, 0, 1, 2) * GENERATED_WEIGHT_SCALE, self.fc_bias(
+            seen[-1]
+        ) * GENERATED_WEIGHT_SCALE
 
 
 class PatchEmbed(nn.Module):
@@ -83,46 +89,46 @@ class PatchEmbed(nn.Module):
         super().__init__()
         self.planes = planes
         self.patch_size = patch_size
-        self.fclayer = Residual(planes)
+        self.fclayer = ResidualMLP(planes)
         self.weight_generator = WeightGenerator(planes, patch_size, dim)
-        self._made: OrderedDict[tuple[int, ...], tuple[Tensor, Tensor]] = OrderedDict()
+        self._kernel_cache: OrderedDict[tuple[int, ...], tuple[Tensor, Tensor]] = OrderedDict()
         self.register_load_state_dict_post_hook(  # type: ignore[no-untyped-call]
-            lambda *_: self._made.clear()
+            lambda *_: self._kernel_cache.clear()
         )
 
-    def forward(self, image: Tensor, picometres: tuple[int, ...]) -> Tensor:
+    def forward(self, image: Tensor, wavelengths_pm: tuple[int, ...]) -> Tensor:
         """Tokens (B, h * w, D) of an image (B, C, H, W).
 
         The authors pad by one pixel and drop what does not fill a patch at the other edges.
         """
-        kernels, biases = self.kernels(picometres)
+        kernels, biases = self.kernels(wavelengths_pm)
         seen = functional.conv2d(image, kernels, biases, stride=self.patch_size, padding=1)
         return seen.flatten(2).transpose(1, 2)
 
-    def kernels(self, picometres: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    def kernels(self, wavelengths_pm: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Kernels (D, C, p, p) and biases (D,) for bands at these wavelengths."""
         if torch.is_grad_enabled():
-            return self._make(picometres)
-        if picometres not in self._made:
-            self._made[picometres] = self._make(picometres)
-            if len(self._made) > KERNELS_KEPT:
-                self._made.popitem(last=False)
-        self._made.move_to_end(picometres)
-        return self._made[picometres]
+            return self._generate_kernels(wavelengths_pm)
+        if wavelengths_pm not in self._kernel_cache:
+            self._kernel_cache[wavelengths_pm] = self._generate_kernels(wavelengths_pm)
+            if len(self._kernel_cache) > KERNEL_CACHE_SIZE:
+                self._kernel_cache.popitem(last=False)
+        self._kernel_cache.move_to_end(wavelengths_pm)
+        return self._kernel_cache[wavelengths_pm]
 
-    def _make(self, picometres: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    def _generate_kernels(self, wavelengths_pm: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         weight = self.fclayer.w1.weight
-        waves = encoded_wavelengths(torch.tensor(picometres, device=weight.device), self.planes)
+        waves = encode_wavelengths(torch.tensor(wavelengths_pm, device=weight.device), self.planes)
         made: tuple[Tensor, Tensor] = self.weight_generator(self.fclayer(waves.to(weight.dtype)))
         return made
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        self._made.clear()
+        self._kernel_cache.clear()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
 
-class Dofa(nn.Module):
+class DofaEncoder(nn.Module):
     """Class token and patch tokens of an image of fixed size and any bands.
 
     Args:
@@ -147,19 +153,19 @@ class Dofa(nn.Module):
     ) -> None:
         super().__init__()
         norm = partial(nn.LayerNorm, eps=norm_eps)
-        block: Any = library("timm.models.vision_transformer").Block
-        self.side = img_size // patch_size
+        block: Any = optional_import("timm.models.vision_transformer").Block
+        self.grid_size = img_size // patch_size
         self.patch_embed = PatchEmbed(wv_planes, patch_size, embed_dim)
         self.cls_token = nn.Parameter(torch.randn(1, 1, embed_dim) * 0.02)
-        self.pos_embed = nn.Parameter(torch.randn(1, 1 + self.side**2, embed_dim) * 0.02)
+        self.pos_embed = nn.Parameter(torch.randn(1, 1 + self.grid_size**2, embed_dim) * 0.02)
         self.blocks = nn.ModuleList(
             block(embed_dim, num_heads, 4.0, qkv_bias=True, norm_layer=norm) for _ in range(depth)
         )
         self.fc_norm = norm(embed_dim)
 
-    def forward(self, image: Tensor, picometres: tuple[int, ...]) -> Tensor:
+    def forward(self, image: Tensor, wavelengths_pm: tuple[int, ...]) -> Tensor:
         """Tokens (B, 1 + h * w, D) after the last block, the class token first, not normed."""
-        patches = self.patch_embed(image, picometres) + self.pos_embed[:, 1:]
+        patches = self.patch_embed(image, wavelengths_pm) + self.pos_embed[:, 1:]
         first = (self.cls_token + self.pos_embed[:, :1]).expand(len(image), -1, -1)
         tokens = torch.cat([first, patches], dim=1)
         for block in self.blocks:

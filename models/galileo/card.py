@@ -25,31 +25,31 @@ DW_BANDS = (
 )  # fmt: skip
 WC_BANDS = ("temporarycrops", "maize", "wintercereals", "springcereals", "irrigation")
 
-ALONE = ("s1", "s2")
+PRIMARY_MODALITIES = ("s1", "s2")
 """Modalities that can be asked for on their own; the others only go with one of them."""
-SERIES = ("era5", "terraclimate", "viirs")
+SERIES_MODALITIES = ("era5", "terraclimate", "viirs")
 """Modalities with one value per time step for the whole place."""
-MAPS = ("srtm", "dynamic_world", "worldcereal")
+MAP_MODALITIES = ("srtm", "dynamic_world", "worldcereal")
 """Modalities without time."""
-GROUPS_PER_PATCH = {"s2": 6, "s1": 1}
+TOKENS_PER_PATCH = {"s2": 6, "s1": 1}
 """Tokens of each patch and frame; Sentinel-2 has five groups of bands, and NDVI."""
 
-DEFAULT_PATCH = 4
-UNKNOWN_MONTH = 5
+DEFAULT_PATCH_SIZE = 4
+DEFAULT_MONTH = 5
 """What the authors take where the month is not known, counted from 0: June."""
-RESOLUTION_M = 10.0
+DEFAULT_RESOLUTION_M = 10.0
 """What the authors take where the size of a pixel is not known."""
-TILE = 32
+TILE_SIZE = 32
 """8 x 8 patches, pixels."""
 MAX_TOKENS = 16_384
 """Attention grows with the square of the tokens."""
 
 
-IN_TIME = Series(usual=12, most=24, part_days=30, aligned=True)
+TIME_SERIES = Series(usual=12, most=24, part_days=30, aligned=True)
 """As the authors do: a composite for every 30 days, up to a year of them."""
 
 
-def _four_deviations(mean: Sequence[float], std: Sequence[float]) -> Statistics:
+def _two_sigma_normalization(mean: Sequence[float], std: Sequence[float]) -> Statistics:
     """Two standard deviations below the mean become 0, two above it 1."""
     return Statistics(
         offset=tuple(m - 2 * s for m, s in zip(mean, std, strict=True)),
@@ -57,11 +57,11 @@ def _four_deviations(mean: Sequence[float], std: Sequence[float]) -> Statistics:
     )
 
 
-def _divided(bands: int, by: float) -> Statistics:
-    return Statistics(offset=(0.0,) * bands, scale=(1 / by,) * bands)
+def _division_normalization(bands: int, divisor: float) -> Statistics:
+    return Statistics(offset=(0.0,) * bands, scale=(1 / divisor,) * bands)
 
 
-def _further(
+def _auxiliary_modality(
     collection: str,
     bands: tuple[str, ...],
     units: str,
@@ -124,74 +124,79 @@ CARD = ModelCard(
         "s2": Modality(
             sensor=SensorSpec("COPERNICUS/S2_HARMONIZED", S2_BANDS),
             units="digital numbers, top-of-atmosphere reflectance x 10000",
-            statistics=_four_deviations(S2_MEAN, S2_STD),
-            min_pixels=DEFAULT_PATCH,
-            tile=TILE,
-            series=IN_TIME,
+            statistics=_two_sigma_normalization(S2_MEAN, S2_STD),
+            min_pixels=DEFAULT_PATCH_SIZE,
+            tile=TILE_SIZE,
+            series=TIME_SERIES,
             further=True,
         ),
         "s1": Modality(
             sensor=SensorSpec("COPERNICUS/S1_GRD_FLOAT", ("VV", "VH"), cloudy_pct=None),
             units="linear power; scaled as decibels",
-            statistics=_four_deviations(
+            statistics=_two_sigma_normalization(
                 (-11.728724389184965, -18.85558188024017), (4.887145774840316, 5.730270320384293)
             ),
-            min_pixels=DEFAULT_PATCH,
-            tile=TILE,
-            series=IN_TIME,
+            min_pixels=DEFAULT_PATCH_SIZE,
+            tile=TILE_SIZE,
+            series=TIME_SERIES,
             further=True,
         ),
-        "srtm": _further(
+        "srtm": _auxiliary_modality(
             "USGS/SRTMGL1_003",
             ("elevation", "slope"),
             "metres, and degrees",
-            _four_deviations(
+            _two_sigma_normalization(
                 (673.0152819503361, 5.930092668915115), (983.0697298296237, 8.167406789813247)
             ),
             30,
             "mosaic",
         ),
-        "dynamic_world": _further(
+        "dynamic_world": _auxiliary_modality(
             "GOOGLE/DYNAMICWORLD/V1",
             DW_BANDS,
             "mean probabilities, 0 to 1",
-            _divided(9, 1),
+            _division_normalization(9, 1),
             10,
             margin_days=31,
         ),
-        "worldcereal": _further(
-            "ESA/WorldCereal/2021/MODELS/v100", WC_BANDS, "percent", _divided(5, 100), 10, "mosaic"
+        "worldcereal": _auxiliary_modality(
+            "ESA/WorldCereal/2021/MODELS/v100",
+            WC_BANDS,
+            "percent",
+            _division_normalization(5, 100),
+            10,
+            "mosaic",
         ),
-        "era5": _further(
+        "era5": _auxiliary_modality(
             "ECMWF/ERA5_LAND/MONTHLY_AGGR",
             ("temperature_2m", "total_precipitation_sum"),
             "kelvin, and metres per month",
-            _four_deviations(
+            _two_sigma_normalization(
                 (271.5674963541667, 0.08554303677156568), (79.80828940314429, 0.11669547098151486)
             ),
             10_000,
-            series=IN_TIME,
+            series=TIME_SERIES,
         ),
-        "terraclimate": _further(
+        "terraclimate": _auxiliary_modality(
             "IDAHO_EPSCOR/TERRACLIMATE",
             ("def", "soil", "aet"),
             "raw values of the collection, 0.1 mm per month",
-            _four_deviations(
+            _two_sigma_normalization(
                 (657.3181260091111, 692.1291795806885, 562.781331880633),
                 (704.0008695557707, 925.0116126406431, 453.2434022278578),
             ),
             5_000,
-            series=IN_TIME,
+            series=TIME_SERIES,
         ),
-        "viirs": _further(
+        "viirs": _auxiliary_modality(
             "NOAA/VIIRS/DNB/MONTHLY_V1/VCMCFG",
             ("avg_rad",),
             "nW / (cm2 sr)",
-            _four_deviations((1.5647115934036673,), (7.513020170832818,)),
+            _two_sigma_normalization((1.5647115934036673,), (7.513020170832818,)),
             500,
-            series=IN_TIME,
+            series=TIME_SERIES,
         ),
-        "landscan": _further(
+        "landscan": _auxiliary_modality(
             "projects/sat-io/open-datasets/ORNL/LANDSCAN_GLOBAL",
             ("b1",),
             "people per cell of about 1 km2",
@@ -246,7 +251,7 @@ CARD = ModelCard(
                 "type": "integer",
                 "minimum": 1,
                 "maximum": 8,
-                "default": DEFAULT_PATCH,
+                "default": DEFAULT_PATCH_SIZE,
                 "description": "Side of a patch, pixels: smaller ones give a finer grid and take "
                 "longer. The space of the vectors stays the same.",
             },
@@ -255,7 +260,7 @@ CARD = ModelCard(
                 "default": False,
                 "description": "Whether the network is told longitude and latitude of the place.",
             },
-            **IN_TIME.options,
+            **TIME_SERIES.options,
         },
     },
     max_batch_size=8,

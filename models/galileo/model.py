@@ -14,30 +14,30 @@ from pyproj import Transformer
 
 from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import PixelGrid, Sample, middle
-from models.base import Config, Encoded, Inputs, Model, Tensors, scaled
+from models.base import Config, Encoded, Inputs, Model, Tensors, normalized
 from models.galileo.card import (
-    ALONE,
     CARD,
-    DEFAULT_PATCH,
-    GROUPS_PER_PATCH,
-    MAPS,
+    DEFAULT_MONTH,
+    DEFAULT_PATCH_SIZE,
+    DEFAULT_RESOLUTION_M,
+    MAP_MODALITIES,
     MAX_TOKENS,
-    RESOLUTION_M,
+    PRIMARY_MODALITIES,
     S2_BANDS,
-    SERIES,
-    UNKNOWN_MONTH,
+    SERIES_MODALITIES,
+    TOKENS_PER_PATCH,
 )
-from models.preprocessing.radar import decibels
-from models.preprocessing.resampling import resized
-from models.weights.checkpoints import CheckpointError, require_fit
-from models.weights.initialization import blank
+from models.preprocessing.radar import power_to_db
+from models.preprocessing.resampling import resize
+from models.weights.checkpoints import CheckpointError, require_state_dict
+from models.weights.initialization import on_meta
 
 if TYPE_CHECKING:
     import torch
 
-    from models.galileo.network import Tokens
+    from models.galileo.network import GalileoTokens
 
-SIZES = {"nano": (128, 4, 8), "tiny": (192, 12, 3), "base": (768, 12, 12)}
+ARCHITECTURES = {"nano": (128, 4, 8), "tiny": (192, 12, 3), "base": (768, 12, 12)}
 """Width, blocks and heads of the variants."""
 
 
@@ -58,7 +58,7 @@ class Galileo(Model):
 
     def modalities(self) -> tuple[str, ...]:
         """What can be asked for on its own."""
-        return ALONE
+        return PRIMARY_MODALITIES
 
     def prepare(self, sample: Sample) -> Inputs:
         """Scale all inputs by the statistics of the training data, and say when and how large.
@@ -69,23 +69,23 @@ class Galileo(Model):
             they are given; `months` (T,) 0 to 11; `resolution_um` (2,) ground height and width
             of a pixel, micrometres; `patch_size` ().
         """
-        patch = self._patch()
-        parts = self._parts(sample)
+        patch = self._patch_size()
+        parts = self._collect_inputs(sample)
         frames, _, height, width = parts[sample.modality].pixels.shape
-        shape = _whole_patches(height, width, patch)
-        self._check_length(parts, frames, shape[0] * shape[1] // patch**2)
+        shape = _patch_aligned_shape(height, width, patch)
+        self._check_token_count(parts, frames, shape[0] * shape[1] // patch**2)
         inputs: Inputs = {}
         for name, part in parts.items():
-            is_map = name in (*ALONE, *MAPS)
-            read = replace(part, pixels=decibels(part.pixels, CARD.id)) if name == "s1" else part
-            values = scaled(read, CARD, min_pixels=patch if is_map else 1)
-            inputs[name] = resized(values, shape, "bilinear") if is_map else values[..., 0, 0]
+            is_map = name in (*PRIMARY_MODALITIES, *MAP_MODALITIES)
+            read = replace(part, pixels=power_to_db(part.pixels, CARD.id)) if name == "s1" else part
+            values = normalized(read, CARD, min_pixels=patch if is_map else 1)
+            inputs[name] = resize(values, shape, "bilinear") if is_map else values[..., 0, 0]
             if name == "s2":
-                inputs["ndvi"] = resized(_ndvi(part.pixels), shape, "bilinear")
+                inputs["ndvi"] = resize(_ndvi(part.pixels), shape, "bilinear")
             if name in ("dynamic_world", "worldcereal"):
                 inputs[f"{name}_static"] = values.mean(axis=(1, 2))
-        if self._option("location", bool, False):
-            inputs["location"] = _on_the_sphere(sample.grid)
+        if self._typed_option("location", bool, False):
+            inputs["location"] = _unit_sphere_point(sample.grid)
         return inputs | {
             "months": _months(sample.times, frames, one_image=sample.pixels.ndim == 3),
             "resolution_um": _resolution_um(sample, shape),
@@ -100,25 +100,29 @@ class Galileo(Model):
         """The encoder."""
         from models.galileo import network as galileo_network
 
-        return galileo_network.Galileo(
+        return galileo_network.GalileoEncoder(
             dim=self.dim,
             depth=self.config["depth"],
-            heads=self.config["num_heads"],
+            num_heads=self.config["num_heads"],
             mlp_ratio=self.config["mlp_ratio"],
-            patch=self.config["max_patch_size"],
-            frames=self.config["max_sequence_length"],
+            max_patch_size=self.config["max_patch_size"],
+            max_frames=self.config["max_sequence_length"],
         )
 
-    def tokens(self, network: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> Tokens:
+    def encode_tokens(
+        self, network: torch.nn.Module, batch: Mapping[str, torch.Tensor]
+    ) -> GalileoTokens:
         """All tokens after the final norm."""
         resolution_m = batch["resolution_um"].double() / 1e6
-        found: Tokens = network(batch, batch["months"], resolution_m, int(batch["patch_size"][0]))
+        found: GalileoTokens = network(
+            batch, batch["months"], resolution_m, int(batch["patch_size"][0])
+        )
         return found
 
     def encode(self, network: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> Encoded:
         """Mean tokens of the patches, and the mean over all tokens as the vector."""
-        tokens = self.tokens(network, batch)
-        patches = tokens.patches()
+        tokens = self.encode_tokens(network, batch)
+        patches = tokens.patch_means()
         height, width = patches.shape[1:3]
         return Encoded(
             tokens=patches.flatten(1, 2),
@@ -129,34 +133,35 @@ class Galileo(Model):
     @classmethod
     def default_config(cls, variant: str) -> Config:
         """The released architecture."""
-        width, depth, heads = SIZES[variant]
-        return _config({"embedding_size": width, "depth": depth, "num_heads": heads})
+        width, depth, heads = ARCHITECTURES[variant]
+        return _build_config({"embedding_size": width, "depth": depth, "num_heads": heads})
 
     @classmethod
     def convert(
-        cls, checkpoint: Tensors, record: Mapping[str, Any], variant: str
+        cls, checkpoint: Tensors, checkpoint_config: Mapping[str, Any], variant: str
     ) -> tuple[Config, Tensors]:
         """The authors' `encoder.pt`, with the `config.json` beside it or the variant's sizes."""
-        arch = _stated(record)
-        config = _config(arch) if arch else cls.default_config(variant)
+        arch = _encoder_config(checkpoint_config)
+        config = _build_config(arch) if arch else cls.default_config(variant)
         sizes = config["embedding_size"], config["depth"], config["num_heads"]
-        for other, released in SIZES.items():
-            if sizes == released and variant in SIZES and other != variant:
+        for other, released in ARCHITECTURES.items():
+            if sizes == released and variant in ARCHITECTURES and other != variant:
                 raise CheckpointError(f"the configuration is that of {other}, not of {variant}")
         named = {name.replace(".backbone", ""): tensor for name, tensor in checkpoint.items()}
-        require_fit(named, blank(cls(config)).state_dict(), "checkpoint of Galileo")
+        require_state_dict(named, on_meta(cls(config)).state_dict(), "checkpoint of Galileo")
         return config, named
 
-    def _option(self, name: str, kind: type, default: Any) -> Any:
+    def _typed_option(self, name: str, expected_type: type, default: Any) -> Any:
         value = self.options.get(name, default)
-        if type(value) is not kind:
+        if type(value) is not expected_type:
             raise ModelError(
-                f"{name} is {value!r}; accepted: {kind.__name__}", field=f"model_config.{name}"
+                f"{name} is {value!r}; accepted: {expected_type.__name__}",
+                field=f"model_config.{name}",
             )
         return value
 
-    def _patch(self) -> int:
-        patch: int = self._option("patch_size", int, DEFAULT_PATCH)
+    def _patch_size(self) -> int:
+        patch: int = self._typed_option("patch_size", int, DEFAULT_PATCH_SIZE)
         largest = self.config["max_patch_size"]
         if not 1 <= patch <= largest:
             raise ModelError(
@@ -164,7 +169,7 @@ class Galileo(Model):
             )
         return patch
 
-    def _parts(self, sample: Sample) -> dict[str, Sample]:
+    def _collect_inputs(self, sample: Sample) -> dict[str, Sample]:
         """All inputs by name, images as series of one; their shapes fit each other."""
         parts = {sample.modality: sample, **sample.extras}
         if unknown := sorted(set(parts) - set(CARD.modalities)):
@@ -172,30 +177,34 @@ class Galileo(Model):
                 f"{CARD.id} does not read {unknown[0]!r}; accepted: {', '.join(CARD.modalities)}",
                 field="modality",
             )
-        if sample.modality not in ALONE:
+        if sample.modality not in PRIMARY_MODALITIES:
             raise ModelError(
                 f"{CARD.id} reads {sample.modality!r} only as a further input of "
-                f"{' or '.join(ALONE)}",
+                f"{' or '.join(PRIMARY_MODALITIES)}",
                 field="modality",
             )
-        parts = {name: _completed(name, part) for name, part in parts.items()}
+        parts = {name: _complete_input(name, part) for name, part in parts.items()}
         frames, _, height, width = parts[sample.modality].pixels.shape
         for name, part in parts.items():
-            shape = _shape(name, frames, height, width)
+            shape = _expected_shape(name, frames, height, width)
             if part.pixels.shape != shape:
                 raise ModelError(
                     f"{name} has shape {part.pixels.shape}, expected {shape}", field="sensor"
                 )
         return parts
 
-    def _check_length(self, parts: Iterable[str], frames: int, cells: int) -> None:
+    def _check_token_count(self, modalities: Iterable[str], frames: int, patches: int) -> None:
         """Check the number of frames, and of the tokens of the maps over time."""
         longest = self.config["max_sequence_length"]
         if frames > longest:
             raise ModelError(
                 f"{CARD.id} reads up to {longest} frames, got {frames}", field="temporal"
             )
-        tokens = frames * cells * sum(GROUPS_PER_PATCH[name] for name in parts if name in ALONE)
+        tokens = (
+            frames
+            * patches
+            * sum(TOKENS_PER_PATCH[name] for name in modalities if name in PRIMARY_MODALITIES)
+        )
         if tokens > MAX_TOKENS:
             raise ModelError(
                 f"the place gives {tokens:,} tokens, {CARD.id} takes up to {MAX_TOKENS:,}; take a "
@@ -205,45 +214,45 @@ class Galileo(Model):
             )
 
 
-def _completed(name: str, part: Sample) -> Sample:
+def _complete_input(name: str, sample: Sample) -> Sample:
     """An input with all the axes and values that the network's has.
 
     One image is a series of one. Of what is not a map there is the mean over the place, with which
     the authors fill gaps of maps, too.
     """
-    if name in (*ALONE, *SERIES) and part.pixels.ndim == 3:
-        valid = None if part.valid is None else part.valid[None]
-        part = replace(part, pixels=part.pixels[None], valid=valid)
-    if name in ALONE:
-        return part
-    seen = np.ones_like(part.pixels[..., 0, :, :], bool) if part.valid is None else part.valid
+    if name in (*PRIMARY_MODALITIES, *SERIES_MODALITIES) and sample.pixels.ndim == 3:
+        valid = None if sample.valid is None else sample.valid[None]
+        sample = replace(sample, pixels=sample.pixels[None], valid=valid)
+    if name in PRIMARY_MODALITIES:
+        return sample
+    seen = np.ones_like(sample.pixels[..., 0, :, :], bool) if sample.valid is None else sample.valid
     seen = seen[..., None, :, :]
-    total = np.where(seen, part.pixels, 0).sum(axis=(-2, -1), keepdims=True, dtype=np.float64)
+    total = np.where(seen, sample.pixels, 0).sum(axis=(-2, -1), keepdims=True, dtype=np.float64)
     mean = total / np.maximum(seen.sum(axis=(-2, -1), keepdims=True), 1)
-    pixels = np.where(seen, part.pixels, mean) if name in MAPS else mean
-    return replace(part, pixels=pixels.astype(np.float32), valid=None)
+    pixels = np.where(seen, sample.pixels, mean) if name in MAP_MODALITIES else mean
+    return replace(sample, pixels=pixels.astype(np.float32), valid=None)
 
 
-def _shape(name: str, frames: int, height: int, width: int) -> tuple[int, ...]:
+def _expected_shape(name: str, frames: int, height: int, width: int) -> tuple[int, ...]:
     """The shape of an input that goes with `frames` maps of `height` x `width` pixels."""
     bands = len(CARD.modalities[name].sensor.bands)
-    if name in ALONE:
+    if name in PRIMARY_MODALITIES:
         return frames, bands, height, width
-    if name in MAPS:
+    if name in MAP_MODALITIES:
         return bands, height, width
-    return (frames, bands, 1, 1) if name in SERIES else (bands, 1, 1)
+    return (frames, bands, 1, 1) if name in SERIES_MODALITIES else (bands, 1, 1)
 
 
-def _whole_patches(height: int, width: int, patch: int) -> tuple[int, int]:
+def _patch_aligned_shape(height: int, width: int, patch_size: int) -> tuple[int, int]:
     """The nearest sides that are multiples of the patch."""
-    rows, columns = (max(1, math.floor(side / patch + 0.5)) for side in (height, width))
-    return rows * patch, columns * patch
+    rows, columns = (max(1, math.floor(side / patch_size + 0.5)) for side in (height, width))
+    return rows * patch_size, columns * patch_size
 
 
-def _ndvi(numbers: NDArray[Any]) -> NDArray[np.float32]:
+def _ndvi(digital_numbers: NDArray[Any]) -> NDArray[np.float32]:
     """NDVI (T, 1, H, W) of unscaled Sentinel-2 bands; 0 where there is no light."""
     red, near_infrared = (
-        numbers[:, S2_BANDS.index(band), None].astype(np.float32) for band in ("B4", "B8")
+        digital_numbers[:, S2_BANDS.index(band), None].astype(np.float32) for band in ("B4", "B8")
     )
     total = near_infrared + red
     index: NDArray[np.float32] = np.zeros_like(total)
@@ -254,7 +263,7 @@ def _ndvi(numbers: NDArray[Any]) -> NDArray[np.float32]:
 def _months(times: Sequence[datetime], frames: int, *, one_image: bool) -> NDArray[np.int64]:
     """Months (T,), 0 to 11; those of one image are that of the middle of its scenes' times."""
     if not times:
-        return np.full(frames, UNKNOWN_MONTH, np.int64)
+        return np.full(frames, DEFAULT_MONTH, np.int64)
     if one_image:
         times = [middle(times)]
     if len(times) != frames:
@@ -267,13 +276,13 @@ def _resolution_um(sample: Sample, shape: tuple[int, int]) -> NDArray[np.int64]:
 
     Whole numbers, because the number format of a forward pass may round others.
     """
-    across, down = (RESOLUTION_M,) * 2 if sample.grid is None else sample.grid.resolution
+    across, down = (DEFAULT_RESOLUTION_M,) * 2 if sample.grid is None else sample.grid.resolution
     height, width = sample.pixels.shape[-2:]
     metres = np.asarray([down * height / shape[0], across * width / shape[1]])
     return np.rint(metres * 1e6).astype(np.int64)
 
 
-def _on_the_sphere(grid: PixelGrid | None) -> NDArray[np.float32]:
+def _unit_sphere_point(grid: PixelGrid | None) -> NDArray[np.float32]:
     """The centre of a place as a point (x, y, z) of the unit sphere."""
     if grid is None:
         raise ModelError(
@@ -288,12 +297,12 @@ def _on_the_sphere(grid: PixelGrid | None) -> NDArray[np.float32]:
     )
 
 
-def _stated(record: Mapping[str, Any]) -> Mapping[str, Any]:
+def _encoder_config(checkpoint_config: Mapping[str, Any]) -> Mapping[str, Any]:
     """The encoder's sizes in a configuration; empty where it states none.
 
     The authors' file has them under `model.encoder`.
     """
-    found = record.get("arch", record.get("model", {}))
+    found = checkpoint_config.get("arch", checkpoint_config.get("model", {}))
     if isinstance(found, Mapping):
         found = found.get("encoder", found)
     if not isinstance(found, Mapping):
@@ -301,7 +310,7 @@ def _stated(record: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
-def _config(arch: Mapping[str, Any]) -> Config:
+def _build_config(arch: Mapping[str, Any]) -> Config:
     """Architecture record; sizes that all variants share may be left out."""
     common = {"mlp_ratio": 4, "max_patch_size": 8, "max_sequence_length": 24}
     needed = ("embedding_size", "depth", "num_heads", *common)

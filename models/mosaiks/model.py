@@ -15,7 +15,7 @@ from geobento.schemas.cards import (
 )
 from geobento.schemas.sample import Sample
 from geobento.schemas.specs import SensorSpec
-from models.base import Config, Encoded, Inputs, Model, Tensors, scaled
+from models.base import Config, Encoded, Inputs, Model, Tensors, normalized
 from models.weights.checkpoints import CheckpointError, require_keys, require_shape
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 SEED = 4392
 S2_BANDS = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12")
-CHANNELS = {"rgb": 3, "s2": len(S2_BANDS)}
-CELL = 16
+MODALITY_CHANNELS = {"rgb": 3, "s2": len(S2_BANDS)}
+CELL_SIZE = 16
 
 CARD = ModelCard(
     id="mosaiks",
@@ -87,7 +87,9 @@ class Mosaiks(Model):
     def prepare(self, sample: Sample) -> Inputs:
         """Sentinel-2 digital numbers / 10000, clipped to 0..1."""
         config = self.config
-        return {"s2": scaled(sample, self.card, min_pixels=config["kernel"], clip=config["clip"])}
+        return {
+            "s2": normalized(sample, self.card, min_pixels=config["kernel"], clip=config["clip"])
+        }
 
     def image_input(self, preprocessing: str | None = None) -> ImageInput:
         """Pictures as the card says; for filters from a file, at whatever size they have."""
@@ -119,14 +121,14 @@ class Mosaiks(Model):
 
         ((modality, images),) = batch.items()
         make_edges = (
-            mosaiks_network.equal_edges
+            mosaiks_network.equal_cell_edges
             if self.config["equal_cells"]
-            else mosaiks_network.fixed_edges
+            else mosaiks_network.fixed_cell_edges
         )
         lengths = [side - self.config["kernel"] + 1 for side in images.shape[-2:]]
         edges = [make_edges(length, self.config["cell"]) for length in lengths]
         rows, columns = (
-            mosaiks_network.averaging(edge, length).to(images.device)
+            mosaiks_network.averaging_weights(edge, length).to(images.device)
             for edge, length in zip(edges, lengths, strict=True)
         )
         grids = torch.stack([network(modality, image, rows, columns) for image in images])
@@ -134,8 +136,8 @@ class Mosaiks(Model):
         return Encoded(
             tokens=grids.flatten(2).transpose(1, 2),
             grid_shape=(rows.shape[0], columns.shape[0]),
-            margin=(self.config["kernel"] - 1) / 2,
-            weights=torch.outer(heights, widths).flatten().float().to(images.device),
+            pixel_margin=(self.config["kernel"] - 1) / 2,
+            area_weights=torch.outer(heights, widths).flatten().float().to(images.device),
         )
 
     @classmethod
@@ -146,29 +148,34 @@ class Mosaiks(Model):
                 f"the filters of mosaiks {variant} are fitted to images; import them with "
                 "--checkpoint FILE --config FILE"
             )
-        return _config(
-            filters=512, kernel=3, channels=CHANNELS, equal_cells=True, clip=True, resize=True
+        return _build_config(
+            filters=512,
+            kernel=3,
+            channels=MODALITY_CHANNELS,
+            equal_cells=True,
+            clip=True,
+            resize=True,
         )
 
     @classmethod
-    def seeded(cls, config: Config) -> Tensors:
+    def seeded_state_dict(cls, config: Config) -> Tensors:
         """Zero-mean unit-norm Gaussian filters from a fixed seed, bias 0."""
         import torch
 
-        from models.mosaiks.network import zero_mean_unit_norm
+        from models.mosaiks.network import normalize_filters
 
         tensors: Tensors = {}
         for number, (modality, channels) in enumerate(sorted(config["channels"].items())):
             generator = torch.Generator("cpu").manual_seed(SEED + number)
             shape = (config["filters"], channels, config["kernel"], config["kernel"])
-            filters = zero_mean_unit_norm(torch.randn(shape, generator=generator))
+            filters = normalize_filters(torch.randn(shape, generator=generator))
             none = torch.zeros(config["filters"])
-            tensors |= _bank(modality, filters, none, none.clone())
+            tensors |= _filter_bank_tensors(modality, filters, none, none.clone())
         return tensors
 
     @classmethod
     def convert(
-        cls, checkpoint: Tensors, record: Mapping[str, Any], variant: str
+        cls, checkpoint: Tensors, checkpoint_config: Mapping[str, Any], variant: str
     ) -> tuple[Config, Tensors]:
         """Filters in torchgeo's layout: `weights` (K, C, k, k) and `biases` (K,).
 
@@ -185,12 +192,12 @@ class Mosaiks(Model):
         filters, channels, kernel = weights.shape[0], weights.shape[1], weights.shape[-1]
         require_shape("weights", weights, (None, None, kernel, kernel))
         require_shape("biases", biases, (filters,))
-        modality = {count: name for name, count in CHANNELS.items()}.get(channels)
+        modality = {count: name for name, count in MODALITY_CHANNELS.items()}.get(channels)
         if modality is None:
             raise CheckpointError(
                 f"the filters have {channels} channels; accepted: 3 (RGB) or 12 (Sentinel-2)"
             )
-        arch = record.get("arch", {})
+        arch = checkpoint_config.get("arch", {})
         if not isinstance(arch, Mapping):
             raise CheckpointError("the configuration's arch is not an object")
         features = arch.get("features", 2 * filters)
@@ -200,15 +207,15 @@ class Mosaiks(Model):
                 f"{2 * filters}"
             )
         rolf = variant == "rolf2021"
-        config = _config(
+        config = _build_config(
             filters=filters, kernel=kernel, channels={modality: channels}, equal_cells=False,
             clip=rolf,
             resize=False,
         )  # fmt: skip
-        return config, _bank(modality, weights, -biases if rolf else biases, -biases)
+        return config, _filter_bank_tensors(modality, weights, -biases if rolf else biases, -biases)
 
 
-def _config(
+def _build_config(
     *,
     filters: int,
     kernel: int,
@@ -227,19 +234,19 @@ def _config(
         "filters": filters,
         "kernel": kernel,
         "channels": dict(channels),
-        "cell": CELL,
+        "cell": CELL_SIZE,
         "equal_cells": equal_cells,
         "clip": clip,
         "resize": resize,
     }
 
 
-def _bank(
-    modality: str, weight: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor
+def _filter_bank_tensors(
+    modality: str, weight: torch.Tensor, bias_positive: torch.Tensor, bias_negative: torch.Tensor
 ) -> Tensors:
     prefix = f"banks.{modality}"
     return {
         f"{prefix}.weight": weight,
-        f"{prefix}.bias_positive": positive,
-        f"{prefix}.bias_negative": negative,
+        f"{prefix}.bias_positive": bias_positive,
+        f"{prefix}.bias_negative": bias_negative,
     }

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-AT_ONCE = 2**19
+RESPONSES_PER_CHUNK = 2**19
 """Responses that are worked on at a time: few enough to stay in the processor's cache."""
-LEAST = 16
+MIN_MATMUL_ROWS = 16
 """Pixels in a product. Of fewer, and averages made by products of matrices, the order of sums would
 depend on the number of threads, and with it the last bit."""
 
-Cells: TypeAlias = list[tuple[slice, Tensor]]
+CellWeights: TypeAlias = list[tuple[slice, Tensor]]
 """Of every cell the pixels that it covers, on one axis, and their weights."""
 
 
@@ -29,37 +29,39 @@ class FilterBank(nn.Module):
     ``relu(-y + bias_negative)``; the two published conventions differ only in these biases.
     """
 
-    def __init__(self, filters: int, channels: int, kernel: int) -> None:
+    def __init__(self, filters: int, channels: int, kernel_size: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(filters, channels, kernel, kernel), False)
+        self.weight = nn.Parameter(torch.empty(filters, channels, kernel_size, kernel_size), False)
         self.bias_positive = nn.Parameter(torch.empty(filters), False)
         self.bias_negative = nn.Parameter(torch.empty(filters), False)
 
-    def forward(self, image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    def forward(self, image: Tensor, row_weights: Tensor, column_weights: Tensor) -> Tensor:
         """Features of one image, averaged over cells.
 
         Args:
             image: (C, H, W).
-            rows: (h, H - k + 1) averaging weights of every cell row.
-            columns: (w, W - k + 1) averaging weights of every cell column.
+            row_weights: (h, H - k + 1) averaging weights of every cell row.
+            column_weights: (w, W - k + 1) averaging weights of every cell column.
 
         Returns:
             (2 K, h, w): the K positive features, then the K negative ones.
         """
-        cells = _cells(rows), _cells(columns)
-        positive = self._rectified(image, *cells, self.bias_positive)
+        cells = _to_cell_weights(row_weights), _to_cell_weights(column_weights)
+        positive = self._mean_rectified(image, *cells, self.bias_positive)
         mirrored = (
             positive
             if torch.equal(self.bias_positive, -self.bias_negative)
-            else self._rectified(image, *cells, -self.bias_negative)
+            else self._mean_rectified(image, *cells, -self.bias_negative)
         )
         # relu(b - y) = relu(y - b) - (y - b), and so for averages.
-        response = self._response(image, *cells)
+        response = self._mean_response(image, *cells)
         negative = mirrored - response + self.bias_negative[:, None, None]
         # That difference may end a rounding below zero.
         return torch.cat([positive, negative]).clamp_(min=0)
 
-    def _rectified(self, image: Tensor, rows: Cells, columns: Cells, bias: Tensor) -> Tensor:
+    def _mean_rectified(
+        self, image: Tensor, rows: CellWeights, columns: CellWeights, bias: Tensor
+    ) -> Tensor:
         """Averages (K, h, w) of ``relu(y + bias)``.
 
         The map is worked through cell row by cell row, a few pixel rows at a time, so that memory
@@ -68,19 +70,19 @@ class FilterBank(nn.Module):
         filters, kernel = len(self.weight), self.weight.shape[-1]
         patches = image.unfold(1, kernel, 1).unfold(2, kernel, 1).permute(1, 2, 0, 3, 4)
         width = patches.shape[1]
-        strip = max(1, AT_ONCE // (width * filters))
+        strip = max(1, RESPONSES_PER_CHUNK // (width * filters))
         grid = image.new_empty(len(rows), len(columns), filters)
         for (span, weights), found in zip(rows, grid, strict=True):
             total = image.new_zeros(width * filters)
             lines = patches[span]
             for top in range(0, len(lines), strip):
                 part = slice(top, top + strip)
-                response = self._products(lines[part].flatten(0, 1), bias).relu_()
+                response = self._apply_filters(lines[part].flatten(0, 1), bias).relu_()
                 total.addmv_(response.view(-1, width * filters).T, weights[part])
-            _average(total.view(width, filters), columns, found)
+            _average_cells(total.view(width, filters), columns, found)
         return grid.permute(2, 0, 1)
 
-    def _response(self, image: Tensor, rows: Cells, columns: Cells) -> Tensor:
+    def _mean_response(self, image: Tensor, rows: CellWeights, columns: CellWeights) -> Tensor:
         """Averages (K, h, w) of ``y``, made of averages of what lies under every tap."""
         kernel = self.weight.shape[-1]
         channels, height, width = image.shape
@@ -89,32 +91,32 @@ class FilterBank(nn.Module):
         found = image.new_empty(len(columns), len(rows) * channels)
         taps = image.new_empty(len(rows), len(columns), channels, kernel, kernel)
         for top in range(kernel):
-            _average(lines[top : height - kernel + 1 + top], rows, down)
+            _average_cells(lines[top : height - kernel + 1 + top], rows, down)
             across = down.view(-1, width).T.contiguous()
             for left in range(kernel):
-                _average(across[left : width - kernel + 1 + left], columns, found)
+                _average_cells(across[left : width - kernel + 1 + left], columns, found)
                 taps[..., top, left] = found.view(len(columns), len(rows), -1).transpose(0, 1)
-        products = self._products(taps.flatten(0, 1))
+        products = self._apply_filters(taps.flatten(0, 1))
         return products.view(len(rows), len(columns), -1).permute(2, 0, 1)
 
-    def _products(self, patches: Tensor, bias: Tensor | None = None) -> Tensor:
+    def _apply_filters(self, patches: Tensor, bias: Tensor | None = None) -> Tensor:
         """Sums (P, K) of the taps' products with patches (P, C, k, k)."""
         pixels = patches.flatten(1)
-        missing = max(0, LEAST - len(pixels))
+        missing = max(0, MIN_MATMUL_ROWS - len(pixels))
         padded = functional.pad(pixels, (0, 0, 0, missing))
         return functional.linear(padded, self.weight.flatten(1), bias)[: len(pixels)]
 
 
-def _cells(weights: Tensor) -> Cells:
+def _to_cell_weights(weights: Tensor) -> CellWeights:
     """What the averaging weights (cells, L) say."""
     covered = [own.nonzero().flatten().tolist() for own in weights]
     spans = [slice(pixels[0], pixels[-1] + 1) for pixels in covered]
     return [(span, own[span]) for span, own in zip(spans, weights, strict=True)]
 
 
-def _average(lines: Tensor, cells: Cells, found: Tensor) -> None:
+def _average_cells(lines: Tensor, cells: CellWeights, out: Tensor) -> None:
     """Averages (cells, M) of lines (L, M)."""
-    for (span, weights), cell in zip(cells, found, strict=True):
+    for (span, weights), cell in zip(cells, out, strict=True):
         torch.mv(lines[span].T, weights, out=cell)
 
 
@@ -123,35 +125,37 @@ class RandomConvolutionalFeatures(nn.Module):
 
     Args:
         filters: K, filters in each bank.
-        kernel: Side of a filter, pixels.
+        kernel_size: Side of a filter, pixels.
         channels: Input channels by modality.
     """
 
-    def __init__(self, filters: int, kernel: int, channels: Mapping[str, int]) -> None:
+    def __init__(self, filters: int, kernel_size: int, channels: Mapping[str, int]) -> None:
         super().__init__()
         self.banks = nn.ModuleDict(
-            {name: FilterBank(filters, count, kernel) for name, count in channels.items()}
+            {name: FilterBank(filters, count, kernel_size) for name, count in channels.items()}
         )
 
-    def forward(self, modality: str, image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    def forward(
+        self, modality: str, image: Tensor, row_weights: Tensor, column_weights: Tensor
+    ) -> Tensor:
         """Features (2 K, h, w) of one image (C, H, W) of a modality."""
-        features: Tensor = self.banks[modality](image, rows, columns)
+        features: Tensor = self.banks[modality](image, row_weights, column_weights)
         return features
 
 
-def equal_edges(length: int, cell: int) -> Tensor:
+def equal_cell_edges(length: int, cell: int) -> Tensor:
     """Edges of equal cells, each about `cell` long, that cover `length` exactly."""
     count = max(1, round(length / cell))
     return torch.linspace(0, length, count + 1, dtype=torch.float64)
 
 
-def fixed_edges(length: int, cell: int) -> Tensor:
+def fixed_cell_edges(length: int, cell: int) -> Tensor:
     """Edges of cells of exactly `cell`, the last one cut off at `length`."""
     edges = [*range(0, length, cell), length]
     return torch.tensor(edges, dtype=torch.float64)
 
 
-def averaging(edges: Tensor, length: int) -> Tensor:
+def averaging_weights(edges: Tensor, length: int) -> Tensor:
     """(cells, length) weights that average over cells whose edges may fall inside a pixel."""
     pixel = torch.arange(length, dtype=torch.float64)
     low = torch.maximum(edges[:-1, None], pixel[None])
@@ -159,7 +163,7 @@ def averaging(edges: Tensor, length: int) -> Tensor:
     return ((high - low).clamp(min=0) / (edges[1:] - edges[:-1])[:, None]).float()
 
 
-def zero_mean_unit_norm(filters: Tensor) -> Tensor:
+def normalize_filters(filters: Tensor) -> Tensor:
     """Filters (K, C, k, k) with zero mean and unit L2 norm over their C k k taps."""
     centred = filters - filters.mean(dim=(1, 2, 3), keepdim=True)
     norms: Tensor = torch.linalg.vector_norm(centred, dim=(1, 2, 3), keepdim=True)

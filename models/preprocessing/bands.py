@@ -10,7 +10,7 @@ from geobento.schemas.errors import ModelError
 from geobento.suggestions import hint
 
 
-def check(
+def check_bands(
     card: ModelCard, modality: str, bands: tuple[str, ...], options: Mapping[str, Any]
 ) -> None:
     """Check the bands of a sensor or a sample against the card.

@@ -14,15 +14,17 @@ from PIL import Image
 
 from geobento.schemas.cards import ImageInput
 from geobento.schemas.errors import InvalidImage
-from models.preprocessing.resampling import resized, shorter_side
+from models.preprocessing.resampling import resize, shorter_side_shape
 
 if TYPE_CHECKING:
     import torch
 
-KERNELS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def pixels(image: Image.Image, spec: ImageInput) -> NDArray[np.uint8] | NDArray[np.float32]:
+def resize_and_crop(
+    image: Image.Image, spec: ImageInput
+) -> NDArray[np.uint8] | NDArray[np.float32]:
     """A picture resized and cropped.
 
     Args:
@@ -43,10 +45,10 @@ def pixels(image: Image.Image, spec: ImageInput) -> NDArray[np.uint8] | NDArray[
         )
     target = resized_shape(height, width, spec)
     if spec.resize_in == "float":
-        found: NDArray[Any] = _resized_as_float(image, target, spec)
+        found: NDArray[Any] = _resize_as_float(image, target, spec)
     else:
         if target != (height, width):
-            image = image.resize(target[::-1], KERNELS[spec.interpolation])
+            image = image.resize(target[::-1], RESAMPLING[spec.interpolation])
         found = np.asarray(image, np.uint8)
     if spec.crop is not None:
         top, left = (round((side - spec.crop) / 2) for side in target)
@@ -54,7 +56,7 @@ def pixels(image: Image.Image, spec: ImageInput) -> NDArray[np.uint8] | NDArray[
     return np.ascontiguousarray(found)
 
 
-def standardised(batch: torch.Tensor, spec: ImageInput) -> torch.Tensor:
+def standardize(batch: torch.Tensor, spec: ImageInput) -> torch.Tensor:
     """Pixels divided by 255, less the mean, divided by the standard deviation.
 
     Args:
@@ -75,13 +77,13 @@ def resized_shape(height: int, width: int, spec: ImageInput) -> tuple[int, int]:
         return height, width
     if spec.resize == "squash":
         return spec.size, spec.size
-    return shorter_side(height, width, spec.size)
+    return shorter_side_shape(height, width, spec.size)
 
 
-def _resized_as_float(
+def _resize_as_float(
     image: Image.Image, target: tuple[int, int], spec: ImageInput
 ) -> NDArray[np.float32]:
     """A picture resized in floating point as tensors are, without rounding to 8 bits."""
     planes = np.asarray(image, np.float32).transpose(2, 0, 1)
-    found = resized(planes, target, spec.interpolation, antialias=True)
+    found = resize(planes, target, spec.interpolation, antialias=True)
     return found.transpose(1, 2, 0)

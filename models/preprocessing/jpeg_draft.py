@@ -5,11 +5,11 @@ from __future__ import annotations
 from geobento.schemas.cards import ImageInput
 from models.preprocessing.images import resized_shape
 
-KEPT = 5
+MIN_DOWNSCALE = 5
 """How much larger than after the resize a picture of half the size has to be, in both sides."""
 
 
-def at_half_size(width: int, height: int, spec: ImageInput) -> bool:
+def can_decode_at_half_size(width: int, height: int, spec: ImageInput) -> bool:
     """Whether decoding at half the size is as good as decoding in full.
 
     It is where the resize still shrinks the half at least `KEPT` times. Then the cosine between
@@ -31,4 +31,4 @@ def at_half_size(width: int, height: int, spec: ImageInput) -> bool:
     if spec.resize == "none" or width % 2 or height % 2:
         return False
     target_height, target_width = resized_shape(height, width, spec)
-    return min(width / target_width, height / target_height) >= 2 * KEPT
+    return min(width / target_width, height / target_height) >= 2 * MIN_DOWNSCALE

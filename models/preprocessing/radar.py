@@ -9,24 +9,24 @@ from numpy.typing import NDArray
 
 from geobento.schemas.errors import ModelError
 
-NO_POWER = 1e-5
+MIN_POWER = 1e-5
 """Power below which decibels are no longer told apart (-50 dB); data never get there."""
 
 
-def decibels(power: NDArray[Any], who: str) -> NDArray[np.float32]:
+def power_to_db(power: NDArray[Any], model_id: str) -> NDArray[np.float32]:
     """Decibels of linear power; where there is none, -50.
 
     Args:
         power: Any shape.
-        who: Id of the model, for the message.
+        model_id: Id of the model, for the message.
 
     Raises:
         ModelError: There is negative power: the values are decibels already.
     """
     if (power < 0).any():
         raise ModelError(
-            f"{who} reads linear radar power, got negative values; are they decibels?",
+            f"{model_id} reads linear radar power, got negative values; are they decibels?",
             field="sensor",
         )
-    found: NDArray[np.float32] = 10 * np.log10(np.maximum(power, NO_POWER).astype(np.float32))
+    found: NDArray[np.float32] = 10 * np.log10(np.maximum(power, MIN_POWER).astype(np.float32))
     return found

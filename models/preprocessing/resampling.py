@@ -7,18 +7,22 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Kernel = Literal["nearest", "bilinear", "bicubic", "area"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "area"]
 
 
-def resized(
-    pixels: NDArray[Any], shape: tuple[int, int], kernel: Kernel, *, antialias: bool = False
+def resize(
+    pixels: NDArray[Any],
+    shape: tuple[int, int],
+    interpolation: Interpolation,
+    *,
+    antialias: bool = False,
 ) -> NDArray[np.float32]:
     """Arrays resized along their last two axes, corners not aligned.
 
     Args:
         pixels: (..., H, W).
         shape: (height, width) wanted.
-        kernel: How values between pixels are made. Cubic ones are those of torch (a = -0.75; with
+        interpolation: How values between pixels are made. Cubic ones are those of torch (a = -0.75; with
             `antialias` -0.5, as in Pillow).
         antialias: Whether shrinking averages over all pixels that a new one covers.
 
@@ -34,21 +38,21 @@ def resized(
     stacked = torch.from_numpy(np.ascontiguousarray(pixels, np.float32)).reshape(
         1, -1, *pixels.shape[-2:]
     )
-    how: dict[str, Any] = {"mode": kernel}
-    if kernel in ("bilinear", "bicubic"):
+    how: dict[str, Any] = {"mode": interpolation}
+    if interpolation in ("bilinear", "bicubic"):
         how |= {"align_corners": False, "antialias": antialias}
     found: NDArray[np.float32] = functional.interpolate(stacked, shape, **how).numpy()
     return found.reshape(*lead, *shape)
 
 
-def shorter_side(height: int, width: int, size: int) -> tuple[int, int]:
+def shorter_side_shape(height: int, width: int, size: int) -> tuple[int, int]:
     """(height, width) with the shorter side at `size` and the other in proportion, cut off."""
     if height <= width:
         return size, int(size * width / height)
     return int(size * height / width), size
 
 
-def centre(pixels: NDArray[Any], size: int) -> NDArray[Any]:
+def center_crop(pixels: NDArray[Any], size: int) -> NDArray[Any]:
     """The square of `size` in the middle of the last two axes, as torchvision cuts it."""
     top, left = (round((side - size) / 2) for side in pixels.shape[-2:])
     return pixels[..., top : top + size, left : left + size]

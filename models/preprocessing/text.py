@@ -11,32 +11,32 @@ from numpy.typing import NDArray
 
 from geobento.schemas.cards import TextInput
 from geobento.schemas.errors import InvalidRequest, PayloadTooLarge
-from models.optional_import import library
+from models.optional_import import optional_import
 
 if TYPE_CHECKING:
     from models.base import Inputs
 
 MAX_CHARACTERS = 100_000
-STEP = 16
+PAD_MULTIPLE = 16
 """Texts are filled up to a multiple of so many tokens, so that those of about one length share
 a forward and short ones do not pay for long ones."""
 
 
 @dataclass(frozen=True)
-class Tokens:
+class TokenizedText:
     """A text as its model sees it.
 
     Attributes:
         ids: (L,) int64, filled up to a multiple of `STEP` or to the most that the model takes.
-        count: How many of them are of the text.
+        num_tokens: How many of them are of the text.
         truncated: Whether the text had more.
     """
 
     ids: NDArray[np.int64]
-    count: int
+    num_tokens: int
     truncated: bool
 
-    def inputs(self, spec: TextInput) -> Inputs:
+    def to_inputs(self, spec: TextInput) -> Inputs:
         """What the network reads."""
         return {spec.modality: self.ids}
 
@@ -53,7 +53,7 @@ class Tokenizer:
     """
 
     def __init__(self, content: bytes, spec: TextInput) -> None:
-        tokenizers = library("tokenizers")
+        tokenizers = optional_import("tokenizers")
         self._spec = spec
         try:
             self._tokenizer: Any = tokenizers.Tokenizer.from_buffer(content)
@@ -70,11 +70,11 @@ class Tokenizer:
             )
 
     @property
-    def size(self) -> int:
+    def vocab_size(self) -> int:
         """Number of tokens in the vocabulary."""
         return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
 
-    def tokens(self, text: str) -> Tokens:
+    def tokenize(self, text: str) -> TokenizedText:
         """A text as token ids.
 
         Raises:
@@ -85,7 +85,7 @@ class Tokenizer:
             raise PayloadTooLarge(
                 f"the text has {len(text)} characters; accepted: up to {MAX_CHARACTERS}"
             )
-        cleaned = clean(text)
+        cleaned = clean_text(text)
         if not cleaned:
             raise InvalidRequest("the text is empty")
         # Marks that stand in the text itself are words like others, as their author wrote them.
@@ -93,29 +93,29 @@ class Tokenizer:
         most = self._spec.max_tokens
         count = min(len(ids), most)
         kept = [*ids[: count - 1], ids[-1]]
-        length = min(-(-count // STEP) * STEP, most)
+        length = min(-(-count // PAD_MULTIPLE) * PAD_MULTIPLE, most)
         filled = np.full(length, self._spec.pad, np.int64)
         filled[:count] = kept
-        return Tokens(filled, count, len(ids) > most)
+        return TokenizedText(filled, count, len(ids) > most)
 
 
-def clean(text: str) -> str:
+def clean_text(text: str) -> str:
     """A text as CLIP and OpenCLIP clean it: mended encoding, HTML entities, single spaces."""
-    ftfy = library("ftfy")
+    ftfy = optional_import("ftfy")
     mended: str = html.unescape(html.unescape(ftfy.fix_text(text)))
     return " ".join(mended.split())
 
 
-def example(spec: TextInput, vocabulary: int, random: np.random.Generator) -> Inputs:
+def example_inputs(spec: TextInput, vocab_size: int, rng: np.random.Generator) -> Inputs:
     """Inputs of an invented text, for warming up and measuring."""
-    ids = random.integers(3, min(vocabulary, spec.begin or vocabulary), STEP)
+    ids = rng.integers(3, min(vocab_size, spec.begin or vocab_size), PAD_MULTIPLE)
     ids[0], ids[-1] = spec.begin, spec.end
     return {spec.modality: ids}
 
 
-def dummy_tokenizer(spec: TextInput) -> bytes:
+def dummy_tokenizer_json(spec: TextInput) -> bytes:
     """A ``tokenizer.json`` that takes every byte as a token, to go with dummy weights."""
-    tokenizers = library("tokenizers")
+    tokenizers = optional_import("tokenizers")
     marks = {"<begin>": spec.begin, "<end>": spec.end, "<pad>": spec.pad}
     taken = set(marks.values())
     free = (number for number in range(10**6) if number not in taken)

@@ -14,28 +14,30 @@ from PIL import Image
 from geobento.schemas.cards import ImageInput, Modality, ModelCard, Statistics
 from geobento.schemas.sample import Sample
 from geobento.schemas.specs import SensorSpec
-from models.base import scaled
+from models.base import normalized
 from models.preprocessing import images
 
-BRIGHTEST = 2750
+MAX_DIGITAL_NUMBER = 2750
 """Digital number that becomes 255."""
 MIN_PIXELS = 16
 """Smallest height and width of a place, pixels: below, nearly all that is seen is interpolated."""
 
 
-def modality(size: int) -> Modality:
+def true_color_modality(size: int) -> Modality:
     """The record of Sentinel-2 in true colour for a network that reads pictures of one size."""
     return Modality(
         sensor=SensorSpec("COPERNICUS/S2_SR_HARMONIZED", ("B4", "B3", "B2")),
         units="digital numbers, surface reflectance x 10000; "
-        f"0 to {BRIGHTEST} become the 0 to 255 of a picture",
-        statistics=Statistics(offset=(0.0,) * 3, scale=(255 / BRIGHTEST,) * 3, clip=(0.0, 255.0)),
+        f"0 to {MAX_DIGITAL_NUMBER} become the 0 to 255 of a picture",
+        statistics=Statistics(
+            offset=(0.0,) * 3, scale=(255 / MAX_DIGITAL_NUMBER,) * 3, clip=(0.0, 255.0)
+        ),
         size=size,
         min_pixels=MIN_PIXELS,
     )
 
 
-def pixels(sample: Sample, card: ModelCard, spec: ImageInput) -> NDArray[np.generic]:
+def render_image(sample: Sample, card: ModelCard, spec: ImageInput) -> NDArray[np.generic]:
     """A place as a picture of exactly the size that the network reads.
 
     Nothing is cut off, so that the tokens cover the place; both sides are resized for themselves.
@@ -46,13 +48,13 @@ def pixels(sample: Sample, card: ModelCard, spec: ImageInput) -> NDArray[np.gene
         spec: How it reads pictures.
 
     Returns:
-        (side, side, 3), 0 to 255, as of `models.preprocessing.images.pixels`.
+        (side, side, 3), 0 to 255, as of `models.preprocessing.images.resize_and_crop`.
 
     Raises:
         ModelError: Other bands than red, green, blue, or too few pixels.
     """
-    levels = np.rint(scaled(sample, card)).astype(np.uint8)
+    levels = np.rint(normalized(sample, card)).astype(np.uint8)
     picture = Image.fromarray(np.ascontiguousarray(levels.transpose(1, 2, 0)))
     side = spec.crop or spec.size
     whole = spec.model_copy(update={"resize": "squash", "size": side, "crop": None})
-    return images.pixels(picture, whole)
+    return images.resize_and_crop(picture, whole)

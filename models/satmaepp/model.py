@@ -20,12 +20,12 @@ from geobento.schemas.cards import (
 from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import Sample
 from geobento.schemas.specs import SensorSpec
-from models.base import Config, Encoded, Inputs, Model, Tensors, fitting
-from models.optional_import import library
+from models.base import Config, Encoded, Inputs, Model, Tensors, validated_pixels
+from models.optional_import import optional_import
 from models.preprocessing import true_color
-from models.preprocessing.resampling import centre, resized, shorter_side
-from models.weights.checkpoints import CheckpointError, require_fit
-from models.weights.initialization import blank
+from models.preprocessing.resampling import center_crop, resize, shorter_side_shape
+from models.weights.checkpoints import CheckpointError, require_state_dict
+from models.weights.initialization import on_meta
 
 if TYPE_CHECKING:
     import torch
@@ -97,7 +97,7 @@ CARD = ModelCard(
         std=(0.28774282336235046, 0.27541765570640564, 0.2764017581939697),
     ),
     modalities={
-        "rgb": true_color.modality(size=224),
+        "rgb": true_color.true_color_modality(size=224),
         "s2_10b": Modality(
             sensor=SensorSpec("COPERNICUS/S2_HARMONIZED", S2_BANDS),
             units="digital numbers, top-of-atmosphere reflectance x 10000; scaled values are cut "
@@ -134,7 +134,7 @@ CARD = ModelCard(
     weights=WeightsSource(source="techmn/satmae_pp", licence="not verified"),
 )
 
-RGB = {
+RGB_CONFIG = {
     "img_size": 224,
     "patch_size": 16,
     "embed_dim": 1024,
@@ -143,13 +143,13 @@ RGB = {
     "mlp_ratio": 4.0,
     "norm_eps": 1e-6,
 }
-S2_10B = RGB | {
+S2_10B_CONFIG = RGB_CONFIG | {
     "img_size": S2_SIZE,
     "patch_size": 8,
     "channel_embed": 256,
     "channel_groups": [list(group) for group in S2_GROUPS],
 }
-TRAINING_ONLY = ("decoder_", "mask_token", "proj_up_", "up_block")
+TRAINING_ONLY_PREFIXES = ("decoder_", "mask_token", "proj_up_", "up_block")
 """What the names of the part begin with that fills in what was hidden."""
 
 
@@ -157,7 +157,7 @@ class SatMaePp(Model):
     """The encoder of either network; the part that fills in what was hidden is left out."""
 
     card = CARD
-    libraries = ("timm",)
+    requirements = ("timm",)
 
     @property
     def dim(self) -> int:
@@ -165,17 +165,17 @@ class SatMaePp(Model):
         return int(self.config["embed_dim"])
 
     @property
-    def reads_bands(self) -> bool:
+    def is_multispectral(self) -> bool:
         """Whether these weights read ten bands rather than pictures."""
         return "channel_groups" in self.config
 
     def modalities(self) -> tuple[str, ...]:
         """Pictures and true colour, or ten bands."""
-        return ("s2_10b",) if self.reads_bands else ("image", "rgb")
+        return ("s2_10b",) if self.is_multispectral else ("image", "rgb")
 
     def image_input(self, preprocessing: str | None = None) -> ImageInput:
         """How pictures are brought to these weights, if they read pictures."""
-        if self.reads_bands:
+        if self.is_multispectral:
             raise ModelError(
                 "these weights of satmaepp read ten bands of Sentinel-2; pictures need the variant "
                 "bgr_vit_large or rgb_vit_large",
@@ -191,16 +191,18 @@ class SatMaePp(Model):
                 f"{sample.modality!r}",
                 field="modality",
             )
-        if self.reads_bands:
-            return {"s2_10b": _ten_bands(sample)}
+        if self.is_multispectral:
+            return {"s2_10b": _prepare_s2(sample)}
         spec = self.image_input()
-        return self._ordered({spec.modality: true_color.pixels(sample, self.card, spec)})
+        return self._reorder_channels(
+            {spec.modality: true_color.render_image(sample, self.card, spec)}
+        )
 
-    def prepare_picture(self, image: Image, preprocessing: str | None = None) -> Inputs:
+    def prepare_image(self, image: Image, preprocessing: str | None = None) -> Inputs:
         """A picture, resized and cropped, its channels in the order of these weights."""
-        return self._ordered(super().prepare_picture(image, preprocessing))
+        return self._reorder_channels(super().prepare_image(image, preprocessing))
 
-    def _ordered(self, inputs: Inputs) -> Inputs:
+    def _reorder_channels(self, inputs: Inputs) -> Inputs:
         """(H, W, 3) red first to the order of these weights."""
         if self.config["channels"] == "rgb":
             return inputs
@@ -211,12 +213,14 @@ class SatMaePp(Model):
         import torch
 
         sizes = {name: value for name, value in self.config.items() if name != "channels"}
-        if self.reads_bands:
+        if self.is_multispectral:
             from models.satmaepp.network import GroupChannelViT
 
             return GroupChannelViT(**sizes)
         eps = sizes.pop("norm_eps")
-        network: torch.nn.Module = library("timm.models.vision_transformer").VisionTransformer(
+        network: torch.nn.Module = optional_import(
+            "timm.models.vision_transformer"
+        ).VisionTransformer(
             **sizes,
             num_classes=0,
             global_pool="",
@@ -229,18 +233,18 @@ class SatMaePp(Model):
         side = self.config["img_size"] // self.config["patch_size"]
         ((_, images),) = batch.items()
         tokens = network(images)
-        if self.reads_bands:
-            tokens = _over_groups(tokens, len(self.config["channel_groups"]))
-        return Encoded(tokens, (side, side), prefix=1)
+        if self.is_multispectral:
+            tokens = _mean_over_groups(tokens, len(self.config["channel_groups"]))
+        return Encoded(tokens, (side, side), num_prefix_tokens=1)
 
     @classmethod
     def default_config(cls, variant: str) -> Config:
         """The released architecture."""
-        return _config({}, variant)
+        return _build_config({}, variant)
 
     @classmethod
     def convert(
-        cls, checkpoint: Tensors, record: Mapping[str, Any], variant: str
+        cls, checkpoint: Tensors, checkpoint_config: Mapping[str, Any], variant: str
     ) -> tuple[Config, Tensors]:
         """A released training checkpoint, of which the encoder is taken."""
         held = "ten bands" if "channel_embed" in checkpoint else "pictures"
@@ -258,17 +262,17 @@ class SatMaePp(Model):
                 "the checkpoint is of a masked autoencoder of one scale, such as SatMAE; SatMAE++ "
                 "has proj_up_* beside decoder_*"
             )
-        config = _config(record.get("arch", record), variant)
+        config = _build_config(checkpoint_config.get("arch", checkpoint_config), variant)
         encoder = {
             name: tensor
             for name, tensor in checkpoint.items()
-            if not name.startswith(TRAINING_ONLY)
+            if not name.startswith(TRAINING_ONLY_PREFIXES)
         }
-        require_fit(encoder, blank(cls(config)).state_dict(), "checkpoint of SatMAE++")
+        require_state_dict(encoder, on_meta(cls(config)).state_dict(), "checkpoint of SatMAE++")
         return config, encoder
 
 
-def _ten_bands(sample: Sample) -> NDArray[np.float32]:
+def _prepare_s2(sample: Sample) -> NDArray[np.float32]:
     """Ten bands (10, H, W) as the network reads them, (10, 96, 96), 0 to 1.
 
     A place is resized to exactly this size, so that the tokens cover it. What lies nowhere, such
@@ -277,17 +281,17 @@ def _ten_bands(sample: Sample) -> NDArray[np.float32]:
     stats = CARD.modalities["s2_10b"].statistics
     offset, scale = (np.asarray(numbers)[:, None, None] for numbers in (stats.offset, stats.scale))
     # In double precision as the authors compute it, so that no value is cut to another number.
-    values = (fitting(sample, CARD).astype(np.float64) - offset) * scale
+    values = (validated_pixels(sample, CARD).astype(np.float64) - offset) * scale
     levels = np.clip(values, 0, 255).astype(np.uint8).astype(np.float32) / np.float32(255)
     if sample.grid is not None:
-        return resized(levels, (S2_SIZE, S2_SIZE), "bicubic", antialias=True)
+        return resize(levels, (S2_SIZE, S2_SIZE), "bicubic", antialias=True)
     height, width = levels.shape[-2:]
-    shape = shorter_side(height, width, S2_RESIZE)
-    whole = resized(levels, shape, "bicubic", antialias=True)
-    return np.ascontiguousarray(centre(whole, S2_SIZE))
+    shape = shorter_side_shape(height, width, S2_RESIZE)
+    whole = resize(levels, shape, "bicubic", antialias=True)
+    return np.ascontiguousarray(center_crop(whole, S2_SIZE))
 
 
-def _over_groups(tokens: torch.Tensor, groups: int) -> torch.Tensor:
+def _mean_over_groups(tokens: torch.Tensor, groups: int) -> torch.Tensor:
     """(B, 1 + groups * n, D), group by group, to (B, 1 + n, D) with the mean of the groups."""
     import torch
 
@@ -295,9 +299,9 @@ def _over_groups(tokens: torch.Tensor, groups: int) -> torch.Tensor:
     return torch.cat([tokens[:, :1], by_group.mean(dim=0)], dim=1)
 
 
-def _config(arch: Mapping[str, Any], variant: str) -> Config:
+def _build_config(arch: Mapping[str, Any], variant: str) -> Config:
     """Architecture record; sizes that are left out are those of the released variant."""
-    sizes = S2_10B if variant == "s2_10b" else RGB
+    sizes = S2_10B_CONFIG if variant == "s2_10b" else RGB_CONFIG
     config = {name: arch.get(name, default) for name, default in sizes.items()}
     channels = len(S2_BANDS) if variant == "s2_10b" else 3
     if arch.get("in_chans", channels) != channels:

@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from models.optional_import import library
+from models.optional_import import optional_import
 
 
 class GroupChannelViT(nn.Module):
@@ -44,7 +44,7 @@ class GroupChannelViT(nn.Module):
         norm_eps: float,
     ) -> None:
         super().__init__()
-        blocks = library("timm.models.vision_transformer")
+        blocks = optional_import("timm.models.vision_transformer")
         self.channel_groups = [list(group) for group in channel_groups]
         self.patch_embed = nn.ModuleList(
             blocks.PatchEmbed(img_size, patch_size, len(group), embed_dim)

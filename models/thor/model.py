@@ -13,17 +13,17 @@ from geobento.schemas.cards import Modality, ModelCard, Statistics, Variant, Wei
 from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import Sample
 from geobento.schemas.specs import SensorSpec
-from models.base import Config, Encoded, Inputs, Model, Tensors, scaled
-from models.preprocessing.resampling import resized
-from models.weights.checkpoints import require_fit
-from models.weights.initialization import blank
+from models.base import Config, Encoded, Inputs, Model, Tensors, normalized
+from models.preprocessing.resampling import resize
+from models.weights.checkpoints import require_state_dict
+from models.weights.initialization import on_meta
 
 if TYPE_CHECKING:
     import torch
 
-    from models.thor.network import Part
+    from models.thor.network import BandGroup
 
-S2 = {
+S2_STATS = {
     "B2": (0.176620, 0.264520, 10),
     "B3": (0.195923, 0.252949, 10),
     "B4": (0.213948, 0.259180, 10),
@@ -38,25 +38,27 @@ S2 = {
     "B9": (0.322589, 0.235857, 60),
 }
 """Mean and standard deviation of the reflectance, and the band's own pixel in metres."""
-S1 = {
+S1_STATS = {
     "VV": (-12.9850, 5.0062, 10),
     "VH": (-20.6958, 5.8688, 10),
     "HH": (-13.9485, 6.8015, 10),
     "HV": (-22.4575, 6.9106, 10),
 }
 """Mean and standard deviation in decibels, and the pixel in metres."""
-OWN_PIXEL_M = {band: row[2] for band, row in (S2 | S1).items()}
-CLAMP = (-5.0, 5.0)
-PATCH_SIZE = 8
-MOST_PATCHES = 36
+NATIVE_PIXEL_M = {band: row[2] for band, row in (S2_STATS | S1_STATS).items()}
+Z_SCORE_LIMITS = (-5.0, 5.0)
+DEFAULT_PATCH_SIZE = 8
+MAX_PATCHES_PER_SIDE = 36
 """Patches of the finest bands along a side at most; the authors' examples have as many."""
 
 
-def _z_scores(bands: Mapping[str, tuple[float, float, int]], unit: float) -> Statistics:
+def _z_score_normalization(
+    bands: Mapping[str, tuple[float, float, int]], unit: float
+) -> Statistics:
     return Statistics(
         offset=tuple(mean / unit for mean, _, _ in bands.values()),
         scale=tuple(unit / std for _, std, _ in bands.values()),
-        clip=CLAMP,
+        clip=Z_SCORE_LIMITS,
     )
 
 
@@ -90,17 +92,17 @@ CARD = ModelCard(
     default_variant="base",
     modalities={
         "s2": Modality(
-            sensor=SensorSpec("COPERNICUS/S2_SR_HARMONIZED", tuple(S2)[:10]),
+            sensor=SensorSpec("COPERNICUS/S2_SR_HARMONIZED", tuple(S2_STATS)[:10]),
             units="digital numbers, reflectance x 10000",
-            statistics=_z_scores(S2, 1e-4),
-            choice=tuple(S2),
+            statistics=_z_score_normalization(S2_STATS, 1e-4),
+            choice=tuple(S2_STATS),
             min_pixels=16,
         ),
         "s1": Modality(
             sensor=SensorSpec("COPERNICUS/S1_GRD_FLOAT", ("VV", "VH"), cloudy_pct=None),
             units="linear power, brought to decibels",
-            statistics=_z_scores(S1, 1.0),
-            choice=tuple(S1),
+            statistics=_z_score_normalization(S1_STATS, 1.0),
+            choice=tuple(S1_STATS),
             min_pixels=16,
         ),
     },
@@ -112,7 +114,7 @@ CARD = ModelCard(
     ),
     notes=(
         "Places are brought to a whole number of patches of the coarsest band (bilinear), and to "
-        f"{MOST_PATCHES} patches a side at most; the network is told the ground size that a patch "
+        f"{MAX_PATCHES_PER_SIDE} patches a side at most; the network is told the ground size that a patch "
         "then has. rs-embed crops.",
         "Sentinel-1 is standardised in decibels, as the authors do; rs-embed takes the logarithm "
         "of power and divides by the image's own 99th percentile.",
@@ -131,7 +133,7 @@ CARD = ModelCard(
                 "type": "integer",
                 "minimum": 4,
                 "maximum": 32,
-                "default": PATCH_SIZE,
+                "default": DEFAULT_PATCH_SIZE,
                 "description": "Places: side of a patch in pixels of its band; the grid has as "
                 "many cells as the place has patches.",
             }
@@ -140,40 +142,40 @@ CARD = ModelCard(
     max_batch_size=8,
 )
 
-ARCHITECTURE: dict[str, Config] = {
+ARCHITECTURES: dict[str, Config] = {
     "tiny": {"embed_dim": 192, "depth": 12, "num_heads": 3, "band_embed_dim": 32},
     "small": {"embed_dim": 384, "depth": 12, "num_heads": 6, "band_embed_dim": 64},
     "base": {"embed_dim": 768, "depth": 12, "num_heads": 12, "band_embed_dim": 128},
     "large": {"embed_dim": 1024, "depth": 24, "num_heads": 16, "band_embed_dim": 256},
 }
 
-COMMON = {"norm_eps": 1e-6}
+COMMON_CONFIG = {"norm_eps": 1e-6}
 
-ENCODER = "encoder."
-KERNELS = "ind_patch_embed.patch_embed."
-SENTINEL_3 = (
-    f"{ENCODER}{KERNELS}S3:",
-    *(f"{ENCODER}band_embed.group{number}" for number in range(5, 10)),
+ENCODER_PREFIX = "encoder."
+KERNELS_PREFIX = "ind_patch_embed.patch_embed."
+SENTINEL_3_PREFIXES = (
+    f"{ENCODER_PREFIX}{KERNELS_PREFIX}S3:",
+    *(f"{ENCODER_PREFIX}band_embed.group{number}" for number in range(5, 10)),
 )
 """Begins of the names of what reads Sentinel-3 in the authors' file."""
-OUR_BANDS = {
+CHECKPOINT_BANDS = {
     "S2:Red": "B4", "S2:Green": "B3", "S2:Blue": "B2", "S2:NIR": "B8", "S2:RE1": "B5",
     "S2:RE2": "B6", "S2:RE3": "B7", "S2:RE4": "B8A", "S2:SWIR1": "B11", "S2:SWIR2": "B12",
     "S2:CoastAerosal": "B1", "S2:WaterVapor": "B9", "S1:VV": "VV", "S1:VH": "VH", "S1:HV": "HV",
     "S1:HH": "HH",
 }  # fmt: skip
 """Names in the authors' file, and ours."""
-IGNORED = ("decoder_", "decode_", "pos_embed")
+IGNORED_KEY_PARTS = ("decoder_", "decode_", "pos_embed")
 """Parts of names that the authors' own loader ignores, too."""
 
-BANDS, PATCH, PIXEL = "bands", "patch", "pixel_mm"
+BANDS_KEY, PATCH_SIZE_KEY, PIXEL_SIZE_KEY = "bands", "patch", "pixel_mm"
 
 
 class Thor(Model):
     """A vision transformer over groups of bands."""
 
     card = CARD
-    libraries = ("timm",)
+    requirements = ("timm",)
 
     @property
     def dim(self) -> int:
@@ -193,90 +195,93 @@ class Thor(Model):
         from models.thor import network as thor_network
 
         samples = (sample, *sample.extras.values())
-        scores = {one.modality: _standardised(one) for one in samples}
+        scores = {one.modality: _standardize(one) for one in samples}
         height, width = sample.pixels.shape[-2:]
         if any(values.shape[-2:] != (height, width) for values in scores.values()):
             raise ModelError("all modalities of a place need the same pixel grid", field="spatial")
-        patch = int(self.options.get("patch_size", PATCH_SIZE))
-        pixel_m = _pixel_m(sample)
+        patch = int(self.options.get("patch_size", DEFAULT_PATCH_SIZE))
+        pixel_m = _pixel_size_m(sample)
         bands = [band for one in samples for band in one.bands]
-        steps = [max(1, round(OWN_PIXEL_M[band] / pixel_m)) for band in bands]
-        shape = _whole_patches((height, width), patch, max(steps))
+        steps = [max(1, round(NATIVE_PIXEL_M[band] / pixel_m)) for band in bands]
+        shape = _patch_aligned_shape((height, width), patch, max(steps))
         pixel_m *= (height * width / (shape[0] * shape[1])) ** 0.5
         inputs = {
-            name: resized(values, shape, "bilinear", antialias=True)
+            name: resize(values, shape, "bilinear", antialias=True)
             for name, values in scores.items()
         }
         codes = [thor_network.BANDS.index(band) for band in bands]
         return inputs | {
-            BANDS: np.array([codes, steps], np.int64).T.copy(),
-            PATCH: np.array(patch, np.int64),
-            PIXEL: np.array(round(pixel_m * 1000), np.int64),
+            BANDS_KEY: np.array([codes, steps], np.int64).T.copy(),
+            PATCH_SIZE_KEY: np.array(patch, np.int64),
+            PIXEL_SIZE_KEY: np.array(round(pixel_m * 1000), np.int64),
         }
 
     def batch_key(self, inputs: Inputs) -> Hashable:
         """Equal shapes, equal bands and equal patches."""
-        return super().batch_key(inputs), inputs[BANDS].tobytes(), int(inputs[PATCH])
+        return super().batch_key(inputs), inputs[BANDS_KEY].tobytes(), int(inputs[PATCH_SIZE_KEY])
 
     def network(self) -> torch.nn.Module:
         """The encoder, without the parts that read Sentinel-3."""
-        from models.thor.network import Thor as Network
+        from models.thor.network import ThorEncoder as Network
 
         return Network(**self.config)
 
     def encode(self, network: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> Encoded:
         """Tokens of all groups, their mean, and their map at the resolution of the finest."""
-        from models.thor.network import merged
+        from models.thor.network import merge_groups
 
-        image, parts = self.channels(batch)
-        patch = int(batch[PATCH][0])
-        tokens, shapes = network(image, parts, patch, batch[PIXEL] / 1000)
-        grid = merged(tokens, shapes).mean(dim=1)
+        image, parts = self.stack_channels(batch)
+        patch = int(batch[PATCH_SIZE_KEY][0])
+        tokens, shapes = network(image, parts, patch, batch[PIXEL_SIZE_KEY] / 1000)
+        grid = merge_groups(tokens, shapes).mean(dim=1)
         shape = grid.shape[2], grid.shape[3]
-        return Encoded(tokens, shape, vector=tokens.mean(dim=1), map=grid)
+        return Encoded(tokens, shape, vector=tokens.mean(dim=1), feature_map=grid)
 
     @staticmethod
-    def channels(batch: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, list[Part]]:
+    def stack_channels(batch: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, list[BandGroup]]:
         """The image (B, C, H, W) of a batch, and what its channels are."""
         import torch
 
         from models.thor import network as thor_network
 
         image = torch.cat([batch[name] for name in CARD.modalities if name in batch], dim=1)
-        codes, steps = batch[BANDS][0].T.tolist()
-        return image, thor_network.parts([thor_network.BANDS[code] for code in codes], steps)
+        codes, steps = batch[BANDS_KEY][0].T.tolist()
+        return image, thor_network.group_bands([thor_network.BANDS[code] for code in codes], steps)
 
     @classmethod
     def default_config(cls, variant: str) -> Config:
         """The released architecture."""
-        return ARCHITECTURE[variant] | COMMON
+        return ARCHITECTURES[variant] | COMMON_CONFIG
 
     @classmethod
     def convert(
-        cls, checkpoint: Tensors, record: Mapping[str, Any], variant: str
+        cls, checkpoint: Tensors, checkpoint_config: Mapping[str, Any], variant: str
     ) -> tuple[Config, Tensors]:
         """The authors' file: the encoder, of which what reads Sentinel-3 is left out."""
-        arch = record.get("arch", record)
-        default = ARCHITECTURE.get(variant, ARCHITECTURE[CARD.default_variant]) | COMMON
+        arch = checkpoint_config.get("arch", checkpoint_config)
+        default = ARCHITECTURES.get(variant, ARCHITECTURES[CARD.default_variant]) | COMMON_CONFIG
         config = {name: arch.get(name, value) for name, value in default.items()}
         named = {
-            _ours(name.removeprefix(ENCODER)): tensor.float()
+            _convert_key(name.removeprefix(ENCODER_PREFIX)): tensor.float()
             for name, tensor in checkpoint.items()
-            if not name.startswith(SENTINEL_3) and not any(part in name for part in IGNORED)
+            if not name.startswith(SENTINEL_3_PREFIXES)
+            and not any(part in name for part in IGNORED_KEY_PARTS)
         }
-        require_fit(named, blank(cls(config)).state_dict(), f"checkpoint of THOR {variant}")
+        require_state_dict(
+            named, on_meta(cls(config)).state_dict(), f"checkpoint of THOR {variant}"
+        )
         return config, named
 
 
-def _ours(name: str) -> str:
+def _convert_key(name: str) -> str:
     """The network's name for a tensor of the authors' encoder."""
-    if not name.startswith(KERNELS):
+    if not name.startswith(KERNELS_PREFIX):
         return name
-    band, _, kind = name.removeprefix(KERNELS).rpartition(".")
-    return f"kernels.{OUR_BANDS.get(band, band)}.{kind}"
+    band, _, kind = name.removeprefix(KERNELS_PREFIX).rpartition(".")
+    return f"kernels.{CHECKPOINT_BANDS.get(band, band)}.{kind}"
 
 
-def _pixel_m(sample: Sample) -> float:
+def _pixel_size_m(sample: Sample) -> float:
     """Ground size of a pixel, metres."""
     if sample.grid is None:
         return CARD.modalities[sample.modality].sensor.scale_m
@@ -284,24 +289,26 @@ def _pixel_m(sample: Sample) -> float:
     return float((width * height) ** 0.5)
 
 
-def _whole_patches(shape: tuple[int, int], patch: int, step: int) -> tuple[int, int]:
-    """(height, width) nearest to a shape in whole patches of bands with pixels `step` as large."""
-    unit = patch * step
-    most = max(1, MOST_PATCHES * patch // unit) * unit
+def _patch_aligned_shape(
+    shape: tuple[int, int], patch_size: int, downsampling: int
+) -> tuple[int, int]:
+    """(height, width) nearest to a shape in whole patches of bands with pixels `downsampling` as large."""
+    unit = patch_size * downsampling
+    most = max(1, MAX_PATCHES_PER_SIDE * patch_size // unit) * unit
     shrink = min(1.0, most / max(shape))
     height, width = (max(1, round(side * shrink / unit)) * unit for side in shape)
     return height, width
 
 
-def _standardised(sample: Sample) -> NDArray[np.float32]:
+def _standardize(sample: Sample) -> NDArray[np.float32]:
     """Z-scores (C, H, W); pixels without data become the mean of the others of their band."""
     if sample.modality == "s1":
         power = np.where(sample.pixels > 0, sample.pixels, np.nan)
         sample = replace(sample, pixels=10 * np.log10(power))
-    scores = scaled(sample, CARD, clip=False)
+    scores = normalized(sample, CARD, clip=False)
     missing = ~np.isfinite(scores)
     if sample.valid is not None:
         missing |= ~sample.valid
     sums = np.where(missing, 0, scores).sum(axis=(-2, -1), keepdims=True, dtype=np.float64)
     counts = np.maximum((~missing).sum(axis=(-2, -1), keepdims=True), 1)
-    return np.clip(np.where(missing, (sums / counts).astype(np.float32), scores), *CLAMP)
+    return np.clip(np.where(missing, (sums / counts).astype(np.float32), scores), *Z_SCORE_LIMITS)

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.optional_import import library
+from models.optional_import import optional_import
 
-GROUPS = (
+BAND_GROUPS = (
     ("B4", "B3", "B2", "B8"),
     ("B5", "B6", "B7", "B8A", "B11", "B12"),
     ("B1", "B9"),
@@ -25,95 +25,99 @@ GROUPS = (
     ("HV", "HH"),
 )
 """Bands whose patches are averaged into one token."""
-BANDS = tuple(band for group in GROUPS for band in group)
-KERNEL = 16
+BANDS = tuple(band for group in BAND_GROUPS for band in group)
+KERNEL_SIZE = 16
 """Side of the learned kernels, pixels."""
-REFERENCE_M = 40.0
+REFERENCE_PATCH_M = 40.0
 """Ground size of the patch whose position in the encoding of patch sizes is 1, metres."""
 
 
 @dataclass(frozen=True)
-class Part:
+class BandGroup:
     """The channels of an image that become the tokens of one group.
 
     Attributes:
-        group: Position in `GROUPS`.
+        index: Position in `GROUPS`.
         bands: Which of its bands there are.
         channels: Where they are in the image.
-        step: Pixels of the image along a pixel of these bands.
+        downsampling: Pixels of the image along a pixel of these bands.
     """
 
-    group: int
+    index: int
     bands: tuple[str, ...]
     channels: tuple[int, ...]
-    step: int
+    downsampling: int
 
 
-def parts(bands: Sequence[str], steps: Sequence[int]) -> list[Part]:
+def group_bands(bands: Sequence[str], downsampling: Sequence[int]) -> list[BandGroup]:
     """The groups that an image has bands of, in the authors' order.
 
     Args:
         bands: Names of the image's channels.
-        steps: For each, pixels of the image along a pixel of the band.
+        downsampling: For each, pixels of the image along a pixel of the band.
     """
     found = []
-    for number, group in enumerate(GROUPS):
+    for number, group in enumerate(BAND_GROUPS):
         channels = tuple(bands.index(band) for band in group if band in bands)
         if channels:
             named = tuple(bands[channel] for channel in channels)
-            found.append(Part(number, named, channels, steps[channels[0]]))
+            found.append(BandGroup(number, named, channels, downsampling[channels[0]]))
     return found
 
 
-def at_own_resolution(image: Tensor, part: Part) -> Tensor:
+def to_native_resolution(image: Tensor, group: BandGroup) -> Tensor:
     """The channels of a part at the resolution of its bands: (B, n, H / step, W / step)."""
-    chosen = image[:, part.channels]
-    if part.step == 1:
+    chosen = image[:, group.channels]
+    if group.downsampling == 1:
         return chosen
     height, width = image.shape[-2:]
-    shape = height // part.step, width // part.step
+    shape = height // group.downsampling, width // group.downsampling
     return functional.interpolate(chosen, shape, mode="bilinear", align_corners=False)
 
 
 @lru_cache(maxsize=32)
-def resizing(patch: int) -> Tensor:
+def kernel_resize_matrix(patch_size: int) -> Tensor:
     """(patch * patch, 16 * 16): brings flat kernels to another size.
 
     It is the pseudo-inverse of resizing images (bicubic, antialiased): a patch that is resized
     from 16 pixels gives the token, as nearly as can be, that it gave before.
     """
-    pixels = torch.eye(KERNEL * KERNEL).reshape(-1, 1, KERNEL, KERNEL)
-    smaller = functional.interpolate(pixels, (patch, patch), mode="bicubic", antialias=True)
+    pixels = torch.eye(KERNEL_SIZE * KERNEL_SIZE).reshape(-1, 1, KERNEL_SIZE, KERNEL_SIZE)
+    smaller = functional.interpolate(
+        pixels, (patch_size, patch_size), mode="bicubic", antialias=True
+    )
     found: Tensor = torch.linalg.pinv(smaller.flatten(1).double())
     return found.float()
 
 
-def sincos(positions: Tensor, dim: int) -> Tensor:
+def sincos_encoding(positions: Tensor, dim: int) -> Tensor:
     """Sines, then cosines, of positions (...) at falling frequencies: (..., dim)."""
     steps = torch.arange(dim // 2, dtype=torch.float64, device=positions.device)
     angles = positions.double()[..., None] * 10_000.0 ** (-steps / (dim / 2))
     return torch.cat([angles.sin(), angles.cos()], dim=-1).float()
 
 
-def slopes(heads: int) -> list[float]:
+def alibi_slopes(num_heads: int) -> list[float]:
     """How fast each head's attention falls off with distance, as in ALiBi."""
-    whole = 1 << (heads.bit_length() - 1)
+    whole = 1 << (num_heads.bit_length() - 1)
     found = [2 ** (-8 * (head + 1) / whole) for head in range(whole)]
     between = [2 ** (-8 * (head + 1) / (2 * whole)) for head in range(0, 2 * whole, 2)]
-    return found + between[: heads - whole]
+    return found + between[: num_heads - whole]
 
 
-def distances(shapes: Sequence[tuple[int, int]], steps: Sequence[int], like: Tensor) -> Tensor:
+def patch_distances(
+    shapes: Sequence[tuple[int, int]], downsampling: Sequence[int], like: Tensor
+) -> Tensor:
     """Distances (N, N) between the centres of all patches, in sides of the largest; float32.
 
     Args:
         shapes: (rows, columns) of patches of each group.
-        steps: Relative sides of their patches.
+        downsampling: Relative sides of their patches.
         like: A tensor on the device.
     """
     centres = []
-    for (height, width), step in zip(shapes, steps, strict=True):
-        side = step / max(steps)
+    for (height, width), step in zip(shapes, downsampling, strict=True):
+        side = step / max(downsampling)
         rows, columns = (
             (torch.arange(count, dtype=torch.float32, device=like.device) + 0.5) * side
             for count in (height, width)
@@ -124,7 +128,7 @@ def distances(shapes: Sequence[tuple[int, int]], steps: Sequence[int], like: Ten
     return found
 
 
-class Thor(nn.Module):
+class ThorEncoder(nn.Module):
     """Tokens of every group of bands, group after group.
 
     Args:
@@ -140,13 +144,13 @@ class Thor(nn.Module):
     ) -> None:
         super().__init__()
         norm = partial(nn.LayerNorm, eps=norm_eps)
-        block: Any = library("timm.models.vision_transformer").Block
-        self.kernels = nn.ModuleDict({band: nn.Conv2d(1, embed_dim, KERNEL) for band in BANDS})
+        block: Any = optional_import("timm.models.vision_transformer").Block
+        self.kernels = nn.ModuleDict({band: nn.Conv2d(1, embed_dim, KERNEL_SIZE) for band in BANDS})
         self.band_embed = nn.Module()
-        for number in range(len(GROUPS)):
-            code = sincos(torch.tensor(float(number)), band_embed_dim)
+        for number in range(len(BAND_GROUPS)):
+            code = sincos_encoding(torch.tensor(float(number)), band_embed_dim)
             self.band_embed.register_buffer(f"group{number}", code)
-        self.register_buffer("encoder_slopes", torch.tensor(slopes(num_heads)))
+        self.register_buffer("encoder_slopes", torch.tensor(alibi_slopes(num_heads)))
         self.blocks = nn.ModuleList(
             block(embed_dim, num_heads, 4.0, qkv_bias=True, norm_layer=norm) for _ in range(depth)
         )
@@ -154,51 +158,63 @@ class Thor(nn.Module):
         """The authors' own feature is taken before it."""
 
     def forward(
-        self, image: Tensor, image_parts: Sequence[Part], patch: int, pixel_m: Tensor
+        self, image: Tensor, band_groups: Sequence[BandGroup], patch_size: int, pixel_m: Tensor
     ) -> tuple[Tensor, list[tuple[int, int]]]:
         """Tokens after the last block, not normed.
 
         Args:
-            image: (B, C, H, W); height and width are multiples of `patch` times every step.
-            image_parts: What its channels are.
-            patch: Side of a patch in pixels of its bands.
+            image: (B, C, H, W); height and width are multiples of `patch_size` times every step.
+            band_groups: What its channels are.
+            patch_size: Side of a patch in pixels of its bands.
             pixel_m: (B,) ground size of the image's pixels, metres.
 
         Returns:
             (B, N, D), row by row within a group; and (rows, columns) of each group.
         """
-        maps = [self._patches(image, part, patch, pixel_m) for part in image_parts]
+        maps = [self._embed_patches(image, part, patch_size, pixel_m) for part in band_groups]
         tokens = torch.cat([found.flatten(2).transpose(1, 2) for found in maps], dim=1)
         shapes = [(found.shape[2], found.shape[3]) for found in maps]
-        apart = distances(shapes, [part.step for part in image_parts], image)
+        apart = patch_distances(shapes, [part.downsampling for part in band_groups], image)
         falloff = self.get_buffer("encoder_slopes").float()
         bias = (-falloff[:, None, None] * apart).to(tokens.dtype)[None]
         for block in self.blocks:
             tokens = block(tokens, attn_mask=bias)
         return tokens, shapes
 
-    def _patches(self, image: Tensor, part: Part, patch: int, pixel_m: Tensor) -> Tensor:
+    def _embed_patches(
+        self, image: Tensor, group: BandGroup, patch_size: int, pixel_m: Tensor
+    ) -> Tensor:
         """Tokens (B, D, h, w) of a group before the first block: the mean over its bands."""
-        convolutions: list[Any] = [self.kernels[band] for band in part.bands]
+        convolutions: list[Any] = [self.kernels[band] for band in group.bands]
         kernels = torch.cat([conv.weight for conv in convolutions], dim=1) / len(convolutions)
-        if patch != KERNEL:
-            resize = resizing(patch).to(kernels)
-            kernels = (kernels.flatten(2) @ resize.T).reshape(*kernels.shape[:2], patch, patch)
+        if patch_size != KERNEL_SIZE:
+            resize = kernel_resize_matrix(patch_size).to(kernels)
+            kernels = (kernels.flatten(2) @ resize.T).reshape(
+                *kernels.shape[:2], patch_size, patch_size
+            )
         biases = torch.stack([conv.bias for conv in convolutions]).mean(dim=0)
-        pixels = at_own_resolution(image, part)
-        found = functional.conv2d(pixels, kernels, biases, stride=patch)
-        return found + self._added(part, patch, pixel_m).to(found.dtype)[:, :, None, None]
+        pixels = to_native_resolution(image, group)
+        found = functional.conv2d(pixels, kernels, biases, stride=patch_size)
+        return (
+            found
+            + self._size_and_group_encoding(group, patch_size, pixel_m).to(found.dtype)[
+                :, :, None, None
+            ]
+        )
 
-    def _added(self, part: Part, patch: int, pixel_m: Tensor) -> Tensor:
+    def _size_and_group_encoding(
+        self, group: BandGroup, patch_size: int, pixel_m: Tensor
+    ) -> Tensor:
         """(B, D) encoding of the ground size of a patch, and of the group."""
-        of_group = self.band_embed.get_buffer(f"group{part.group}").float()
-        of_size = sincos(
-            patch * part.step * pixel_m / REFERENCE_M, self.norm.normalized_shape[0] - len(of_group)
+        of_group = self.band_embed.get_buffer(f"group{group.index}").float()
+        of_size = sincos_encoding(
+            patch_size * group.downsampling * pixel_m / REFERENCE_PATCH_M,
+            self.norm.normalized_shape[0] - len(of_group),
         )
         return torch.cat([of_size, of_group.expand(len(of_size), -1)], dim=1)
 
 
-def merged(tokens: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:
+def merge_groups(tokens: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:
     """(B, G, D, h, w): the map of every group, brought to the finest of them (bilinear)."""
     finest = max(shapes)
     counts = [height * width for height, width in shapes]

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     import torch
 
 
-NESTS = ("model", "state_dict")
+STATE_DICT_KEYS = ("model", "state_dict")
 """Keys under which training scripts keep the weights, beside the optimizer and the epoch."""
-PARALLEL = "module."
+DATA_PARALLEL_PREFIX = "module."
 """Prefix of every name where a network was wrapped for several devices."""
-LISTED = 8
+MAX_LISTED_NAMES = 8
 """Names in an error message at most."""
 
 
@@ -23,7 +23,7 @@ class CheckpointError(ValueError):
     """A checkpoint is not of the layout that the model family expects."""
 
 
-def read(path: Path) -> dict[str, torch.Tensor]:
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a checkpoint file; no code of the file is ever run.
 
     Args:
@@ -52,29 +52,29 @@ def read(path: Path) -> dict[str, torch.Tensor]:
             f"{path.name} is not a checkpoint of tensors alone ({type(error).__name__}); "
             "accepted: safetensors, or torch.save of names to tensors"
         ) from error
-    tensors = _named_tensors(loaded)
+    tensors = _find_state_dict(loaded)
     if tensors is None:
         raise CheckpointError(
             f"{path.name} does not hold a mapping of names to tensors, neither flat nor under "
-            f"{' or '.join(map(repr, NESTS))}"
+            f"{' or '.join(map(repr, STATE_DICT_KEYS))}"
         )
-    return without_prefix(tensors, PARALLEL)
+    return strip_prefix(tensors, DATA_PARALLEL_PREFIX)
 
 
-def without_prefix(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+def strip_prefix(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     """Tensors under names without a prefix, where every name has it; else as they are."""
     if not all(name.startswith(prefix) for name in tensors):
         return tensors
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
 
 
-def _named_tensors(loaded: Any) -> dict[str, torch.Tensor] | None:
+def _find_state_dict(loaded: Any) -> dict[str, torch.Tensor] | None:
     """The mapping of names to tensors that a file holds; None: there is none."""
     import torch
 
     if not isinstance(loaded, Mapping):
         return None
-    for candidate in (loaded, *(loaded.get(nest) for nest in NESTS)):
+    for candidate in (loaded, *(loaded.get(nest) for nest in STATE_DICT_KEYS)):
         if isinstance(candidate, Mapping) and all(
             isinstance(name, str) and isinstance(value, torch.Tensor)
             for name, value in candidate.items()
@@ -83,7 +83,7 @@ def _named_tensors(loaded: Any) -> dict[str, torch.Tensor] | None:
     return None
 
 
-def require_keys(present: Iterable[str], expected: Iterable[str], what: str) -> None:
+def require_keys(present: Iterable[str], expected: Iterable[str], label: str) -> None:
     """Check that exactly the expected keys are there.
 
     Raises:
@@ -94,24 +94,24 @@ def require_keys(present: Iterable[str], expected: Iterable[str], what: str) -> 
         return
     problems = []
     if missing := sorted(expected - present):
-        problems.append(f"missing {_listed(missing)}")
+        problems.append(f"missing {_format_names(missing)}")
     if surplus := sorted(present - expected):
-        problems.append(f"unexpected {_listed(surplus)}")
-    raise CheckpointError(f"{what}: {'; '.join(problems)}")
+        problems.append(f"unexpected {_format_names(surplus)}")
+    raise CheckpointError(f"{label}: {'; '.join(problems)}")
 
 
-def _listed(names: list[str]) -> str:
-    more = len(names) - LISTED
-    return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")
+def _format_names(names: list[str]) -> str:
+    more = len(names) - MAX_LISTED_NAMES
+    return ", ".join(names[:MAX_LISTED_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-def require_fit(tensors: Mapping[str, Any], expected: Mapping[str, Any], what: str) -> None:
+def require_state_dict(tensors: Mapping[str, Any], expected: Mapping[str, Any], label: str) -> None:
     """Check that tensors have exactly the names and shapes of a network's.
 
     Raises:
         CheckpointError: A name or a shape differs.
     """
-    require_keys(tensors, expected, what)
+    require_keys(tensors, expected, label)
     for name, tensor in expected.items():
         require_shape(name, tensors[name], tuple(tensor.shape))
 

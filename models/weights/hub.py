@@ -7,15 +7,15 @@ from pathlib import Path
 from geobento.schemas.errors import ModelError
 
 
-def fetch(
-    repository: str, revision: str, files: tuple[str, ...]
+def download(
+    repository: str, revision: str, filenames: tuple[str, ...]
 ) -> tuple[Path, Path | None, str | None]:
     """Download a weights file and its configuration into the hub's own cache.
 
     Args:
         repository: ``owner/name``.
         revision: Commit, tag or branch.
-        files: Name of the weights file and, if there is one, of the configuration.
+        filenames: Name of the weights file and, if there is one, of the configuration.
 
     Returns:
         Both files, and the commit that they are from.
@@ -31,19 +31,19 @@ def fetch(
             "huggingface_hub is not installed; run: make models, or pip install 'geobento[models]'"
         ) from None
     try:
-        paths = [Path(hf_hub_download(repository, name, revision=revision)) for name in files]
+        paths = [Path(hf_hub_download(repository, name, revision=revision)) for name in filenames]
     except GatedRepoError:
         raise ModelError(
             f"{repository} is gated: accept its licence on the hub and set HF_TOKEN"
         ) from None
     except LocalEntryNotFoundError:
         raise ModelError(
-            f"the hub cannot be reached for {repository}; download {', '.join(files)} elsewhere "
+            f"the hub cannot be reached for {repository}; download {', '.join(filenames)} elsewhere "
             "and give the path"
         ) from None
     except HfHubHTTPError as error:
         raise ModelError(
-            f"the hub does not give {', '.join(files)} of {repository}: {error}"
+            f"the hub does not give {', '.join(filenames)} of {repository}: {error}"
         ) from None
     # The cache is laid out as .../snapshots/<commit>/<file>.
     commit = paths[0].parent.name if paths[0].parent.parent.name == "snapshots" else None

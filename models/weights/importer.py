@@ -11,7 +11,7 @@ import orjson
 from geobento.schemas.errors import ModelError
 from models.base import Config, Model
 from models.preprocessing import text as preprocessing_text
-from models.registry import family
+from models.registry import get_model_class
 from models.weights import checkpoints, hub, store
 
 
@@ -41,7 +41,7 @@ def import_model(
         ModelError: The variant does not exist, or the arguments contradict each other.
         CheckpointError: The file is not of the expected layout.
     """
-    cls = family(name)
+    cls = get_model_class(name)
     if checkpoint is None and config is not None:
         raise ModelError("--config belongs to a --checkpoint")
     if checkpoint is None and tokenizer is not None:
@@ -50,9 +50,9 @@ def import_model(
         raise ModelError("a checkpoint or --weights dummy, not both")
     if dummy and cls.card.weights.source == "none":
         raise ModelError(f"{cls.card.id} has no weights; leave --weights out")
-    record = _record(config)
+    record = _read_config(config)
     named = cls.card.variants_of(name.strip().lower())
-    variant = variant or _stated_variant(record) or named[0]
+    variant = variant or _variant_from_config(record) or named[0]
     if variant not in cls.card.variants:
         raise ModelError(
             f"{cls.card.id} has no variant {variant!r}; accepted: {', '.join(cls.card.variants)}"
@@ -63,7 +63,7 @@ def import_model(
             f"run: geobento models import {cls.card.id}"
         )
     if checkpoint is not None:
-        beside = checkpoint.with_name(store.TOKENIZER)
+        beside = checkpoint.with_name(store.TOKENIZER_FILE)
         tokenizer = tokenizer or (beside if cls.card.text and beside.is_file() else None)
         return _save_converted(cls, checkpoint, record, variant, checkpoint.name, None, tokenizer)
     if dummy or cls.card.weights.source in ("seeded", "none"):
@@ -74,14 +74,14 @@ def import_model(
             f"the weights of {cls.card.id} {variant} are on no hub; get them from "
             f"{cls.card.weights.source} and give --checkpoint, or take --weights dummy"
         )
-    weights, configuration, revision = hub.fetch(entry.repository, entry.revision, entry.files)
+    weights, configuration, revision = hub.download(entry.repository, entry.revision, entry.files)
     if cls.card.text is not None:
         text = cls.card.text
-        tokenizer, _, _ = hub.fetch(
-            text.tokenizer_repository, text.tokenizer_revision, (store.TOKENIZER,)
+        tokenizer, _, _ = hub.download(
+            text.tokenizer_repository, text.tokenizer_revision, (store.TOKENIZER_FILE,)
         )
     return _save_converted(
-        cls, weights, _record(configuration), variant, entry.repository, revision, tokenizer
+        cls, weights, _read_config(configuration), variant, entry.repository, revision, tokenizer
     )
 
 
@@ -90,28 +90,30 @@ def _save_seeded(cls: type[Model], variant: str, weights: str) -> store.StoredMo
     return store.save(
         cls,
         architecture,
-        cls.seeded(architecture),
+        cls.seeded_state_dict(architecture),
         variant=variant,
         weights=weights,
         source="none" if weights == "none" else "seeded",
         revision=cls.card.weights.revision,
         tokenizer=None
         if cls.card.text is None
-        else preprocessing_text.dummy_tokenizer(cls.card.text),
+        else preprocessing_text.dummy_tokenizer_json(cls.card.text),
     )
 
 
 def _save_converted(
     cls: type[Model],
     checkpoint: Path,
-    record: Mapping[str, Any],
+    checkpoint_config: Mapping[str, Any],
     variant: str,
     source: str,
     revision: str | None,
     tokenizer: Path | None,
 ) -> store.StoredModel:
-    architecture, tensors = cls.convert(checkpoints.read(checkpoint), record, variant)
-    vocabulary = _tokenizer(cls, architecture, tokenizer)
+    architecture, tensors = cls.convert(
+        checkpoints.read_tensors(checkpoint), checkpoint_config, variant
+    )
+    vocabulary = _read_tokenizer(cls, architecture, tokenizer)
     return store.save(
         cls,
         architecture,
@@ -124,7 +126,7 @@ def _save_converted(
     )
 
 
-def _tokenizer(cls: type[Model], architecture: Config, file: Path | None) -> bytes | None:
+def _read_tokenizer(cls: type[Model], architecture: Config, file: Path | None) -> bytes | None:
     """A tokenizer's file, checked against the model that it is for."""
     if file is None:
         return None
@@ -132,17 +134,17 @@ def _tokenizer(cls: type[Model], architecture: Config, file: Path | None) -> byt
         raise ModelError(f"{cls.card.id} reads no texts and takes no tokenizer")
     content = file.read_bytes()
     try:
-        size = preprocessing_text.Tokenizer(content, cls.card.text).size
+        size = preprocessing_text.Tokenizer(content, cls.card.text).vocab_size
     except ValueError as error:
         raise checkpoints.CheckpointError(f"{file.name}: {error}") from None
-    if size > (known := cls(architecture).vocabulary):
+    if size > (known := cls(architecture).vocab_size):
         raise checkpoints.CheckpointError(
             f"{file.name} has {size} tokens, the checkpoint knows {known}"
         )
     return content
 
 
-def _record(config: Path | None) -> Mapping[str, Any]:
+def _read_config(config: Path | None) -> Mapping[str, Any]:
     if config is None:
         return {}
     try:
@@ -154,7 +156,7 @@ def _record(config: Path | None) -> Mapping[str, Any]:
     return record
 
 
-def _stated_variant(record: Mapping[str, Any]) -> str | None:
+def _variant_from_config(checkpoint_config: Mapping[str, Any]) -> str | None:
     """The variant that a configuration names; what follows its first word is a remark."""
-    stated = str(record.get("variant", "")).split(" ")[0].replace("-", "_")
+    stated = str(checkpoint_config.get("variant", "")).split(" ")[0].replace("-", "_")
     return stated or None

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 SEED = 20_211
 
 
-def blank(model: Model) -> torch.nn.Module:
+def on_meta(model: Model) -> torch.nn.Module:
     """The network of a model with shapes but no storage: to see what weights it needs."""
     import torch
 
@@ -20,7 +20,7 @@ def blank(model: Model) -> torch.nn.Module:
         return model.network()
 
 
-def initialised(model: Model) -> Tensors:
+def random_state_dict(model: Model) -> Tensors:
     """Seeded random weights for a model; the random state of the process is left as it was."""
     import torch
 

@@ -25,20 +25,26 @@ from safetensors import SafetensorError
 from geobento.schemas.cards import ServedModel, TextInput
 from geobento.schemas.errors import ModelStoreError
 from inference.batches import LoadedModel
-from inference.cpu_pool import at_hand
-from inference.precision import Evidence, Precision, compare, multiplies_int8, vectors
-from inference.precision import choose as choose_precision
+from inference.cpu_pool import get_cpu_pool
+from inference.precision import (
+    Calibration,
+    Precision,
+    choose_precision,
+    compare_vectors,
+    example_vectors,
+    has_int8_hardware,
+)
 from models.base import Config, Model, Tensors
 from models.preprocessing.text import Tokenizer
-from models.registry import family
+from models.registry import get_model_class
 
-WEIGHTS = "model.safetensors"
-CONFIG = "config.json"
-TOKENIZER = "tokenizer.json"
-LABEL = "geobento"
-LATEST = "latest"
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+TOKENIZER_FILE = "tokenizer.json"
+STORE_LABEL = "geobento"
+LATEST_FILE = "latest"
 """File beside the versions of a model, with the newest in it."""
-MEASURED: tuple[Precision, ...] = ("bfloat16", "int8")
+CALIBRATED_PRECISIONS: tuple[Precision, ...] = ("bfloat16", "int8")
 """Number formats that are compared with float32 when a model is saved."""
 
 
@@ -68,7 +74,7 @@ class StoredModel:
         Raises:
             ModelStoreError: It is not what was saved.
         """
-        file = self.path / CONFIG
+        file = self.path / CONFIG_FILE
         self._verify(file, "config_sha256")
         config: Config = orjson.loads(file.read_bytes())
         return config
@@ -76,15 +82,15 @@ class StoredModel:
     def model(self) -> Model:
         """The model without its weights: enough to describe it and to prepare inputs."""
         has_tokenizer = bool(self.metadata.get("tokenizer_sha256"))
-        opener = self._tokenizer if has_tokenizer else None
-        return family(self.metadata["model"])(self.config, opener)
+        opener = self._load_tokenizer if has_tokenizer else None
+        return get_model_class(self.metadata["model"])(self.config, opener)
 
-    def _tokenizer(self, spec: TextInput) -> Tokenizer:
-        file = self.path / TOKENIZER
+    def _load_tokenizer(self, spec: TextInput) -> Tokenizer:
+        file = self.path / TOKENIZER_FILE
         self._verify(file, "tokenizer_sha256")
         return Tokenizer(file.read_bytes(), spec)
 
-    def served(self) -> ServedModel:
+    def to_served_model(self) -> ServedModel:
         """What the service tells about it."""
         model = self.model()
         return ServedModel(
@@ -100,22 +106,24 @@ class StoredModel:
         )
 
     @property
-    def is_computed(self) -> bool:
+    def is_on_the_fly(self) -> bool:
         """Whether its vectors come from a forward pass, not from a finished product."""
-        return family(self.metadata["model"]).card.kind == "on_the_fly"
+        return get_model_class(self.metadata["model"]).card.kind == "on_the_fly"
 
-    def device(self, chosen: str) -> str:
+    def resolve_device(self, service_device: str) -> str:
         """Where it runs: on the device of the service, or where nothing is computed the CPU."""
-        return chosen if self.is_computed else "cpu"
+        return service_device if self.is_on_the_fly else "cpu"
 
     @property
-    def evidence(self) -> Evidence:
+    def calibration(self) -> Calibration:
         """What other number formats than float32 cost this model."""
-        return {name: self.metadata[name] for name in MEASURED if self.metadata.get(name)}
+        return {
+            name: self.metadata[name] for name in CALIBRATED_PRECISIONS if self.metadata.get(name)
+        }
 
-    def precision(self, wanted: str, device: str) -> Precision:
-        """The number format to compute in; `wanted` as in the setting of that name."""
-        return choose_precision(wanted, self.model().card, self.evidence, device)
+    def resolve_precision(self, requested: str, device: str) -> Precision:
+        """The number format to compute in; `requested` as in the setting of that name."""
+        return choose_precision(requested, self.model().card, self.calibration, device)
 
     def load(self, device: str = "cpu", precision: Precision = "float32") -> LoadedModel:
         """The model with its weights.
@@ -124,14 +132,14 @@ class StoredModel:
             ModelStoreError: The weights are not those that were saved, do not fit the network,
                 or were saved under another preprocessing than this version has.
         """
-        self._verify(self.path / WEIGHTS, "sha256")
+        self._verify(self.path / WEIGHTS_FILE, "sha256")
         model = self.model()
         if model.card.preprocessing_digest() != self.metadata["preprocessing"]:
             raise ModelStoreError(
                 f"{self.tag} was saved under another preprocessing than this version of GeoBento "
                 f"has; run: geobento models import {model.card.id}"
             )
-        return at_hand(device).together(lambda: self._loaded(model, device, precision))
+        return get_cpu_pool(device).on_all_cores(lambda: self._loaded(model, device, precision))
 
     def _loaded(self, model: Model, device: str, precision: Precision) -> LoadedModel:
         from safetensors.torch import load_file
@@ -139,13 +147,13 @@ class StoredModel:
         network = model.network()
         try:
             # Assigned, not copied: on a CPU the weights stay the file, mapped into memory.
-            network.load_state_dict(load_file(self.path / WEIGHTS), strict=True, assign=True)
+            network.load_state_dict(load_file(self.path / WEIGHTS_FILE), strict=True, assign=True)
         except (RuntimeError, SafetensorError) as error:
             raise ModelStoreError(f"the weights of {self.tag} do not fit: {error}") from error
         return LoadedModel(model, network, device, precision)
 
     def _verify(self, file: Path, digest: str) -> None:
-        found = _sha256(file)
+        found = _file_sha256(file)
         if found != self.metadata.get(digest):
             raise ModelStoreError(
                 f"{file.name} of {self.tag} is damaged: its sha256 is {found}, was "
@@ -181,9 +189,9 @@ def save(
     """
     from safetensors.torch import save_file
 
-    from models.weights.initialization import blank
+    from models.weights.initialization import on_meta
 
-    expected = blank(cls(config)).state_dict()
+    expected = on_meta(cls(config)).state_dict()
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     wanted = {name: tuple(tensor.shape) for name, tensor in expected.items()}
     if shapes != wanted:
@@ -191,42 +199,44 @@ def save(
         raise ModelStoreError(f"the weights do not fit the network of {cls.card.id}: {wrong[:6]}")
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     record = orjson.dumps(config, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
-    version = _version(
+    version = _content_version(
         contiguous, record, tokenizer or b"", variant, weights, cls.card.preprocessing_digest()
     )
     tag = f"{cls.card.id}:{version}"
-    present = _stored(tag)
-    if present is not None and all(name in present.metadata for name in _measurable(cls)):
+    present = _get_or_none(tag)
+    if present is not None and all(
+        name in present.metadata for name in _calibratable_precisions(cls)
+    ):
         return present
-    evidence = _evidence(cls, config, contiguous, with_texts=tokenizer is not None)
+    evidence = _calibrate(cls, config, contiguous, with_texts=tokenizer is not None)
     if present is not None:
-        return _with_metadata(present, {**evidence, **present.metadata})
-    with _put(tag, labels={LABEL: cls.card.id}) as created:
+        return _update_metadata(present, {**evidence, **present.metadata})
+    with _create_entry(tag, labels={STORE_LABEL: cls.card.id}) as created:
         folder = Path(created.path)
-        save_file(contiguous, folder / WEIGHTS)
-        (folder / CONFIG).write_bytes(record)
+        save_file(contiguous, folder / WEIGHTS_FILE)
+        (folder / CONFIG_FILE).write_bytes(record)
         if tokenizer is not None:
-            (folder / TOKENIZER).write_bytes(tokenizer)
+            (folder / TOKENIZER_FILE).write_bytes(tokenizer)
         created.info.metadata.update(
             model=cls.card.id,
             variant=variant,
             weights=weights,
             source=source,
             revision=revision or "",
-            sha256=_sha256(folder / WEIGHTS),
-            config_sha256=_sha256(folder / CONFIG),
-            tokenizer_sha256="" if tokenizer is None else _sha256(folder / TOKENIZER),
+            sha256=_file_sha256(folder / WEIGHTS_FILE),
+            config_sha256=_file_sha256(folder / CONFIG_FILE),
+            tokenizer_sha256="" if tokenizer is None else _file_sha256(folder / TOKENIZER_FILE),
             **evidence,
             licence=cls.card.weights.licence,
             preprocessing=cls.card.preprocessing_digest(),
         )
-    stored = _stored(tag)
+    stored = _get_or_none(tag)
     assert stored is not None
     return stored
 
 
 @contextmanager
-def _put(tag: str, labels: dict[str, str]) -> Iterator[bentoml.Model]:
+def _create_entry(tag: str, labels: dict[str, str]) -> Iterator[bentoml.Model]:
     """An entry to be filled, which is in the store when all of it is on the disk, or never.
 
     BentoML copies into the store file by file. Whoever looks there meanwhile, or after a copy that
@@ -248,13 +258,13 @@ def _put(tag: str, labels: dict[str, str]) -> Iterator[bentoml.Model]:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # as the file system says it
                 raise
             return  # who saved the same at the same time was first
-        (Path(beside) / name / LATEST).replace(models / name / LATEST)
+        (Path(beside) / name / LATEST_FILE).replace(models / name / LATEST_FILE)
 
 
-def _with_metadata(stored: StoredModel, further: Mapping[str, Any]) -> StoredModel:
+def _update_metadata(stored: StoredModel, updates: Mapping[str, Any]) -> StoredModel:
     """A stored model of which more is known now."""
     entry = bentoml.models.get(stored.tag)
-    entry.info.metadata.update(further)
+    entry.info.metadata.update(updates)
     unfinished = stored.path / f"{uuid4()}.part"  # others may be adding the same
     with unfinished.open("w", encoding="utf-8") as stream:
         entry.info.dump(stream)
@@ -262,16 +272,16 @@ def _with_metadata(stored: StoredModel, further: Mapping[str, Any]) -> StoredMod
     return replace(stored, metadata=dict(entry.info.metadata))
 
 
-def _measurable(cls: type[Model]) -> list[Precision]:
+def _calibratable_precisions(cls: type[Model]) -> list[Precision]:
     """Number formats that this processor can tell the cost of."""
     return [
         name
-        for name in MEASURED
-        if name in cls.card.precisions and (name != "int8" or multiplies_int8("cpu"))
+        for name in CALIBRATED_PRECISIONS
+        if name in cls.card.precisions and (name != "int8" or has_int8_hardware("cpu"))
     ]
 
 
-def _evidence(
+def _calibrate(
     cls: type[Model], config: Config, tensors: Tensors, *, with_texts: bool
 ) -> dict[str, Any]:
     """What the number formats that can be measured cost these weights."""
@@ -282,14 +292,14 @@ def _evidence(
         network.load_state_dict(tensors, strict=True)
         return LoadedModel(model, network, precision=precision)
 
-    if not (formats := _measurable(cls)):
+    if not (formats := _calibratable_precisions(cls)):
         return {}
-    exact = vectors(loaded("float32"))
+    exact = example_vectors(loaded("float32"))
     found: dict[str, Any] = {}
     for precision in formats:
         rounded = loaded(precision)
         is_other = rounded.precision == precision
-        found[precision] = compare(exact, vectors(rounded)) if is_other else {}
+        found[precision] = compare_vectors(exact, example_vectors(rounded)) if is_other else {}
     return found
 
 
@@ -297,15 +307,15 @@ def _no_tokenizer(spec: TextInput) -> Tokenizer:
     raise AssertionError("invented texts need no tokenizer")
 
 
-def stored_models() -> list[StoredModel]:
+def list_models() -> list[StoredModel]:
     """All models of this project in the store, newest first within a name."""
-    found = [entry for entry in bentoml.models.list() if LABEL in entry.info.labels]
+    found = [entry for entry in bentoml.models.list() if STORE_LABEL in entry.info.labels]
     found.sort(key=lambda entry: entry.info.creation_time, reverse=True)
     found.sort(key=lambda entry: str(entry.tag.name))
-    return [opened(entry) for entry in found]
+    return [from_bentoml_model(entry) for entry in found]
 
 
-def find(name: str) -> StoredModel:
+def get_model(name: str) -> StoredModel:
     """The newest stored model of an id or alias, or the one of ``id:version`` or ``id:variant``.
 
     An alias that stands for a variant finds no other.
@@ -315,9 +325,9 @@ def find(name: str) -> StoredModel:
         ModelStoreError: The catalog has it, the store does not.
     """
     asked, _, version = name.strip().lower().partition(":")
-    card = family(asked).card
+    card = get_model_class(asked).card
     variants = card.variants_of(asked)
-    for stored in stored_models():
+    for stored in list_models():
         stored_name, _, stored_version = stored.tag.partition(":")
         variant = stored.metadata["variant"]
         if (
@@ -332,47 +342,47 @@ def find(name: str) -> StoredModel:
     )
 
 
-def _variant(stored: StoredModel) -> tuple[str, str]:
+def _model_and_variant(stored: StoredModel) -> tuple[str, str]:
     return stored.metadata["model"], stored.metadata["variant"]
 
 
-def choose(names: tuple[str, ...]) -> list[StoredModel]:
+def select_models(names: tuple[str, ...]) -> list[StoredModel]:
     """The models to serve: those named, or the newest of every variant in the store."""
     if names:
-        chosen = {stored.tag: stored for stored in map(find, names)}
+        chosen = {stored.tag: stored for stored in map(get_model, names)}
     else:
         newest: dict[tuple[str, str], StoredModel] = {}
-        for stored in stored_models():
-            newest.setdefault(_variant(stored), stored)
+        for stored in list_models():
+            newest.setdefault(_model_and_variant(stored), stored)
         chosen = {stored.tag: stored for stored in newest.values()}
-    if len(set(map(_variant, chosen.values()))) < len(chosen):
+    if len(set(map(_model_and_variant, chosen.values()))) < len(chosen):
         raise ModelStoreError(f"one version of each variant can be served, got {', '.join(chosen)}")
     return list(chosen.values())
 
 
 def remove(name: str) -> str:
     """Delete a model from the store; returns its tag."""
-    stored = find(name)
+    stored = get_model(name)
     bentoml.models.delete(stored.tag)
     return stored.tag
 
 
-def _stored(tag: str) -> StoredModel | None:
+def _get_or_none(tag: str) -> StoredModel | None:
     try:
-        return opened(bentoml.models.get(tag))
+        return from_bentoml_model(bentoml.models.get(tag))
     except TagNotFound:
         return None
 
 
-def opened(entry: bentoml.Model) -> StoredModel:
+def from_bentoml_model(entry: bentoml.Model) -> StoredModel:
     """An entry of the BentoML model store as one of ours."""
     return StoredModel(
         str(entry.tag), Path(entry.path), entry.info.creation_time, dict(entry.info.metadata)
     )
 
 
-def _version(tensors: Tensors, record: bytes, tokenizer: bytes, *parts: str) -> str:
-    digest = hashlib.sha256(record)
+def _content_version(tensors: Tensors, config: bytes, tokenizer: bytes, *parts: str) -> str:
+    digest = hashlib.sha256(config)
     digest.update(tokenizer)
     for part in parts:
         digest.update(part.encode())
@@ -382,7 +392,7 @@ def _version(tensors: Tensors, record: bytes, tokenizer: bytes, *parts: str) -> 
     return digest.hexdigest()[:16]
 
 
-def _sha256(file: Path) -> str:
+def _file_sha256(file: Path) -> str:
     try:
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -89,7 +89,7 @@ def build_embedding(
             return from_body({"error": result.error["error"]})
     arrays = [np.asarray(result.data, dtype=np.float32) for result in results]
     try:
-        data, cells = _assemble(arrays, results[0].margin, context)
+        data, cells = _assemble(arrays, results[0].pixel_margin, context)
     except GeoBentoError as error:
         return error
     if context.normalize:
@@ -101,7 +101,7 @@ def build_embedding(
                 field="normalize",
             )
         data = unit
-    meta = _build_meta(data, cells, results[0].prefix, context, timing_ms or {})
+    meta = _build_meta(data, cells, results[0].num_prefix_tokens, context, timing_ms or {})
     return Embedding(data, meta)
 
 
@@ -182,7 +182,7 @@ def _build_meta(
         dim=len(data),
         pooling=context.pooling or "grid",
         normalized=context.normalize,
-        cls_removed=prefix > 0 and context.pooling != "authors",
+        cls_removed=prefix > 0 and context.pooling != "native",
         grid_hw=(data.shape[1], data.shape[2]) if data.ndim == 3 else None,
         modality=context.modality,
         image_size=_image_size(context),

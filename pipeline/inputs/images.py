@@ -11,7 +11,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from geobento.schemas.cards import ImageInput
 from geobento.schemas.errors import GeoBentoError, InvalidImage, PayloadTooLarge
-from models.preprocessing.jpeg_draft import at_half_size
+from models.preprocessing.jpeg_draft import can_decode_at_half_size
 from pipeline.inputs.decompression import check_decompression_bomb
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")
@@ -69,7 +69,7 @@ def decode_image(data: bytes, max_megapixels: float, spec: ImageInput | None = N
         data: The file.
         max_megapixels: Most pixels of the file, millions.
         spec: What the picture is for. Given that, a JPEG so large that the network cannot tell
-            (`models.preprocessing.jpeg_draft.at_half_size`) is decoded at half its size, which
+            (`models.preprocessing.jpeg_draft.can_decode_at_half_size`) is decoded at half its size, which
             takes a third of the time.
 
     Raises:
@@ -85,7 +85,7 @@ def decode_image(data: bytes, max_megapixels: float, spec: ImageInput | None = N
             _check_megapixels("the picture", width, height, max_megapixels)
             if isinstance(image, TiffImageFile):
                 _check_tiff(image, max_megapixels)
-            if spec is not None and at_half_size(width, height, spec):
+            if spec is not None and can_decode_at_half_size(width, height, spec):
                 image.draft(None, (width // 2, height // 2))
             image.load()
             ImageOps.exif_transpose(image, in_place=True)

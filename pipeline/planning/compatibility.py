@@ -49,7 +49,7 @@ def _check_model(sensor: SensorSpec, served: ServedModel, options: Mapping[str, 
     reasons, fitting = [], []
     for name in offered:
         try:
-            bands.check(card, name, sensor.bands, options)
+            bands.check_bands(card, name, sensor.bands, options)
             fitting.append(name)
         except ModelError as error:
             reasons.append(error.message)

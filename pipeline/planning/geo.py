@@ -106,7 +106,7 @@ def plan_geo(
         SpecError: A folder is asked for where none may be.
     """
     imagery = plan_imagery(card, request, served_modalities)
-    bands.check(card, imagery.modality, imagery.sensor.bands, request.config)
+    bands.check_bands(card, imagery.modality, imagery.sensor.bands, request.config)
     _check_save_dir(imagery.sensor, limits)
     check_options(card, request.config, "model_config")
     imagery = with_frames_and_auxiliary(card, imagery, request)
@@ -151,7 +151,7 @@ def _plan_region(
 
 def is_unit_length(card: ModelCard, modality: str, pooling: Pooling | None) -> bool:
     """Whether the vector of a place is scaled to unit length."""
-    return pooling == "authors" and card.modalities[modality].normalize
+    return pooling == "native" and card.modalities[modality].normalize
 
 
 def pools_cells(card: ModelCard, pooling: Pooling | None) -> bool:
@@ -159,7 +159,7 @@ def pools_cells(card: ModelCard, pooling: Pooling | None) -> bool:
 
     One vector of all cells that count is the same however the place was cut.
     """
-    return "grid" in card.outputs and (pooling != "authors" or card.feature == "mean")
+    return "grid" in card.outputs and (pooling != "native" or card.feature == "mean")
 
 
 def _check_save_dir(sensor: SensorSpec, limits: Limits) -> None:

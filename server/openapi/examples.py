@@ -48,7 +48,7 @@ def embeddings(model: str, modality: str) -> dict[str, Any]:
         weights="9f86d081884c7d65",
         dim=1024,
         modality=modality,
-        pooling="authors",
+        pooling="native",
         cls_removed=False,
         normalized=False,
         precision="float32",

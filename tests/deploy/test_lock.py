@@ -10,7 +10,7 @@ import pytest
 from deploy.bento import EXTRAS, packages
 from deploy.lock import LockError, lock, pins
 from models.base import Model
-from models.registry import FAMILIES, families
+from models.registry import MODEL_CLASSES, list_model_classes
 from tests.conftest import ROOT
 
 REQUIRED = {
@@ -66,7 +66,7 @@ def test_mosaiks_needs_no_library_of_networks() -> None:
     alone = names(["mosaiks"], [])
     assert {"torch", "bentoml", "rasterio"} <= alone
     unneeded = {"transformers", "timm", "open-clip-torch", "torchvision", "huggingface-hub"}
-    assert unneeded <= names(list(FAMILIES), [])
+    assert unneeded <= names(list(MODEL_CLASSES), [])
     assert not alone & (unneeded | {"earthengine-api", "redis", "pytest"})
     assert {"earthengine-api", "redis"} <= names([], list(EXTRAS))
 
@@ -74,7 +74,7 @@ def test_mosaiks_needs_no_library_of_networks() -> None:
 def test_everything_pinned_is_for_something() -> None:
     """`constraints.txt` has no package that nothing needs any more."""
     pinned = set(pins((ROOT / "constraints.txt").read_text()))
-    assert pinned - names(list(FAMILIES), list(EXTRAS)) == set()
+    assert pinned - names(list(MODEL_CLASSES), list(EXTRAS)) == set()
 
 
 WARM_UP = """
@@ -118,7 +118,7 @@ if stored.metadata["tokenizer_sha256"]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", families(), ids=lambda family: family.card.id)
+@pytest.mark.parametrize("family", list_model_classes(), ids=lambda family: family.card.id)
 def test_a_model_runs_with_its_own_packages_alone(family: type[Model]) -> None:
     """Each says all libraries that it needs: the others are as if they were not there."""
     pytest.importorskip("transformers")

@@ -140,14 +140,14 @@ def test_pooling_is_done_once_for_all_models() -> None:
     np.testing.assert_allclose(mean.data, [(1 * 1 + 2 * 2 + 3 * 3 + 4 * 10) / 10])
     np.testing.assert_allclose(maximum.data, [10])
     np.testing.assert_array_equal(grid.data, pixels[None])
-    assert grid.margin == 0.5
+    assert grid.pixel_margin == 0.5
     assert model.batches == [3]
 
 
 def test_without_weights_all_tokens_count_alike() -> None:
     """The common case."""
-    encoded = Encoded(torch.tensor([[[9.0], [1.0], [2.0]]]), (1, 2), prefix=1)
-    assert pooling.pooled(encoded, "mean").item() == 1.5
+    encoded = Encoded(torch.tensor([[[9.0], [1.0], [2.0]]]), (1, 2), num_prefix_tokens=1)
+    assert pooling.pool(encoded, "mean").item() == 1.5
 
 
 def test_nothing_in_nothing_out() -> None:
@@ -189,7 +189,7 @@ def test_warming_up_tells_what_is_wrong() -> None:
     class Broken(Sums):
         card = CARD.model_copy(update={"image": ImageInput(modality="rgb")})
 
-        def prepare_picture(self, image: Image, preprocessing: str | None = None) -> Inputs:
+        def prepare_image(self, image: Image, preprocessing: str | None = None) -> Inputs:
             return {"pixels": np.full((2, 2), -2, np.float32)}
 
     model = Broken({})
@@ -215,7 +215,7 @@ def test_cells_without_data_are_no_failure() -> None:
     class Gaps(Sums):
         def encode(self, network: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> Encoded:
             encoded = super().encode(network, batch)
-            return replace(encoded, seen=batch["pixels"][:, 0] < 9)
+            return replace(encoded, valid=batch["pixels"][:, 0] < 9)
 
     model = Gaps({})
     items = [

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from inference import cpu_pool, devices
-from inference.cpu_pool import Cores
+from inference.cpu_pool import CpuPool
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_pieces(sizes: list[int], at_hand: int, wanted: list[int]) -> None:
     for size in sizes:
         batches.append(list(range(begin, begin + size)))
         begin += size
-    cut = cpu_pool.pieces(batches, at_hand)
+    cut = cpu_pool.micro_batches(batches, at_hand)
     assert [len(piece) for piece in cut] == wanted
     assert [position for piece in cut for position in piece] == list(range(begin))
 
@@ -65,9 +65,9 @@ def test_pieces_have_a_core_each_and_the_process_keeps_its_number() -> None:
         both.wait()
         return threads(piece)
 
-    both_cores = Cores(2)
+    both_cores = CpuPool(2)
     for _ in range(2):
-        assert both_cores.spread(run, [[0, 1]]) == [([0], 1), ([1], 1)]
+        assert both_cores.run_batches(run, [[0, 1]]) == [([0], 1), ([1], 1)]
         assert torch.get_num_threads() == 2
         with ThreadPoolExecutor(1) as other:
             assert other.submit(torch.get_num_threads).result() == 2
@@ -76,8 +76,8 @@ def test_pieces_have_a_core_each_and_the_process_keeps_its_number() -> None:
 @pytest.mark.usefixtures("two_threads")
 def test_who_is_alone_has_all_cores() -> None:
     """And with a neighbour, or where one was just now, one of them."""
-    both_cores = Cores(2)
-    assert both_cores.spread(threads, [[0]]) == [([0], 2)]
+    both_cores = CpuPool(2)
+    assert both_cores.run_batches(threads, [[0]]) == [([0], 2)]
 
     begun, end = threading.Event(), threading.Event()
 
@@ -87,23 +87,23 @@ def test_who_is_alone_has_all_cores() -> None:
         return threads(piece)
 
     with ThreadPoolExecutor(1) as other:
-        first = other.submit(both_cores.spread, long, [[0]])
+        first = other.submit(both_cores.run_batches, long, [[0]])
         assert begun.wait(20)
         # One core is left: what comes stays together on it.
-        assert both_cores.spread(threads, [[0, 1]]) == [([0, 1], 1)]
+        assert both_cores.run_batches(threads, [[0, 1]]) == [([0, 1], 1)]
         end.set()
         assert first.result() == [([0], 2)]
-    assert both_cores.spread(threads, [[0]]) == [([0], 1)]
-    assert both_cores.spread(threads, [[0]]) == [([0], 2)]
+    assert both_cores.run_batches(threads, [[0]]) == [([0], 1)]
+    assert both_cores.run_batches(threads, [[0]]) == [([0], 2)]
 
 
 @pytest.mark.usefixtures("two_threads")
 def test_more_than_there_are_cores_goes_in_pieces_one_after_the_other() -> None:
     """None is lost, and their order is that of the items."""
-    done = Cores(2).spread(list, [list(range(40)), [40]])
+    done = CpuPool(2).run_batches(list, [list(range(40)), [40]])
     assert all(piece == result for piece, result in done)
     assert [position for piece, _ in done for position in piece] == list(range(41))
-    assert max(len(piece) for piece, _ in done) <= cpu_pool.PIECE
+    assert max(len(piece) for piece, _ in done) <= cpu_pool.MICRO_BATCH_SIZE
 
 
 def test_a_failure_frees_its_core() -> None:
@@ -112,18 +112,18 @@ def test_a_failure_frees_its_core() -> None:
     def fail(piece: object) -> int:
         raise ValueError("bad")
 
-    both_cores = Cores(2)
+    both_cores = CpuPool(2)
     with pytest.raises(ValueError, match="bad"):
-        both_cores.spread(fail, [[0, 1]])
-    assert both_cores.spread(len, [[0]]) == [([0], 1)]
-    assert len(both_cores.spread(len, [[0, 1]])) == 2
+        both_cores.run_batches(fail, [[0, 1]])
+    assert both_cores.run_batches(len, [[0]]) == [([0], 1)]
+    assert len(both_cores.run_batches(len, [[0, 1]])) == 2
 
 
 def test_a_gpu_gets_whole_batches() -> None:
     """The cores of the processor are not what does the work."""
-    assert cpu_pool.lanes("cuda", 1) == 1
-    assert cpu_pool.most_together("cuda", 64) == 64
-    assert cpu_pool.at_hand("cuda").spread(len, [list(range(64)), [64]]) == [
+    assert cpu_pool.concurrent_batches("cuda", 1) == 1
+    assert cpu_pool.max_items_per_call("cuda", 64) == 64
+    assert cpu_pool.get_cpu_pool("cuda").run_batches(len, [list(range(64)), [64]]) == [
         (list(range(64)), 64),
         ([64], 1),
     ]
@@ -136,18 +136,18 @@ def test_one_thread_leads_torchs_team() -> None:
     def leader() -> tuple[int, int]:
         return threading.get_ident(), threads(None)
 
-    both_cores = cpu_pool.at_hand("cpu")
-    assert both_cores is cpu_pool.at_hand("cpu")
-    mine = both_cores.together(leader)
+    both_cores = cpu_pool.get_cpu_pool("cpu")
+    assert both_cores is cpu_pool.get_cpu_pool("cpu")
+    mine = both_cores.on_all_cores(leader)
     assert mine[1] == 2
     with ThreadPoolExecutor(1) as other:
-        assert other.submit(both_cores.together, leader).result() == mine
-    assert both_cores.spread(lambda piece: leader(), [[0]]) == [([0], mine)]
+        assert other.submit(both_cores.on_all_cores, leader).result() == mine
+    assert both_cores.run_batches(lambda piece: leader(), [[0]]) == [([0], mine)]
 
 
 def test_processes_share_the_cores() -> None:
     """A lane for every core, and calls that fit one."""
-    assert cpu_pool.lanes("cpu", 1) == devices.cores()
-    assert cpu_pool.lanes("cpu", 10_000) == 1
-    assert cpu_pool.most_together("cpu", 64) == cpu_pool.PIECE
-    assert cpu_pool.most_together("cpu", 4) == 4
+    assert cpu_pool.concurrent_batches("cpu", 1) == devices.available_cores()
+    assert cpu_pool.concurrent_batches("cpu", 10_000) == 1
+    assert cpu_pool.max_items_per_call("cpu", 64) == cpu_pool.MICRO_BATCH_SIZE
+    assert cpu_pool.max_items_per_call("cpu", 4) == 4

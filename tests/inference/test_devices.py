@@ -16,9 +16,9 @@ def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch, has_driver: bool) -> Non
     """`auto` is the processor; asking for a GPU stops the start with a clear message."""
     monkeypatch.setattr(devices, "_has_driver", lambda: has_driver)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert devices.choose("auto") == devices.choose("cpu") == "cpu"
+    assert devices.resolve_device("auto") == devices.resolve_device("cpu") == "cpu"
     with pytest.raises(SettingsError, match="GEOBENTO_DEVICE"):
-        devices.choose("cuda")
+        devices.resolve_device("cuda")
 
 
 def test_with_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,14 +26,14 @@ def test_with_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "_has_driver", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    assert devices.choose("cpu") == "cpu"
-    assert devices.choose("auto") == devices.choose("cuda") == "cuda"
+    assert devices.resolve_device("cpu") == "cpu"
+    assert devices.resolve_device("auto") == devices.resolve_device("cuda") == "cuda"
     assert not torch.backends.cudnn.allow_tf32
 
 
 def test_a_gpu_that_torch_sees_has_a_driver() -> None:
     """On any machine: not to ask torch where there is no driver loses no GPU."""
-    assert devices.sees_gpu() == torch.cuda.is_available()
+    assert devices.has_gpu() == torch.cuda.is_available()
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ def test_cores_of_a_container(
     """A limit on processor time counts: more threads than that would wait for each other."""
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(16)), raising=False)
     file = tmp_path / "cpu.max"
-    assert devices.cores(file) == 16
+    assert devices.available_cores(file) == 16
     file.write_text(quota + "\n")
-    assert devices.cores(file) == found
+    assert devices.available_cores(file) == found
 
 
 def test_what_is_sent_to_the_cpu_is_there() -> None:
     """No copy is made."""
     tensor = torch.ones(3)
-    assert devices.send(tensor, "cpu") is tensor
+    assert devices.to_device(tensor, "cpu") is tensor

@@ -65,13 +65,13 @@ def config(cls: type[Model], variant: str | None = None) -> dict[str, Any]:
 def loaded(model: Model) -> LoadedModel:
     """A model with random weights."""
     network = model.network()
-    network.load_state_dict(type(model).seeded(model.config), strict=True)
+    network.load_state_dict(type(model).seeded_state_dict(model.config), strict=True)
     return LoadedModel(model, network)
 
 
 def vectors(model: LoadedModel, batch: Sequence[Inputs]) -> list[NDArray[np.float32]]:
     """The authors' vector of each input, of one batch."""
-    results = model.run([EncodeItem(inputs=inputs, pooling="authors") for inputs in batch])
+    results = model.run([EncodeItem(inputs=inputs, pooling="native") for inputs in batch])
     assert all(result.error is None for result in results)
     return [result.data for result in results]
 
@@ -99,10 +99,10 @@ def stored(
     return store.save(
         cls,
         small,
-        cls.seeded(small),
+        cls.seeded_state_dict(small),
         variant=variant or cls.card.default_variant,
         weights="dummy",
         source="seeded",
         revision=None,
-        tokenizer=None if spec is None else text.dummy_tokenizer(spec),
+        tokenizer=None if spec is None else text.dummy_tokenizer_json(spec),
     )

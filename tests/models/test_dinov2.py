@@ -7,7 +7,7 @@ import torch
 
 pytest.importorskip("transformers")
 
-from models.dinov2 import DinoV2, resampled
+from models.dinov2 import DinoV2, resample_position_embeddings
 from models.weights.checkpoints import CheckpointError
 from tests.models import small
 
@@ -63,8 +63,10 @@ def test_files_that_do_not_fit(name: str, shape: tuple[int, ...] | None, says: s
 def test_positions() -> None:
     """The class position stays; a table of the right size is left alone; flavours differ."""
     table = torch.randn(1, 1 + 37 * 37, 8)
-    hub, transformers = (resampled(table, 16, variant) for variant in ("hub", "transformers"))
+    hub, transformers = (
+        resample_position_embeddings(table, 16, variant) for variant in ("hub", "transformers")
+    )
     assert hub.shape == transformers.shape == (1, 257, 8)
     assert torch.equal(hub[:, 0], table[:, 0])
     assert not torch.allclose(hub, transformers, atol=1e-2)
-    assert resampled(hub, 16, "hub") is hub
+    assert resample_position_embeddings(hub, 16, "hub") is hub

@@ -12,13 +12,15 @@ from safetensors.torch import save_file
 pytest.importorskip("transformers")
 
 from models.base import Model, Tensors
-from models.registry import families
+from models.registry import list_model_classes
 from models.weights import store
 from models.weights.checkpoints import CheckpointError
 from models.weights.importer import import_model
 from tests.models import small
 
-LEARNED = [cls for cls in families() if any(v.repository for v in cls.card.variants.values())]
+LEARNED = [
+    cls for cls in list_model_classes() if any(v.repository for v in cls.card.variants.values())
+]
 EVERY = pytest.mark.parametrize("cls", LEARNED, ids=lambda cls: cls.card.id)
 
 
@@ -27,15 +29,15 @@ DIFFERS = ("missing", "unexpected", "has shape", "the checkpoint is of", "positi
 
 def weights(cls: type[Model]) -> Tensors:
     """Those of a small network of a family, under the names of ours."""
-    return cls.seeded(small.config(cls))
+    return cls.seeded_state_dict(small.config(cls))
 
 
 def refused(cls: type[Model], file: Path, variant: str | None = None) -> str:
     """The error of an import, after which the store is as it was."""
-    before = [entry.tag for entry in store.stored_models()]
+    before = [entry.tag for entry in store.list_models()]
     with pytest.raises(CheckpointError) as caught:
         import_model(cls.card.id, checkpoint=file, variant=variant)
-    assert [entry.tag for entry in store.stored_models()] == before
+    assert [entry.tag for entry in store.list_models()] == before
     assert str(file.parent) not in str(caught.value)
     return str(caught.value)
 

@@ -18,14 +18,14 @@ def on(device: str, cls: type[Model], number_format: precision.Precision) -> Loa
     """A small model, the same numbers everywhere."""
     model = cls(small.config(cls))
     network = model.network()
-    network.load_state_dict(cls.seeded(model.config), strict=True)
+    network.load_state_dict(cls.seeded_state_dict(model.config), strict=True)
     return LoadedModel(model, network, device, number_format)
 
 
 @pytest.mark.parametrize("cls", small.SIZES, ids=lambda cls: cls.card.id)
 def test_the_numbers_are_those_of_the_cpu(cls: type[Model]) -> None:
     """Of every modality, single and in a batch, vectors and grids; bfloat16 as near as promised."""
-    device = devices.choose("cuda")
+    device = devices.resolve_device("cuda")
     cpu, gpu, half = (
         on("cpu", cls, "float32"),
         on(device, cls, "float32"),
@@ -38,7 +38,7 @@ def test_the_numbers_are_those_of_the_cpu(cls: type[Model]) -> None:
         np.testing.assert_allclose(small.vectors(gpu, inputs[:1]), true[:1], atol=1e-4, rtol=1e-4)
         for one, other in zip(small.vectors(half, inputs), true, strict=True):
             cosine = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
-            assert cosine >= precision.LEAST_COSINE
+            assert cosine >= precision.MIN_COSINE
         grids = [EncodeItem(inputs=each, pooling=None) for each in inputs]
         for ours, theirs in zip(gpu.run(grids), cpu.run(grids), strict=True):
             assert ours.error == theirs.error
@@ -48,6 +48,8 @@ def test_the_numbers_are_those_of_the_cpu(cls: type[Model]) -> None:
 
 def test_bfloat16_is_taken_and_what_is_sent_arrives() -> None:
     """A GPU multiplies in it; memory that a copy still reads is not written to."""
-    assert precision.is_fast("cuda")
-    sent = [devices.send(torch.full((256, 256), float(number)), "cuda") for number in range(64)]
+    assert precision.has_bf16_hardware("cuda")
+    sent = [
+        devices.to_device(torch.full((256, 256), float(number)), "cuda") for number in range(64)
+    ]
     assert [int(tensor.mean().item()) for tensor in sent] == list(range(64))

@@ -12,7 +12,7 @@ from geobento.schemas.errors import ModelError, NoImageryError
 from geobento.schemas.sample import Sample
 from inference.batches import EncodeItem, LoadedModel
 from inference.pooling import Pooling
-from models.gse import AXES, DIM, Gse
+from models.gse import BANDS, DIM, Gse
 from models.weights import store
 from models.weights.checkpoints import CheckpointError
 from models.weights.importer import import_model
@@ -33,7 +33,7 @@ def prepared(
     pixels: NDArray[np.float32], valid: NDArray[np.bool_] | None = None
 ) -> NDArray[np.float32]:
     """What the model makes of them."""
-    vectors: NDArray[np.float32] = GSE.prepare(Sample(pixels, AXES, "annual", valid=valid))[
+    vectors: NDArray[np.float32] = GSE.prepare(Sample(pixels, BANDS, "annual", valid=valid))[
         "annual"
     ]
     return vectors
@@ -94,14 +94,14 @@ def test_a_batch_is_each_of_its_items() -> None:
     for seed in range(5):
         valid = np.random.default_rng(seed).random((4, 4)) > 0.3
         places.append(prepared(unit_vectors(4, 4, seed=seed), valid))
-    items = [EncodeItem(inputs={"annual": place}, pooling="authors") for place in places]
+    items = [EncodeItem(inputs={"annual": place}, pooling="native") for place in places]
     for place, result in zip(places, LOADED.run(items), strict=True):
-        np.testing.assert_allclose(result.data, answer(place, "authors"), atol=1e-6)
+        np.testing.assert_allclose(result.data, answer(place, "native"), atol=1e-6)
 
 
 def test_all_axes_in_their_order() -> None:
     """A part of a vector, or another order, is no vector."""
-    for bands in (AXES[:3], AXES[::-1]):
+    for bands in (BANDS[:3], BANDS[::-1]):
         with pytest.raises(ModelError, match="A00"):
             GSE.prepare(Sample(unit_vectors(2, 2)[: len(bands)], bands, "annual"))
 
@@ -110,14 +110,14 @@ def test_there_are_no_weights(tmp_path: Path) -> None:
     """It is imported from nothing, once, says so, and refuses a checkpoint and dummies."""
     stored = import_model("gse_annual")
     assert (stored.metadata["weights"], stored.metadata["source"]) == ("none", "none")
-    assert stored.served().weights == "none"
+    assert stored.to_served_model().weights == "none"
     with pytest.raises(ModelError, match="gse has no weights"):
         import_model("gse", dummy=True)
     assert import_model("gse").tag == stored.tag
-    assert not stored.is_computed
-    assert (stored.device("cuda"), stored.served().dim) == ("cpu", DIM)
-    store.find("alphaearth").load().warm_up()
+    assert not stored.is_on_the_fly
+    assert (stored.resolve_device("cuda"), stored.to_served_model().dim) == ("cpu", DIM)
+    store.get_model("alphaearth").load().warm_up()
     file = tmp_path / "weights.safetensors"
-    file.write_bytes((stored.path / store.WEIGHTS).read_bytes())
+    file.write_bytes((stored.path / store.WEIGHTS_FILE).read_bytes())
     with pytest.raises(CheckpointError, match="without weights"):
         import_model("gse", checkpoint=file)

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from geobento.schemas.errors import ModelStoreError
-from models.optional_import import library
+from models.optional_import import optional_import
 from tests.conftest import ROOT
 
 
@@ -29,4 +29,4 @@ def test_torchvision_does_not_get_in_the_way(order: tuple[str, str]) -> None:
 def test_a_library_that_is_missing_is_named() -> None:
     """The error says what to install."""
     with pytest.raises(ModelStoreError, match="no_such_library is not installed; run: make models"):
-        library("no_such_library")
+        optional_import("no_such_library")

@@ -13,7 +13,7 @@ pytest.importorskip("transformers")
 
 from geobento.schemas.sample import PixelGrid, Sample
 from models.base import Model
-from models.registry import families
+from models.registry import list_model_classes
 from tests.models import small
 
 
@@ -46,7 +46,7 @@ def differ(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     ("cls", "modality"),
     [
         (cls, modality)
-        for cls in families()
+        for cls in list_model_classes()
         for modality in cls(small.config(cls)).modalities()
         if modality in cls.card.modalities
     ],

@@ -73,8 +73,8 @@ def test_every_cell_is_the_mean_of_its_part_of_the_map(
     with torch.inference_mode():
         found = made(
             pixels,
-            mosaiks_network.averaging(torch.from_numpy(rows), height),
-            mosaiks_network.averaging(torch.from_numpy(columns), width),
+            mosaiks_network.averaging_weights(torch.from_numpy(rows), height),
+            mosaiks_network.averaging_weights(torch.from_numpy(columns), width),
         )
     assert found.shape == (10, 3, 2)
     for i in range(3):
@@ -96,13 +96,15 @@ def test_every_cell_is_the_mean_of_its_part_of_the_map(
 )
 def test_edges(length: int, equal: list[float], fixed: list[float]) -> None:
     """Equal cells of about 16 pixels cover the map; fixed ones are cut off at its end."""
-    np.testing.assert_allclose(mosaiks_network.equal_edges(length, 16).numpy(), equal)
-    np.testing.assert_allclose(mosaiks_network.fixed_edges(length, 16).numpy(), fixed)
+    np.testing.assert_allclose(mosaiks_network.equal_cell_edges(length, 16).numpy(), equal)
+    np.testing.assert_allclose(mosaiks_network.fixed_cell_edges(length, 16).numpy(), fixed)
 
 
 def test_an_edge_inside_a_pixel_shares_it() -> None:
     """Three pixels in two cells: the middle one counts half in each."""
-    weights = mosaiks_network.averaging(torch.tensor([0, 1.5, 3], dtype=torch.float64), 3).numpy()
+    weights = mosaiks_network.averaging_weights(
+        torch.tensor([0, 1.5, 3], dtype=torch.float64), 3
+    ).numpy()
     np.testing.assert_allclose(weights, [[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]], rtol=1e-6)
 
 
@@ -113,7 +115,9 @@ def test_the_number_of_threads_does_not_show(side: int) -> None:
     made.weight.copy_(torch.randn(made.weight.shape, generator=torch.Generator().manual_seed(3)))
     made.bias_positive.zero_()
     made.bias_negative.zero_()
-    weights = mosaiks_network.averaging(mosaiks_network.equal_edges(side - 2, 16), side - 2)
+    weights = mosaiks_network.averaging_weights(
+        mosaiks_network.equal_cell_edges(side - 2, 16), side - 2
+    )
     pixels = image(3, side, side)
     found, threads = [], torch.get_num_threads()
     try:
@@ -131,7 +135,7 @@ def test_banks_do_not_mix() -> None:
     network = RandomConvolutionalFeatures(5, 3, {"rgb": 3, "s2": 12})
     for name, channels in (("rgb", 3), ("s2", 12)):
         network.banks[name].load_state_dict(bank(channels, 3, 0, 0).state_dict())
-    weights = mosaiks_network.averaging(mosaiks_network.equal_edges(8, 16), 8)
+    weights = mosaiks_network.averaging_weights(mosaiks_network.equal_cell_edges(8, 16), 8)
     for name, channels in (("rgb", 3), ("s2", 12)):
         pixels = image(channels, 10, 10)
         expected = maps(bank(channels, 3, 0, 0), pixels).mean(axis=(1, 2))
@@ -143,7 +147,7 @@ def test_normalised_filters() -> None:
     """The mean is taken over all taps of a filter, and the norm after the mean."""
     raw = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(1)) + 5
     for found, given in zip(
-        mosaiks_network.zero_mean_unit_norm(raw), raw.double().numpy(), strict=True
+        mosaiks_network.normalize_filters(raw), raw.double().numpy(), strict=True
     ):
         centred = given - given.mean()
         np.testing.assert_allclose(found.numpy(), centred / np.sqrt((centred**2).sum()), atol=1e-6)
@@ -156,6 +160,8 @@ def test_features_are_never_negative() -> None:
         features = [
             made(image(3, side + 2, side + 2), weights, weights)
             for side in range(5, 23)
-            for weights in [mosaiks_network.averaging(mosaiks_network.equal_edges(side, 16), side)]
+            for weights in [
+                mosaiks_network.averaging_weights(mosaiks_network.equal_cell_edges(side, 16), side)
+            ]
         ]
     assert min(float(found.min()) for found in features) >= 0

@@ -13,11 +13,11 @@ from geobento.schemas.errors import ModelNotFound
 from inference import pooling
 from inference.batches import LoadedModel
 from models.base import Model
-from models.registry import FAMILIES, families, family
+from models.registry import MODEL_CLASSES, get_model_class, list_model_classes
 from tests.conftest import ROOT
 from tests.models import small
 
-FAMILY = pytest.mark.parametrize("cls", families(), ids=lambda cls: cls.card.id)
+FAMILY = pytest.mark.parametrize("cls", list_model_classes(), ids=lambda cls: cls.card.id)
 
 
 @FAMILY
@@ -25,17 +25,17 @@ def test_ids_and_aliases_lead_to_the_model(cls: type[Model]) -> None:
     """Every name of a card finds its class, whatever its case and the space around it."""
     for name in (cls.card.id, *cls.card.aliases):
         for written in (name, name.upper(), f" {name}\n"):
-            assert family(written) is cls
+            assert get_model_class(written) is cls
 
 
 def test_the_catalog_is_keyed_by_the_cards_ids() -> None:
     """What the catalog calls a model is what its card calls it."""
-    assert [cls.card.id for cls in families()] == list(FAMILIES)
+    assert [cls.card.id for cls in list_model_classes()] == list(MODEL_CLASSES)
 
 
 def test_no_name_stands_for_two_models() -> None:
     """Ids and aliases are unique together, and all lower case, as names are looked up."""
-    names = [name for cls in families() for name in (cls.card.id, *cls.card.aliases)]
+    names = [name for cls in list_model_classes() for name in (cls.card.id, *cls.card.aliases)]
     assert len(set(names)) == len(names)
     assert [name.lower() for name in names] == names
 
@@ -44,11 +44,11 @@ def test_no_name_stands_for_two_models() -> None:
 def test_an_unknown_name(name: str) -> None:
     """The error names what was asked for and everything that there is."""
     with pytest.raises(ModelNotFound) as caught:
-        family(name)
+        get_model_class(name)
     assert repr(name) in caught.value.message
-    assert caught.value.message.endswith(", ".join(sorted(FAMILIES)))
+    assert caught.value.message.endswith(", ".join(sorted(MODEL_CLASSES)))
     assert caught.value.field == "model"
-    assert caught.value.detail == {"available": sorted(FAMILIES)}
+    assert caught.value.detail == {"available": sorted(MODEL_CLASSES)}
 
 
 @FAMILY
@@ -62,24 +62,26 @@ def test_examples_go_through(cls: type[Model]) -> None:
         inputs = model.example_inputs(modality)
         assert all(np.isfinite(array).all() for array in inputs.values())
     network = model.network()
-    network.load_state_dict(cls.seeded(config), strict=True)
+    network.load_state_dict(cls.seeded_state_dict(config), strict=True)
     LoadedModel(model, network).warm_up()
 
 
 @pytest.mark.parametrize(
-    "cls", [cls for cls in families() if cls.card.feature == "mean"], ids=lambda cls: cls.card.id
+    "cls",
+    [cls for cls in list_model_classes() if cls.card.feature == "mean"],
+    ids=lambda cls: cls.card.id,
 )
 def test_a_feature_that_is_the_mean_of_the_grid(cls: type[Model]) -> None:
     """Where the card says so, both are equal, so that it can be taken over part of a place."""
     config = small.config(cls)
     model = cls(config)
     network = model.network()
-    network.load_state_dict(cls.seeded(config), strict=True)
+    network.load_state_dict(cls.seeded_state_dict(config), strict=True)
     loaded = LoadedModel(model, network)
     for modality in model.modalities():
         encoded = loaded.encode([model.example_inputs(modality)])
         torch.testing.assert_close(
-            pooling.pooled(encoded, "authors"), pooling.pooled(encoded, "mean"), atol=1e-4, rtol=0
+            pooling.pool(encoded, "native"), pooling.pool(encoded, "mean"), atol=1e-4, rtol=0
         )
 
 
@@ -106,4 +108,4 @@ def test_the_list_loads_no_model() -> None:
     )
     loaded = set(done.stdout.split())
     assert "models.registry" in loaded
-    assert not loaded & {"torch", *(target.partition(":")[0] for target in FAMILIES.values())}
+    assert not loaded & {"torch", *(target.partition(":")[0] for target in MODEL_CLASSES.values())}

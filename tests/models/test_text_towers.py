@@ -40,17 +40,17 @@ def test_neighbours_do_not_matter(cls: type[Model]) -> None:
     spec = cls.card.text
     assert spec is not None
     items = [
-        EncodeItem(inputs=model.prepare_text(text).inputs(spec), pooling="authors")
+        EncodeItem(inputs=model.prepare_text(text).to_inputs(spec), pooling="native")
         for text in TEXTS
     ]
-    picture = EncodeItem(inputs=model.example_inputs("image"), pooling="authors")
+    picture = EncodeItem(inputs=model.example_inputs("image"), pooling="native")
     together = loaded.run([picture, *items, picture])
     for item, result in zip(items, together[1:-1], strict=True):
         (alone,) = loaded.run([item])
         np.testing.assert_allclose(result.data, alone.data, atol=1e-5)
         filled = np.full(77, spec.pad, np.int64)
         filled[: len(item.inputs["text"])] = item.inputs["text"]
-        (longer,) = loaded.run([EncodeItem(inputs={"text": filled}, pooling="authors")])
+        (longer,) = loaded.run([EncodeItem(inputs={"text": filled}, pooling="native")])
         np.testing.assert_allclose(longer.data, alone.data, atol=1e-5)
     assert len({result.data.tobytes() for result in together[1:-1]}) == len(TEXTS)
 
@@ -60,18 +60,18 @@ def test_without_a_tokenizer_only_pictures_are_read(cls: type[Model]) -> None:
     """Weights that came without a vocabulary say how to get one, and serve pictures."""
     stored = small.stored(cls, with_tokenizer=False)
     without_texts = sorted(["image", *cls.card.modalities])
-    assert stored.served().modalities == without_texts
+    assert stored.to_served_model().modalities == without_texts
     with pytest.raises(ModelError, match="again with --tokenizer"):
         stored.model().prepare_text("a")
     stored.load().warm_up()
     assert small.stored(cls).tag != stored.tag
-    assert small.stored(cls).served().modalities == sorted([*without_texts, "text"])
+    assert small.stored(cls).to_served_model().modalities == sorted([*without_texts, "text"])
 
 
 def test_a_damaged_tokenizer_is_not_used() -> None:
     """The vocabulary has a digest as the weights have."""
     stored = small.stored(Clip)
-    with (stored.path / store.TOKENIZER).open("ab") as stream:
+    with (stored.path / store.TOKENIZER_FILE).open("ab") as stream:
         stream.write(b" ")
     with pytest.raises(ModelStoreError, match=r"tokenizer\.json .* is damaged"):
         stored.model().prepare_text("a")
@@ -80,7 +80,7 @@ def test_a_damaged_tokenizer_is_not_used() -> None:
 def test_the_scale_is_the_checkpoints(tmp_path: Path) -> None:
     """Probabilities are made with the factor that was learned."""
     config = small.config(Clip)
-    tensors = Clip.seeded(config) | {"logit_scale": torch.tensor(4.6052)}
+    tensors = Clip.seeded_state_dict(config) | {"logit_scale": torch.tensor(4.6052)}
     save_file(tensors, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_bytes(orjson.dumps(config))
     stored = import_model(
@@ -97,7 +97,7 @@ def test_a_tokenizer_beside_the_checkpoint_comes_along(tmp_path: Path) -> None:
     record = {"vision_cfg": config["vision"], "hf_text_config": config["text"], "embed_dim": 20}
     (tmp_path / "config.json").write_bytes(orjson.dumps(record))
     checkpoint = tmp_path / "open_clip_pytorch_model.bin"
-    torch.save(OpenClipXlmRoberta.seeded(config), checkpoint)
+    torch.save(OpenClipXlmRoberta.seeded_state_dict(config), checkpoint)
     own, other = OpenClipXlmRoberta.card.text, Clip.card.text
     assert own is not None
     assert other is not None
@@ -111,12 +111,12 @@ def test_a_tokenizer_beside_the_checkpoint_comes_along(tmp_path: Path) -> None:
             tokenizer=tokenizer,
         )
 
-    assert imported().served().modalities == ["image"]
-    beside.write_bytes(preprocessing_text.dummy_tokenizer(other))
+    assert imported().to_served_model().modalities == ["image"]
+    beside.write_bytes(preprocessing_text.dummy_tokenizer_json(other))
     with pytest.raises(CheckpointError, match="expected to begin with 0"):
         imported()
-    beside.write_bytes(preprocessing_text.dummy_tokenizer(own))
-    assert imported().served().modalities == ["image", "text"]
+    beside.write_bytes(preprocessing_text.dummy_tokenizer_json(own))
+    assert imported().to_served_model().modalities == ["image", "text"]
     assert imported(tokenizer=beside).tag == imported().tag
 
 
@@ -126,10 +126,10 @@ def test_a_vocabulary_that_is_too_large(tmp_path: Path) -> None:
     config["text"]["vocab_size"] = 100
     record = {"vision_cfg": config["vision"], "hf_text_config": config["text"], "embed_dim": 20}
     (tmp_path / "config.json").write_bytes(orjson.dumps(record))
-    torch.save(OpenClipXlmRoberta.seeded(config), tmp_path / "model.bin")
+    torch.save(OpenClipXlmRoberta.seeded_state_dict(config), tmp_path / "model.bin")
     assert OpenClipXlmRoberta.card.text is not None
     (tmp_path / "tokenizer.json").write_bytes(
-        preprocessing_text.dummy_tokenizer(OpenClipXlmRoberta.card.text)
+        preprocessing_text.dummy_tokenizer_json(OpenClipXlmRoberta.card.text)
     )
     with pytest.raises(CheckpointError, match="has 259 tokens, the checkpoint knows 100"):
         import_model(
@@ -137,14 +137,14 @@ def test_a_vocabulary_that_is_too_large(tmp_path: Path) -> None:
             checkpoint=tmp_path / "model.bin",
             config=tmp_path / "config.json",
         )
-    assert store.stored_models() == []
+    assert store.list_models() == []
 
 
 @TOWERS
 def test_the_vector_is_the_towers_own(cls: type[Model]) -> None:
     """Every other pooling than the authors' is of the tokens, and differs."""
     stored = small.stored(cls)
-    inputs = stored.model().prepare_text("a field").inputs(cls.card.text)  # type: ignore[arg-type]
+    inputs = stored.model().prepare_text("a field").to_inputs(cls.card.text)  # type: ignore[arg-type]
     encoded = stored.load().encode([inputs])
-    assert pooling.pooled(encoded, "authors").shape == (1, stored.model().dim)
+    assert pooling.pool(encoded, "native").shape == (1, stored.model().dim)
     assert encoded.tokens.shape[:2] == (1, 16)

@@ -33,11 +33,11 @@ def test_import_by_the_name_of_a_variant(tmp_path: Path) -> None:
     """The name chooses the variant; another one beside it is a contradiction."""
     sizes = small.config(SatMaePp, "s2_10b")
     checkpoint, config = tmp_path / "a.pth", tmp_path / "a.json"
-    torch.save({"model": SatMaePp.seeded(sizes), "epoch": 49}, checkpoint)
+    torch.save({"model": SatMaePp.seeded_state_dict(sizes), "epoch": 49}, checkpoint)
     config.write_bytes(orjson.dumps({"arch": sizes}))
     stored = import_model(" SatMAEpp_S2_10b ", checkpoint=checkpoint, config=config)
     assert stored.metadata["variant"] == "s2_10b"
-    assert stored.served().modalities == ["s2_10b"]
+    assert stored.to_served_model().modalities == ["s2_10b"]
     with pytest.raises(ModelError, match="stands for satmaepp s2_10b, not for rgb_vit_large"):
         import_model("satmaepp_s2_10b", variant="rgb_vit_large", dummy=True)
 
@@ -45,18 +45,18 @@ def test_import_by_the_name_of_a_variant(tmp_path: Path) -> None:
 def test_the_store_keeps_variants_apart() -> None:
     """A name of one variant never finds another, and says what to import."""
     pictures = small.stored(SatMaePp)
-    assert store.find("satmaepp_rgb").tag == store.find("satmaepp").tag == pictures.tag
+    assert store.get_model("satmaepp_rgb").tag == store.get_model("satmaepp").tag == pictures.tag
     with pytest.raises(ModelStoreError, match=r"geobento models import satmaepp_s2_10b$"):
-        store.find("satmaepp_s2_10b")
+        store.get_model("satmaepp_s2_10b")
     bands = small.stored(SatMaePp, variant="s2_10b")
-    assert store.find("satmaepp_s2_10b").tag == store.find("satmaepp").tag == bands.tag
-    assert store.find("satmaepp_rgb").tag == pictures.tag
+    assert store.get_model("satmaepp_s2_10b").tag == store.get_model("satmaepp").tag == bands.tag
+    assert store.get_model("satmaepp_rgb").tag == pictures.tag
 
 
 def test_requests_never_get_another_variant() -> None:
     """Asked for ten bands, a service with the picture network says how to import the other."""
     stored = small.stored(SatMaePp)
-    registry = ModelRegistry([ModelHandle(stored.model(), stored.served(), "cpu")])
+    registry = ModelRegistry([ModelHandle(stored.model(), stored.to_served_model(), "cpu")])
     for name in ("satmaepp", "satmae++", "satmaepp_rgb"):
         assert registry.find(name).served.tag == stored.tag
     with pytest.raises(ModelNotFound, match="run: geobento models import satmaepp_s2_10b"):

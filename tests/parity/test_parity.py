@@ -23,7 +23,7 @@ from geobento.schemas.sample import Sample
 from inference import pooling
 from inference.batches import LoadedModel
 from models.base import Inputs, Model
-from models.registry import family
+from models.registry import get_model_class
 from models.weights import checkpoints
 from tests.conftest import SHARED
 
@@ -43,14 +43,14 @@ class Case:
     def __init__(self, folder: Path) -> None:
         self.record: dict[str, Any] = json.loads((folder / "config.json").read_text())
         try:
-            self.cls: type[Model] = family(self.record["model"])
+            self.cls: type[Model] = get_model_class(self.record["model"])
         except ModelNotFound:
             pytest.skip(f"no model {self.record['model']!r} in the catalog")
         if self.record["checkpoint"] is None:
             pytest.skip("a finished product, which has no weights, has a test of its own")
         self.inputs = np.load(folder / "input.npz")
         self.expected = np.load(folder / "expected.npz")
-        self.tensors = checkpoints.read(folder / self.record["checkpoint"])
+        self.tensors = checkpoints.read_tensors(folder / self.record["checkpoint"])
 
     def loaded(self) -> LoadedModel:
         """The model with the case's weights, through the same door as an import."""
@@ -70,10 +70,10 @@ class Case:
         if (own := reading_of(self.record["model"])) is not None:
             return own.prepared(model, self.inputs, self.record)  # type: ignore[no-any-return]
         if "rgb_u8" in self.inputs:
-            return model.prepare_picture(Image.fromarray(self.inputs["rgb_u8"]), preprocessing)
+            return model.prepare_image(Image.fromarray(self.inputs["rgb_u8"]), preprocessing)
         image = self.inputs["image"]
         if image.dtype == np.uint8 and len(image) == 3:
-            return model.prepare_picture(Image.fromarray(image.transpose(1, 2, 0)))
+            return model.prepare_image(Image.fromarray(image.transpose(1, 2, 0)))
         fitting = [
             (name, spec)
             for name, spec in model.card.modalities.items()
@@ -99,19 +99,19 @@ def test_case(folder: Path) -> None:
     inputs = case.prepared(loaded.model)
     encoded = loaded.encode([inputs])
     image = loaded.model.card.image
-    vector = pooling.pooled(encoded, "authors")[0].numpy()
+    vector = pooling.pool(encoded, "native")[0].numpy()
     if image is not None and image.normalize:
         vector = vector / np.linalg.norm(vector)
     stages = {
         "network_input": (
-            next(iter(loaded.network_input([inputs]).values()))[0].numpy(),
+            next(iter(loaded.collate_inputs([inputs]).values()))[0].numpy(),
             INPUT_TOLERANCE,
         ),
         "tokens": (encoded.tokens[0].numpy(), OUTPUT_TOLERANCE),
-        "grid": (pooling.grid(encoded)[0].numpy(), OUTPUT_TOLERANCE),
-        "pooled": (pooling.pooled(encoded, "mean")[0].numpy(), OUTPUT_TOLERANCE),
-        "pooled_mean": (pooling.pooled(encoded, "mean")[0].numpy(), OUTPUT_TOLERANCE),
-        "image_features": (pooling.pooled(encoded, "authors")[0].numpy(), OUTPUT_TOLERANCE),
+        "grid": (pooling.token_grid(encoded)[0].numpy(), OUTPUT_TOLERANCE),
+        "pooled": (pooling.pool(encoded, "mean")[0].numpy(), OUTPUT_TOLERANCE),
+        "pooled_mean": (pooling.pool(encoded, "mean")[0].numpy(), OUTPUT_TOLERANCE),
+        "image_features": (pooling.pool(encoded, "native")[0].numpy(), OUTPUT_TOLERANCE),
         "embedding": (vector, OUTPUT_TOLERANCE),
     }
     if (own := reading_of(loaded.model.card.id)) is not None and hasattr(own, "stages"):
@@ -145,7 +145,7 @@ def test_texts_of_a_case(folder: Path) -> None:
             filled = np.full(length, text.pad, np.int64)
             filled[: len(ids)] = ids
             encoded = loaded.encode([{text.modality: filled}])
-            features = pooling.pooled(encoded, "authors")[0].numpy()
+            features = pooling.pool(encoded, "native")[0].numpy()
             np.testing.assert_allclose(
                 features, expected["text_features"], rtol=0, atol=OUTPUT_TOLERANCE
             )
@@ -166,7 +166,7 @@ def test_dino_as_vitrivr_prepares_pictures(flavour: str) -> None:
     case = Case(folder)
     loaded = case.loaded()
     encoded = loaded.encode([case.prepared(loaded.model, "vitrivr")], "vitrivr")
-    vector = pooling.pooled(encoded, "authors")[0].numpy()
+    vector = pooling.pool(encoded, "native")[0].numpy()
     expected = case.expected["reference_server_embedding"]
     np.testing.assert_allclose(vector, expected, rtol=0, atol=OUTPUT_TOLERANCE)
 
@@ -194,7 +194,7 @@ def test_mosaiks_with_bias() -> None:
     case.tensors["biases"] = torch.ones_like(case.tensors["biases"])
     loaded = case.loaded()
     encoded = loaded.encode([case.prepared(loaded.model)])
-    ours = pooling.pooled(encoded, "mean")[0].numpy()
+    ours = pooling.pool(encoded, "mean")[0].numpy()
     np.testing.assert_allclose(
         ours, case.expected["embedding_bias1"], rtol=0, atol=OUTPUT_TOLERANCE
     )

@@ -13,7 +13,7 @@ from geobento.config.settings import Settings
 from geobento.schemas.embedding import Embedding
 from geobento.schemas.requests import GeoEmbeddingRequest
 from models.base import Model
-from models.registry import family
+from models.registry import get_model_class
 from pipeline.local_engine import LocalEngine
 from tests.models import small
 
@@ -47,7 +47,7 @@ def embedding(cls: type[Model], **fields: Any) -> Embedding:
 @pytest.mark.usefixtures("demo_archive")
 def test_pooled_and_grid(model: str, fields: dict[str, Any], cells: int) -> None:
     """Every modality and choice of bands gives one vector, and a grid over the whole place."""
-    cls = family(model)
+    cls = get_model_class(model)
     pooled = embedding(cls, **fields)
     grid = embedding(cls, output={"mode": "grid"}, **fields)
     assert pooled.data.shape == (small.config(cls)["embed_dim"],)
@@ -67,7 +67,9 @@ def test_bands_that_the_request_describes() -> None:
     asked = {"sensor": {"collection": L2A, "bands": ["B1", "B9"]}}
     numbers = {"mean": [1500, 3000], "std": [1000, 1000]}
     near, far = (
-        embedding(family("dofa"), **asked, model_config=numbers | {"wavelengths_um": wavelengths})
+        embedding(
+            get_model_class("dofa"), **asked, model_config=numbers | {"wavelengths_um": wavelengths}
+        )
         for wavelengths in ([0.443, 0.945], [0.443, 10.0])
     )
     assert not np.allclose(near.data, far.data, atol=1e-3)

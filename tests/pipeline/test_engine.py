@@ -65,7 +65,9 @@ def noise(query: ImageQuery) -> Sample:
 def run(mosaiks_stored: StoredModel) -> Callable[..., list[Embedding | GeoBentoError]]:
     """Runs a geo request for some longitudes through both halves, forward in between."""
     loaded = mosaiks_stored.load()
-    registry = ModelRegistry([ModelHandle(mosaiks_stored.model(), mosaiks_stored.served(), "cpu")])
+    registry = ModelRegistry(
+        [ModelHandle(mosaiks_stored.model(), mosaiks_stored.to_served_model(), "cpu")]
+    )
 
     def go(
         *longitudes: float, answer: Callable[[ImageQuery], Sample] = noise, **settings: object
@@ -153,7 +155,9 @@ def test_the_number_of_items_is_bounded(run: Run) -> None:
 
 def test_pictures(mosaiks_stored: StoredModel) -> None:
     """A damaged picture leaves the others to be encoded."""
-    registry = ModelRegistry([ModelHandle(mosaiks_stored.model(), mosaiks_stored.served(), "cpu")])
+    registry = ModelRegistry(
+        [ModelHandle(mosaiks_stored.model(), mosaiks_stored.to_served_model(), "cpu")]
+    )
     engine = Engine(registry, Settings())
     request = ImageEmbeddingRequest(model="RCF", images=[FIELD, FIELD[:500], FIELD])
     job = engine.prepare_images(request)
@@ -191,7 +195,9 @@ def test_pictures_by_url(mosaiks_stored: StoredModel, tmp_path: Path) -> None:
     """Where it is on, URLs are fetched side by side and their failures stay with them."""
     (tmp_path / "field.jpg").write_bytes(FIELD)
     handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
-    registry = ModelRegistry([ModelHandle(mosaiks_stored.model(), mosaiks_stored.served(), "cpu")])
+    registry = ModelRegistry(
+        [ModelHandle(mosaiks_stored.model(), mosaiks_stored.to_served_model(), "cpu")]
+    )
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}"

@@ -16,7 +16,7 @@ from geobento.schemas.embedding import Embedding
 from geobento.schemas.errors import GeoBentoError, ModelError, NoImageryError, PayloadTooLarge
 from geobento.schemas.requests import GeoEmbeddingRequest, InspectRequest, PixelEmbeddingRequest
 from imagery.demo.archive import PLACES
-from models.gse import AXES
+from models.gse import BANDS
 from models.weights.importer import import_model
 from pipeline.local_engine import LocalEngine
 
@@ -66,7 +66,7 @@ def test_a_vector_is_the_mean_of_the_grid_at_unit_length(engine: LocalEngine) ->
     assert grid.data.std(axis=(1, 2)).max() > 0.01
     np.testing.assert_allclose(vector.data, mean_of(grid.data), atol=1e-6)
     assert (vector.meta.type, vector.meta.pooling, vector.meta.normalized) == (
-        "precomputed", "authors", True,
+        "precomputed", "native", True,
     )  # fmt: skip
     plain = ask(engine, output={"mode": "pooled", "pooling": "mean"})
     assert not plain.meta.normalized
@@ -156,7 +156,7 @@ def test_looking_first(engine: LocalEngine) -> None:
     assert [fit.model for fit in plan.models if fit.fits] == ["gse"]
     asked = {"model": "alphaearth", "spatial": square(300), "temporal": YEAR}
     seen = engine.inspect_patch(InspectRequest.model_validate(asked))
-    assert [band.band for band in seen.bands] == list(AXES)
+    assert [band.band for band in seen.bands] == list(BANDS)
     assert seen.units == "components of unit vectors"
     assert seen.warnings == []
 
@@ -174,7 +174,7 @@ def own(pixels: NDArray[np.float32]) -> PixelEmbeddingRequest:
     file = io.BytesIO()
     np.save(file, pixels)
     return PixelEmbeddingRequest(
-        model="gse", pixels=file.getvalue(), bands=AXES, units="components of unit vectors"
+        model="gse", pixels=file.getvalue(), bands=BANDS, units="components of unit vectors"
     )
 
 

@@ -93,7 +93,7 @@ def engine(mosaiks_stored: StoredModel, source: Scripted) -> Engine:
     """An engine with `mosaiks` and a model that reads pictures alone."""
     from models.dinov2 import DinoV2
 
-    mosaiks = ModelHandle(mosaiks_stored.model(), mosaiks_stored.served(), "cpu")
+    mosaiks = ModelHandle(mosaiks_stored.model(), mosaiks_stored.to_served_model(), "cpu")
     layer = ImageryFetcher({"demo": lambda: source}, max_threads=4)
     return Engine(ModelRegistry([mosaiks, opened(DinoV2)]), Settings(max_items=4), layer)
 

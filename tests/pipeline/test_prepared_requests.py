@@ -28,7 +28,9 @@ def engine() -> Engine:
     """An engine with small models."""
     stored = [small.stored(cls) for cls in (Clip, DinoV2)]
     return Engine(
-        ModelRegistry(ModelHandle(entry.model(), entry.served(), "cpu") for entry in stored),
+        ModelRegistry(
+            ModelHandle(entry.model(), entry.to_served_model(), "cpu") for entry in stored
+        ),
         Settings(max_items=8),
     )
 

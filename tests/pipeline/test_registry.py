@@ -17,12 +17,12 @@ def variant(
 ) -> ModelHandle:
     """A served variant of a family."""
     fields = {"card": card, "variant": name, "modalities": list(modalities)}
-    return ModelHandle(stored.model(), stored.served().model_copy(update=fields), "cpu")
+    return ModelHandle(stored.model(), stored.to_served_model().model_copy(update=fields), "cpu")
 
 
 def opened(stored: StoredModel, name: str, *aliases: str) -> ModelHandle:
     """A served model under other names."""
-    served = stored.served()
+    served = stored.to_served_model()
     card = served.card.model_copy(update={"id": name, "aliases": aliases})
     return ModelHandle(stored.model(), served.model_copy(update={"card": card}), "cpu")
 

@@ -67,12 +67,12 @@ class Averages(Model):
         return {}
 
     @classmethod
-    def seeded(cls, config: Config) -> Tensors:
+    def seeded_state_dict(cls, config: Config) -> Tensors:
         return {}
 
     @classmethod
     def convert(
-        cls, checkpoint: Tensors, record: Mapping[str, Any], variant: str
+        cls, checkpoint: Tensors, checkpoint_config: Mapping[str, Any], variant: str
     ) -> tuple[Config, Tensors]:
         return {}, {}
 
@@ -111,7 +111,7 @@ def run(mosaiks_stored: StoredModel) -> Run:
 
     def go(place: Place, card: Any = Averages.card, **fields: Any) -> Embedding:
         model = Averages({})
-        served = mosaiks_stored.served().model_copy(update={"card": card})
+        served = mosaiks_stored.to_served_model().model_copy(update={"card": card})
         layer = ImageryFetcher({"demo": Landscape}, max_threads=1)
         engine = Engine(ModelRegistry([ModelHandle(model, served, "cpu")]), Settings(), layer)
         request = GeoEmbeddingRequest.model_validate(
@@ -195,7 +195,7 @@ def test_a_polygon_counts_what_lies_inside(run: Run, prep: str) -> None:
     """The mean position of a triangle is its centroid, and not the middle of its box."""
     found = run(Polygon((TRIANGLE,)), input_prep=prep)
     assert found.data[:2] == pytest.approx([5 + 950 / 3] * 2, abs=12)
-    assert found.meta.pooling == "authors"
+    assert found.meta.pooling == "native"
 
 
 def test_a_polygon_with_a_hole_and_two_parts(run: Run) -> None:

@@ -205,7 +205,7 @@ def test_the_deadline_is_kept(ready: bool, cls: type[Exception]) -> None:
         with pytest.raises(cls):
             await RunnerClient(runner, 4).encode(numbered(1))
         assert runner.calls[0][0].deadline == request_context.deadline()
-        assert runner.calls[0][0].request == asked.id
+        assert runner.calls[0][0].request_id == asked.id
 
     asyncio.run(go())
 

@@ -38,7 +38,7 @@ def test_an_environment_that_is_finished_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is installed again until the requirements change."""
-    monkeypatch.setattr(environment, "KEPT", tmp_path)
+    monkeypatch.setattr(environment, "PEERS_DIR", tmp_path)
     made = tmp_path / f"litserve-{environment._digest(file_of('litserve'))}"
     made.mkdir()
     (made / "finished").touch()

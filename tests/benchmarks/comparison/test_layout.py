@@ -19,14 +19,14 @@ from benchmarks.synthetic_images import make_jpegs
 from inference.batches import EncodeItem, LoadedModel
 from models.base import Inputs
 from models.clip.remoteclip import RemoteClip
-from models.optional_import import library
-from models.preprocessing.text import Tokens
+from models.optional_import import optional_import
+from models.preprocessing.text import TokenizedText
 from pipeline.inputs import images
 from tests.models import small
 
 
 def network(folder: Path) -> Any:
-    return library("transformers").CLIPModel.from_pretrained(folder).eval()
+    return optional_import("transformers").CLIPModel.from_pretrained(folder).eval()
 
 
 def standardised(inputs: Inputs) -> torch.Tensor:
@@ -41,11 +41,11 @@ def test_a_peer_computes_the_same_vectors(tmp_path: Path) -> None:
     """What is compared is servers: network and weights of the peers are those of ours."""
     stored = small.stored(RemoteClip)
     clip, loaded = network(layout.write_model(stored, tmp_path)), stored.load()
-    inputs = loaded.model.prepare_picture(images.decode_image(make_jpegs((300, 240), 1)[0], 64))
+    inputs = loaded.model.prepare_image(images.decode_image(make_jpegs((300, 240), 1)[0], 64))
     with torch.inference_mode():
         seen = clip.vision_model(pixel_values=standardised(inputs)).pooler_output
         vector = clip.visual_projection(seen)[0].numpy()
-    ours = vector_of(loaded, EncodeItem(inputs=inputs, pooling="authors"))
+    ours = vector_of(loaded, EncodeItem(inputs=inputs, pooling="native"))
     np.testing.assert_allclose(vector / np.linalg.norm(vector), ours, atol=1e-5)
 
 
@@ -54,9 +54,9 @@ def test_a_peer_sees_the_same_pixels(tmp_path: Path) -> None:
     stored = small.stored(RemoteClip)
     folder = layout.write_model(stored, tmp_path)
     (encoded,) = make_jpegs((300, 240), 1)
-    processor = library("transformers").AutoImageProcessor.from_pretrained(folder)
+    processor = optional_import("transformers").AutoImageProcessor.from_pretrained(folder)
     seen = processor(images=Image.open(io.BytesIO(encoded)), return_tensors="pt")["pixel_values"]
-    ours = standardised(stored.model().prepare_picture(images.decode_image(encoded, 64)))
+    ours = standardised(stored.model().prepare_image(images.decode_image(encoded, 64)))
     np.testing.assert_allclose(seen.numpy(), ours.numpy(), atol=0.016)  # a step of 256 is 0.015
 
 
@@ -70,8 +70,8 @@ def test_the_text_tower_is_the_same_too(tmp_path: Path) -> None:
     with torch.inference_mode():
         read = clip.text_model(torch.from_numpy(ids)[None]).pooler_output
         vector = clip.text_projection(read)[0].numpy()
-    inputs = Tokens(ids, len(ids), truncated=False).inputs(spec)
-    ours = vector_of(stored.load(), EncodeItem(inputs=inputs, pooling="authors"))
+    inputs = TokenizedText(ids, len(ids), truncated=False).to_inputs(spec)
+    ours = vector_of(stored.load(), EncodeItem(inputs=inputs, pooling="native"))
     np.testing.assert_allclose(vector / np.linalg.norm(vector), ours, atol=1e-5)
 
 
@@ -85,7 +85,7 @@ def vector_of(loaded: LoadedModel, item: EncodeItem) -> np.ndarray[Any, Any]:
 def test_every_weight_gets_a_name_that_the_library_knows(tmp_path: Path) -> None:
     """A weight under a wrong name would be drawn anew, and the peer serve another model."""
     folder = layout.write_model(small.stored(RemoteClip), tmp_path)
-    transformers = library("transformers")
+    transformers = optional_import("transformers")
     _, report = transformers.CLIPModel.from_pretrained(folder, output_loading_info=True)
     assert not any(report.values()), report
 

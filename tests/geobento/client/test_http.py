@@ -146,7 +146,7 @@ def test_a_server_that_is_too_slow() -> None:
 
 def test_models_are_listed(mosaiks_stored: StoredModel) -> None:
     """The card arrives as it is served."""
-    served = mosaiks_stored.served()
+    served = mosaiks_stored.to_served_model()
     with server(body=ModelList(models=[served]).model_dump_json().encode()) as (listening, client):
         assert client.list_models() == [served]
     assert listening.requests[0][0] == "/models"

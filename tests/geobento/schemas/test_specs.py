@@ -104,7 +104,7 @@ def test_specs_cannot_be_changed() -> None:
 
 def test_outputs_and_preparation() -> None:
     """The factories, the tags, and the string form of the preparation."""
-    assert OutputSpec.pooled() == OutputPooled("authors")
+    assert OutputSpec.pooled() == OutputPooled("native")
     assert OutputSpec.grid() == OutputGrid("north_up")
     assert round_trip(Output, OutputSpec.grid("native")) == OutputSpec.grid("native")
     assert TypeAdapter(InputPrep).validate_python("auto") == InputPrepSpec("auto")

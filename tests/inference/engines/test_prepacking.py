@@ -15,13 +15,13 @@ from torch.nn import functional
 from inference import precision
 from inference.batches import LoadedModel
 from inference.engines import prepacking, quantized_linear
-from inference.precision import Precision, multiplies_int8
+from inference.precision import Precision, has_int8_hardware
 from models.base import Config, Model
 from models.clip.remoteclip import RemoteClip
 from tests.models import small
 
 needs_operators = pytest.mark.skipif(
-    not quantized_linear.can_pack(), reason="torch has no such operators"
+    not quantized_linear.supports_prepacking(), reason="torch has no such operators"
 )
 
 
@@ -31,7 +31,7 @@ def loaded(
     """A small model, the same numbers every time."""
     model = cls(small.config(cls) | (changed or {}))
     network = model.network()
-    network.load_state_dict(cls.seeded(model.config), strict=True)
+    network.load_state_dict(cls.seeded_state_dict(model.config), strict=True)
     return LoadedModel(model, network, precision=number_format)
 
 
@@ -59,9 +59,9 @@ def test_no_model_answers_otherwise(
     """Every modality of every family runs, and is as near to float32 as without."""
     found = loaded(cls, "bfloat16", changed)
     network: Any = found._network
-    assert any(isinstance(module, quantized_linear.Packed) for module in network.modules())
+    assert any(isinstance(module, quantized_linear.PrepackedLinear) for module in network.modules())
     assert nn.Linear not in {type(module) for module in network.modules()}
-    monkeypatch.setattr(prepacking, "pack", lambda network, **_: None)
+    monkeypatch.setattr(prepacking, "prepack_layers", lambda network, **_: None)
     plain, exact = loaded(cls, "bfloat16", changed), loaded(cls, "float32", changed)
     for modality in found.model.modalities():
         inputs = [found.model.example_inputs(modality, seed=seed) for seed in range(4)]
@@ -69,7 +69,7 @@ def test_no_model_answers_otherwise(
         assert off(ours, true) <= 1.3 * off(torchs, true)
 
 
-@pytest.mark.skipif(not multiplies_int8("cpu"), reason="the processor does not")
+@pytest.mark.skipif(not has_int8_hardware("cpu"), reason="the processor does not")
 @pytest.mark.parametrize("outside", ["bfloat16", "float32"])
 @pytest.mark.parametrize(("cls", "changed"), FAMILIES)
 def test_every_model_computes_in_whole_numbers(
@@ -94,15 +94,15 @@ def test_every_model_computes_in_whole_numbers(
 def test_linear_layers() -> None:
     """The same numbers, with or without a bias; in float32 they stay as they are."""
     network = nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 8, bias=False))
-    prepacking.pack(network)
+    prepacking.prepack_layers(network)
     assert type(network[0]) is nn.Linear
     network.to(torch.bfloat16).eval()
     values = torch.randn(3, 8, dtype=torch.bfloat16)
     with torch.inference_mode():
         before = network(values)
-        prepacking.pack(network)
+        prepacking.prepack_layers(network)
         assert torch.equal(network(values), before)
-        assert [type(layer) for layer in network] == [quantized_linear.Packed] * 2
+        assert [type(layer) for layer in network] == [quantized_linear.PrepackedLinear] * 2
         assert [tensor.numel() for tensor in network.state_dict().values()] == [0, 4, 0]
         assert network[0].weight.dtype == torch.bfloat16
 
@@ -112,8 +112,8 @@ def test_weights_that_others_read_stay() -> None:
     """As long as the layer itself is not used."""
     network = nn.Sequential(nn.Linear(8, 4)).to(torch.bfloat16)
     given = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    prepacking.pack(network)
-    assert type(network[0]) is quantized_linear.Packed
+    prepacking.prepack_layers(network)
+    assert type(network[0]) is quantized_linear.PrepackedLinear
     left = network.state_dict()
     assert {name: torch.equal(left[name], tensor) for name, tensor in given.items()} == {
         "0.weight": True,
@@ -137,7 +137,7 @@ def test_threads_that_meet_a_layer_for_the_first_time() -> None:
         values = torch.randn(8, 64, dtype=torch.bfloat16)
         with torch.no_grad():
             true = network(values)
-        prepacking.pack(network)
+        prepacking.prepack_layers(network)
         with ThreadPoolExecutor(4) as pool:
             found = [pool.submit(use, network, values) for _ in range(4)]
         assert all(torch.equal(each.result(), true) for each in found)
@@ -157,9 +157,9 @@ def test_convolutions_of_patches(channels_last: bool) -> None:
         plain = layer(maps).float()
         weight, bias = (parameter.double() for parameter in layer.parameters())
         true = functional.conv2d(maps.double(), weight, bias, stride=(4, 2))
-        prepacking.pack(network)
+        prepacking.prepack_layers(network)
         ours = network(maps).float()
-    assert type(network[0]) is prepacking.PackedPatches
+    assert type(network[0]) is prepacking.PrepackedPatchConv
     assert ours.shape == plain.shape == (2, 16, 4, 5)
     assert off(ours, true) <= 1.1 * off(plain, true)
 
@@ -186,9 +186,9 @@ def test_attention(causal: bool) -> None:
     with torch.inference_mode():
         true = attend(exact, torch.float64)
         plain = attend(layer, torch.bfloat16)
-        prepacking.pack(network)
+        prepacking.prepack_layers(network)
         ours = attend(network[0], torch.bfloat16)
-        assert type(network[0]) is prepacking.PackedAttention
+        assert type(network[0]) is prepacking.PrepackedAttention
         assert off(ours, true) <= 1.3 * off(plain, true)
         with pytest.raises(NotImplementedError, match="not packed"):
             network[0](tokens, tokens.clone(), tokens, need_weights=False)
@@ -214,5 +214,5 @@ def test_attention(causal: bool) -> None:
 def test_layers_that_do_more_stay(layer: nn.Module) -> None:
     """What is not the same sum of products is left to torch."""
     network = nn.Sequential(layer).to(torch.bfloat16)
-    prepacking.pack(network)
+    prepacking.prepack_layers(network)
     assert network[0] is layer

@@ -6,21 +6,27 @@ import pytest
 import torch
 
 from inference import precision
-from inference.engines.quantized_linear import LEAST_SIDE, MOST, Packed, Quantized, product
+from inference.engines.quantized_linear import (
+    INT8_MAX,
+    MIN_INT8_SIDE,
+    PrepackedLinear,
+    QuantizedLinear,
+    make_linear,
+)
 
 pytestmark = pytest.mark.skipif(
-    not precision.multiplies_int8("cpu"), reason="the processor does not"
+    not precision.has_int8_hardware("cpu"), reason="the processor does not"
 )
 FORMATS = [torch.float32, torch.bfloat16]
 
 
-def layer(inside: int, outside: int, dtype: torch.dtype, *, bias: bool = True) -> Quantized:
+def layer(inside: int, outside: int, dtype: torch.dtype, *, bias: bool = True) -> QuantizedLinear:
     """A layer with random weights of very different size."""
     weight = torch.randn(outside, inside) * torch.logspace(-3, 1, outside)[:, None]
-    return Quantized(weight.to(dtype), torch.randn(outside).to(dtype) if bias else None)
+    return QuantizedLinear(weight.to(dtype), torch.randn(outside).to(dtype) if bias else None)
 
 
-def true(one: Packed, values: torch.Tensor) -> torch.Tensor:
+def true(one: PrepackedLinear, values: torch.Tensor) -> torch.Tensor:
     """In float32; to be asked before the layer is used."""
     bias = None if one.bias is None else one.bias.float()
     return torch.nn.functional.linear(values.float(), one.weight.float(), bias)
@@ -46,14 +52,14 @@ def test_near_to_the_product(dtype: torch.dtype, bias: bool) -> None:
 def test_whole_numbers_are_exact(dtype: torch.dtype) -> None:
     """Both ends of the range too: nothing is cut off or carried over."""
     torch.manual_seed(0)
-    weight = torch.randint(-MOST, MOST + 1, (64, 512)).float()
-    values = torch.randint(-MOST, MOST + 1, (5, 512)).float()
-    weight[:, 0], values[:, 0] = MOST, -MOST
-    weight[0], values[0] = MOST, MOST
-    weight[1], values[1] = MOST, -MOST
+    weight = torch.randint(-INT8_MAX, INT8_MAX + 1, (64, 512)).float()
+    values = torch.randint(-INT8_MAX, INT8_MAX + 1, (5, 512)).float()
+    weight[:, 0], values[:, 0] = INT8_MAX, -INT8_MAX
+    weight[0], values[0] = INT8_MAX, INT8_MAX
+    weight[1], values[1] = INT8_MAX, -INT8_MAX
     exact = values @ weight.T
     with torch.inference_mode():
-        found = Quantized(weight.to(dtype), None)(values.to(dtype))
+        found = QuantizedLinear(weight.to(dtype), None)(values.to(dtype))
     assert torch.allclose(found.float(), exact, rtol=1e-5 if dtype == torch.float32 else 8e-3)
 
 
@@ -95,15 +101,15 @@ def test_odd_rows() -> None:
 @pytest.mark.parametrize(
     ("shape", "whole_numbers", "taken"),
     [
-        ((LEAST_SIDE, LEAST_SIDE), True, Quantized),
-        ((LEAST_SIDE, LEAST_SIDE), False, Packed),
-        ((LEAST_SIDE, LEAST_SIDE - 1), True, Packed),
-        ((LEAST_SIDE - 1, LEAST_SIDE), True, Packed),
+        ((MIN_INT8_SIDE, MIN_INT8_SIDE), True, QuantizedLinear),
+        ((MIN_INT8_SIDE, MIN_INT8_SIDE), False, PrepackedLinear),
+        ((MIN_INT8_SIDE, MIN_INT8_SIDE - 1), True, PrepackedLinear),
+        ((MIN_INT8_SIDE - 1, MIN_INT8_SIDE), True, PrepackedLinear),
     ],
 )
-def test_which(shape: tuple[int, int], whole_numbers: bool, taken: type[Packed]) -> None:
+def test_which(shape: tuple[int, int], whole_numbers: bool, taken: type[PrepackedLinear]) -> None:
     """Large ones, where it is wanted; small ones stay what they are."""
-    rounded = product(torch.zeros(shape).bfloat16(), None, whole_numbers=whole_numbers)
+    rounded = make_linear(torch.zeros(shape).bfloat16(), None, int8=whole_numbers)
     assert type(rounded) is taken
-    stays = product(torch.zeros(shape), None, whole_numbers=whole_numbers)
-    assert type(stays) is (Quantized if taken is Quantized else type(None))
+    stays = make_linear(torch.zeros(shape), None, int8=whole_numbers)
+    assert type(stays) is (QuantizedLinear if taken is QuantizedLinear else type(None))

@@ -20,7 +20,6 @@ from models.anysat.model import (
     AERIAL_MEAN,
     AERIAL_STD,
     CARD,
-    OTHERS,
     RATIO_MEAN,
     RATIO_STD,
     S1_MEAN,
@@ -28,6 +27,7 @@ from models.anysat.model import (
     S2_BANDS,
     S2_MEAN,
     S2_STD,
+    UNUSED_SENSORS,
     AnySat,
 )
 from models.weights.checkpoints import CheckpointError
@@ -240,9 +240,9 @@ def test_the_vector_is_the_class_token_and_the_grid_the_patches() -> None:
     sample = replace(s2(3, 10, 4, 8), extras={"s1": s1(2, 2, 4, 8)})
     encoded = small.loaded(MODEL).encode([FINE.prepare(sample)])
     assert encoded.tokens.shape == (1, 9, 48)
-    assert pooling.grid(encoded).shape == (1, 48, 2, 4)
-    torch.testing.assert_close(pooling.pooled(encoded, "authors"), encoded.tokens[:, 0])
-    torch.testing.assert_close(pooling.grid(encoded)[0, :, 1, 0], encoded.tokens[0, 5])
+    assert pooling.token_grid(encoded).shape == (1, 48, 2, 4)
+    torch.testing.assert_close(pooling.pool(encoded, "native"), encoded.tokens[:, 0])
+    torch.testing.assert_close(pooling.token_grid(encoded)[0, :, 1, 0], encoded.tokens[0, 5])
 
 
 def test_the_order_of_dates_does_not_matter() -> None:
@@ -294,7 +294,7 @@ def test_sub_patches_come_from_their_own_patch(name: str) -> None:
 
 def test_days_are_sines_and_cosines_in_turn() -> None:
     """Angles are day / 367 ** (2 (i // 2) / d) with d the share of a head; all heads alike."""
-    found = networks.days_encoded(torch.tensor([[0, 100]]), 16 * 4)
+    found = networks.encode_days(torch.tensor([[0, 100]]), 16 * 4)
     assert found.shape == (1, 2, 64)
     angles = [100 / 367 ** (2 * (i // 2) / 4) for i in range(4)]
     expected = [math.sin(angles[0]), math.cos(angles[1]), math.sin(angles[2]), math.cos(angles[3])]
@@ -306,8 +306,8 @@ def test_days_are_sines_and_cosines_in_turn() -> None:
 def test_positions_are_those_of_the_ground() -> None:
     """Columns first, then rows; a rectangle has those of the square around it."""
     cpu = torch.device("cpu")
-    square = networks.positions(3, 3, 2, 16, cpu).view(3, 3, 16)
-    assert torch.equal(networks.positions(2, 3, 2, 16, cpu).view(2, 3, 16), square[:2])
+    square = networks.position_encoding(3, 3, 2, 16, cpu).view(3, 3, 16)
+    assert torch.equal(networks.position_encoding(2, 3, 2, 16, cpu).view(2, 3, 16), square[:2])
     frequencies = [1 / 10_000 ** (i / 4) for i in range(4)]
     expected = [math.sin(4 * f) for f in frequencies] + [math.cos(4 * f) for f in frequencies]
     np.testing.assert_allclose(square[0, 2, :8], expected, atol=1e-6)
@@ -316,7 +316,7 @@ def test_positions_are_those_of_the_ground() -> None:
 
 def test_relative_positions_grow_coarser_with_distance() -> None:
     """Rows 3, 4, 5, 5 for distances 0 to 3, 6 beyond, 7 with the class token."""
-    rows = networks.distances(2, 6, torch.device("cpu"))
+    rows = networks.distance_buckets(2, 6, torch.device("cpu"))
     assert rows[0].tolist() == rows[:, 0].tolist() == [7] * 13
     assert rows[1, 1:7].tolist() == [3, 4, 5, 5, 6, 6]
     # One row down: 1, sqrt 2, sqrt 5, sqrt 10, sqrt 17, sqrt 26.
@@ -332,9 +332,9 @@ def authors_file() -> dict[str, torch.Tensor]:
     """A small network under the names of the authors' file, with what reads other sensors."""
     named = {
         name.replace("projectors.", "projector_"): tensor
-        for name, tensor in AnySat.seeded(CONFIG).items()
+        for name, tensor in AnySat.seeded_state_dict(CONFIG).items()
     }
-    return named | {f"projector_{name}.mlp.0.bias": torch.zeros(4) for name in OTHERS}
+    return named | {f"projector_{name}.mlp.0.bias": torch.zeros(4) for name in UNUSED_SENSORS}
 
 
 def test_the_authors_file() -> None:

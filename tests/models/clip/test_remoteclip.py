@@ -36,7 +36,7 @@ def authors_file(variant: str) -> tuple[Tensors, dict[str, Any]]:
     config["embed_dim"] = 20
     config["vision"] |= SMALL[variant]
     config["text"] |= arch["text_cfg"]
-    return RemoteClip.seeded(config), {"arch": arch}
+    return RemoteClip.seeded_state_dict(config), {"arch": arch}
 
 
 def loaded(variant: str, **options: Any) -> LoadedModel:
@@ -102,7 +102,7 @@ def test_the_activation_is_a_setting() -> None:
     """CLIP's approximation of the GELU is taken where the configuration says so."""
     exact, quick = loaded("vit_b_32"), loaded("vit_b_32", quick_gelu=True)
     inputs = exact.model.example_inputs("image")
-    first, second = (pooling.pooled(one.encode([inputs]), "authors") for one in (exact, quick))
+    first, second = (pooling.pool(one.encode([inputs]), "native") for one in (exact, quick))
     assert not torch.allclose(first, second, atol=1e-4)
 
 
@@ -116,7 +116,7 @@ def test_neighbours_and_shapes_do_not_matter(variant: str) -> None:
         place(one.model, 300, 250, seed=2),
         place(one.model, 64, 64, seed=3),
     ]
-    items = [EncodeItem(inputs=one_of_them, pooling="authors") for one_of_them in inputs]
+    items = [EncodeItem(inputs=one_of_them, pooling="native") for one_of_them in inputs]
     for item, together in zip(items, one.run(items), strict=True):
         assert together.data.shape == (20,)
         (alone,) = one.run([item])

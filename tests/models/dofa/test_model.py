@@ -15,8 +15,8 @@ from geobento.schemas.options import check_options
 from geobento.schemas.sample import Sample
 from inference import pooling
 from inference.batches import EncodeItem, LoadedModel
-from models.dofa.model import IGNORED, S1_BANDS, S2_BANDS, S2_UM, Dofa
-from models.dofa.network import PatchEmbed, encoded_wavelengths
+from models.dofa.model import IGNORED_KEYS, S1_BANDS, S2_BANDS, S2_WAVELENGTHS_UM, Dofa
+from models.dofa.network import PatchEmbed, encode_wavelengths
 from models.weights.checkpoints import CheckpointError
 from tests.models import small
 
@@ -27,9 +27,9 @@ DESCRIBED = {"wavelengths_um": [10.9, 0.4], "mean": [290.0, 0.1], "std": [10.0, 
 
 def authors_file() -> dict[str, torch.Tensor]:
     """A small network as the authors store it: without `fc_norm`, with parts of the training."""
-    tensors = Dofa.seeded(CONFIG)
+    tensors = Dofa.seeded_state_dict(CONFIG)
     del tensors["fc_norm.weight"], tensors["fc_norm.bias"]
-    return tensors | {name: torch.ones(2) for name in IGNORED}
+    return tensors | {name: torch.ones(2) for name in IGNORED_KEYS}
 
 
 def loaded() -> LoadedModel:
@@ -78,17 +78,19 @@ def test_a_choice_of_bands() -> None:
         model.prepare(Sample(sample().pixels[[8, 1]], ("B12", "B3"), "s2")),
     )
     np.testing.assert_array_equal(two["s2"], all_bands["s2"][[8, 1]])
-    assert two["picometres"].tolist() == [2_190_000, 560_000]
-    assert all_bands["picometres"].tolist() == [round(um * 1e6) for um in S2_UM.values()]
+    assert two["wavelengths_pm"].tolist() == [2_190_000, 560_000]
+    assert all_bands["wavelengths_pm"].tolist() == [
+        round(um * 1e6) for um in S2_WAVELENGTHS_UM.values()
+    ]
 
 
 def test_bands_of_the_request() -> None:
     """Bands that the card does not know are read as the request describes them."""
     described = Sample(np.full((2, 32, 32), 300.0, np.float32), ("ST_B10", "X"), "s2")
     inputs = Dofa(CONFIG).with_options(DESCRIBED).prepare(described)
-    assert inputs["picometres"].tolist() == [10_900_000, 400_000]
+    assert inputs["wavelengths_pm"].tolist() == [10_900_000, 400_000]
     np.testing.assert_allclose(inputs["s2"][:, 5, 5], [1.0, 1499.5], rtol=1e-5)
-    (result,) = loaded().run([EncodeItem(inputs=inputs, pooling="authors")])
+    (result,) = loaded().run([EncodeItem(inputs=inputs, pooling="native")])
     assert result.error is None
 
 
@@ -137,7 +139,7 @@ def test_bands_without_statistics(bands: tuple[str, ...]) -> None:
 
 def test_wavelengths_encoded() -> None:
     """Sines, then cosines, of nanometres at falling frequencies."""
-    encoded = encoded_wavelengths(torch.tensor([560_000]), 8)
+    encoded = encode_wavelengths(torch.tensor([560_000]), 8)
     angles = 560 * 10_000.0 ** (-np.arange(4) / 4)
     np.testing.assert_allclose(encoded, [[*np.sin(angles), *np.cos(angles)]], rtol=0, atol=1e-4)
 
@@ -157,9 +159,9 @@ def test_batches_of_mixed_bands() -> None:
     keys = [model.model.batch_key(one) for one in inputs]
     assert keys[0] == keys[5]
     assert len(set(keys)) == 5
-    together = model.run([EncodeItem(inputs=one, pooling="authors") for one in inputs])
+    together = model.run([EncodeItem(inputs=one, pooling="native") for one in inputs])
     for one, result in zip(inputs, together, strict=True):
-        (alone,) = model.run([EncodeItem(inputs=one, pooling="authors")])
+        (alone,) = model.run([EncodeItem(inputs=one, pooling="native")])
         np.testing.assert_allclose(result.data, alone.data, rtol=0, atol=1e-5)
 
 
@@ -179,10 +181,10 @@ def test_the_vector_is_normed_and_the_grid_is_not() -> None:
     """The authors' feature is the layer norm of what the mean of the grid is."""
     model = loaded()
     encoded = model.encode([model.model.prepare(sample())])
-    mean = pooling.pooled(encoded, "mean")
-    torch.testing.assert_close(mean, pooling.grid(encoded).mean(dim=(2, 3)))
+    mean = pooling.pool(encoded, "mean")
+    torch.testing.assert_close(mean, pooling.token_grid(encoded).mean(dim=(2, 3)))
     normed = torch.nn.functional.layer_norm(mean, (12,), eps=1e-6)
-    torch.testing.assert_close(pooling.pooled(encoded, "authors"), normed)
+    torch.testing.assert_close(pooling.pool(encoded, "native"), normed)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,12 @@ from geobento.schemas.sample import Sample
 from inference import pooling
 from models.galileo.card import CARD, MAX_TOKENS, S2_BANDS, S2_MEAN, S2_STD
 from models.galileo.model import Galileo
-from models.galileo.network import PatchEmbedding, ground_positions, resize_matrix, sines
+from models.galileo.network import (
+    PatchEmbedding,
+    ground_position_encoding,
+    kernel_resize_matrix,
+    sincos_encoding,
+)
 from models.weights.checkpoints import CheckpointError
 from tests.models import small
 
@@ -261,15 +266,15 @@ def test_the_grid_and_the_vector() -> None:
     encoded = model.encode([MODEL.prepare(s2(2, 10, 8, 12))])
     assert encoded.grid_shape == (2, 3)
     assert encoded.vector is not None
-    torch.testing.assert_close(pooling.pooled(encoded, "mean"), encoded.vector)
+    torch.testing.assert_close(pooling.pool(encoded, "mean"), encoded.vector)
 
     inputs = MODEL.prepare(s2(2, 10, 8, 8, extras=all_further(2, 8)))
     with torch.inference_mode():
-        tokens = MODEL.tokens(model._network, model.network_input([inputs]))
+        tokens = MODEL.encode_tokens(model._network, model.collate_inputs([inputs]))
     assert tokens.sequence().shape == (1, 4 * 2 * 7 + 4 * 3 + 2 * 3 + 3, 32)
     here = tokens.space_time[0, 1, 0].flatten(0, 1), tokens.space[0, 1, 0]
     cell = torch.cat([*here, tokens.time[0].flatten(0, 1), tokens.static[0]])
-    grid = pooling.grid(model.encode([inputs]))
+    grid = pooling.token_grid(model.encode([inputs]))
     torch.testing.assert_close(grid[0, :, 1, 0], cell.mean(dim=0))
 
 
@@ -282,7 +287,7 @@ def test_rows_and_columns_are_not_mixed_up() -> None:
     with torch.inference_mode():
         before, after = (
             network.embedded(
-                small.loaded(MODEL).network_input([MODEL.prepare(Sample(pixels, S2_BANDS, "s2"))]),
+                small.loaded(MODEL).collate_inputs([MODEL.prepare(Sample(pixels, S2_BANDS, "s2"))]),
                 torch.tensor([[5]]),
                 torch.tensor([[10.0, 10.0]]),
                 4,
@@ -295,7 +300,7 @@ def test_rows_and_columns_are_not_mixed_up() -> None:
 
 def test_frequencies_run_from_1_to_a_tenth() -> None:
     """Exponents are -i / dim / 2, as in the authors' code; positions count 10 m."""
-    found = sines(torch.tensor([0.0, 30.0]), 8)
+    found = sincos_encoding(torch.tensor([0.0, 30.0]), 8)
     angles = [3 / 10_000 ** (i / 8 / 2) for i in range(4)]
     expected = [*map(math.sin, angles), *map(math.cos, angles)]
     torch.testing.assert_close(found[0].tolist(), [0.0] * 4 + [1.0] * 4)
@@ -304,17 +309,19 @@ def test_frequencies_run_from_1_to_a_tenth() -> None:
 
 def test_positions_are_those_of_the_ground() -> None:
     """Columns first, then rows; a rectangle has those of the square around it."""
-    square = ground_positions(3, 3, torch.tensor([[40.0, 40.0]]), 16)
-    assert torch.equal(ground_positions(2, 3, torch.tensor([[40.0, 40.0]]), 16), square[:, :2])
-    assert torch.equal(square[0, 0, 2, :8], sines(torch.tensor(80.0), 8))
-    assert torch.equal(square[0, 2, 0, 8:], sines(torch.tensor(80.0), 8))
-    wide = ground_positions(3, 3, torch.tensor([[40.0, 80.0]]), 16)
+    square = ground_position_encoding(3, 3, torch.tensor([[40.0, 40.0]]), 16)
+    assert torch.equal(
+        ground_position_encoding(2, 3, torch.tensor([[40.0, 40.0]]), 16), square[:, :2]
+    )
+    assert torch.equal(square[0, 0, 2, :8], sincos_encoding(torch.tensor(80.0), 8))
+    assert torch.equal(square[0, 2, 0, 8:], sincos_encoding(torch.tensor(80.0), 8))
+    wide = ground_position_encoding(3, 3, torch.tensor([[40.0, 80.0]]), 16)
     assert torch.equal(wide[0, 1, 1], torch.cat([square[0, 1, 2, :8], square[0, 1, 1, 8:]]))
 
 
 def test_a_resized_kernel_sees_in_a_resized_patch_what_the_stored_one_saw() -> None:
     """Exactly so for kernels that a kernel of the smaller size can stand for."""
-    shrink = torch.linalg.pinv(resize_matrix(8, 4)).reshape(64, 16)
+    shrink = torch.linalg.pinv(kernel_resize_matrix(8, 4)).reshape(64, 16)
     embedding = PatchEmbedding(2, 6, 8)
     with torch.no_grad():
         embedding.proj.weight.copy_((torch.randn(6, 2, 16) @ shrink.T).view(6, 2, 8, 8))
@@ -330,7 +337,7 @@ ARCH = {"embedding_size": 32, "depth": 1, "num_heads": 2, "drop_path": 0.1}
 
 def authors_file() -> dict[str, torch.Tensor]:
     """A small encoder under the names of the authors' file."""
-    return Galileo.seeded(CONFIG)
+    return Galileo.seeded_state_dict(CONFIG)
 
 
 @pytest.mark.parametrize("record", [{"arch": ARCH}, {"model": {"encoder": ARCH, "decoder": {}}}])

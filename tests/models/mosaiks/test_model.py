@@ -48,7 +48,7 @@ def default() -> LoadedModel:
     config = Mosaiks.default_config("gaussian")
     model = Mosaiks(config)
     network = model.network()
-    network.load_state_dict(Mosaiks.seeded(config), strict=True)
+    network.load_state_dict(Mosaiks.seeded_state_dict(config), strict=True)
     return LoadedModel(model, network)
 
 
@@ -94,10 +94,10 @@ def test_features_equal_a_plain_sum(record: dict[str, Any], sign: int, equal: bo
     pixels = image(40, 53)
     encoded = encode(loaded(checkpoint, record, equal_cells=equal), pixels)
     expected = features(pixels, checkpoint, sign)
-    pooled = pooling.pooled(encoded, "mean")[0].numpy()
+    pooled = pooling.pool(encoded, "mean")[0].numpy()
     np.testing.assert_allclose(pooled, expected.mean(axis=(1, 2)), atol=1e-5)
     if not equal:
-        cells = pooling.grid(encoded)[0].numpy()
+        cells = pooling.token_grid(encoded)[0].numpy()
         np.testing.assert_allclose(
             cells[:, 1, 2], expected[:, 16:32, 32:48].mean(axis=(1, 2)), atol=1e-5
         )
@@ -111,7 +111,7 @@ def test_features_equal_a_plain_sum(record: dict[str, Any], sign: int, equal: bo
 def test_the_mean_of_the_grid_is_the_vector(height: int, width: int) -> None:
     """Cells are of equal size and cover the map exactly, whatever the size of the place."""
     encoded = encode(loaded(filters(2), ROLF, equal_cells=True), image(height, width))
-    cells, vector = pooling.grid(encoded)[0], pooling.pooled(encoded, "mean")[0]
+    cells, vector = pooling.token_grid(encoded)[0], pooling.pool(encoded, "mean")[0]
     torch.testing.assert_close(cells.mean(dim=(1, 2)), vector, atol=1e-5, rtol=1e-5)
     assert tuple(cells.shape[1:]) == encoded.grid_shape
 
@@ -121,13 +121,13 @@ def test_tiles_make_the_same_vector(equal: bool) -> None:
     """Tiles that overlap by the filter less one pixel, weighted by area, are the whole."""
     model = loaded(filters(3), ROLF, equal_cells=equal)
     pixels = image(60, 82)
-    whole = pooling.pooled(encode(model, pixels), "mean")[0]
+    whole = pooling.pool(encode(model, pixels), "mean")[0]
     total, area = torch.zeros_like(whole), 0
     for top, bottom in ((0, 25), (25, 58)):
         for left, right in ((0, 40), (40, 80)):
             tile = pixels[:, top : bottom + 2, left : right + 2]
             size = (bottom - top) * (right - left)
-            total += size * pooling.pooled(encode(model, tile), "mean")[0]
+            total += size * pooling.pool(encode(model, tile), "mean")[0]
             area += size
     torch.testing.assert_close(total / area, whole, atol=1e-5, rtol=1e-5)
 
@@ -136,8 +136,8 @@ def test_tiles_on_the_lattice_of_the_cells_make_the_same_grid() -> None:
     """Cells of 16 pixels: the grid of a tile is a part of the grid of the whole."""
     model = loaded(filters(4), ROLF)
     pixels = image(66, 66)
-    whole = pooling.grid(encode(model, pixels))[0]
-    tile = pooling.grid(encode(model, pixels[:, 16:50, 32:66]))[0]
+    whole = pooling.token_grid(encode(model, pixels))[0]
+    tile = pooling.token_grid(encode(model, pixels[:, 16:50, 32:66]))[0]
     torch.testing.assert_close(tile, whole[:, 1:3, 2:4], atol=1e-5, rtol=1e-5)
 
 
@@ -164,7 +164,7 @@ def test_a_vector_does_not_depend_on_its_batch() -> None:
 def test_the_seeded_filters() -> None:
     """1024 features from zero-mean filters of unit length, the same every time."""
     config = Mosaiks.default_config("gaussian")
-    first, second = Mosaiks.seeded(config), Mosaiks.seeded(config)
+    first, second = Mosaiks.seeded_state_dict(config), Mosaiks.seeded_state_dict(config)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert Mosaiks(config).dim == 1024
     for modality, channels in (("rgb", 3), ("s2", 12)):
@@ -185,10 +185,10 @@ def test_brightness_alone_changes_nothing() -> None:
 def test_averages_cover_every_pixel_once(length: int, cell: int) -> None:
     """Weights of a cell sum to one; times the cell's length they sum to one for each pixel."""
     for edges in (
-        mosaiks_network.equal_edges(length, cell),
-        mosaiks_network.fixed_edges(length, cell),
+        mosaiks_network.equal_cell_edges(length, cell),
+        mosaiks_network.fixed_cell_edges(length, cell),
     ):
-        weights = mosaiks_network.averaging(edges, length).double()
+        weights = mosaiks_network.averaging_weights(edges, length).double()
         torch.testing.assert_close(weights.sum(1), torch.ones(len(edges) - 1).double())
         shares = (weights * edges.diff()[:, None]).sum(0)
         torch.testing.assert_close(shares, torch.ones(length).double(), atol=1e-5, rtol=1e-5)
@@ -199,12 +199,12 @@ def test_preparation() -> None:
     served = default()
     model = served.model
     picture = Image.new("RGB", (9, 5), (51, 51, 51))
-    prepared = model.prepare_picture(picture)
+    prepared = model.prepare_image(picture)
     assert prepared["rgb"].dtype == np.uint8
-    read = served.network_input([prepared])["rgb"]
+    read = served.collate_inputs([prepared])["rgb"]
     assert read.shape == (1, 3, 256, 256)
     np.testing.assert_allclose(read, 0.2, rtol=1e-6)
-    as_it_is = loaded(filters(0), ROLF).model.prepare_picture(picture)["rgb"]
+    as_it_is = loaded(filters(0), ROLF).model.prepare_image(picture)["rgb"]
     assert as_it_is.shape == (5, 9, 3)
     numbers = np.full((12, 4, 4), 2500.0, np.float32)
     numbers[3], numbers[4] = 12_000, -5
@@ -222,7 +222,7 @@ def test_samples_that_do_not_fit() -> None:
     with pytest.raises(ModelError, match="at least 3 x 3"):
         model.prepare(Sample(numbers[:, :2], S2_BANDS, "s2"))
     with pytest.raises(InvalidImage):
-        model.prepare_picture(Image.new("RGB", (9, 2)))
+        model.prepare_image(Image.new("RGB", (9, 2)))
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_sentinel_filters_against_a_plain_sum() -> None:
         model = loaded(checkpoint, record)
         encoded = model.encode([model.model.prepare(Sample(numbers, S2_BANDS, "s2"))])
         expected = features(scaled, checkpoint, sign).mean(axis=(1, 2))
-        found = pooling.pooled(encoded, "mean")[0].numpy()
+        found = pooling.pool(encoded, "mean")[0].numpy()
         np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-5)
 
 
@@ -265,10 +265,12 @@ def test_sentinel_filters_against_a_plain_sum() -> None:
 def test_cells_count_by_their_area(equal: bool, shares: tuple[int, ...]) -> None:
     """A map of 40 x 40: two equal cells a side, or two whole cells and one cut off."""
     encoded = encode(loaded(filters(7), ROLF, equal_cells=equal), image(42, 42))
-    assert encoded.weights is not None
+    assert encoded.area_weights is not None
     side = np.array(shares) / 40
-    np.testing.assert_allclose(encoded.weights.numpy(), np.outer(side, side).ravel(), rtol=1e-6)
-    assert (encoded.margin, encoded.prefix) == (1, 0)
+    np.testing.assert_allclose(
+        encoded.area_weights.numpy(), np.outer(side, side).ravel(), rtol=1e-6
+    )
+    assert (encoded.pixel_margin, encoded.num_prefix_tokens) == (1, 0)
 
 
 @pytest.mark.parametrize(("bands", "side"), [(S2_BANDS[::-1], 8), (S2_BANDS[:3], 8), (S2_BANDS, 2)])

@@ -36,7 +36,7 @@ def card(choice: tuple[str, ...] = (), described_by: str | None = None) -> Model
 )
 def test_accepted(made: ModelCard, asked: tuple[str, ...], options: dict[str, Any]) -> None:
     """The sensor's own bands, a choice of those offered, and any that the request describes."""
-    bands.check(made, "s2", asked, options)
+    bands.check_bands(made, "s2", asked, options)
 
 
 @pytest.mark.parametrize(
@@ -52,5 +52,5 @@ def test_accepted(made: ModelCard, asked: tuple[str, ...], options: dict[str, An
 def test_refused(made: ModelCard, asked: tuple[str, ...], says: str) -> None:
     """The error names the field and the bands that there are."""
     with pytest.raises(ModelError, match=says) as caught:
-        bands.check(made, "s2", asked, {})
+        bands.check_bands(made, "s2", asked, {})
     assert caught.value.field == "sensor.bands"

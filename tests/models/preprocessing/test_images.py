@@ -17,8 +17,8 @@ from models.preprocessing.images import resized_shape
 
 def picture(image: Image.Image, how: ImageInput) -> np.ndarray[Any, np.dtype[np.float32]]:
     """A picture through both parts."""
-    batch = torch.from_numpy(np.stack([images.pixels(image, how)]))
-    found: np.ndarray[Any, np.dtype[np.float32]] = images.standardised(batch, how)[0].numpy()
+    batch = torch.from_numpy(np.stack([images.resize_and_crop(image, how)]))
+    found: np.ndarray[Any, np.dtype[np.float32]] = images.standardize(batch, how)[0].numpy()
     return found
 
 

@@ -12,22 +12,22 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from geobento.schemas.cards import ImageInput
-from models.preprocessing.images import pixels
-from models.preprocessing.jpeg_draft import KEPT, at_half_size
-from models.registry import families
+from models.preprocessing.images import resize_and_crop
+from models.preprocessing.jpeg_draft import MIN_DOWNSCALE, can_decode_at_half_size
+from models.registry import list_model_classes
 from tests.conftest import ROOT
 
 SIZE = 64
-SHAPE = (2 * KEPT * SIZE, 2 * KEPT * SIZE * 4 // 3 // 2 * 2)
+SHAPE = (2 * MIN_DOWNSCALE * SIZE, 2 * MIN_DOWNSCALE * SIZE * 4 // 3 // 2 * 2)
 """The smallest picture that is decoded at half its size, (height, width)."""
 
 
 def ways() -> list[Any]:
     """Every card's ways of bringing pictures to its network, at a size that tests can afford."""
     found = []
-    for family in families():
+    for family in list_model_classes():
         card = family.card
-        for name, spec in {"authors": card.image, **card.image_alternatives}.items():
+        for name, spec in {"native": card.image, **card.image_alternatives}.items():
             if spec is not None and spec.resize != "none":
                 crop = None if spec.crop is None or spec.size is None else SIZE * 7 // 8
                 small = spec.model_copy(update={"size": SIZE, "crop": crop})
@@ -87,7 +87,7 @@ def checks() -> NDArray[np.float64]:
 
 def network_input(image: Image.Image, spec: ImageInput) -> NDArray[np.float64]:
     """What the network reads, as one vector."""
-    values = pixels(image, spec).astype(np.float64) / 255
+    values = resize_and_crop(image, spec).astype(np.float64) / 255
     return np.asarray((values - spec.mean) / spec.std).ravel()
 
 
@@ -97,7 +97,7 @@ def test_the_network_cannot_tell(
     scene: Callable[[], NDArray[np.float64]], spec: ImageInput
 ) -> None:
     """At the smallest size where it is done, the half gives the same network input as the whole."""
-    assert at_half_size(SHAPE[1], SHAPE[0], spec)
+    assert can_decode_at_half_size(SHAPE[1], SHAPE[0], spec)
     buffer = io.BytesIO()
     Image.fromarray(scene().clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=88)
     with Image.open(buffer) as whole, Image.open(buffer) as half:
@@ -129,5 +129,5 @@ def test_the_network_cannot_tell(
 def test_which_pictures(width: int, height: int, fields: dict[str, Any], half: bool) -> None:
     """Large enough in both sides, even, and resized; however the camera was held."""
     spec = ImageInput(modality="rgb", **fields)
-    assert at_half_size(width, height, spec) is half
-    assert at_half_size(height, width, spec) is half
+    assert can_decode_at_half_size(width, height, spec) is half
+    assert can_decode_at_half_size(height, width, spec) is half

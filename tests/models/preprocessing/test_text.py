@@ -11,7 +11,7 @@ from geobento.schemas.cards import TextInput
 from geobento.schemas.errors import InvalidRequest, PayloadTooLarge
 from models.clip.openai import CARD as CLIP
 from models.clip.openclip import CARD as OPEN_CLIP
-from models.optional_import import library
+from models.optional_import import optional_import
 from models.preprocessing import text as preprocessing_text
 from models.preprocessing.text import Tokenizer
 
@@ -39,7 +39,7 @@ def spec(of: object) -> TextInput:
 @pytest.fixture(scope="module")
 def released() -> bytes:
     """CLIP's vocabulary as the hub has it, made from the merges that open_clip ships."""
-    open_clip, transformers = library("open_clip"), library("transformers")
+    open_clip, transformers = optional_import("open_clip"), optional_import("transformers")
     original = open_clip.tokenizer.SimpleTokenizer()
     marks = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
     vocabulary = {marks.get(word, word): number for word, number in original.encoder.items()}
@@ -52,12 +52,12 @@ def released() -> bytes:
 @pytest.mark.parametrize("sentence", [text for text in SENTENCES if "endoftext" not in text])
 def test_ids_are_those_of_the_authors_tokenizer(released: bytes, sentence: str) -> None:
     """Cleaning, byte pairs, marks and truncation agree with the original code."""
-    ours = Tokenizer(released, spec(CLIP.text)).tokens(sentence)
-    original = library("open_clip").tokenizer.SimpleTokenizer()(sentence)[0].numpy()
+    ours = Tokenizer(released, spec(CLIP.text)).tokenize(sentence)
+    original = optional_import("open_clip").tokenizer.SimpleTokenizer()(sentence)[0].numpy()
     expected = original[: int(original.argmax()) + 1]
-    np.testing.assert_array_equal(ours.ids[: ours.count], expected)
+    np.testing.assert_array_equal(ours.ids[: ours.num_tokens], expected)
     assert ours.truncated == (len(original) == 77 == len(expected) and len(sentence) > 77)
-    assert (ours.ids[ours.count :] == 49407).all()
+    assert (ours.ids[ours.num_tokens :] == 49407).all()
 
 
 @pytest.mark.parametrize("card", [CLIP, OPEN_CLIP], ids=lambda card: str(card.id))
@@ -65,29 +65,29 @@ def test_ids_are_those_of_the_authors_tokenizer(released: bytes, sentence: str) 
 def test_shape_of_ids(card: object, sentence: str) -> None:
     """Ids begin and end with the marks and are filled up to a multiple of 16, at most 77."""
     text = spec(card.text)  # type: ignore[attr-defined]
-    found = Tokenizer(preprocessing_text.dummy_tokenizer(text), text).tokens(sentence)
+    found = Tokenizer(preprocessing_text.dummy_tokenizer_json(text), text).tokenize(sentence)
     assert found.ids.dtype == np.int64
     assert len(found.ids) in (16, 32, 48, 64, 77)
-    assert len(found.ids) - found.count < 16
+    assert len(found.ids) - found.num_tokens < 16
     assert found.ids[0] == text.begin
-    assert found.ids[found.count - 1] == text.end
-    assert (found.ids[found.count :] == text.pad).all()
-    assert found.truncated == (len(preprocessing_text.clean(sentence).encode()) + 2 > 77)
+    assert found.ids[found.num_tokens - 1] == text.end
+    assert (found.ids[found.num_tokens :] == text.pad).all()
+    assert found.truncated == (len(preprocessing_text.clean_text(sentence).encode()) + 2 > 77)
 
 
 def test_texts_are_cleaned() -> None:
     """Broken encoding, entities and white space are mended, case stays."""
-    assert preprocessing_text.clean("  caf\u00c3\u00a9 &amp;amp;\n Crème  ") == "café & Crème"
+    assert preprocessing_text.clean_text("  caf\u00c3\u00a9 &amp;amp;\n Crème  ") == "café & Crème"
 
 
 def test_what_is_no_text() -> None:
     """Empty and endless texts are refused, with a word on what is accepted."""
-    tokenizer = Tokenizer(preprocessing_text.dummy_tokenizer(spec(CLIP.text)), spec(CLIP.text))
+    tokenizer = Tokenizer(preprocessing_text.dummy_tokenizer_json(spec(CLIP.text)), spec(CLIP.text))
     for empty in ("", "  \n", "&nbsp;"):
         with pytest.raises(InvalidRequest, match="empty"):
-            tokenizer.tokens(empty)
+            tokenizer.tokenize(empty)
     with pytest.raises(PayloadTooLarge, match="accepted: up to 100000"):
-        tokenizer.tokens("a" * 100_001)
+        tokenizer.tokenize("a" * 100_001)
 
 
 def test_files_that_are_no_tokenizer_of_the_model(released: bytes) -> None:
@@ -109,6 +109,6 @@ def test_settings_inside_a_file_do_not_matter(released: bytes) -> None:
         "stride": 0,
     }
     text = spec(CLIP.text)
-    plain = Tokenizer(released, text).tokens(SENTENCES[0])
-    odd = Tokenizer(json.dumps(record).encode(), text).tokens(SENTENCES[0])
+    plain = Tokenizer(released, text).tokenize(SENTENCES[0])
+    odd = Tokenizer(json.dumps(record).encode(), text).tokenize(SENTENCES[0])
     np.testing.assert_array_equal(plain.ids, odd.ids)

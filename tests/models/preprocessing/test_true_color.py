@@ -16,7 +16,7 @@ BANDS = ("B4", "B3", "B2")
 
 def rendered(pixels: NDArray[np.float32], bands: tuple[str, ...] = BANDS) -> NDArray[np.generic]:
     assert CARD.image is not None
-    return true_color.pixels(Sample(pixels, bands, "s2_rgb"), CARD, CARD.image)
+    return true_color.render_image(Sample(pixels, bands, "s2_rgb"), CARD, CARD.image)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def sizes(variant: str) -> dict[str, Any]:
 def authors_file(variant: str) -> Tensors:
     """A small network's tensors, none of them zero, with those of its decoder."""
     torch.manual_seed(0)
-    encoder = SatMaePp.seeded(sizes(variant))
+    encoder = SatMaePp.seeded_state_dict(sizes(variant))
     return {name: torch.randn_like(tensor) * 0.3 for name, tensor in encoder.items()} | DECODER
 
 
@@ -120,8 +120,8 @@ def test_order_of_channels() -> None:
     readme, code = (SatMaePp(sizes(name)) for name in ("bgr_vit_large", "rgb_vit_large"))
     seen = np.random.default_rng(0).integers(0, 256, (240, 300, 3), dtype=np.uint8)
     swapped = Image.fromarray(np.ascontiguousarray(seen[..., ::-1]))
-    found = readme.prepare_picture(Image.fromarray(seen))["image"]
-    np.testing.assert_array_equal(found, code.prepare_picture(swapped)["image"])
+    found = readme.prepare_image(Image.fromarray(seen))["image"]
+    np.testing.assert_array_equal(found, code.prepare_image(swapped)["image"])
     red = Sample(
         np.array([2750, 0, 0], np.float32)[:, None, None] * np.ones((1, 20, 20), np.float32),
         ("B4", "B3", "B2"),
@@ -160,7 +160,7 @@ def test_what_the_weights_do_not_read() -> None:
     assert ten.modalities() == ("s2_10b",)
     assert pictures.modalities() == ("image", "rgb")
     with pytest.raises(ModelError, match="pictures need the variant"):
-        ten.prepare_picture(Image.new("RGB", (224, 224)))
+        ten.prepare_image(Image.new("RGB", (224, 224)))
     with pytest.raises(ModelError, match="read image, rgb, not 's2_10b'"):
         pictures.prepare(bands(np.zeros((10, 96, 96))))
     with pytest.raises(ModelError, match="B2, B3, B4, B5"):
@@ -194,10 +194,10 @@ def test_neighbours_and_shapes_do_not_matter(variant: str, modality: str, side: 
     inputs = [
         random_inputs(one.model, modality, *shape, seed=seed) for seed, shape in enumerate(shapes)
     ]
-    together = one.run([EncodeItem(inputs=item, pooling="authors") for item in inputs])
+    together = one.run([EncodeItem(inputs=item, pooling="native") for item in inputs])
     grids = one.run([EncodeItem(inputs=item, pooling=None) for item in inputs])
     for item, vector, grid in zip(inputs, together, grids, strict=True):
-        (alone,) = one.run([EncodeItem(inputs=item, pooling="authors")])
+        (alone,) = one.run([EncodeItem(inputs=item, pooling="native")])
         np.testing.assert_allclose(vector.data, alone.data, atol=1e-5)
         assert grid.data.shape == (24, side, side)
         np.testing.assert_allclose(grid.data.mean(axis=(1, 2)), vector.data, atol=1e-5)

@@ -18,20 +18,20 @@ from geobento.schemas.sample import PixelGrid, Sample
 from inference import pooling
 from inference.batches import EncodeItem, LoadedModel
 from models.thor import network as networks
-from models.thor.model import OUR_BANDS, S1, S2, Thor
+from models.thor.model import CHECKPOINT_BANDS, S1_STATS, S2_STATS, Thor
 from models.weights.checkpoints import CheckpointError
 from tests.models import small
 
 SMALL = {"arch": {"embed_dim": 16, "depth": 1, "num_heads": 2, "band_embed_dim": 4}}
 CONFIG = Thor.default_config("tiny") | SMALL["arch"]
-TEN = tuple(S2)[:10]
+TEN = tuple(S2_STATS)[:10]
 
 
 def authors_file() -> dict[str, torch.Tensor]:
     """A small network under the names of the authors' file, Sentinel-3 and decoder included."""
-    theirs = {ours: name for name, ours in OUR_BANDS.items()}
+    theirs = {ours: name for name, ours in CHECKPOINT_BANDS.items()}
     named: dict[str, torch.Tensor] = {}
-    for name, tensor in Thor.seeded(CONFIG).items():
+    for name, tensor in Thor.seeded_state_dict(CONFIG).items():
         if name.startswith("kernels."):
             _, band, kind = name.split(".")
             named[f"encoder.ind_patch_embed.patch_embed.{theirs[band]}.{kind}"] = tensor
@@ -69,7 +69,10 @@ def prepare(one: Sample, **options: Any) -> dict[str, Any]:
 
 def test_reflectance_and_decibels() -> None:
     """Z-scores of reflectance, and of decibels, cut off at five standard deviations."""
-    for bands, modality, table in ((tuple(S2), "s2", S2), (tuple(S1), "s1", S1)):
+    for bands, modality, table in (
+        (tuple(S2_STATS), "s2", S2_STATS),
+        (tuple(S1_STATS), "s1", S1_STATS),
+    ):
         raw = np.empty((len(bands), 48, 48), np.float32)
         for row, (mean, std, _) in zip(raw, table.values(), strict=True):
             for column, score in enumerate((0, 1, -0.5, 9)):
@@ -101,8 +104,8 @@ def test_pixels_without_data() -> None:
         (TEN, (96, 96), 8, (96, 96)),
         (TEN, (90, 103), 8, (96, 96)),
         (("B4", "B3"), (90, 103), 8, (88, 104)),
-        (tuple(S2), (96, 96), 8, (96, 96)),
-        (tuple(S2), (70, 80), 8, (48, 96)),
+        (tuple(S2_STATS), (96, 96), 8, (96, 96)),
+        (tuple(S2_STATS), (70, 80), 8, (48, 96)),
         (TEN, (16, 17), 16, (32, 32)),
         (TEN, (576, 288), 8, (288, 144)),
         (TEN, (576, 288), 16, (576, 288)),
@@ -122,8 +125,8 @@ def test_whole_patches(
 def test_coarse_pixels() -> None:
     """At 20 m a pixel, bands of 10 and 20 m are alike, and those of 60 m have a third as many."""
     grid = PixelGrid("EPSG:32632", (20.0, 0.0, 0.0, 0.0, -20.0, 0.0), 48, 48)
-    inputs = prepare(replace(sample(tuple(S2)), grid=grid))
-    steps = dict(zip(S2, inputs["bands"][:, 1].tolist(), strict=True))
+    inputs = prepare(replace(sample(tuple(S2_STATS)), grid=grid))
+    steps = dict(zip(S2_STATS, inputs["bands"][:, 1].tolist(), strict=True))
     assert steps["B2"] == steps["B5"] == 1
     assert steps["B1"] == 3
     assert inputs["pixel_mm"] == 20_000
@@ -156,11 +159,11 @@ def test_samples_that_do_not_fit(one: Sample, field: str) -> None:
 
 def test_kernels_of_another_size() -> None:
     """A patch that is resized to more pixels gives the token that it gave before."""
-    torch.testing.assert_close(networks.resizing(16), torch.eye(256), rtol=0, atol=1e-4)
+    torch.testing.assert_close(networks.kernel_resize_matrix(16), torch.eye(256), rtol=0, atol=1e-4)
     generator = torch.Generator().manual_seed(0)
     patch, kernel = torch.randn(2, 1, 1, 16, 16, generator=generator)
     finer = functional.interpolate(patch, (24, 24), mode="bicubic", antialias=True)
-    larger = (kernel.flatten() @ networks.resizing(24).T).reshape(1, 1, 24, 24)
+    larger = (kernel.flatten() @ networks.kernel_resize_matrix(24).T).reshape(1, 1, 24, 24)
     torch.testing.assert_close(
         functional.conv2d(finer, larger), functional.conv2d(patch, kernel), rtol=0, atol=1e-3
     )
@@ -176,12 +179,12 @@ def test_kernels_of_another_size() -> None:
 )
 def test_slopes(heads: int, expected: list[float]) -> None:
     """Powers of two; numbers of heads between powers of two take from the next one."""
-    assert networks.slopes(heads) == expected
+    assert networks.alibi_slopes(heads) == expected
 
 
 def test_distances_between_groups() -> None:
     """Centres of patches of two sizes over the same ground, in sides of the larger."""
-    apart = networks.distances([(2, 2), (1, 1)], [1, 2], torch.zeros(1))
+    apart = networks.patch_distances([(2, 2), (1, 1)], [1, 2], torch.zeros(1))
     assert apart.shape == (5, 5)
     np.testing.assert_allclose(apart[0], [0, 0.5, 0.5, 0.5**0.5, 0.125**0.5], rtol=1e-6)
 
@@ -191,16 +194,16 @@ def test_the_grid_is_the_mean_of_the_groups() -> None:
     model = loaded()
     encoded = model.encode([model.model.prepare(sample(shape=(64, 32)))])
     assert encoded.tokens.shape == (1, 8 * 4 + 4 * 2, 16)
-    assert pooling.grid(encoded).shape == (1, 16, 8, 4)
+    assert pooling.token_grid(encoded).shape == (1, 16, 8, 4)
     assert encoded.grid_shape == (8, 4)
     torch.testing.assert_close(
-        pooling.pooled(encoded, "mean"),
+        pooling.pool(encoded, "mean"),
         (encoded.tokens[:, :32].mean(dim=1) + encoded.tokens[:, 32:].mean(dim=1)) / 2,
     )
     torch.testing.assert_close(
-        pooling.pooled(encoded, "mean"), pooling.grid(encoded).mean(dim=(2, 3))
+        pooling.pool(encoded, "mean"), pooling.token_grid(encoded).mean(dim=(2, 3))
     )
-    torch.testing.assert_close(pooling.pooled(encoded, "authors"), encoded.tokens.mean(dim=1))
+    torch.testing.assert_close(pooling.pool(encoded, "native"), encoded.tokens.mean(dim=1))
 
 
 def test_two_sensors_together() -> None:

@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 
 from models.weights.checkpoints import (
     CheckpointError,
-    read,
+    read_tensors,
     require_keys,
     require_shape,
-    without_prefix,
+    strip_prefix,
 )
 
 TENSORS = {"weights": torch.arange(4.0)}
@@ -27,7 +27,7 @@ def test_both_formats(tmp_path: Path) -> None:
     save_file(TENSORS, tmp_path / "a.safetensors")
     torch.save(TENSORS, tmp_path / "a.pt")
     for name in ("a.safetensors", "a.pt"):
-        assert torch.equal(read(tmp_path / name)["weights"], TENSORS["weights"])
+        assert torch.equal(read_tensors(tmp_path / name)["weights"], TENSORS["weights"])
 
 
 @pytest.mark.parametrize("nest", ["model", "state_dict"])
@@ -36,14 +36,14 @@ def test_what_training_scripts_keep(tmp_path: Path, nest: str) -> None:
     wrapped = {f"module.{name}": tensor for name, tensor in TENSORS.items()}
     kept = {nest: wrapped, "optimizer": {"state": {}}, "epoch": 3, "args": Namespace(lr=1e-4)}
     torch.save(kept, tmp_path / "a.pth")
-    assert torch.equal(read(tmp_path / "a.pth")["weights"], TENSORS["weights"])
+    assert torch.equal(read_tensors(tmp_path / "a.pth")["weights"], TENSORS["weights"])
 
 
 def test_a_prefix_is_taken_off_whole() -> None:
     """Where only some names have it, it belongs to them."""
     some = {"model.a": TENSORS["weights"], "b": TENSORS["weights"]}
-    assert without_prefix(some, "model.") is some
-    assert set(without_prefix({"model.a": TENSORS["weights"]}, "model.")) == {"a"}
+    assert strip_prefix(some, "model.") is some
+    assert set(strip_prefix({"model.a": TENSORS["weights"]}, "model.")) == {"a"}
 
 
 class _Evil:
@@ -61,7 +61,7 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path: Path) -> None:
     (tmp_path / "b.pt").write_bytes(pickle.dumps(_Evil(witness)))
     for name in ("a.pt", "b.pt"):
         with pytest.raises(CheckpointError):
-            read(tmp_path / name)
+            read_tensors(tmp_path / name)
     assert not witness.exists()
 
 
@@ -73,7 +73,7 @@ def test_files_that_are_something_else(tmp_path: Path) -> None:
     (tmp_path / "text.pt").write_text("hello")
     for name in ("cut.safetensors", "nested.pt", "text.pt"):
         with pytest.raises(CheckpointError, match=name):
-            read(tmp_path / name)
+            read_tensors(tmp_path / name)
 
 
 def test_keys_are_named() -> None:
@@ -125,7 +125,7 @@ def test_other_things_than_names_to_tensors(tmp_path: Path, value: object) -> No
     """A list, a tensor alone, numbers among the tensors: refused by what they are."""
     torch.save(value, tmp_path / "a.pt")
     with pytest.raises(CheckpointError, match=r"a\.pt does not hold a mapping of names to tensors"):
-        read(tmp_path / "a.pt")
+        read_tensors(tmp_path / "a.pt")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.99])
@@ -136,18 +136,18 @@ def test_files_that_were_cut_off(tmp_path: Path, name: str, share: float) -> Non
     whole = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(CheckpointError, match=name):
-        read(tmp_path / name)
+        read_tensors(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["a.safetensors", "a.pt"])
 def test_a_file_that_is_not_there(tmp_path: Path, name: str) -> None:
     """A wrong path is not called a damaged checkpoint."""
     with pytest.raises(FileNotFoundError):
-        read(tmp_path / name)
+        read_tensors(tmp_path / name)
 
 
 def test_keys_that_are_no_names(tmp_path: Path) -> None:
     """Names are text; a mapping of numbers to tensors is no checkpoint."""
     torch.save({0: torch.zeros(1)}, tmp_path / "a.pt")
     with pytest.raises(CheckpointError):
-        require_keys(read(tmp_path / "a.pt"), {"weights"}, "filters")
+        require_keys(read_tensors(tmp_path / "a.pt"), {"weights"}, "filters")

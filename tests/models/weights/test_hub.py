@@ -99,7 +99,7 @@ def release(tmp_path: Path) -> dict[str, bytes]:
     config = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2}
     model = DinoV2(DinoV2.default_config("hub") | config)
     tensors = {}
-    for name, tensor in DinoV2.seeded(model.config).items():
+    for name, tensor in DinoV2.seeded_state_dict(model.config).items():
         for old, new in (("query", "q"), ("key", "k"), ("value", "v")):
             name = name.replace(f"attention.{new}_proj", f"attention.attention.{old}")  # noqa: PLW2901
         tensors[name.replace("attention.o_proj", "attention.output.dense")] = tensor
@@ -135,12 +135,12 @@ def test_a_tokenizer_comes_along(tmp_path: Path) -> None:
     small_clip = small.config(Clip)
     file = tmp_path / "model.safetensors"
     position_ids = {"text_model.embeddings.position_ids": torch.arange(77)[None]}
-    save_file(Clip.seeded(small_clip) | position_ids, file)
+    save_file(Clip.seeded_state_dict(small_clip) | position_ids, file)
     assert Clip.card.text is not None
     files = {
         "model.safetensors": file.read_bytes(),
         "config.json": json.dumps(small_clip).encode(),
-        "tokenizer.json": text.dummy_tokenizer(Clip.card.text),
+        "tokenizer.json": text.dummy_tokenizer_json(Clip.card.text),
     }
     with hub(files) as (listening, endpoint):
         done = run(tmp_path, endpoint, "import", "clip_vit_l_14")
@@ -148,8 +148,8 @@ def test_a_tokenizer_comes_along(tmp_path: Path) -> None:
     fetched = {asked.rpartition("/")[2] for asked in listening.asked if asked.startswith("GET")}
     assert fetched >= files.keys()
     code = (
-        "from models.weights.store import find; "
-        "print(find('clip_vit_l_14').model().prepare_text('ein Hafen').count)"
+        "from models.weights.store import get_model; "
+        "print(get_model('clip_vit_l_14').model().prepare_text('ein Hafen').count)"
     )
     offline = {**os.environ, "BENTOML_HOME": str(tmp_path / "bentoml"), "HF_HUB_OFFLINE": "1"}
     used = subprocess.run(

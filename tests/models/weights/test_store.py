@@ -38,7 +38,7 @@ def test_the_same_weights_are_one_entry() -> None:
     dummy = import_model("mosaiks", dummy=True)
     assert dummy.tag != first.tag
     assert dummy.metadata["weights"] == "dummy"
-    assert {entry.tag for entry in store.stored_models()} == {first.tag, dummy.tag}
+    assert {entry.tag for entry in store.list_models()} == {first.tag, dummy.tag}
 
 
 def test_what_is_saved_is_what_is_loaded() -> None:
@@ -47,10 +47,10 @@ def test_what_is_saved_is_what_is_loaded() -> None:
     loaded = stored.load()
     loaded.warm_up()
     state = loaded._network.state_dict()
-    for name, tensor in Mosaiks.seeded(stored.config).items():
+    for name, tensor in Mosaiks.seeded_state_dict(stored.config).items():
         assert torch.equal(state[name], tensor)
     assert {"source", "revision", "sha256", "licence", "preprocessing"} <= stored.metadata.keys()
-    served = stored.served()
+    served = stored.to_served_model()
     assert (served.dim, served.variant, served.weights) == (1024, "gaussian", "seeded")
     assert {path.name for path in stored.path.iterdir()} == {
         "model.safetensors",
@@ -90,38 +90,38 @@ def test_an_interrupted_save_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("safetensors.torch.save_file", fail)
     with pytest.raises(OSError, match="disk full"):
         import_model("mosaiks")
-    assert store.stored_models() == []
+    assert store.list_models() == []
 
 
 def test_weights_that_do_not_fit_the_network_are_refused() -> None:
     """Before anything is written."""
     config = Mosaiks.default_config("gaussian")
-    tensors = Mosaiks.seeded(config)
+    tensors = Mosaiks.seeded_state_dict(config)
     del tensors["banks.s2.weight"]
     with pytest.raises(ModelStoreError, match="do not fit"):
         store.save(
             Mosaiks, config, tensors, variant="gaussian", weights="seeded", source="", revision=None
         )
-    assert store.stored_models() == []
+    assert store.list_models() == []
 
 
 def test_which_models_are_served() -> None:
     """All in the store, the newest of each; or those named, by id, alias, variant or version."""
-    assert store.choose(()) == []
+    assert store.select_models(()) == []
     with pytest.raises(ModelStoreError, match="geobento models import mosaiks"):
-        store.choose(("mosaiks",))
+        store.select_models(("mosaiks",))
     with pytest.raises(ModelNotFound):
-        store.choose(("nope",))
+        store.select_models(("nope",))
     first = import_model("mosaiks")
     newest = import_model("mosaiks", dummy=True)
-    assert [entry.tag for entry in store.choose(())] == [newest.tag]
-    assert [entry.tag for entry in store.choose(("rcf",))] == [newest.tag]
-    assert [entry.tag for entry in store.choose((first.tag,))] == [first.tag]
-    assert [entry.tag for entry in store.choose(("mosaiks:gaussian",))] == [newest.tag]
+    assert [entry.tag for entry in store.select_models(())] == [newest.tag]
+    assert [entry.tag for entry in store.select_models(("rcf",))] == [newest.tag]
+    assert [entry.tag for entry in store.select_models((first.tag,))] == [first.tag]
+    assert [entry.tag for entry in store.select_models(("mosaiks:gaussian",))] == [newest.tag]
     with pytest.raises(ModelStoreError, match="one version of each variant"):
-        store.choose((first.tag, newest.tag))
+        store.select_models((first.tag, newest.tag))
     assert store.remove(newest.tag) == newest.tag
-    assert [entry.tag for entry in store.choose(())] == [first.tag]
+    assert [entry.tag for entry in store.select_models(())] == [first.tag]
 
 
 def test_models_of_others_are_left_alone() -> None:
@@ -130,7 +130,7 @@ def test_models_of_others_are_left_alone() -> None:
 
     with bentoml.models.create("somebody_elses"):
         pass
-    assert store.stored_models() == []
+    assert store.list_models() == []
 
 
 def test_contradicting_arguments() -> None:
@@ -149,8 +149,8 @@ def test_the_authors_files(tmp_path: Path) -> None:
     torch.save({"weights": torch.ones(4, 12, 3, 3), "biases": torch.zeros(4)}, checkpoint)
     config.write_bytes(orjson.dumps({"variant": "torchgeo gaussian", "arch": {"features": 8}}))
     stored = import_model("mosaiks", checkpoint=checkpoint, config=config)
-    assert stored.served().variant == "torchgeo"
-    assert stored.served().dim == 8
+    assert stored.to_served_model().variant == "torchgeo"
+    assert stored.to_served_model().dim == 8
     assert stored.metadata["weights"] == "imported"
     stored.load().warm_up()
     config.write_text("[]")
@@ -164,7 +164,7 @@ def test_an_official_checkpoint_can_be_imported() -> None:
     folder = SHARED / "parity" / "rcf"
     stored = import_model("rcf", checkpoint=folder / "checkpoint.pt", config=folder / "config.json")
     stored.load().warm_up()
-    assert stored.served().dim == 64
+    assert stored.to_served_model().dim == 64
 
 
 def test_after_an_interrupted_save_nothing_lies_about(
@@ -194,7 +194,7 @@ def test_what_is_being_saved_disturbs_nobody(
 
     def slow(source: str, target: str, *, dirs_exist_ok: bool) -> object:
         copied = copytree(source, target, dirs_exist_ok=dirs_exist_ok)
-        seen.append([stored.tag for stored in store.stored_models()])
+        seen.append([stored.tag for stored in store.list_models()])
         if len(seen) == 1:
             seen.append([import_model("mosaiks").tag])
         return copied
@@ -202,9 +202,9 @@ def test_what_is_being_saved_disturbs_nobody(
     monkeypatch.setattr(shutil, "copytree", slow)
     mine = import_model("mosaiks")
     assert seen == [[other.tag], [other.tag], [mine.tag]]
-    assert {stored.tag for stored in store.stored_models()} == {mine.tag, other.tag}
+    assert {stored.tag for stored in store.list_models()} == {mine.tag, other.tag}
     mine.load()
-    assert store.find("mosaiks:latest").tag == mine.tag
+    assert store.get_model("mosaiks:latest").tag == mine.tag
     assert bentoml.models.get("mosaiks").tag.version == mine.tag.partition(":")[2]
     assert [path.name for path in tmp_path.glob("models-*")] == []
 
@@ -213,7 +213,7 @@ def test_a_store_that_is_a_mount(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no place beside it to move an entry from."""
     monkeypatch.setattr(Path, "is_mount", lambda path: True)
     stored = import_model("mosaiks")
-    assert store.find("mosaiks").tag == stored.tag
+    assert store.get_model("mosaiks").tag == stored.tag
     assert import_model("mosaiks").tag == stored.tag
 
 
@@ -221,22 +221,24 @@ def test_the_name_latest() -> None:
     """`id:latest` is the newest; a version that is not there is said with what to run."""
     first = import_model("mosaiks")
     newest = import_model("mosaiks", dummy=True)
-    assert store.find("mosaiks:latest").tag == store.find("rcf").tag == newest.tag
-    assert store.find(f"rcf:{first.tag.partition(':')[2]}").tag == first.tag
+    assert store.get_model("mosaiks:latest").tag == store.get_model("rcf").tag == newest.tag
+    assert store.get_model(f"rcf:{first.tag.partition(':')[2]}").tag == first.tag
     with pytest.raises(ModelStoreError, match="geobento models import mosaiks"):
-        store.find("mosaiks:0000")
+        store.get_model("mosaiks:0000")
 
 
 def test_the_same_model_named_twice_is_served_once() -> None:
     """An id and an alias of it are no contradiction."""
     stored = import_model("mosaiks")
-    assert [entry.tag for entry in store.choose(("mosaiks", "rcf", stored.tag))] == [stored.tag]
+    assert [entry.tag for entry in store.select_models(("mosaiks", "rcf", stored.tag))] == [
+        stored.tag
+    ]
 
 
 def test_weights_of_another_shape_are_refused() -> None:
     """The message names the tensor."""
     config = Mosaiks.default_config("gaussian")
-    tensors = Mosaiks.seeded(config) | {"banks.rgb.weight": torch.zeros(512, 4, 3, 3)}
+    tensors = Mosaiks.seeded_state_dict(config) | {"banks.rgb.weight": torch.zeros(512, 4, 3, 3)}
     with pytest.raises(ModelStoreError, match=r"banks\.rgb\.weight"):
         store.save(
             Mosaiks, config, tensors, variant="gaussian", weights="seeded", source="", revision=None
@@ -247,7 +249,7 @@ def test_a_damaged_configuration_is_named() -> None:
     """What is wrong in the store is said with the tag."""
     stored = import_model("mosaiks")
     (stored.path / "config.json").write_text("{")
-    (damaged,) = store.stored_models()
+    (damaged,) = store.list_models()
     with pytest.raises(ModelStoreError, match=rf"config\.json of {stored.tag} is damaged"):
         damaged.model()
 
@@ -266,4 +268,4 @@ def test_a_changed_configuration_is_not_served() -> None:
     changed = {**stored.config, "clip": False, "equal_cells": False}
     (stored.path / "config.json").write_bytes(orjson.dumps(changed))
     with pytest.raises(ModelStoreError):
-        store.find(stored.tag).load()
+        store.get_model(stored.tag).load()

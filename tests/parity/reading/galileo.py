@@ -15,7 +15,13 @@ from geobento.schemas.sample import PixelGrid, Sample
 from inference.batches import LoadedModel
 from models.base import Encoded, Inputs, Model
 from models.galileo.card import CARD
-from models.galileo.network import SPACE, SPACE_TIME, STATIC, TIME, Groups
+from models.galileo.network import (
+    SPACE_GROUPS,
+    SPACE_TIME_GROUPS,
+    STATIC_GROUPS,
+    TIME_GROUPS,
+    ChannelGroups,
+)
 
 UTM = "EPSG:32632"
 INPUT_TOLERANCE = 1e-5
@@ -52,31 +58,33 @@ def stages(
     """The authors' tensors with all groups, and their tokens."""
     network: Any = loaded._network
     with torch.inference_mode():
-        batch = loaded.network_input([inputs])
+        batch = loaded.collate_inputs([inputs])
         tokens = loaded.model.tokens(network, batch)  # type: ignore[attr-defined]
     height, width = inputs["s2"].shape[-2:]
     frames = len(inputs["months"])
     shown = {
-        "network_input": _joined(SPACE_TIME, inputs, (frames, height, width), -3),
-        "space_x": _joined(SPACE, inputs, (height, width), -3),
-        "time_x": _joined(TIME, inputs, (frames,), -1),
-        "static_x": _joined(STATIC, inputs, (), -1),
+        "network_input": _joined(SPACE_TIME_GROUPS, inputs, (frames, height, width), -3),
+        "space_x": _joined(SPACE_GROUPS, inputs, (height, width), -3),
+        "time_x": _joined(TIME_GROUPS, inputs, (frames,), -1),
+        "static_x": _joined(STATIC_GROUPS, inputs, (), -1),
     }
     shown["network_input"] = shown["network_input"].transpose(1, 2, 0, 3)
     kinds = {
-        "space_time_mask": (SPACE_TIME, (height, width, frames)),
-        "space_mask": (SPACE, (height, width)),
-        "time_mask": (TIME, (frames,)),
-        "static_mask": (STATIC, ()),
+        "space_time_mask": (SPACE_TIME_GROUPS, (height, width, frames)),
+        "space_mask": (SPACE_GROUPS, (height, width)),
+        "time_mask": (TIME_GROUPS, (frames,)),
+        "static_mask": (STATIC_GROUPS, ()),
     }
     for name, (groups, shape) in kinds.items():
         hidden = [float(source not in inputs) for source, _ in groups.values()]
         shown[name] = np.broadcast_to(np.asarray(hidden, np.float32), (*shape, len(groups)))
-    everything = tokens.space_time.new_zeros(*tokens.space_time.shape[1:4], len(SPACE_TIME), 1)
+    everything = tokens.space_time.new_zeros(
+        *tokens.space_time.shape[1:4], len(SPACE_TIME_GROUPS), 1
+    )
     everything = (
         everything + network.norm.bias.detach()
     )  # what the authors' norm makes of a hidden token
-    there = [source in inputs for source, _ in SPACE_TIME.values()]
+    there = [source in inputs for source, _ in SPACE_TIME_GROUPS.values()]
     everything[..., there, :] = tokens.space_time[0]
     assert encoded.vector is not None
     vector = encoded.vector[0].numpy()
@@ -92,7 +100,7 @@ def stages(
 
 
 def _joined(
-    groups: Groups, inputs: Inputs, shape: tuple[int, ...], axis: int
+    groups: ChannelGroups, inputs: Inputs, shape: tuple[int, ...], axis: int
 ) -> NDArray[np.float32]:
     """All groups of a kind (*shape, C); those that are not there as scaled zeros."""
     parts = []

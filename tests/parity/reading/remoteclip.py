@@ -16,7 +16,7 @@ from models.base import Encoded, Inputs, Model
 
 def prepared(model: Model, arrays: Mapping[str, Any], record: Mapping[str, Any]) -> Inputs:
     """The case's picture."""
-    return model.prepare_picture(Image.fromarray(arrays["rgb_u8"]))
+    return model.prepare_image(Image.fromarray(arrays["rgb_u8"]))
 
 
 def stages(loaded: LoadedModel, inputs: Inputs, encoded: Encoded) -> dict[str, Any]:
@@ -25,9 +25,9 @@ def stages(loaded: LoadedModel, inputs: Inputs, encoded: Encoded) -> dict[str, A
     model = type(loaded.model)(loaded.model.config | {"quick_gelu": True})
     quick = model.network()
     quick.load_state_dict(network.state_dict(), strict=True)
-    vector = pooling.pooled(LoadedModel(model, quick).encode([inputs]), "authors")[0].numpy()
+    vector = pooling.pool(LoadedModel(model, quick).encode([inputs]), "native")[0].numpy()
     found = {"embedding_quickgelu": (vector / np.linalg.norm(vector), 1e-4)}
-    if encoded.prefix:
+    if encoded.num_prefix_tokens:
         with torch.inference_mode():
             tokens = network.visual.ln_post(encoded.tokens)[0].numpy()
         found |= {"tokens_ln_post": (tokens, 1e-4), "cls": (tokens[0], 1e-4)}

@@ -16,7 +16,7 @@ from models.base import Encoded, Inputs, Model
 def prepared(model: Model, arrays: Mapping[str, Any], record: Mapping[str, Any]) -> Inputs:
     """The case's picture, or its digital numbers."""
     if "rgb_u8" in arrays:
-        return model.prepare_picture(Image.fromarray(arrays["rgb_u8"]))
+        return model.prepare_image(Image.fromarray(arrays["rgb_u8"]))
     bands = model.card.modalities["s2_10b"].sensor.bands
     return model.prepare(Sample(arrays["s2_dn"], bands, "s2_10b"))
 
@@ -27,7 +27,7 @@ def stages(loaded: LoadedModel, inputs: Inputs, encoded: Encoded) -> dict[str, A
     if "s2_10b" in inputs:
         network: Any = loaded._network
         with torch.inference_mode():
-            tokens = network(loaded.network_input([inputs])["s2_10b"])[0]
+            tokens = network(loaded.collate_inputs([inputs])["s2_10b"])[0]
         groups = tokens[1:].unflatten(0, (3, *encoded.grid_shape)).permute(0, 3, 1, 2)
         found |= {"tokens": (tokens.numpy(), 1e-4), "grid_per_group": (groups.numpy(), 1e-4)}
     return found

@@ -13,11 +13,11 @@ from inference import pooling
 from inference.batches import LoadedModel
 from models.base import Encoded, Inputs, Model
 from models.thor import network as networks
-from models.thor.model import OUR_BANDS, Thor
+from models.thor.model import CHECKPOINT_BANDS, Thor
 
 INPUT_TOLERANCE = 1e-5
 OUTPUT_TOLERANCE = 1e-4
-FILE_BANDS = {ours: theirs for theirs, ours in OUR_BANDS.items()}
+FILE_BANDS = {ours: theirs for theirs, ours in CHECKPOINT_BANDS.items()}
 
 
 def prepared(model: Model, arrays: Mapping[str, NDArray[Any]], record: Any) -> Inputs:
@@ -33,20 +33,20 @@ def stages(
 ) -> dict[str, tuple[NDArray[Any], float]]:
     """Inputs band by band; tokens after the last norm; groups side by side, as the authors do."""
     network: Any = loaded._network
-    batch = loaded.network_input([inputs])
-    image, parts = Thor.channels(batch)
+    batch = loaded.collate_inputs([inputs])
+    image, parts = Thor.stack_channels(batch)
     found: dict[str, tuple[NDArray[Any], float]] = {}
     for part in parts:
-        pixels = networks.at_own_resolution(image, part)[0]
+        pixels = networks.to_native_resolution(image, part)[0]
         for band, values in zip(part.bands, pixels, strict=True):
             name = FILE_BANDS[band].replace(":", "_")
             found[f"network_input_{name}"] = (values.numpy(), INPUT_TOLERANCE)
     with torch.inference_mode():
         tokens, shapes = network(image, parts, int(batch["patch"][0]), batch["pixel_mm"] / 1000)
         normed = network.norm(tokens)[0].numpy()
-        concatenated = networks.merged(tokens, shapes).flatten(1, 2)[0].numpy()
+        concatenated = networks.merge_groups(tokens, shapes).flatten(1, 2)[0].numpy()
     made = {
-        "pooled_mean": pooling.pooled(encoded, "authors")[0].numpy(),
+        "pooled_mean": pooling.pool(encoded, "native")[0].numpy(),
         "tokens_norm": normed,
         "pooled_mean_norm": normed.mean(axis=0),
         "grid_concat": concatenated,

@@ -54,7 +54,7 @@ def test_the_plan_holds_all_that_determines_the_pixels() -> None:
         "2023-01-01",
         "2024-01-01",
     )
-    assert (made.query.modality, made.backend, made.pooling) == ("s2", "auto", "authors")
+    assert (made.query.modality, made.backend, made.pooling) == ("s2", "auto", "native")
     assert plan(output=OutputSpec.grid())[0].pooling is None
     assert plan(output=OutputSpec.pooled("max"))[0].pooling == "max"
 
@@ -183,7 +183,11 @@ def test_a_further_modality_needs_a_window_where_the_first_does_not() -> None:
 
 @pytest.mark.parametrize(
     ("card", "modality"),
-    [(cls.card, name) for cls in models_registry.families() for name in cls.card.modalities],
+    [
+        (cls.card, name)
+        for cls in models_registry.list_model_classes()
+        for name in cls.card.modalities
+    ],
 )
 def test_sensors_without_the_bands(card: ModelCard, modality: str) -> None:
     """Every model names all the bands that it reads, and what it got."""
@@ -195,7 +199,7 @@ def test_sensors_without_the_bands(card: ModelCard, modality: str) -> None:
     assert all(band in caught.value.message for band in spec.bands)
 
 
-@pytest.mark.parametrize("cls", models_registry.families())
+@pytest.mark.parametrize("cls", models_registry.list_model_classes())
 def test_all_that_models_read_can_be_had(cls: type[Model]) -> None:
     """Every modality is of a collection that some source reads, with all of its bands."""
     for spec in cls.card.modalities.values():

@@ -26,7 +26,7 @@ from models.base import Model
 from models.galileo.card import S2_BANDS
 from models.galileo.model import Galileo
 from models.mosaiks.model import CARD as MOSAIKS
-from models.registry import family
+from models.registry import get_model_class
 from models.weights.importer import import_model
 from pipeline.fetching.fetcher import ImageryFetcher
 from pipeline.inputs.raster_uploads import RasterUpload
@@ -39,7 +39,7 @@ from tests.geotiffs import geotiff
 from tests.models import small
 
 S2 = MOSAIKS.modalities["s2"].sensor.bands
-ANYSAT, DOFA, THOR = (family(name).card for name in ("anysat", "dofa", "thor"))
+ANYSAT, DOFA, THOR = (get_model_class(name).card for name in ("anysat", "dofa", "thor"))
 RANDOM = np.random.default_rng(0)
 NUMBERS = RANDOM.integers(200, 4000, (12, 24, 30)).astype(np.uint16)
 POWER = RANDOM.gamma(2, 0.02, (2, 24, 30)).astype(np.float32)
@@ -351,7 +351,7 @@ BAD: dict[str, tuple[type[GeoBentoError], str, str, RasterUpload, ModelCard, dic
         {"model_config": {"colour": 1}},
     ),
     "no imagery": (
-        ModelError, "model", "reads pictures only", FILE, family("dino_v2_vits14").card, {},
+        ModelError, "model", "reads pictures only", FILE, get_model_class("dino_v2_vits14").card, {},
     ),
     "tiles that do not fit": (
         SpecError, "input_prep.tile_stride", "tile_stride", FILE, MOSAIKS,
@@ -446,7 +446,7 @@ def test_the_same_pixels_give_the_same_vectors(
     form: dict[str, Any],
 ) -> None:
     """A file written from a fetched place answers as the place does, whole and in tiles."""
-    cls = family(model)
+    cls = get_model_class(model)
     engine = opened(cls, variant)
     request = {"model": model, "spatial": PLACE, "temporal": WINDOW} | imagery | form
     (place,) = engine.geo_embedding(GeoEmbeddingRequest.model_validate(request))
