@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from geobento.schemas.cards import ImageInput, Modality, ModelCard, Series, TextInput
+from geobento.schemas.cards import ImageInput, Modality, ModelCard, TextInput, TimeSeries
 from imagery.collections import registry
 
 _OWN = {
@@ -119,7 +119,7 @@ def _texts(card: ModelCard, text: TextInput) -> str:
 
 
 def _imagery(card: ModelCard) -> str:
-    own = [_OWN[need] for need in card.needs]
+    own = [_OWN[need] for need in card.required_metadata]
     return "\n\n".join(
         [
             "## Places",
@@ -149,23 +149,23 @@ def _modality(name: str, spec: Modality, card: ModelCard) -> str:
     )
 
 
-def _series(series: Series) -> str:
+def _series(series: TimeSeries) -> str:
     """How a window goes into frames."""
-    if series.part_days is None:
-        return f"; {series.usual} composites in time (up to {series.most} with `n_frames`)"
+    if series.days_per_frame is None:
+        return f"; {series.default_frames} composites in time (up to {series.max_frames} with `n_frames`)"
     return (
-        f"; a composite for every {series.part_days} days of the window, up to {series.usual} "
-        f"(with `n_frames` up to {series.most})"
+        f"; a composite for every {series.days_per_frame} days of the window, up to {series.default_frames} "
+        f"(with `n_frames` up to {series.max_frames})"
     )
 
 
 def _choice(spec: Modality) -> str:
     """Which other bands a sensor may name."""
     others = ""
-    if spec.choice:
-        others = f" A sensor may name any of {_code(spec.choice)}, in any order"
-        if spec.described_by is not None:
-            others += f", and others with the option `{spec.described_by}`"
+    if spec.selectable_bands:
+        others = f" A sensor may name any of {_code(spec.selectable_bands)}, in any order"
+        if spec.band_options is not None:
+            others += f", and others with the option `{spec.band_options}`"
         others += "."
     if spec.wavelengths_um:
         found = (f"`{band}` {value:g}" for band, value in spec.wavelengths_um.items())

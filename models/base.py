@@ -326,7 +326,7 @@ def normalized(
     def of_bands(numbers: tuple[float, ...]) -> NDArray[np.float32]:
         return np.asarray(numbers, np.float32)[chosen, None, None]
 
-    stats = spec.statistics
+    stats = spec.normalization
     values = (pixels - of_bands(stats.offset)) * of_bands(stats.scale)
     if stats.clip is not None and clip:
         values = np.clip(values, *stats.clip)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geobento.schemas.cards import Modality, ModelCard, Statistics, Variant, WeightsSource
+from geobento.schemas.cards import Modality, ModelCard, Normalization, Variant, WeightsSource
 from geobento.schemas.errors import NoImageryError
 from geobento.schemas.sample import Sample
 from geobento.schemas.specs import SensorSpec
@@ -46,7 +46,7 @@ CARD = ModelCard(
                 "GOOGLE/SATELLITE_EMBEDDING/V1/ANNUAL", BANDS, cloudy_pct=None, composite="mosaic"
             ),
             units="components of unit vectors",
-            statistics=Statistics(offset=(0.0,) * DIM, scale=(1.0,) * DIM),
+            normalization=Normalization(offset=(0.0,) * DIM, scale=(1.0,) * DIM),
             max_pixels=512 * 512,
             normalize=True,
         )

@@ -91,7 +91,7 @@ class TextInput(_Record):
     """Whether vectors have unit length unless the request says otherwise."""
 
 
-class Statistics(_Record):
+class Normalization(_Record):
     """Fixed scaling of raw values, per band: `(clip((x - offset) * scale) - mean) / std`."""
 
     offset: tuple[float, ...]
@@ -106,16 +106,16 @@ class Statistics(_Record):
     """Divided by at last; one value per band, or none: 1."""
 
 
-class Series(_Record):
+class TimeSeries(_Record):
     """How a window of time becomes a series of composites, one for each of its equal parts."""
 
-    usual: int
+    default_frames: int
     """Parts of a window, unless the request says otherwise; with `part_days` at most this many."""
-    most: int
+    max_frames: int
     """Largest number of parts that a request may ask for."""
-    part_days: int | None = None
+    days_per_frame: int | None = None
     """There are as many parts as the window has times this many days; null: always `usual`."""
-    aligned: bool = False
+    align_frames: bool = False
     """Whether further modalities have to show the same parts of the window."""
 
     @property
@@ -125,7 +125,7 @@ class Series(_Record):
             "n_frames": {
                 "type": "integer",
                 "minimum": 1,
-                "maximum": self.most,
+                "maximum": self.max_frames,
                 "description": "Into how many equal parts the window goes, each with a composite "
                 "of its own.",
             },
@@ -146,13 +146,13 @@ class Modality(_Record):
     """Where its pixels come from unless the request says otherwise."""
     units: str
     """Units of the raw pixels."""
-    statistics: Statistics
+    normalization: Normalization
     """How raw pixels are scaled; one value for each of `choice`, if there is one, else for each
     band of the sensor."""
-    choice: Annotated[tuple[str, ...], _unless_empty] = ()
+    selectable_bands: Annotated[tuple[str, ...], _unless_empty] = ()
     """Bands of which a sensor may name any, in any order; empty: only the sensor's, in its
     order."""
-    described_by: Annotated[str | None, _unless_empty] = None
+    band_options: Annotated[str | None, _unless_empty] = None
     """Option of the model that describes bands which the card does not; with it a sensor may name
     any."""
     wavelengths_um: Annotated[dict[str, float], _unless_empty] = {}
@@ -167,20 +167,20 @@ class Modality(_Record):
     """Most pixels of a place, where the service accepts more; null: as many as the service does."""
     normalize: Annotated[bool, _unless_empty] = False
     """Whether the authors' vector of a place has unit length."""
-    series: Annotated[Series | None, _unless_empty] = None
+    series: Annotated[TimeSeries | None, _unless_empty] = None
     """Several composites in time; absent: one."""
     fixed_collection: Annotated[bool, _unless_empty] = False
     """Whether a sensor must name the same collection, because no other shows what the model was
     trained on; pixels of one's own may come from anywhere."""
     margin_days: Annotated[int, _unless_empty] = 0
     """As a further modality: days before and after the window of which scenes count, too."""
-    further: Annotated[bool, _unless_empty] = False
+    auxiliary: Annotated[bool, _unless_empty] = False
     """Whether requests may name it in `further_modalities`, beside another one."""
 
     @property
     def bands(self) -> tuple[str, ...]:
         """The bands that the statistics belong to."""
-        return self.choice or self.sensor.bands
+        return self.selectable_bands or self.sensor.bands
 
 
 class WeightsSource(_Record):
@@ -240,7 +240,7 @@ class ModelCard(_Record):
     the authors' `own`, of the input as a whole."""
     outputs: tuple[Literal["pooled", "grid"], ...] = ("pooled", "grid")
     """Answers on offer."""
-    needs: tuple[Literal["times", "pixel_size"], ...] = ()
+    required_metadata: tuple[Literal["times", "pixel_size"], ...] = ()
     """What the model is told besides pixels, and own data have to say: when they are from, how
     large a pixel is on the ground."""
     weights: WeightsSource

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geobento.schemas.cards import Modality, ModelCard, Series, Statistics, Variant, WeightsSource
+from geobento.schemas.cards import (
+    Modality,
+    ModelCard,
+    Normalization,
+    TimeSeries,
+    Variant,
+    WeightsSource,
+)
 from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import Sample, middle
 from geobento.schemas.specs import SensorSpec
@@ -49,7 +56,7 @@ DEFAULT_PATCH_M = 40
 MAX_PATCH_M = 200
 TILE_SIZE = 64
 """256 patches of 40 m; the authors advise up to 1024."""
-TIME_SERIES = Series(usual=8, most=32)
+TIME_SERIES = TimeSeries(default_frames=8, max_frames=32)
 MAX_TOKENS = 4096
 """Patches times modalities; the authors advise 1024 patches at most."""
 SUBPATCHES_PER_CELL = {"aerial": 25, "s2": 1, "s1": 1}
@@ -62,8 +69,8 @@ MAX_MISALIGNMENT_M = CELL_M / 2
 """How far the edges of modalities may lie apart, metres."""
 
 
-def _z_score_normalization(mean: tuple[float, ...], std: tuple[float, ...]) -> Statistics:
-    return Statistics(offset=mean, scale=tuple(1 / value for value in std))
+def _z_score_normalization(mean: tuple[float, ...], std: tuple[float, ...]) -> Normalization:
+    return Normalization(offset=mean, scale=tuple(1 / value for value in std))
 
 
 CARD = ModelCard(
@@ -94,20 +101,20 @@ CARD = ModelCard(
         "s2": Modality(
             sensor=SensorSpec("COPERNICUS/S2_SR_HARMONIZED", S2_BANDS),
             units="digital numbers, surface reflectance x 10000",
-            statistics=_z_score_normalization(S2_MEAN, S2_STD),
+            normalization=_z_score_normalization(S2_MEAN, S2_STD),
             min_pixels=DEFAULT_PATCH_M // CELL_M,
             tile=TILE_SIZE,
             series=TIME_SERIES,
-            further=True,
+            auxiliary=True,
         ),
         "s1": Modality(
             sensor=SensorSpec("COPERNICUS/S1_GRD_FLOAT", ("VV", "VH"), cloudy_pct=None),
             units="linear power; scaled as decibels, with VV - VH as the third channel",
-            statistics=_z_score_normalization(S1_MEAN, S1_STD),
+            normalization=_z_score_normalization(S1_MEAN, S1_STD),
             min_pixels=DEFAULT_PATCH_M // CELL_M,
             tile=TILE_SIZE,
             series=TIME_SERIES,
-            further=True,
+            auxiliary=True,
         ),
         "aerial": Modality(
             sensor=SensorSpec(
@@ -118,10 +125,10 @@ CARD = ModelCard(
                 composite="mosaic",
             ),
             units="8-bit brightness",
-            statistics=_z_score_normalization(AERIAL_MEAN, AERIAL_STD),
+            normalization=_z_score_normalization(AERIAL_MEAN, AERIAL_STD),
             min_pixels=DEFAULT_PATCH_M // CELL_M * PIXELS_PER_CELL["aerial"],
             fixed_collection=True,
-            further=True,
+            auxiliary=True,
         ),
     },
     default_modality="s2",
@@ -156,7 +163,7 @@ CARD = ModelCard(
         "one, as in the authors' example; the switch `flash_attn` of their code computes "
         "something else.",
     ),
-    needs=("times", "pixel_size"),
+    required_metadata=("times", "pixel_size"),
     weights=WeightsSource(source="g-astruc/AnySat", licence="MIT"),
     config_schema={
         "type": "object",

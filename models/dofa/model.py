@@ -13,7 +13,7 @@ from geobento.schemas.cards import (
     ImageInput,
     Modality,
     ModelCard,
-    Statistics,
+    Normalization,
     Variant,
     WeightsSource,
 )
@@ -88,7 +88,7 @@ CARD = ModelCard(
             sensor=SensorSpec("COPERNICUS/S2_SR_HARMONIZED", S2_BANDS),
             units="digital numbers, reflectance x 10000, brought to 8 bits as the training data "
             "(0.3558 is 255 in B4, B3, B2; 0.816 in the others)",
-            statistics=Statistics(
+            normalization=Normalization(
                 offset=(0.0,) * 9,
                 scale=(TRUE_COLOR_SCALE,) * 3 + (OTHER_BANDS_SCALE,) * 6,
                 clip=(0.0, 255.0),
@@ -115,23 +115,23 @@ CARD = ModelCard(
                     42.55886798,
                 ),
             ),
-            choice=S2_BANDS,
-            described_by=WAVELENGTHS_OPTION,
+            selectable_bands=S2_BANDS,
+            band_options=WAVELENGTHS_OPTION,
             wavelengths_um=S2_WAVELENGTHS_UM,
             size=224,
         ),
         "s1": Modality(
             sensor=SensorSpec("COPERNICUS/S1_GRD_FLOAT", S1_BANDS, cloudy_pct=None),
             units=f"linear power, brought to 8 bits as {AMPLITUDE_SCALE:g} times its square root",
-            statistics=Statistics(
+            normalization=Normalization(
                 offset=(0.0, 0.0),
                 scale=(AMPLITUDE_SCALE, AMPLITUDE_SCALE),
                 clip=(0.0, 255.0),
                 mean=(166.36275909, 88.45542715),
                 std=(64.83126309, 43.07350145),
             ),
-            choice=S1_BANDS,
-            described_by=WAVELENGTHS_OPTION,
+            selectable_bands=S1_BANDS,
+            band_options=WAVELENGTHS_OPTION,
             wavelengths_um={"VH": 5.405, "VV": 5.405},
             size=224,
         ),

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from geobento.schemas.cards import Modality, ModelCard, Series, Statistics, Variant, WeightsSource
+from geobento.schemas.cards import (
+    Modality,
+    ModelCard,
+    Normalization,
+    TimeSeries,
+    Variant,
+    WeightsSource,
+)
 from geobento.schemas.specs import Composite, SensorSpec
 
 S2_BANDS = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")
@@ -45,27 +52,27 @@ MAX_TOKENS = 16_384
 """Attention grows with the square of the tokens."""
 
 
-TIME_SERIES = Series(usual=12, most=24, part_days=30, aligned=True)
+TIME_SERIES = TimeSeries(default_frames=12, max_frames=24, days_per_frame=30, align_frames=True)
 """As the authors do: a composite for every 30 days, up to a year of them."""
 
 
-def _two_sigma_normalization(mean: Sequence[float], std: Sequence[float]) -> Statistics:
+def _two_sigma_normalization(mean: Sequence[float], std: Sequence[float]) -> Normalization:
     """Two standard deviations below the mean become 0, two above it 1."""
-    return Statistics(
+    return Normalization(
         offset=tuple(m - 2 * s for m, s in zip(mean, std, strict=True)),
         scale=tuple(1 / (4 * s) for s in std),
     )
 
 
-def _division_normalization(bands: int, divisor: float) -> Statistics:
-    return Statistics(offset=(0.0,) * bands, scale=(1 / divisor,) * bands)
+def _division_normalization(bands: int, divisor: float) -> Normalization:
+    return Normalization(offset=(0.0,) * bands, scale=(1 / divisor,) * bands)
 
 
 def _auxiliary_modality(
     collection: str,
     bands: tuple[str, ...],
     units: str,
-    statistics: Statistics,
+    statistics: Normalization,
     scale_m: float,
     composite: Composite = "mean",
     **fields: Any,
@@ -73,8 +80,8 @@ def _auxiliary_modality(
     return Modality(
         sensor=SensorSpec(collection, bands, scale_m=scale_m, cloudy_pct=None, composite=composite),
         units=f"{units} (only beside s2 or s1)",
-        statistics=statistics,
-        further=True,
+        normalization=statistics,
+        auxiliary=True,
         **fields,
     )
 
@@ -124,22 +131,22 @@ CARD = ModelCard(
         "s2": Modality(
             sensor=SensorSpec("COPERNICUS/S2_HARMONIZED", S2_BANDS),
             units="digital numbers, top-of-atmosphere reflectance x 10000",
-            statistics=_two_sigma_normalization(S2_MEAN, S2_STD),
+            normalization=_two_sigma_normalization(S2_MEAN, S2_STD),
             min_pixels=DEFAULT_PATCH_SIZE,
             tile=TILE_SIZE,
             series=TIME_SERIES,
-            further=True,
+            auxiliary=True,
         ),
         "s1": Modality(
             sensor=SensorSpec("COPERNICUS/S1_GRD_FLOAT", ("VV", "VH"), cloudy_pct=None),
             units="linear power; scaled as decibels",
-            statistics=_two_sigma_normalization(
+            normalization=_two_sigma_normalization(
                 (-11.728724389184965, -18.85558188024017), (4.887145774840316, 5.730270320384293)
             ),
             min_pixels=DEFAULT_PATCH_SIZE,
             tile=TILE_SIZE,
             series=TIME_SERIES,
-            further=True,
+            auxiliary=True,
         ),
         "srtm": _auxiliary_modality(
             "USGS/SRTMGL1_003",
@@ -201,7 +208,7 @@ CARD = ModelCard(
             ("b1",),
             "people per cell of about 1 km2",
             # The authors keep this one in whole numbers.
-            Statistics(offset=(-2120.0,), scale=(1 / 4618,)),
+            Normalization(offset=(-2120.0,), scale=(1 / 4618,)),
             1_000,
         ),
     },
@@ -243,7 +250,7 @@ CARD = ModelCard(
         revision="0f0b5b95ac81acef4b74cf4686dc877202f4541b",
         licence="MIT",
     ),
-    needs=("times", "pixel_size"),
+    required_metadata=("times", "pixel_size"),
     config_schema={
         "type": "object",
         "properties": {

@@ -9,7 +9,7 @@ from geobento.schemas.cards import (
     ImageInput,
     Modality,
     ModelCard,
-    Statistics,
+    Normalization,
     Variant,
     WeightsSource,
 )
@@ -51,7 +51,7 @@ CARD = ModelCard(
         "s2": Modality(
             sensor=SensorSpec("COPERNICUS/S2_SR_HARMONIZED", S2_BANDS),
             units="digital numbers, reflectance x 10000",
-            statistics=Statistics(
+            normalization=Normalization(
                 offset=(0.0,) * len(S2_BANDS), scale=(1e-4,) * len(S2_BANDS), clip=(0.0, 1.0)
             ),
             min_pixels=3,

@@ -25,24 +25,24 @@ def check_bands(
         ModelError: The model does not read these bands; the message lists those that it reads.
     """
     spec = card.modalities[modality]
-    if spec.described_by is not None and spec.described_by in options:
+    if spec.band_options is not None and spec.band_options in options:
         return
-    got = f"got {', '.join(bands)}{hint(bands, spec.choice or spec.sensor.bands)}"
-    if not spec.choice:
+    got = f"got {', '.join(bands)}{hint(bands, spec.selectable_bands or spec.sensor.bands)}"
+    if not spec.selectable_bands:
         if bands != spec.sensor.bands:
             raise ModelError(
                 f"{card.id} reads the bands {', '.join(spec.sensor.bands)} for modality "
                 f"{modality!r}, in this order; {got}",
                 field="sensor.bands",
             )
-    elif len(set(bands)) < len(bands) or not set(bands) <= set(spec.choice):
+    elif len(set(bands)) < len(bands) or not set(bands) <= set(spec.selectable_bands):
         others = (
-            f"; others have to be described by the option {spec.described_by}"
-            if spec.described_by is not None
+            f"; others have to be described by the option {spec.band_options}"
+            if spec.band_options is not None
             else ""
         )
         raise ModelError(
-            f"{card.id} reads any of the bands {', '.join(spec.choice)} for modality "
+            f"{card.id} reads any of the bands {', '.join(spec.selectable_bands)} for modality "
             f"{modality!r}, each once{others}; {got}",
             field="sensor.bands",
         )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from geobento.schemas.cards import ImageInput, Modality, ModelCard, Statistics
+from geobento.schemas.cards import ImageInput, Modality, ModelCard, Normalization
 from geobento.schemas.sample import Sample
 from geobento.schemas.specs import SensorSpec
 from models.base import normalized
@@ -29,7 +29,7 @@ def true_color_modality(size: int) -> Modality:
         sensor=SensorSpec("COPERNICUS/S2_SR_HARMONIZED", ("B4", "B3", "B2")),
         units="digital numbers, surface reflectance x 10000; "
         f"0 to {MAX_DIGITAL_NUMBER} become the 0 to 255 of a picture",
-        statistics=Statistics(
+        normalization=Normalization(
             offset=(0.0,) * 3, scale=(255 / MAX_DIGITAL_NUMBER,) * 3, clip=(0.0, 255.0)
         ),
         size=size,

@@ -13,7 +13,7 @@ from geobento.schemas.cards import (
     ImageInput,
     Modality,
     ModelCard,
-    Statistics,
+    Normalization,
     Variant,
     WeightsSource,
 )
@@ -102,7 +102,7 @@ CARD = ModelCard(
             sensor=SensorSpec("COPERNICUS/S2_HARMONIZED", S2_BANDS),
             units="digital numbers, top-of-atmosphere reflectance x 10000; scaled values are cut "
             "to whole numbers, divided by 255, then resized (bicubic, antialiased)",
-            statistics=Statistics(
+            normalization=Normalization(
                 offset=tuple(m - 2 * s for m, s in zip(S2_MEAN, S2_STD, strict=True)),
                 scale=tuple(255 / (4 * s) for s in S2_STD),
                 clip=(0.0, 255.0),
@@ -278,7 +278,7 @@ def _prepare_s2(sample: Sample) -> NDArray[np.float32]:
     A place is resized to exactly this size, so that the tokens cover it. What lies nowhere, such
     as a picture of a data set, is resized and cropped as the authors do.
     """
-    stats = CARD.modalities["s2_10b"].statistics
+    stats = CARD.modalities["s2_10b"].normalization
     offset, scale = (np.asarray(numbers)[:, None, None] for numbers in (stats.offset, stats.scale))
     # In double precision as the authors compute it, so that no value is cut to another number.
     values = (validated_pixels(sample, CARD).astype(np.float64) - offset) * scale

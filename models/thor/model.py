@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geobento.schemas.cards import Modality, ModelCard, Statistics, Variant, WeightsSource
+from geobento.schemas.cards import Modality, ModelCard, Normalization, Variant, WeightsSource
 from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import Sample
 from geobento.schemas.specs import SensorSpec
@@ -54,8 +54,8 @@ MAX_PATCHES_PER_SIDE = 36
 
 def _z_score_normalization(
     bands: Mapping[str, tuple[float, float, int]], unit: float
-) -> Statistics:
-    return Statistics(
+) -> Normalization:
+    return Normalization(
         offset=tuple(mean / unit for mean, _, _ in bands.values()),
         scale=tuple(unit / std for _, std, _ in bands.values()),
         clip=Z_SCORE_LIMITS,
@@ -94,15 +94,15 @@ CARD = ModelCard(
         "s2": Modality(
             sensor=SensorSpec("COPERNICUS/S2_SR_HARMONIZED", tuple(S2_STATS)[:10]),
             units="digital numbers, reflectance x 10000",
-            statistics=_z_score_normalization(S2_STATS, 1e-4),
-            choice=tuple(S2_STATS),
+            normalization=_z_score_normalization(S2_STATS, 1e-4),
+            selectable_bands=tuple(S2_STATS),
             min_pixels=16,
         ),
         "s1": Modality(
             sensor=SensorSpec("COPERNICUS/S1_GRD_FLOAT", ("VV", "VH"), cloudy_pct=None),
             units="linear power, brought to decibels",
-            statistics=_z_score_normalization(S1_STATS, 1.0),
-            choice=tuple(S1_STATS),
+            normalization=_z_score_normalization(S1_STATS, 1.0),
+            selectable_bands=tuple(S1_STATS),
             min_pixels=16,
         ),
     },
@@ -125,7 +125,7 @@ CARD = ModelCard(
         "B1 and B9 are read where the sensor names them; rs-embed never does.",
     ),
     weights=WeightsSource(source="FM4CS/THOR", licence="not stated"),
-    needs=("pixel_size",),
+    required_metadata=("pixel_size",),
     config_schema={
         "type": "object",
         "properties": {

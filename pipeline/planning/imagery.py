@@ -141,7 +141,7 @@ def with_frames_and_auxiliary(
 
 def _plan_auxiliary(card: ModelCard, imagery: ImageryPlan, name: str, field: str) -> ImageryPlan:
     """A further modality in the same window."""
-    offered = [key for key, spec in card.modalities.items() if spec.further]
+    offered = [key for key, spec in card.modalities.items() if spec.auxiliary]
     if not offered:
         raise ModelError(f"{card.id} reads one modality at a time", field="further_modalities")
     modality = _require_modality(card, name, offered, field)

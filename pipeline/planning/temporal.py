@@ -38,9 +38,9 @@ def frame_count(
             )
         return 1
     if asked is not None:
-        if asked > series.most:
+        if asked > series.max_frames:
             raise ModelError(
-                f"{card.id} reads up to {series.most} frames of {modality!r}, not {asked}",
+                f"{card.id} reads up to {series.max_frames} frames of {modality!r}, not {asked}",
                 field="model_config.n_frames",
             )
         if (mode == "single" and asked > 1) or (mode == "multi" and asked < 2):
@@ -52,9 +52,9 @@ def frame_count(
     if mode == "single":
         return 1
     start, end = window
-    count = series.usual
-    if series.part_days is not None:
-        count = min(count, (end - start) // timedelta(days=series.part_days))
+    count = series.default_frames
+    if series.days_per_frame is not None:
+        count = min(count, (end - start) // timedelta(days=series.days_per_frame))
     return max(count, 2 if mode == "multi" else 1)
 
 
@@ -66,7 +66,7 @@ def merge_samples(card: ModelCard, samples: Sequence[Sample]) -> Sample:
     """
     main = samples[0]
     series = card.modalities[main.modality].series
-    if series is not None and series.aligned:
+    if series is not None and series.align_frames:
         timed = [sample for sample in samples if sample.parts]
         if timed:
             common = set.intersection(*(set(sample.parts) for sample in timed))

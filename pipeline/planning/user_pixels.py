@@ -94,7 +94,7 @@ def plan_user_pixels(
     grid = _stated_grid(request, file, shape)
     _check_pixel_size(card, grid)
     names = _band_names(request, file)
-    described = spec.described_by is not None and spec.described_by in request.config
+    described = spec.band_options is not None and spec.band_options in request.config
     collection = None if described else registry.get(spec.sensor.collection)
     bands = names if described else _model_bands(card, spec, names)
     chosen = [names.index(band) for band in bands]
@@ -151,7 +151,7 @@ def _model_bands(card: ModelCard, spec: Modality, names: tuple[str, ...]) -> tup
     missing = [band for band in spec.sensor.bands if band not in names]
     if not missing:
         return spec.sensor.bands
-    if some := tuple(band for band in spec.choice if band in names):
+    if some := tuple(band for band in spec.selectable_bands if band in names):
         return some
     raise ModelError(
         f"{card.id} reads the bands {', '.join(spec.sensor.bands)}; missing: {', '.join(missing)}",
@@ -175,7 +175,7 @@ def _check_times(
     card: ModelCard, spec: Modality, request: PixelEmbeddingRequest, pixels: NDArray[Any]
 ) -> None:
     frames, times = len(pixels) if pixels.ndim == 4 else 1, len(request.times)
-    most = 1 if spec.series is None else spec.series.most
+    most = 1 if spec.series is None else spec.series.max_frames
     if frames > most:
         raise ModelError(
             f"{card.id} reads up to {most} images of a place over time, got {frames}",
@@ -187,7 +187,7 @@ def _check_times(
                 f"there are {frames} frames; {name} is for places, leave it out",
                 field=f"model_config.{name}",
             )
-    if not times and "times" in card.needs:
+    if not times and "times" in card.required_metadata:
         raise ModelError(
             f"{card.id} is told when pixels are from; give one time per frame such as "
             "'2023-06-11', or of one image those of its scenes",
@@ -232,7 +232,7 @@ def _crs_name(crs: str) -> str:
 
 
 def _check_pixel_size(card: ModelCard, grid: PixelGrid | None) -> None:
-    if "pixel_size" not in card.needs:
+    if "pixel_size" not in card.required_metadata:
         return
     if grid is None:
         raise ModelError(

@@ -57,6 +57,6 @@ def test_cards_say_what_their_models_are_told(cls: type[Model], modality: str) -
     told = inputs(cls, modality, 1, 1)
     assert not differ(told, inputs(cls, modality, 1, 1))
     if differ(told, inputs(cls, modality, 7, 1)):
-        assert "times" in cls.card.needs
+        assert "times" in cls.card.required_metadata
     if differ(told, inputs(cls, modality, 1, 2)):
-        assert "pixel_size" in cls.card.needs
+        assert "pixel_size" in cls.card.required_metadata

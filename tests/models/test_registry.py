@@ -93,7 +93,7 @@ def test_cards_hold_together(cls: type[Model]) -> None:
     assert card.default_modality is None or card.default_modality in card.modalities
     assert type(card).model_validate_json(card.model_dump_json()) == card
     for spec in card.modalities.values():
-        stats = spec.statistics
+        stats = spec.normalization
         assert len(stats.offset) == len(stats.scale) == len(spec.bands)
         assert {len(stats.mean), len(stats.std)} <= {0, len(spec.bands)}
         assert set(spec.sensor.bands) <= set(spec.bands)

@@ -115,7 +115,7 @@ def test_what_the_network_reads(engine: LocalEngine) -> None:
         return CARD.modalities[name].sensor.collection
 
     def scaled(name: str, values: Any) -> Any:
-        spec = CARD.modalities[name].statistics
+        spec = CARD.modalities[name].normalization
         return (values - np.asarray(spec.offset)) * np.asarray(spec.scale)
 
     for name in ("era5", "terraclimate", "viirs"):

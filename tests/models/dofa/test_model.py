@@ -49,7 +49,7 @@ def sample(bands: tuple[str, ...] = S2_BANDS, modality: str = "s2", seed: int = 
 def test_digital_numbers_on_the_training_scale() -> None:
     """Visible bands saturate at a reflectance of 0.3558, the others at 0.816; then z-scores."""
     model = Dofa(CONFIG)
-    stats = model.card.modalities["s2"].statistics
+    stats = model.card.modalities["s2"].normalization
     pixels = np.zeros((9, 32, 32), np.float32)
     pixels[:, 0, 0], pixels[:, 0, 1], pixels[:, 0, 2] = 3558, 8160, 20_000
     values = model.prepare(Sample(pixels, S2_BANDS, "s2"))["s2"]

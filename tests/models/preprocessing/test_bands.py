@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from geobento.schemas.cards import Modality, ModelCard, Statistics
+from geobento.schemas.cards import Modality, ModelCard, Normalization
 from geobento.schemas.errors import ModelError
 from geobento.schemas.specs import SensorSpec
 from models.mosaiks.model import CARD
@@ -18,9 +18,9 @@ SENSOR = SensorSpec("COPERNICUS/S2_SR_HARMONIZED", ("B4", "B3"))
 def card(choice: tuple[str, ...] = (), described_by: str | None = None) -> ModelCard:
     """A card with one modality of these rules."""
     count = len(choice or SENSOR.bands)
-    statistics = Statistics(offset=(0.0,) * count, scale=(1.0,) * count)
+    statistics = Normalization(offset=(0.0,) * count, scale=(1.0,) * count)
     modality = Modality(
-        sensor=SENSOR, units="", statistics=statistics, choice=choice, described_by=described_by
+        sensor=SENSOR, units="", normalization=statistics, selectable_bands=choice, band_options=described_by
     )
     return CARD.model_copy(update={"modalities": {"s2": modality}})
 

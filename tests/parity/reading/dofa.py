@@ -17,7 +17,7 @@ def prepared(model: Model, arrays: Mapping[str, NDArray[Any]], record: Any) -> I
     """The Sentinel-2 values, as the digital numbers that they come from."""
     spec = model.card.modalities["s2"]
     eight_bit = arrays["s2_u8"].astype(np.float64)
-    numbers = eight_bit / np.array(spec.statistics.scale)[:, None, None]
+    numbers = eight_bit / np.array(spec.normalization.scale)[:, None, None]
     np.testing.assert_allclose(
         arrays["wavelengths_um"], list(spec.wavelengths_um.values()), rtol=1e-6
     )
@@ -27,7 +27,7 @@ def prepared(model: Model, arrays: Mapping[str, NDArray[Any]], record: Any) -> I
 def prepared_s1(model: Model, arrays: Mapping[str, NDArray[Any]]) -> Inputs:
     """The Sentinel-1 values, as the power that they come from."""
     spec = model.card.modalities["s1"]
-    power = (arrays["s1_u8"].astype(np.float64) / spec.statistics.scale[0]) ** 2
+    power = (arrays["s1_u8"].astype(np.float64) / spec.normalization.scale[0]) ** 2
     return model.prepare(Sample(power, spec.sensor.bands, "s1"))
 
 

@@ -116,7 +116,7 @@ def _joined(
 def _scaled_zeros(source: str) -> NDArray[np.float32]:
     if source not in CARD.modalities:
         return np.zeros(9, np.float32)
-    stats = CARD.modalities[source].statistics
+    stats = CARD.modalities[source].normalization
     return -np.asarray(stats.offset, np.float32) * np.asarray(stats.scale, np.float32)
 
 

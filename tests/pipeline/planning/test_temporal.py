@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from geobento.schemas.cards import ModelCard, Series
+from geobento.schemas.cards import ModelCard, TimeSeries
 from geobento.schemas.errors import ModelError, NoImageryError
 from geobento.schemas.sample import Sample
 from models.galileo.card import CARD as GALILEO
@@ -20,12 +20,12 @@ START = datetime(2023, 1, 1, tzinfo=UTC)
 
 def card(**fields: Any) -> ModelCard:
     """Galileo's card with another series."""
-    spec = GALILEO.modalities["s2"].model_copy(update={"series": Series(**fields)})
+    spec = GALILEO.modalities["s2"].model_copy(update={"series": TimeSeries(**fields)})
     return GALILEO.model_copy(update={"modalities": {**GALILEO.modalities, "s2": spec}})
 
 
-STEPS = {"usual": 12, "most": 24, "part_days": 30}
-FIXED = {"usual": 8, "most": 16}
+STEPS = {"default_frames": 12, "max_frames": 24, "days_per_frame": 30}
+FIXED = {"default_frames": 8, "max_frames": 16}
 
 
 @pytest.mark.parametrize(
