@@ -156,7 +156,7 @@ class GeoBento:
 
     def __init__(self) -> None:
         held = metrics.HELD_BYTES.labels("inputs")
-        inputs = Budget(SETTINGS.max_mb_in_flight * 2**20, "inputs for models", held.set)
+        inputs = Budget(SETTINGS.max_pending_mb * 2**20, "inputs for models", held.set)
         runners: dict[str, RunnerClient | InProcessEncoder] = {
             entry.tag: RunnerClient(
                 getattr(self, runner_attribute(entry)),
@@ -164,7 +164,7 @@ class GeoBento:
                 model_name=entry.to_served_model().name,
                 workers=SETTINGS.runner_workers,
                 concurrent_batches=CONCURRENT_BATCHES,
-                max_queue_size=SETTINGS.max_items_waiting,
+                max_queue_size=SETTINGS.max_queue_size,
                 input_limiter=inputs,
             )
             if entry.is_on_the_fly
@@ -200,7 +200,7 @@ class GeoBento:
                     opened.precision,
                 )
         graceful_shutdown.hold_shutdown(
-            graceful_shutdown.lock_file(SETTINGS.home),
+            graceful_shutdown.lock_file(SETTINGS.data_dir),
             SETTINGS.request_timeout_s + 2 * TIMEOUT_MARGIN_S,
         )
 
@@ -302,7 +302,7 @@ for entry in STORED_MODELS:
             precision=entry.resolve_precision(SETTINGS.precision, DEVICE),
             workers=SETTINGS.runner_workers,
             timeout_s=SETTINGS.request_timeout_s + TIMEOUT_MARGIN_S,
-            data_dir=SETTINGS.home,
+            data_dir=SETTINGS.data_dir,
             tracing=TRACING,
         )
         setattr(GeoBento, runner_attribute(entry), bentoml.depends(runner))
@@ -343,7 +343,7 @@ svc.mount_asgi_app(
                 lambda: GeoBento.engine,
                 lambda: GeoBento.job_worker,
                 SETTINGS.request_timeout_s,
-                SETTINGS.max_items,
+                SETTINGS.max_client_batch_size,
             ),
         ],
     ),

@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=10)
     chosen = parser.parse_args()
     tag, asked, judge = load_fixtures.prepare_load(chosen.model)
-    settings = {"GEOBENTO_MODELS": tag, "GEOBENTO_MAX_REQUESTS_IN_FLIGHT": str(chosen.in_flight)}
+    settings = {"GEOBENTO_MODELS": tag, "GEOBENTO_MAX_CONCURRENT_REQUESTS": str(chosen.in_flight)}
     with (
         tempfile.TemporaryDirectory() as folder,
         run_geobento(Path(folder) / "log", **settings) as served,

@@ -71,7 +71,7 @@ def reference_data(
     registry = ModelRegistry(
         [ModelHandle(entry.model(), entry.to_served_model(), "cpu", "float32")]
     )
-    engine = Engine(registry, Settings(home=data_dir))
+    engine = Engine(registry, Settings(data_dir=data_dir))
     loaded: LoadedModel = entry.load(precision="float32")
     samples, vectors = [], []
     for body in bodies:
@@ -138,7 +138,7 @@ def main() -> None:
                 found: dict[str, list[dict[str, Any]]] = {}
                 environment = {
                     "GEOBENTO_MODELS": stored.tag,
-                    "GEOBENTO_HOME": folder,
+                    "GEOBENTO_DATA_DIR": folder,
                     "GEOBENTO_CACHE": cache,
                 }
                 with run_geobento(Path(folder) / "log", **environment) as served:

@@ -72,7 +72,7 @@ def build(extras: list[str]) -> bentoml.Bento:
     del options["docker"]
     models = [entry.metadata["model"] for entry in store.select_models(settings.get().models)]
     options["python"] = {"packages": packages(models, extras), "lock_packages": False}
-    svc.image = image(environment["GEOBENTO_HOME"])
+    svc.image = image(environment["GEOBENTO_DATA_DIR"])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "bentofile.yaml"
         file.write_text(yaml.safe_dump(options))

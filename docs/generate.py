@@ -56,7 +56,7 @@ def settings_table() -> str:
     rows = ["| variable | default | meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = field.default
-        if name == "home":
+        if name == "data_dir":
             default = "~/.geobento"
         if isinstance(default, bool):
             default = "on" if default else "off"

@@ -81,7 +81,7 @@ class Engine:
         *,
         allow_saving: bool = False,
     ) -> None:
-        self._limits = Limits(settings.max_place_pixels, allow_saving)
+        self._limits = Limits(settings.max_region_pixels, allow_saving)
         self.registry = registry
         self._settings = settings
         self.fetcher = fetcher or ImageryFetcher.from_settings(settings)
@@ -190,7 +190,7 @@ class Engine:
         opened = self.registry.find(request.model, request.config, request.modality)
         _check_device(opened, request.device)
         start = time.perf_counter()
-        file = raster_uploads.read_raster(request.pixels, self._settings.max_place_pixels)
+        file = raster_uploads.read_raster(request.pixels, self._settings.max_region_pixels)
         plan = plan_user_pixels(
             opened.served.card,
             request,
@@ -230,11 +230,11 @@ class Engine:
                 opened.model.prepare_text("warm")
 
     def _check_item_count(self, count: int, field: str) -> None:
-        if count > self._settings.max_items:
+        if count > self._settings.max_client_batch_size:
             raise PayloadTooLarge(
-                f"{count} items in one request; accepted: up to {self._settings.max_items}",
+                f"{count} items in one request; accepted: up to {self._settings.max_client_batch_size}",
                 field=field,
-                detail={"items": count, "limit": self._settings.max_items},
+                detail={"items": count, "limit": self._settings.max_client_batch_size},
             )
 
     def _image_entries(
@@ -262,7 +262,7 @@ class Engine:
 
     @cached_property
     def _url_fetcher(self) -> ImageUrlFetcher | None:
-        if not self._settings.url_images:
+        if not self._settings.allow_image_urls:
             return None
         return ImageUrlFetcher(
             max_bytes=int(self._settings.max_body_mb * 2**20),

@@ -26,7 +26,7 @@ os.environ["BENTOML_HOME"] = str(Path(_HOME.name) / "bentoml")
 os.environ["BENTOML_DO_NOT_TRACK"] = "1"
 # The same numbers on every machine; tests of bfloat16 ask for it.
 os.environ["GEOBENTO_PRECISION"] = "float32"
-os.environ["GEOBENTO_HOME"] = str(Path(_HOME.name) / "geobento")
+os.environ["GEOBENTO_DATA_DIR"] = str(Path(_HOME.name) / "geobento")
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("GEOBENTO_SHARED", ROOT.parent / "shared"))
@@ -100,7 +100,7 @@ def keyed_service(
         GEOBENTO_MODELS="mosaiks",
         GEOBENTO_API_KEYS_FILE=str(file),
         GEOBENTO_REQUIRE_KEYS="on",
-        GEOBENTO_KEY_MAX_IN_FLIGHT="8",
+        GEOBENTO_KEY_MAX_CONCURRENCY="8",
         GEOBENTO_CORS_ORIGINS="https://maps.example.com",
         GEOBENTO_METRICS_PORT=str(port),
     ) as client:

@@ -27,7 +27,7 @@ def test_every_answer_is_in_the_document(small_models: str, tmp_path: Path) -> N
     """Examples, bounds and random requests, right and wrong: no 5xx, nothing undocumented."""
     # A service of its own: some requests stop models.
     home = str(tmp_path)
-    with serving(tmp_path / "log", GEOBENTO_MODELS=small_models, GEOBENTO_HOME=home) as client:
+    with serving(tmp_path / "log", GEOBENTO_MODELS=small_models, GEOBENTO_DATA_DIR=home) as client:
         ask(client, tmp_path)
 
 

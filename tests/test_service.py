@@ -73,7 +73,7 @@ def client(
         log,
         GEOBENTO_MODELS="mosaiks",
         GEOBENTO_MAX_BODY_MB="4",
-        GEOBENTO_MAX_PLACE_PIXELS="250000",
+        GEOBENTO_MAX_REGION_PIXELS="250000",
     ) as started:
         yield started
 

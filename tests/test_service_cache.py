@@ -34,7 +34,7 @@ def service(standin: Standin, folder: Path) -> Any:
     return serving(
         folder / "log",
         GEOBENTO_MODELS="mosaiks",
-        GEOBENTO_HOME=str(folder),
+        GEOBENTO_DATA_DIR=str(folder),
         GEOBENTO_EE_PROJECT="some-project",
         GEOBENTO_EE_URL=standin.url,
     )

@@ -37,7 +37,7 @@ def served(
     with run_geobento(
         log,
         GEOBENTO_MODELS=asked[0],
-        GEOBENTO_MAX_REQUESTS_IN_FLIGHT=str(IN_FLIGHT),
+        GEOBENTO_MAX_CONCURRENT_REQUESTS=str(IN_FLIGHT),
         GEOBENTO_LOG_FORMAT="json",
         BENTOML_CONTAINERIZED="true",
     ) as started:

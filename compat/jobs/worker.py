@@ -209,7 +209,9 @@ def make_job_store(settings: Settings) -> JobStore:
         SettingsError: It cannot be used.
     """
     if settings.job_store is None:
-        return SqliteJobStore(settings.home / "jobs.sqlite", settings.job_ttl, settings.max_jobs)
+        return SqliteJobStore(
+            settings.data_dir / "jobs.sqlite", settings.job_ttl, settings.max_jobs
+        )
     if not settings.job_store.startswith(("redis://", "rediss://")):
         raise SettingsError(
             "GEOBENTO_JOB_STORE: accepted: redis://HOST:PORT/DB, rediss://..., or empty"

@@ -27,6 +27,22 @@ OTHERS = frozenset({"IMAGE", "PROFILE", "PARITY", "SHARED"})
 SECRET = frozenset({"api_key", "api_keys", "job_store", "stac_key"})
 """Settings whose values no message holds."""
 
+RENAMED = {
+    "CACHE_OPEN_HOURS": "CACHE_TTL_HOURS",
+    "EE_MAX_IN_FLIGHT": "EE_MAX_CONCURRENCY",
+    "EE_MAX_PER_SECOND": "EE_MAX_QPS",
+    "HOME": "DATA_DIR",
+    "KEY_MAX_IN_FLIGHT": "KEY_MAX_CONCURRENCY",
+    "KEY_RATE": "KEY_RATE_LIMIT",
+    "MAX_ITEMS": "MAX_CLIENT_BATCH_SIZE",
+    "MAX_ITEMS_WAITING": "MAX_QUEUE_SIZE",
+    "MAX_MB_IN_FLIGHT": "MAX_PENDING_MB",
+    "MAX_PLACE_PIXELS": "MAX_REGION_PIXELS",
+    "MAX_REQUESTS_IN_FLIGHT": "MAX_CONCURRENT_REQUESTS",
+    "URL_IMAGES": "ALLOW_IMAGE_URLS",
+}
+"""Old name of a setting -> its name now."""
+
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 
 
@@ -48,7 +64,7 @@ class Settings(BaseSettings):
     """Server that `get_embedding` and the command line ask. Empty: they work in-process."""
     api_key: SecretStr | None = None
     """Key that `get_embedding` and the command line show to that server."""
-    home: Path = Path.home() / ".geobento"
+    data_dir: Path = Path.home() / ".geobento"
     """Folder for the demo archive and the service's own files."""
     device: Device = "auto"
     """Where forward passes run: `cpu`, `cuda`, or the GPU where there is one (`auto`)."""
@@ -75,9 +91,9 @@ class Settings(BaseSettings):
     """JSON key of a service account for Earth Engine. Empty: the default credentials."""
     ee_url: str | None = None
     """Base URL of Earth Engine. Empty: its high-volume endpoint. Plain http gets no credentials."""
-    ee_max_in_flight: Annotated[int, Field(gt=0)] = 32
-    """Most requests to Earth Engine at a time, of all processes that share `GEOBENTO_HOME`."""
-    ee_max_per_second: Annotated[float, Field(gt=0)] = 80
+    ee_max_concurrency: Annotated[int, Field(gt=0)] = 32
+    """Most requests to Earth Engine at a time, of all processes that share `GEOBENTO_DATA_DIR`."""
+    ee_max_qps: Annotated[float, Field(gt=0)] = 80
     """Most requests to Earth Engine per second, of the same."""
     demo_only: bool = False
     """`on`: the demo archive answers whatever `backend` a request names, to try out programs that
@@ -86,7 +102,7 @@ class Settings(BaseSettings):
     """`off`: no fetched pixels are kept on disk."""
     cache_mb: Annotated[float, Field(gt=0)] = 4096
     """Size of the pixels kept, mebibytes; those that were not used for longest go first."""
-    cache_open_hours: Annotated[float, Field(ge=0)] = 24
+    cache_ttl_hours: Annotated[float, Field(ge=0)] = 24
     """How long pixels are kept whose window ended less than 30 days before, or is still to end:
     scenes may be added to it. Those of older windows stay."""
     api_keys: Annotated[tuple[str, ...], NoDecode] = ()
@@ -96,9 +112,9 @@ class Settings(BaseSettings):
     """File with further keys, one a line in the same form."""
     require_keys: bool = False
     """`on`: the service does not start without keys."""
-    key_rate: Annotated[float, Field(gt=0)] | None = None
+    key_rate_limit: Annotated[float, Field(gt=0)] | None = None
     """Most requests per second of one key and replica; more are answered 429. Empty: any number."""
-    key_max_in_flight: Annotated[int, Field(gt=0)] | None = None
+    key_max_concurrency: Annotated[int, Field(gt=0)] | None = None
     """Most requests of one key and replica at a time; more are answered 429. Empty: any number."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Origins whose pages may ask the service from a browser, separated by commas, such as
@@ -108,26 +124,26 @@ class Settings(BaseSettings):
     other one. Empty: they are on the port of everything else."""
     max_body_mb: Annotated[float, Field(gt=0)] = 64
     """Largest request body, mebibytes."""
-    max_items: Annotated[int, Field(gt=0)] = 256
+    max_client_batch_size: Annotated[int, Field(gt=0)] = 256
     """Most pictures or places in one request."""
     max_image_megapixels: Annotated[float, Field(gt=0)] = 64
     """Largest picture, millions of pixels."""
-    max_place_pixels: Annotated[int, Field(gt=0)] = 1_048_576
+    max_region_pixels: Annotated[int, Field(gt=0)] = 1_048_576
     """Largest place, pixels of its grid."""
-    max_requests_in_flight: Annotated[int, Field(gt=0)] = 256
+    max_concurrent_requests: Annotated[int, Field(gt=0)] = 256
     """More requests than this at a time are answered 503."""
-    max_mb_in_flight: Annotated[float, Field(gt=0)] = 1024
+    max_pending_mb: Annotated[float, Field(gt=0)] = 1024
     """Request bodies held at a time, mebibytes, and as many of inputs for the models; what is
     beyond is answered 503. As many, too, of fetched pixels, for which requests wait."""
-    max_items_waiting: Annotated[int, Field(gt=0)] = 4096
+    max_queue_size: Annotated[int, Field(gt=0)] = 4096
     """Items that may wait for one model; what is beyond is answered 503."""
-    url_images: bool = False
+    allow_image_urls: bool = False
     """`on`: pictures may be given as http(s) URLs, which the service fetches."""
     url_timeout_s: Annotated[float, Field(gt=0)] = 10
     """Longest time for fetching one picture, seconds."""
     job_store: str | None = None
     """Where jobs of the vitrivr API are kept: `redis://...` where several replicas share them.
-    Empty: a SQLite file in `GEOBENTO_HOME`."""
+    Empty: a SQLite file in `GEOBENTO_DATA_DIR`."""
     job_ttl: Annotated[float, Field(gt=0)] = 3600
     """How long the result of a job can be read, seconds."""
     max_jobs: Annotated[int, Field(gt=0)] = 1000
@@ -148,7 +164,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "stac", "stac_key", "url", "job_store", "ee_project", "ee_key_file", "ee_url",
-        "api_key", "api_keys_file", "key_rate", "key_max_in_flight", "metrics_port", mode="before",
+        "api_key", "api_keys_file", "key_rate_limit", "key_max_concurrency", "metrics_port", mode="before",
     )  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
@@ -178,12 +194,12 @@ class Settings(BaseSettings):
     @property
     def demo_archive(self) -> Path:
         """Where the demo archive lies."""
-        return self.home / "demo-archive"
+        return self.data_dir / "demo-archive"
 
     @property
     def patches(self) -> Path:
         """Where fetched pixels are kept."""
-        return self.home / "patches"
+        return self.data_dir / "patches"
 
     @property
     def patches_bytes(self) -> int:
@@ -221,19 +237,24 @@ def _unusable(error: ErrorDetails) -> str:
 
 
 def _unknown(environment: Mapping[str, str]) -> list[str]:
-    """What to say about variables that look like settings and are none, most likely misspelt."""
+    """One message for each variable with our prefix that is not a setting."""
     known = {name.upper() for name in Settings.model_fields}
-    strange = sorted(name for name in environment if name.upper().startswith(PREFIX))
-    names = {name: name.upper().removeprefix(PREFIX) for name in strange}
+    variables = sorted(name for name in environment if name.upper().startswith(PREFIX))
+    names = {variable: variable.upper().removeprefix(PREFIX) for variable in variables}
     return [
-        f"{name}: there is no such setting{_meant(near(bare, known))}"
-        for name, bare in names.items()
-        if bare not in known | OTHERS
+        _unknown_message(variable, name, known)
+        for variable, name in names.items()
+        if name not in known | OTHERS
     ]
 
 
-def _meant(close: list[str]) -> str:
-    return f" (did you mean {PREFIX}{close[0]}?)" if close else ""
+def _unknown_message(variable: str, name: str, known: set[str]) -> str:
+    """Why a variable is not a setting: it was renamed, or it is misspelt."""
+    if name in RENAMED:
+        return f"{variable}: this setting is now called {PREFIX}{RENAMED[name]}"
+    close = near(name, known)
+    hint = f" (did you mean {PREFIX}{close[0]}?)" if close else ""
+    return f"{variable}: there is no such setting{hint}"
 
 
 @lru_cache(maxsize=1)

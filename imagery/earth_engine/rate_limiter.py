@@ -128,4 +128,4 @@ class ProjectLimiter:
 
 def _unusable(error: OSError) -> SourceError:
     reason = os.strerror(error.errno or 0)
-    return SourceError(f"GEOBENTO_HOME cannot hold the lock files of Earth Engine ({reason})")
+    return SourceError(f"GEOBENTO_DATA_DIR cannot hold the lock files of Earth Engine ({reason})")

@@ -87,7 +87,7 @@ class ImageryFetcher:
     def from_settings(cls, settings: Settings) -> ImageryFetcher:
         """The sources that the settings name; the demo archive is always there."""
         openers: dict[str, SourceOpener] = {}
-        threads, most_bytes = settings.fetch_threads, settings.max_mb_in_flight * 2**20
+        threads, most_bytes = settings.fetch_threads, settings.max_pending_mb * 2**20
         if settings.demo_only:
             demo = partial(_open_demo, settings)
             everywhere = dict.fromkeys(("demo", "gee", "stac"), demo)
@@ -368,7 +368,7 @@ def _cached_source(source: Source, settings: Settings, *identity: str) -> Source
         source,
         PatchStore(settings.patches, settings.patches_bytes) if settings.cache else None,
         *identity,
-        keep_open=timedelta(hours=settings.cache_open_hours),
+        keep_open=timedelta(hours=settings.cache_ttl_hours),
         timeout_s=SOURCE_TIMEOUT_SHARE * settings.request_timeout_s,
     )
 
@@ -386,9 +386,9 @@ def _open_earth_engine(settings: Settings) -> Source:
     assert settings.ee_project is not None
     timeout_s = SOURCE_TIMEOUT_SHARE * settings.request_timeout_s
     limiter = ProjectLimiter(
-        settings.home / "earth-engine" / settings.ee_project,
-        settings.ee_max_in_flight,
-        settings.ee_max_per_second,
+        settings.data_dir / "earth-engine" / settings.ee_project,
+        settings.ee_max_concurrency,
+        settings.ee_max_qps,
     )
     client = EarthEngineClient(
         settings.ee_project,

@@ -43,7 +43,7 @@ def decode_payload(payload: str | bytes) -> bytes:
             raise InvalidImage("a data URL needs the form data:image/jpeg;base64,...")
     elif is_url(payload):
         raise InvalidImage(
-            "pictures are not fetched from URLs here (GEOBENTO_URL_IMAGES is off); send base64, a "
+            "pictures are not fetched from URLs here (GEOBENTO_ALLOW_IMAGE_URLS is off); send base64, a "
             "data URL or a file"
         )
     try:

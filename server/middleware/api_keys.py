@@ -49,8 +49,8 @@ def configured(settings: Settings) -> tuple[ApiKey, ...]:
             "GEOBENTO_API_KEYS_FILE (geobento keys new NAME makes one)"
         )
     limits = {
-        "GEOBENTO_KEY_RATE": settings.key_rate,
-        "GEOBENTO_KEY_MAX_IN_FLIGHT": settings.key_max_in_flight,
+        "GEOBENTO_KEY_RATE_LIMIT": settings.key_rate_limit,
+        "GEOBENTO_KEY_MAX_CONCURRENCY": settings.key_max_concurrency,
     }
     for name, limit in limits.items():
         if limit is not None and not keys:

@@ -42,12 +42,12 @@ def layers(
     if settings.metrics_port is not None:
         found.append((MetricsPort, {"port": settings.metrics_port, "shapes": shapes}))
     if keys:
-        limits = {"rate": settings.key_rate, "max_in_flight": settings.key_max_in_flight}
+        limits = {"rate": settings.key_rate_limit, "max_in_flight": settings.key_max_concurrency}
         found.append((Keys, {"keys": keys, "shapes": shapes, **limits}))
     bounds = {
         "max_body_mb": settings.max_body_mb,
-        "max_in_flight": settings.max_requests_in_flight,
-        "max_mb_in_flight": settings.max_mb_in_flight,
+        "max_in_flight": settings.max_concurrent_requests,
+        "max_mb_in_flight": settings.max_pending_mb,
     }
     found.append((Guard, {"shapes": shapes, **bounds}))
     return found

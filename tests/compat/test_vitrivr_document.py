@@ -95,7 +95,7 @@ def document(request: pytest.FixtureRequest) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def client(document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """The client of a service."""
-    settings = Settings(home=tmp_path_factory.mktemp("home"))
+    settings = Settings(data_dir=tmp_path_factory.mktemp("home"))
     with in_thread(settings, InventedServing()) as http:
         yield Client(http, document)
 

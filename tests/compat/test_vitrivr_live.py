@@ -78,13 +78,13 @@ def test_errors_have_the_shape_that_clients_expect(small_service: httpx.Client) 
 @pytest.mark.slow
 def test_no_accepted_job_is_forgotten(tmp_path: Path, mosaiks_stored: StoredModel) -> None:
     """The service is killed with jobs accepted; after a restart every one of them ends."""
-    demo = Path(os.environ["GEOBENTO_HOME"]) / "demo-archive"
+    demo = Path(os.environ["GEOBENTO_DATA_DIR"]) / "demo-archive"
     demo.mkdir(parents=True, exist_ok=True)
     (tmp_path / "demo-archive").symlink_to(demo)
 
     def service(log: str) -> AbstractContextManager[httpx.Client]:
         return serving(
-            tmp_path / log, GEOBENTO_MODELS=mosaiks_stored.tag, GEOBENTO_HOME=str(tmp_path)
+            tmp_path / log, GEOBENTO_MODELS=mosaiks_stored.tag, GEOBENTO_DATA_DIR=str(tmp_path)
         )
 
     with service("first") as client:

@@ -143,7 +143,7 @@ def app(settings: Settings, serving: InventedServing) -> Any:
 
     inner = Starlette(
         routes=routes.routes(
-            lambda: real, lambda: jobs, settings.request_timeout_s, settings.max_items
+            lambda: real, lambda: jobs, settings.request_timeout_s, settings.max_client_batch_size
         ),
         lifespan=lifespan,
     )
@@ -189,5 +189,5 @@ def _config(settings: Settings, serving: InventedServing, port: int) -> uvicorn.
 
 if __name__ == "__main__":
     uvicorn.Server(
-        _config(Settings(home=Path(sys.argv[1])), InventedServing(), int(sys.argv[2]))
+        _config(Settings(data_dir=Path(sys.argv[1])), InventedServing(), int(sys.argv[2]))
     ).run()

@@ -93,7 +93,7 @@ def test_pods_may_do_little() -> None:
     }
     assert pod["automountServiceAccountToken"] is pod["enableServiceLinks"] is False
     assert {mount["mountPath"] for mount in container["volumeMounts"]} == {
-        image_variable("GEOBENTO_HOME"),
+        image_variable("GEOBENTO_DATA_DIR"),
         "/tmp",
     }
 
@@ -170,7 +170,7 @@ def test_compose_holds_together() -> None:
         assert all(port.startswith("127.0.0.1:") for port in container.ports)
     ours = compose.services["geobento"]
     assert ours.read_only
-    assert f"home:{image_variable('GEOBENTO_HOME')}" in ours.volumes
+    assert f"home:{image_variable('GEOBENTO_DATA_DIR')}" in ours.volumes
     assert compose.services["prometheus"].volumes[0].partition(":")[0] == (
         "./prometheus/prometheus.yml"
     )

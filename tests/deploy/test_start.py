@@ -30,9 +30,13 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     ("wrong", "said"),
     [
         (
-            {"GEOBENTO_DEVICE": "tpu", "GEOBENTO_MAX_ITEMS": "many", "GEOBENTO_REQUIRE_KEY": "on"},
+            {
+                "GEOBENTO_DEVICE": "tpu",
+                "GEOBENTO_MAX_CLIENT_BATCH_SIZE": "many",
+                "GEOBENTO_REQUIRE_KEY": "on",
+            },
             "GEOBENTO_DEVICE: got 'tpu'; accepted: 'auto', 'cpu' or 'cuda'; "
-            "GEOBENTO_MAX_ITEMS: got 'many'; accepted: a valid integer; GEOBENTO_REQUIRE_KEY: "
+            "GEOBENTO_MAX_CLIENT_BATCH_SIZE: got 'many'; accepted: a valid integer; GEOBENTO_REQUIRE_KEY: "
             "there is no such setting (did you mean GEOBENTO_REQUIRE_KEYS?)",
         ),
         (

@@ -150,7 +150,7 @@ def test_places_are_fetched_side_by_side(run: Run) -> None:
 def test_the_number_of_items_is_bounded(run: Run) -> None:
     """More than the limit is refused as a whole."""
     with pytest.raises(PayloadTooLarge, match="accepted: up to 2"):
-        run(1, 2, 3, max_items=2)
+        run(1, 2, 3, max_client_batch_size=2)
 
 
 def test_pictures(mosaiks_stored: StoredModel) -> None:
@@ -170,7 +170,7 @@ def test_pictures(mosaiks_stored: StoredModel) -> None:
 
 def test_which_source_answers(tmp_path: Path, demo_archive: Path) -> None:
     """The configured catalog before the demo archive; what is not configured is refused."""
-    layer = ImageryFetcher.from_settings(Settings(stac=str(demo_archive), home=tmp_path))
+    layer = ImageryFetcher.from_settings(Settings(stac=str(demo_archive), data_dir=tmp_path))
     assert layer.source("auto").backend == "stac"
     assert layer.source("stac") is layer.source("auto")
     with pytest.raises(InvalidRequest, match="accepted: auto, stac, demo"):
@@ -182,7 +182,7 @@ def test_a_source_that_is_down_may_come_back(tmp_path: Path, demo_archive: Path)
     """A catalog that cannot be read is an error each time, until it can; never another source."""
     catalog = tmp_path / "archive" / "catalog.json"
     layer = ImageryFetcher.from_settings(
-        Settings(stac=str(catalog), home=demo_archive.parent.parent)
+        Settings(stac=str(catalog), data_dir=demo_archive.parent.parent)
     )
     for _ in range(2):
         with pytest.raises(SourceError, match=r"catalog\.json"):
@@ -204,10 +204,10 @@ def test_pictures_by_url(mosaiks_stored: StoredModel, tmp_path: Path) -> None:
         images = [f"{url}/field.jpg", f"{url}/none.jpg", FIELD, "http://192.168.0.1/a.jpg"]
         request = ImageEmbeddingRequest(model="mosaiks", images=images)
         local = ImageUrlFetcher(10**7, 5, is_allowed=lambda address: address.is_loopback)
-        engine = Engine(registry, Settings(url_images=True))
+        engine = Engine(registry, Settings(allow_image_urls=True))
         engine._url_fetcher = local
         found, missing, sent, private = engine.prepare_images(request).entries
-        strict = Engine(registry, Settings(url_images=True)).prepare_images(request).entries
+        strict = Engine(registry, Settings(allow_image_urls=True)).prepare_images(request).entries
         off = Engine(registry, Settings()).prepare_images(request).entries
         server.shutdown()
     assert isinstance(found, tuple)
@@ -219,5 +219,5 @@ def test_pictures_by_url(mosaiks_stored: StoredModel, tmp_path: Path) -> None:
     assert isinstance(strict[0], InvalidImage)
     assert "public internet" in strict[0].message
     assert isinstance(off[0], InvalidImage)
-    assert "GEOBENTO_URL_IMAGES" in off[0].message
+    assert "GEOBENTO_ALLOW_IMAGE_URLS" in off[0].message
     assert isinstance(off[2], tuple)

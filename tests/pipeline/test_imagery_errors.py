@@ -64,7 +64,7 @@ def ask(mosaiks_stored: StoredModel, tmp_path: Path) -> Ask:
     """Asks for one place; gives the answer, or the error that it is."""
 
     def asked(fields: dict[str, Any], **settings: Any) -> Embedding | GeoBentoError:
-        given = {"home": tmp_path / "home", "models": (mosaiks_stored.tag,), **settings}
+        given = {"data_dir": tmp_path / "home", "models": (mosaiks_stored.tag,), **settings}
         request = {"model": "mosaiks", "spatial": PLACE, "temporal": JUNE, **fields}
         try:
             engine = LocalEngine(Settings(**given))
@@ -150,7 +150,7 @@ def test_no_credentials(ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 def test_places_above_the_limits(ask: Ask, standin: Standin) -> None:
     """413 with the numbers: of the service, and of a source that cannot be split any further."""
-    error = ask({}, max_place_pixels=100)
+    error = ask({}, max_region_pixels=100)
     assert isinstance(error, PayloadTooLarge)
     assert (error.status, error.detail) == (413, {"pixels": 256, "limit": 100})
     standin.scenes, standin.most_pixels = [CLEAR], 1

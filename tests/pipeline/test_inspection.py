@@ -95,7 +95,9 @@ def engine(mosaiks_stored: StoredModel, source: Scripted) -> Engine:
 
     mosaiks = ModelHandle(mosaiks_stored.model(), mosaiks_stored.to_served_model(), "cpu")
     layer = ImageryFetcher({"demo": lambda: source}, max_threads=4)
-    return Engine(ModelRegistry([mosaiks, opened(DinoV2)]), Settings(max_items=4), layer)
+    return Engine(
+        ModelRegistry([mosaiks, opened(DinoV2)]), Settings(max_client_batch_size=4), layer
+    )
 
 
 def geo(**fields: Any) -> GeoEmbeddingRequest:

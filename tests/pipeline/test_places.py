@@ -80,7 +80,7 @@ def test_another_variant_is_not_served_in_its_place(demo_archive: Path) -> None:
 def test_kept_pixels_give_the_same_answer(demo_archive: Path, tmp_path: Path) -> None:
     """To the bit, with the same metadata but for `cached`."""
     stored = small.stored(RemoteClip, variant="vit_b_32")
-    settings = Settings(models=(stored.tag,), stac=str(demo_archive), home=tmp_path)
+    settings = Settings(models=(stored.tag,), stac=str(demo_archive), data_dir=tmp_path)
     for output in ({"mode": "pooled"}, {"mode": "grid"}):
         window = JUNE | {"end": "2023-08-01" if output["mode"] == "grid" else "2023-09-01"}
         fresh, kept = (

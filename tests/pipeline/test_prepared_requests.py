@@ -31,7 +31,7 @@ def engine() -> Engine:
         ModelRegistry(
             ModelHandle(entry.model(), entry.to_served_model(), "cpu") for entry in stored
         ),
-        Settings(max_items=8),
+        Settings(max_client_batch_size=8),
     )
 
 

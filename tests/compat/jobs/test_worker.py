@@ -233,7 +233,7 @@ async def test_work_whose_lease_is_lost_is_left(tmp_path: Path) -> None:
 
 async def test_where_the_settings_say(tmp_path: Path) -> None:
     """SQLite in the home folder unless a Redis server is named."""
-    jobs = worker.make_worker(Settings(home=tmp_path), echo)
+    jobs = worker.make_worker(Settings(data_dir=tmp_path), echo)
     await jobs.start()
     assert (await ended(jobs, await add(jobs))).state == "complete"
     await jobs.stop()

@@ -26,7 +26,7 @@ def serving() -> InventedServing:
 @pytest.fixture
 def client(tmp_path: Path, serving: InventedServing) -> Iterator[httpx.Client]:
     """A client of a service of its own."""
-    settings = Settings(home=tmp_path, max_items=20, max_jobs=3, max_body_mb=0.1)
+    settings = Settings(data_dir=tmp_path, max_client_batch_size=20, max_jobs=3, max_body_mb=0.1)
     with in_thread(settings, serving) as started:
         yield started
 
@@ -287,7 +287,7 @@ def test_too_many_jobs(client: httpx.Client) -> None:
 
 def test_results_expire(tmp_path: Path, serving: InventedServing) -> None:
     """After its time a result is 404."""
-    with in_thread(Settings(home=tmp_path, job_ttl=0.2), serving) as client:
+    with in_thread(Settings(data_dir=tmp_path, job_ttl=0.2), serving) as client:
         path = job(client, "text-embedding", {"text": "a"})
         deadline = time.monotonic() + 20
         while client.get(path).status_code == 200:
@@ -298,7 +298,7 @@ def test_results_expire(tmp_path: Path, serving: InventedServing) -> None:
 
 def test_a_restart(tmp_path: Path, serving: InventedServing) -> None:
     """Results, running jobs and stopped models are there after it."""
-    settings = Settings(home=tmp_path)
+    settings = Settings(data_dir=tmp_path)
     with in_thread(settings, serving) as client:
         done = job(client, "text-embedding", {"text": "a"})
         assert result(client, done)["status"] == "complete"

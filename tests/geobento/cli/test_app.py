@@ -231,8 +231,8 @@ def test_the_version_is_that_of_the_package() -> None:
 
 def test_settings_are_checked_before_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """An unusable variable is named, without a traceback."""
-    monkeypatch.setenv("GEOBENTO_MAX_ITEMS", "many")
-    assert "Error: GEOBENTO_MAX_ITEMS" in failed("embed-image", FIELD)
+    monkeypatch.setenv("GEOBENTO_MAX_CLIENT_BATCH_SIZE", "many")
+    assert "Error: GEOBENTO_MAX_CLIENT_BATCH_SIZE" in failed("embed-image", FIELD)
 
 
 def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,7 +264,7 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
 def test_the_cache_is_shown_and_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With counts and sizes; before it is there, and while it is off."""
     folder = tmp_path / "patches"
-    monkeypatch.setenv("GEOBENTO_HOME", str(tmp_path))
+    monkeypatch.setenv("GEOBENTO_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("GEOBENTO_CACHE_MB", "2")
     assert run("cache", "path").output == f"{folder}\n"
     assert "patches     0" in run("cache", "info").output

@@ -15,7 +15,7 @@ def test_values_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("GEOBENTO_MODELS", " mosaiks , rcf,")
     for name in ("STAC", "EE_PROJECT", "EE_URL", "EE_KEY_FILE"):
         monkeypatch.setenv(f"GEOBENTO_{name}", "")
-    monkeypatch.setenv("GEOBENTO_HOME", "/data")
+    monkeypatch.setenv("GEOBENTO_DATA_DIR", "/data")
     monkeypatch.setenv("GEOBENTO_MAX_BODY_MB", "1.5")
     found = settings.load()
     assert found.models == ("mosaiks", "rcf")
@@ -74,9 +74,11 @@ def test_a_list_of_nothing_is_empty(monkeypatch: pytest.MonkeyPatch, text: str) 
 
 def test_all_unusable_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has to restart a service once per mistake."""
-    monkeypatch.setenv("GEOBENTO_MAX_ITEMS", "many")
+    monkeypatch.setenv("GEOBENTO_MAX_CLIENT_BATCH_SIZE", "many")
     monkeypatch.setenv("GEOBENTO_REQUEST_TIMEOUT_S", "nan")
-    with pytest.raises(SettingsError, match=r"GEOBENTO_MAX_ITEMS: .*; GEOBENTO_REQUEST_TIMEOUT_S"):
+    with pytest.raises(
+        SettingsError, match=r"GEOBENTO_MAX_CLIENT_BATCH_SIZE: .*; GEOBENTO_REQUEST_TIMEOUT_S"
+    ):
         settings.load()
 
 
@@ -108,6 +110,16 @@ def test_a_variable_that_is_no_setting(
     with pytest.raises(SettingsError) as caught:
         settings.load()
     assert str(caught.value) == f"{name}: there is no such setting{meant}"
+
+
+@pytest.mark.parametrize(("old", "new"), settings.RENAMED.items())
+def test_an_old_name_says_the_new_one(monkeypatch: pytest.MonkeyPatch, old: str, new: str) -> None:
+    """A deployment written for an earlier version learns what to change."""
+    monkeypatch.setenv(f"GEOBENTO_{old}", "1")
+    with pytest.raises(SettingsError) as caught:
+        settings.load()
+    assert str(caught.value) == f"GEOBENTO_{old}: this setting is now called GEOBENTO_{new}"
+    assert new.lower() in settings.Settings.model_fields
 
 
 def test_variables_of_compose_are_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:

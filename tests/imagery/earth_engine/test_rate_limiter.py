@@ -141,6 +141,6 @@ def test_a_damaged_file_stops_nothing(tmp_path: Path, text: str) -> None:
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     """The error says so without the path."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(SourceError, match="GEOBENTO_HOME") as caught:
+    with pytest.raises(SourceError, match="GEOBENTO_DATA_DIR") as caught:
         ProjectLimiter(tmp_path / "file" / "deeper", 1, 10)
     assert str(tmp_path) not in caught.value.message

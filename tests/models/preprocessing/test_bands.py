@@ -20,7 +20,11 @@ def card(choice: tuple[str, ...] = (), described_by: str | None = None) -> Model
     count = len(choice or SENSOR.bands)
     statistics = Normalization(offset=(0.0,) * count, scale=(1.0,) * count)
     modality = Modality(
-        sensor=SENSOR, units="", normalization=statistics, selectable_bands=choice, band_options=described_by
+        sensor=SENSOR,
+        units="",
+        normalization=statistics,
+        selectable_bands=choice,
+        band_options=described_by,
     )
     return CARD.model_copy(update={"modalities": {"s2": modality}})
 

@@ -42,7 +42,7 @@ def test_auto_is_earth_engine_where_it_is_configured(
 ) -> None:
     """Before STAC, before the demo archive; the others can be asked for."""
     settings = Settings(
-        ee_project="some-project", ee_url=standin.url, stac=str(demo_archive), home=tmp_path
+        ee_project="some-project", ee_url=standin.url, stac=str(demo_archive), data_dir=tmp_path
     )
     layer = ImageryFetcher.from_settings(settings)
     assert layer.source("auto").backend == "gee"
@@ -61,7 +61,7 @@ def test_a_source_that_is_down_is_named_and_not_replaced(
         ee_project="some-project",
         ee_url="http://127.0.0.1:9",
         stac=str(demo_archive),
-        home=tmp_path,
+        data_dir=tmp_path,
         request_timeout_s=0.5,
     )
     layer = ImageryFetcher.from_settings(settings)
@@ -102,7 +102,7 @@ def test_those_who_waited_learn_of_a_failure_at_once() -> None:
 def test_earth_engine_without_a_project(tmp_path: Path) -> None:
     """The word `gee` is refused with what is there."""
     with pytest.raises(InvalidRequest, match="accepted: auto, demo"):
-        ImageryFetcher.from_settings(Settings(home=tmp_path)).source("gee")
+        ImageryFetcher.from_settings(Settings(data_dir=tmp_path)).source("gee")
 
 
 def fetched(settings: Settings) -> Sample:
@@ -113,8 +113,8 @@ def fetched(settings: Settings) -> Sample:
 
 
 def test_samples_are_kept(standin: Standin, tmp_path: Path) -> None:
-    """Of a configured source, unless they are not to be; in `GEOBENTO_HOME`."""
-    settings = Settings(ee_project="some-project", ee_url=standin.url, home=tmp_path)
+    """Of a configured source, unless they are not to be; in `GEOBENTO_DATA_DIR`."""
+    settings = Settings(ee_project="some-project", ee_url=standin.url, data_dir=tmp_path)
     assert [fetched(settings).cached for _ in range(2)] == [False, True]
     assert len(standin.calls("computePixels")) == 1
     assert list((tmp_path / "patches").glob("*.patch"))
@@ -129,7 +129,7 @@ def test_a_catalog_that_changed_is_read_anew(tmp_path: Path) -> None:
     root = tmp_path / "catalog"
     first = WorldScene("first", "2023-06-10T08:00:00Z", 1)
     catalog = write_catalog([first], ("B4",), root)
-    settings = Settings(stac=str(catalog), home=tmp_path)
+    settings = Settings(stac=str(catalog), data_dir=tmp_path)
     before = fetched(settings)
     assert fetched(settings).cached
     write_catalog([first, WorldScene("second", "2023-06-11T08:00:00Z", 2)], ("B4",), root)
@@ -144,7 +144,7 @@ def test_a_catalog_that_is_down_leaves_what_it_gave(tmp_path: Path) -> None:
     """
     root, away = tmp_path / "catalog", tmp_path / "away"
     catalog = write_catalog([WorldScene("first", "2023-06-10T08:00:00Z", 1)], ("B4",), root)
-    settings = Settings(stac=str(catalog), home=tmp_path)
+    settings = Settings(stac=str(catalog), data_dir=tmp_path)
     before = fetched(settings)
     root.rename(away)
     after = fetched(settings)

@@ -164,8 +164,8 @@ def test_keys_come_from_both_places(tmp_path: Path) -> None:
     ("given", "text", "said"),
     [
         ({"require_keys": True}, None, "GEOBENTO_REQUIRE_KEYS: there are no keys"),
-        ({"key_rate": 1}, None, "GEOBENTO_KEY_RATE: .* no keys"),
-        ({"key_max_in_flight": 1}, None, "GEOBENTO_KEY_MAX_IN_FLIGHT: .* no keys"),
+        ({"key_rate_limit": 1}, None, "GEOBENTO_KEY_RATE_LIMIT: .* no keys"),
+        ({"key_max_concurrency": 1}, None, "GEOBENTO_KEY_MAX_CONCURRENCY: .* no keys"),
         ({"api_keys": (str(ENTRY), str(ENTRY))}, None, "same name"),
         ({}, "ours:secret-in-plain", "GEOBENTO_API_KEYS_FILE: an entry cannot be read"),
         ({"api_keys_file": Path("/nowhere/keys")}, None, "the file cannot be read"),

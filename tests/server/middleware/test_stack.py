@@ -115,7 +115,7 @@ def test_a_key_at_its_limit_is_told_like_all_others() -> None:
     """429 has the headers and the body of every refusal, and says when to come back."""
 
     async def go() -> httpx.Response:
-        transport = httpx.ASGITransport(app(key_rate=0.01))
+        transport = httpx.ASGITransport(app(key_rate_limit=0.01))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
             asked = {"X-API-Key": KEY, "X-Request-ID": "abc"}
             while (answer := await http.get("/models", headers=asked)).is_success:
