@@ -188,7 +188,9 @@ def _pool_results(encoded: Encoded, items: Sequence[EncodeItem]) -> list[EncodeR
         if np.isfinite(_valid_values(data, encoded, row)).all():
             results.append(
                 EncodeResult(
-                    data=data, margin=encoded.pixel_margin, prefix=encoded.num_prefix_tokens
+                    data=data,
+                    pixel_margin=encoded.pixel_margin,
+                    num_prefix_tokens=encoded.num_prefix_tokens,
                 )
             )
         else:

@@ -69,7 +69,7 @@ class Sums(Model):
         return {}
 
     @classmethod
-    def seeded(cls, config: Config) -> Tensors:
+    def seeded_state_dict(cls, config: Config) -> Tensors:
         return {}
 
     @classmethod
@@ -200,7 +200,7 @@ def test_warming_up_tells_what_is_wrong() -> None:
 def test_an_input_that_is_no_array_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
     """What came over the wire in another form is one item's error; the log says whose."""
     good = EncodeItem(inputs={"pixels": np.ones((1, 2), np.float32)}, pooling="max")
-    bad = EncodeItem(inputs={"pixels": [[1.0, 2.0]]}, pooling="max", request="abc")
+    bad = EncodeItem(inputs={"pixels": [[1.0, 2.0]]}, pooling="max", request_id="abc")
     model = Sums({})
     results = LoadedModel(model, model.network()).run([good, bad])
     assert [result.error is None for result in results] == [True, False]

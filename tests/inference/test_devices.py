@@ -14,7 +14,7 @@ from inference import devices
 @pytest.mark.parametrize("has_driver", [True, False])
 def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch, has_driver: bool) -> None:
     """`auto` is the processor; asking for a GPU stops the start with a clear message."""
-    monkeypatch.setattr(devices, "_has_driver", lambda: has_driver)
+    monkeypatch.setattr(devices, "_has_gpu_driver", lambda: has_driver)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert devices.resolve_device("auto") == devices.resolve_device("cpu") == "cpu"
     with pytest.raises(SettingsError, match="GEOBENTO_DEVICE"):
@@ -23,7 +23,7 @@ def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch, has_driver: bool) -> Non
 
 def test_with_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """`auto` takes it, `cpu` does not, and float32 stays float32."""
-    monkeypatch.setattr(devices, "_has_driver", lambda: True)
+    monkeypatch.setattr(devices, "_has_gpu_driver", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     assert devices.resolve_device("cpu") == "cpu"

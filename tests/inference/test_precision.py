@@ -53,8 +53,8 @@ def test_the_choice(
     chosen: str,
 ) -> None:
     """By itself only where it is fast and was found to be harmless; a setting decides otherwise."""
-    monkeypatch.setattr(precision, "is_fast", lambda device: is_fast)
-    monkeypatch.setattr(precision, "multiplies_int8", lambda device: True)
+    monkeypatch.setattr(precision, "has_bf16_hardware", lambda device: is_fast)
+    monkeypatch.setattr(precision, "has_int8_hardware", lambda device: True)
     assert precision.choose_precision(wanted, CLIP, evidence, "cpu") == chosen
 
 
@@ -66,10 +66,10 @@ def test_a_card_can_rule_it_out(wanted: str) -> None:
 
 def test_int8_needs_a_processor_that_adds_up_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Older ones cut sums off, and GPUs are not asked for it."""
-    monkeypatch.setattr(precision, "is_fast", lambda device: True)
-    monkeypatch.setattr(precision, "features", lambda: {"avx512f", "avx512_bf16"})
+    monkeypatch.setattr(precision, "has_bf16_hardware", lambda device: True)
+    monkeypatch.setattr(precision, "cpu_flags", lambda: {"avx512f", "avx512_bf16"})
     assert precision.choose_precision("int8", CLIP, WHOLE, "cpu") == "bfloat16"
-    monkeypatch.setattr(precision, "features", lambda: {"avx512_vnni"})
+    monkeypatch.setattr(precision, "cpu_flags", lambda: {"avx512_vnni"})
     assert precision.choose_precision("int8", CLIP, WHOLE, "cuda") == "bfloat16"
     if supports_quantization():
         assert precision.choose_precision("int8", CLIP, WHOLE, "cpu") == "int8"
@@ -158,7 +158,7 @@ def test_what_could_not_be_measured_is_added_later(monkeypatch: pytest.MonkeyPat
     sizes: dict[str, Any] = {"hidden_size": 256, "num_hidden_layers": 1, "num_attention_heads": 2}
     monkeypatch.setattr(small, "SIZES", {DinoV2: sizes})
     with monkeypatch.context() as older:
-        older.setattr(store, "multiplies_int8", lambda device: False)
+        older.setattr(store, "has_int8_hardware", lambda device: False)
         before = small.stored(DinoV2)
         assert "int8" not in before.metadata
         assert small.stored(DinoV2) == before

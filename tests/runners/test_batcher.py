@@ -172,7 +172,7 @@ def test_a_call_that_fails() -> None:
         for task in joint:
             with pytest.raises(ConnectionResetError):
                 task.result()
-        sent = [send([4]), send([2], alone=True), send([3], alone=True), send([5]), send([6])]
+        sent = [send([4]), send([2], isolated=True), send([3], isolated=True), send([5]), send([6])]
         await settled()
         for number in range(2, 6):
             runner.answers[number].set_result(None)

@@ -45,7 +45,7 @@ def encode(runner: Any, count: int, batch: int = 4) -> list[int]:
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries follow each other at once."""
-    monkeypatch.setattr(client, "PAUSES_S", (0.0,) * 3)
+    monkeypatch.setattr(client, "RETRY_DELAYS_S", (0.0,) * 3)
 
 
 def test_items_go_in_parts_and_come_back_in_order() -> None:
@@ -218,8 +218,8 @@ def test_a_client_of_bentoml_that_gives_up() -> None:
 
 def test_items_that_kill_the_runner_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are not sent to it again and again."""
-    monkeypatch.setattr(client, "AT_ONCE_S", -1.0)
-    monkeypatch.setattr(client, "PAUSES_S", (0.0,) * 9)
+    monkeypatch.setattr(client, "IMMEDIATE_FAILURE_S", -1.0)
+    monkeypatch.setattr(client, "RETRY_DELAYS_S", (0.0,) * 9)
     runner = Runner(*[ConnectionResetError()] * 9)
     with pytest.raises(Overloaded):
         encode(runner, 1)

@@ -10,9 +10,9 @@ import pytest
 FORWARDS = """
 import resource, sys
 import numpy as np
-from runners import freed
+from runners import malloc
 
-kept = freed.keep() if sys.argv[1] == "kept" else True
+kept = malloc.configure_malloc() if sys.argv[1] == "kept" else True
 
 def forward():
     return [np.ones(6 * 2**20, "u1") for _ in range(4)]

@@ -11,7 +11,9 @@ from runners.run_batch import run_batch
 
 def item(number: int, deadline: float | None) -> EncodeItem:
     """A numbered item."""
-    return EncodeItem(inputs={"n": number}, pooling=None, deadline=deadline, sent=time.time() - 2)
+    return EncodeItem(
+        inputs={"n": number}, pooling=None, deadline=deadline, sent_at=time.time() - 2
+    )
 
 
 def test_items_that_nobody_waits_for_are_not_computed() -> None:

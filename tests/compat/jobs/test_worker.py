@@ -62,7 +62,7 @@ async def echo(job: Job, request: bytes) -> bytes:
 
 async def test_a_new_job_is_begun_at_once(make_store: MakeStore) -> None:
     """Nothing waits for the next look into the store, be it idle or full."""
-    async with at_work(make_store(), echo, at_a_time=2) as jobs:
+    async with at_work(make_store(), echo, max_concurrency=2) as jobs:
         new = [await add(jobs, b"%d" % n) for n in range(10)]
         results = [(await ended(jobs, job)).result for job in new]
         assert results == [b"%d" % n for n in range(10)]
@@ -89,7 +89,7 @@ async def test_no_more_at_a_time_than_allowed(tmp_path: Path) -> None:
         running -= 1
         return b"1"
 
-    async with at_work(sqlite(tmp_path), count, at_a_time=3) as jobs:
+    async with at_work(sqlite(tmp_path), count, max_concurrency=3) as jobs:
         for job in [await add(jobs) for _ in range(9)]:
             await ended(jobs, job)
     assert most == 3
@@ -116,7 +116,7 @@ async def test_work_begins_when_the_models_are_ready(tmp_path: Path) -> None:
     async def ready() -> bool:
         return are_ready
 
-    async with at_work(sqlite(tmp_path), echo, ready=ready, poll_s=0.02) as jobs:
+    async with at_work(sqlite(tmp_path), echo, is_ready=ready, poll_s=0.02) as jobs:
         job = await add(jobs)
         await asyncio.sleep(0.1)
         assert (await jobs.store.get(job.id)).state == "starting"

@@ -76,8 +76,8 @@ def test_every_model_computes_in_whole_numbers(
     cls: type[Model], changed: Config | None, outside: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All their large products are, and their vectors turn little, whatever the rest is in."""
-    monkeypatch.setattr(quantized_linear, "LEAST_SIDE", 8)
-    monkeypatch.setattr(precision, "is_fast", lambda device: outside == "bfloat16")
+    monkeypatch.setattr(quantized_linear, "MIN_INT8_SIDE", 8)
+    monkeypatch.setattr(precision, "has_bf16_hardware", lambda device: outside == "bfloat16")
     found, exact = loaded(cls, "int8", changed), loaded(cls, "float32", changed)
     assert found.precision == "int8"
     assert {p.dtype for p in found._network.parameters()} <= {getattr(torch, outside)}

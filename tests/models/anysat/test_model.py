@@ -231,7 +231,7 @@ def test_working_in_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     inputs = FINE.prepare(replace(s2(3, 10, 8, 8), extras={"aerial": aerial(80)}))
     model = small.loaded(MODEL)
     whole = small.vectors(model, [inputs])[0]
-    monkeypatch.setattr(networks, "AT_ONCE", 100)
+    monkeypatch.setattr(networks, "CHUNK_SIZE", 100)
     np.testing.assert_allclose(small.vectors(model, [inputs])[0], whole, atol=1e-5)
 
 

@@ -147,7 +147,7 @@ def test_strips_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = encode(model, pixels).tokens
     row = (pixels.shape[-1] - 2) * model.model.config["filters"]
     for rows in (0, 1, 7):
-        monkeypatch.setattr(mosaiks_network, "AT_ONCE", rows * row)
+        monkeypatch.setattr(mosaiks_network, "RESPONSES_PER_CHUNK", rows * row)
         torch.testing.assert_close(encode(model, pixels).tokens, whole, atol=1e-6, rtol=1e-5)
 
 

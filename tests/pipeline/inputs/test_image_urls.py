@@ -138,7 +138,7 @@ def here(address: Address) -> bool:
 
 def fetcher(**options: Any) -> ImageUrlFetcher:
     """A fetcher for which this machine is the public internet."""
-    return ImageUrlFetcher(**{"max_bytes": 10_000, "timeout_s": 5, "allowed": here, **options})
+    return ImageUrlFetcher(**{"max_bytes": 10_000, "timeout_s": 5, "is_allowed": here, **options})
 
 
 def named(addresses: dict[str, list[Address]], asked: list[str]) -> Callable[..., list[Address]]:
@@ -237,7 +237,7 @@ def test_slow_names_are_left() -> None:
         return [HERE]
 
     with pytest.raises(SourceError, match=r"slow\.example did not send the picture within"):
-        fetcher(timeout_s=0.1, resolve=resolve).fetch("http://slow.example/a.png")
+        fetcher(timeout_s=0.1, resolver=resolve).fetch("http://slow.example/a.png")
     over.set()
 
 
@@ -261,13 +261,13 @@ def test_one_resolution_per_hop(site: Site) -> None:
         return next(answers)
 
     url = f"http://rebinding.example:{site.server_port}"
-    assert fetcher(resolve=resolve).fetch(f"{url}/picture") == PICTURE
+    assert fetcher(resolver=resolve).fetch(f"{url}/picture") == PICTURE
     assert asked == ["rebinding.example"]
     assert site.seen[0].headers["Host"] == f"rebinding.example:{site.server_port}"
 
     answers = iter([[HERE], [ELSEWHERE]])
     with pytest.raises(InvalidImage, match=NOT_PUBLIC):
-        fetcher(resolve=resolve).fetch(f"{url}/hops/2")
+        fetcher(resolver=resolve).fetch(f"{url}/hops/2")
     assert len(site.seen) == 2
 
 
@@ -275,14 +275,14 @@ def test_one_bad_address_is_enough(site: Site) -> None:
     """A name with a public and a private address is refused before anything is connected to."""
     names = named({"both.example": [HERE, ELSEWHERE]}, [])
     with pytest.raises(InvalidImage, match=NOT_PUBLIC):
-        fetcher(resolve=names).fetch(f"http://both.example:{site.server_port}/picture")
+        fetcher(resolver=names).fetch(f"http://both.example:{site.server_port}/picture")
     assert not site.seen
 
 
 def test_the_next_address_is_tried(site: Site) -> None:
     """A host of which one address does not answer is reached by another."""
     names = named({"two.example": [ip_address("::1"), HERE]}, [])
-    reached = fetcher(resolve=names, allowed=lambda address: address.is_loopback)
+    reached = fetcher(resolver=names, is_allowed=lambda address: address.is_loopback)
     assert reached.fetch(f"http://two.example:{site.server_port}/picture") == PICTURE
 
 
@@ -349,7 +349,7 @@ def test_names_that_lead_nowhere() -> None:
             return []
 
         with pytest.raises(InvalidImage, match=NOT_PUBLIC):
-            fetcher(resolve=resolve).fetch("http://inner.example/")
+            fetcher(resolver=resolve).fetch("http://inner.example/")
 
 
 @pytest.mark.parametrize(
@@ -377,7 +377,7 @@ def test_urls_that_are_not_fetched(url: str, says: str) -> None:
     """Refused without a resolution; secrets in them are not repeated."""
     asked: list[str] = []
     with pytest.raises(InvalidImage, match=says) as caught:
-        fetcher(resolve=named({}, asked)).fetch(url)
+        fetcher(resolver=named({}, asked)).fetch(url)
     assert not asked
     assert "pass" not in caught.value.message.replace("password", "")
     assert len(caught.value.message) < 200
@@ -462,14 +462,14 @@ def test_certificates_are_for_the_name(site: Site, certificate: tuple[Path, Path
     server_side.sni_callback = lambda _socket, name, _context: greeted.append(name)
     site.socket = server_side.wrap_socket(site.socket, server_side=True)
     names = named({"pictures.example": [HERE], "other.example": [HERE]}, [])
-    trusting = fetcher(resolve=names, ssl_context=ssl.create_default_context(cafile=str(chain)))
+    trusting = fetcher(resolver=names, ssl_context=ssl.create_default_context(cafile=str(chain)))
 
     url = f"https://pictures.example:{site.server_port}/picture"
     assert trusting.fetch(url) == PICTURE
     with pytest.raises(SourceError, match=r"other\.example cannot be reached"):
         trusting.fetch(url.replace("pictures", "other"))
     with pytest.raises(SourceError, match=r"pictures\.example cannot be reached"):
-        fetcher(resolve=names).fetch(url)
+        fetcher(resolver=names).fetch(url)
     assert greeted == ["pictures.example", "other.example", "pictures.example"]
 
 

@@ -18,8 +18,8 @@ WORKER = """
 import os, time
 os.environ["BENTOML_RUNNER_MAP"] = "{{}}"
 from pathlib import Path
-from runners import drain
-drain.{how}(Path({lock!r}), 30)
+from runners.bentoml_patches import graceful_shutdown
+graceful_shutdown.{how}(Path({lock!r}), 30)
 print("ready", flush=True)
 time.sleep(60)
 """
@@ -27,7 +27,7 @@ time.sleep(60)
 
 def test_nothing_outlives_a_supervisor_that_was_killed(tmp_path: Path) -> None:
     """Neither the front nor a runner, which would hold memory and the port for ever."""
-    for how in ("hold", "follow"):
+    for how in ("hold_shutdown", "wait_for_server"):
         worker = WORKER.format(how=how, lock=str(tmp_path / "lock"))
         with subprocess.Popen(
             [sys.executable, "-c", SUPERVISOR, worker], stdout=subprocess.PIPE, text=True
