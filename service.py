@@ -67,7 +67,7 @@ with startup.or_say_why_not():
     API_KEYS = api_keys.configured(SETTINGS)
     worker.make_job_store(SETTINGS)
     if SETTINGS.stac is not None:
-        presets.check(SETTINGS.stac)
+        presets.check_stac_location(SETTINGS.stac)
     STORED_MODELS = store.select_models(SETTINGS.models)
     if not STORED_MODELS:
         raise ModelStoreError("the model store is empty; run: geobento models import mosaiks")

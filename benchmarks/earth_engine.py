@@ -27,10 +27,10 @@ from geobento import SensorSpec
 from geobento.schemas.sample import PixelGrid
 from imagery.collections import registry
 from imagery.earth_engine.client import EarthEngineClient
-from imagery.earth_engine.rate_limiter import ProjectLimiter
+from imagery.earth_engine.rate_limiter import ProcessSharedRateLimiter
 from imagery.earth_engine.source import EarthEngineSource
 from imagery.source import ImageQuery
-from imagery.time_bins import borders
+from imagery.time_bins import bin_edges
 from tests.imagery.catalogs import GRID
 from tests.imagery.ee_server import Asked, Standin, earth_engine
 from tests.imagery.world import S2, WorldScene, shifted
@@ -62,7 +62,7 @@ def make_query(grid: PixelGrid, frames: int) -> ImageQuery:
 
 def fetch_by_recipe(client: EarthEngineClient, query: ImageQuery) -> NDArray[np.float32]:
     """The pixels (T, C, H, W) as others fetch them."""
-    edges = borders(query)
+    edges = bin_edges(query)
     if query.frames > 1:
         _fetch_composite(client, query, query.start, query.end)
     return np.stack([_fetch_composite(client, query, *part) for part in pairwise(edges)])
@@ -125,7 +125,7 @@ def main() -> None:
             "some-project",
             url=standin.url,
             key_file=None,
-            limiter=ProjectLimiter(Path(folder), 4, 1e6),
+            limiter=ProcessSharedRateLimiter(Path(folder), 4, 1e6),
             timeout_s=TIMEOUT_S,
         )
         for size in chosen.sizes:

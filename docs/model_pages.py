@@ -139,7 +139,7 @@ def _modality(name: str, spec: Modality, card: ModelCard) -> str:
     clear = "" if sensor.cloudy_pct is None else f" with at most {sensor.cloudy_pct}% cloud"
     if spec.margin_days:
         clear += f" from {spec.margin_days} days before the window to as many after"
-    if not registry.get(sensor.collection).stac:
+    if not registry.get(sensor.collection).stac_collections:
         frames += "; from Earth Engine alone"
     if spec.fixed_collection:
         frames += "; other collections are refused, pixels of your own are read"

@@ -45,41 +45,41 @@ def cache() -> None:
 @cache.command()
 def info() -> None:
     """How many patches are kept, their size, and when they were used."""
-    settings, store = _store()
+    settings, store = _open_store()
     try:
-        held = store.held()
+        held = store.list_files()
     except OSError as error:
         raise click.ClickException(f"the cache cannot be read ({error.strerror})") from None
-    whole = [file for file in held if file.whole]
+    whole = [file for file in held if file.is_complete]
     click.echo(f"folder      {settings.patches}")
     click.echo(f"in use      {'yes' if settings.cache else 'no, GEOBENTO_CACHE is off'}")
     click.echo(f"patches     {len(whole)}")
     size = sum(file.size for file in held)
-    click.echo(f"size        {_mib(size)} of {_mib(settings.patches_bytes)} MiB")
+    click.echo(f"size        {_format_mib(size)} of {_format_mib(settings.patches_bytes)} MiB")
     if whole:
-        click.echo(f"oldest use  {_when(whole[0].used)}")
-        click.echo(f"newest use  {_when(whole[-1].used)}")
+        click.echo(f"oldest use  {_format_time(whole[0].last_used)}")
+        click.echo(f"newest use  {_format_time(whole[-1].last_used)}")
 
 
 @cache.command()
 def clear() -> None:
     """Remove all patches; services that run go on."""
-    _, store = _store()
+    _, store = _open_store()
     try:
         count, size = store.clear()
     except OSError as error:
         raise click.ClickException(f"the cache cannot be emptied ({error.strerror})") from None
-    click.echo(f"removed {count} patches, {_mib(size)} MiB")
+    click.echo(f"removed {count} patches, {_format_mib(size)} MiB")
 
 
 @cache.command()
 def path() -> None:
     """Print the folder of the patches."""
-    settings, _ = _store()
+    settings, _ = _open_store()
     click.echo(settings.patches)
 
 
-def _store() -> tuple[Settings, PatchStore]:
+def _open_store() -> tuple[Settings, PatchStore]:
     from geobento.config import settings
     from imagery.cache.store import PatchStore
 
@@ -87,9 +87,9 @@ def _store() -> tuple[Settings, PatchStore]:
     return found, PatchStore(found.patches, found.patches_bytes)
 
 
-def _mib(size: int) -> str:
+def _format_mib(size: int) -> str:
     return f"{size / 2**20:.1f}"
 
 
-def _when(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "seconds")

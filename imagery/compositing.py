@@ -17,7 +17,7 @@ MASKED_CLASSES = (0, 1, 3, 8, 9, 10)
 medium and high probability, cirrus."""
 
 
-_OF_ALL: dict[str, Any] = {"median": np.nanmedian, "mean": np.nanmean}
+_REDUCERS: dict[str, Any] = {"median": np.nanmedian, "mean": np.nanmean}
 """Composites of all values of a pixel."""
 
 
@@ -36,20 +36,20 @@ class QualityMask:
     bits: tuple[int, ...] = ()
 
     @property
-    def flags(self) -> int:
+    def bitmask(self) -> int:
         """All of the bits."""
         return sum(1 << bit for bit in self.bits)
 
 
-def clear(values: NDArray[Any], mask: QualityMask) -> NDArray[np.bool_]:
+def clear_sky_mask(values: NDArray[Any], mask: QualityMask) -> NDArray[np.bool_]:
     """Where a quality band shows the ground; not where it is NaN."""
     has = np.isfinite(values)
     whole = np.where(has, values, 0).astype(np.int64)
-    hidden = (whole & mask.flags) != 0 if mask.bits else np.isin(whole, mask.classes)
+    hidden = (whole & mask.bitmask) != 0 if mask.bits else np.isin(whole, mask.classes)
     return np.asarray(has & ~hidden)
 
 
-def fuse(
+def fuser(
     stack: NDArray[np.float32], valid: NDArray[np.bool_], passes: Sequence[Sequence[int]]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """One look per pass of the satellite, from the tiles that the pass is cut into.
@@ -98,10 +98,10 @@ def composite(
     seen = valid.any(axis=0)
     if stack.shape[0] == 1:
         pixels = stack[0]
-    elif method in _OF_ALL:
+    elif method in _REDUCERS:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # pixels that no look has seen
-            pixels = _OF_ALL[method](np.where(valid, stack, np.float32(np.nan)), axis=0)
+            pixels = _REDUCERS[method](np.where(valid, stack, np.float32(np.nan)), axis=0)
     else:
         latest = stack.shape[0] - 1 - valid[::-1].argmax(axis=0)
         pixels = np.take_along_axis(stack, latest[None], axis=0)[0]

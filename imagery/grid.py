@@ -11,15 +11,22 @@ from pyproj import Proj
 from geobento.schemas.errors import SpecError
 from geobento.schemas.geometry import Area, Place, PointBuffer
 from geobento.schemas.sample import PixelGrid
-from imagery.geometry import WGS84, carried, lonlat, outline, parsed, transformer
+from imagery.geometry import (
+    WGS84,
+    get_transformer,
+    parse_crs,
+    region_geometry,
+    reprojected,
+    to_lonlat,
+)
 
-SOUTHERN_LIMIT, NORTHERN_LIMIT = -80.0, 84.0
+MIN_UTM_LATITUDE, MAX_UTM_LATITUDE = -80.0, 84.0
 """Latitudes between which UTM is defined."""
-WIDEST_DEG = 6.0
+MAX_WIDTH_DEG = 6.0
 """A wider place would lie in several UTM zones."""
-MOST_STRETCH = 0.01
+MAX_SCALE_ERROR = 0.01
 """A metre of a projection may differ by this share from a metre on the ground."""
-SEARCH_POINTS = 21
+BOUNDS_DENSIFY_POINTS = 21
 """Points per edge of the outline in degrees that catalogs are searched by."""
 
 
@@ -29,23 +36,23 @@ def utm_crs(lon: float, lat: float) -> str:
     Raises:
         SpecError: UTM is not defined at this latitude.
     """
-    if not SOUTHERN_LIMIT <= lat <= NORTHERN_LIMIT:
+    if not MIN_UTM_LATITUDE <= lat <= MAX_UTM_LATITUDE:
         raise SpecError(
             f"latitude {lat:g} is outside the range of UTM; accepted: "
-            f"{SOUTHERN_LIMIT:g} to {NORTHERN_LIMIT:g}",
+            f"{MIN_UTM_LATITUDE:g} to {MAX_UTM_LATITUDE:g}",
             field="spatial",
         )
     zone = int((lon + 180) // 6) % 60 + 1
     return f"EPSG:{(32700 if lat < 0 else 32600) + zone}"
 
 
-def for_place(place: Place, scale_m: float, lattice_m: float | None = None) -> PixelGrid:
+def for_region(region: Place, scale_m: float, snap_m: float | None = None) -> PixelGrid:
     """The pixel grid of a place in its local UTM zone.
 
     Args:
-        place: Where.
+        region: Where.
         scale_m: Ground size of a pixel, metres.
-        lattice_m: Pixel size of the sensor's own lattice, whose corners lie at multiples of it.
+        snap_m: Pixel size of the sensor's own lattice, whose corners lie at multiples of it.
             Corners of the grid lie at multiples of it or, where `scale_m` is finer or a multiple
             of it, of `scale_m`. None: no common lattice, nothing is snapped.
 
@@ -57,9 +64,9 @@ def for_place(place: Place, scale_m: float, lattice_m: float | None = None) -> P
         SpecError: The place lies outside UTM, is too wide for one zone, crosses itself, or its
             reference system is not known.
     """
-    if isinstance(place, PointBuffer):
-        return _square(place, scale_m, lattice_m)
-    return _cover(place, scale_m, lattice_m)
+    if isinstance(region, PointBuffer):
+        return _square_grid(region, scale_m, snap_m)
+    return _covering_grid(region, scale_m, snap_m)
 
 
 def lonlat_bounds(grid: PixelGrid) -> tuple[float, float, float, float]:
@@ -68,12 +75,12 @@ def lonlat_bounds(grid: PixelGrid) -> tuple[float, float, float, float]:
     West is greater than east where the grid crosses the antimeridian, as in GeoJSON.
     """
     left, bottom, right, top = grid.bounds
-    return transformer(grid.crs, WGS84).transform_bounds(
-        left, bottom, right, top, densify_pts=SEARCH_POINTS
+    return get_transformer(grid.crs, WGS84).transform_bounds(
+        left, bottom, right, top, densify_pts=BOUNDS_DENSIFY_POINTS
     )
 
 
-def in_ground_metres(grid: PixelGrid) -> bool:
+def has_ground_meters(grid: PixelGrid) -> bool:
     """Whether the unit of a grid's reference system is a metre on the ground, at its centre.
 
     Not so: degrees, feet, and metres of projections that stretch, such as the web's Mercator.
@@ -81,13 +88,13 @@ def in_ground_metres(grid: PixelGrid) -> bool:
     Raises:
         SpecError: The grid lies outside of what the reference system describes.
     """
-    crs = parsed(grid.crs)
+    crs = parse_crs(grid.crs)
     if not crs.is_projected or crs.axis_info[0].unit_conversion_factor != 1:
         return False
     left, bottom, right, top = grid.bounds
-    scale = Proj(crs).get_factors(*lonlat(grid.crs, (left + right) / 2, (bottom + top) / 2))
+    scale = Proj(crs).get_factors(*to_lonlat(grid.crs, (left + right) / 2, (bottom + top) / 2))
     return all(
-        abs(found - 1) < MOST_STRETCH for found in (scale.meridional_scale, scale.parallel_scale)
+        abs(found - 1) < MAX_SCALE_ERROR for found in (scale.meridional_scale, scale.parallel_scale)
     )
 
 
@@ -97,26 +104,26 @@ def lonlat_corners(grid: PixelGrid) -> list[tuple[float, float]]:
     """
     left, bottom, right, top = grid.bounds
     corners = [(left, top), (left, bottom), (right, bottom), (right, top), (left, top)]
-    carry = transformer(grid.crs, WGS84)
+    carry = get_transformer(grid.crs, WGS84)
     return [(round(x, 7), round(y, 7)) for x, y in (carry.transform(*corner) for corner in corners)]
 
 
-def _square(place: PointBuffer, scale_m: float, lattice_m: float | None) -> PixelGrid:
-    crs = utm_crs(*lonlat(place.crs, place.lon, place.lat))
-    x, y = transformer(place.crs, crs).transform(place.lon, place.lat)
-    count = max(1, round(2 * place.buffer_m / scale_m))
-    step = _step(scale_m, lattice_m)
+def _square_grid(region: PointBuffer, scale_m: float, snap_m: float | None) -> PixelGrid:
+    crs = utm_crs(*to_lonlat(region.crs, region.lon, region.lat))
+    x, y = get_transformer(region.crs, crs).transform(region.lon, region.lat)
+    count = max(1, round(2 * region.buffer_m / scale_m))
+    step = _snap_step(scale_m, snap_m)
     left, top = x - count * scale_m / 2, y + count * scale_m / 2
     if step is not None:
         left, top = round(left / step) * step, round(top / step) * step
     return PixelGrid(crs, (scale_m, 0.0, left, 0.0, -scale_m, top), count, count)
 
 
-def _cover(place: Area, scale_m: float, lattice_m: float | None) -> PixelGrid:
-    shape = outline(place)
-    crs = _zone(shape, place.crs)
-    left, bottom, right, top = carried(shape, place.crs, crs).bounds
-    step = _step(scale_m, lattice_m)
+def _covering_grid(region: Area, scale_m: float, snap_m: float | None) -> PixelGrid:
+    shape = region_geometry(region)
+    crs = _utm_zone(shape, region.crs)
+    left, bottom, right, top = reprojected(shape, region.crs, crs).bounds
+    step = _snap_step(scale_m, snap_m)
     if step is not None:
         left, top = math.floor(left / step) * step, math.ceil(top / step) * step
     width = max(1, math.ceil((right - left) / scale_m - 1e-9))
@@ -124,15 +131,17 @@ def _cover(place: Area, scale_m: float, lattice_m: float | None) -> PixelGrid:
     return PixelGrid(crs, (scale_m, 0.0, left, 0.0, -scale_m, top), height, width)
 
 
-def _zone(shape: shapely.Geometry, source: str) -> str:
+def _utm_zone(shape: shapely.Geometry, source: str) -> str:
     """The UTM zone of the middle of an area."""
-    points = shapely.get_coordinates(carried(shape, source, WGS84))
+    points = shapely.get_coordinates(reprojected(shape, source, WGS84))
     left, bottom, right, top = shape.bounds
-    middle, latitude = transformer(source, WGS84).transform((left + right) / 2, (bottom + top) / 2)
+    middle, latitude = get_transformer(source, WGS84).transform(
+        (left + right) / 2, (bottom + top) / 2
+    )
     east = (points[:, 0] - middle + 180) % 360 - 180
-    if (width := float(np.ptp(east))) > WIDEST_DEG + 1e-9:
+    if (width := float(np.ptp(east))) > MAX_WIDTH_DEG + 1e-9:
         raise SpecError(
-            f"the place is {width:g} degrees wide; accepted: up to {WIDEST_DEG:g}, the width of "
+            f"the place is {width:g} degrees wide; accepted: up to {MAX_WIDTH_DEG:g}, the width of "
             "a UTM zone. Across the antimeridian, a box has minlon greater than maxlon, and a "
             "polygon is cut in two",
             field="spatial",
@@ -142,12 +151,12 @@ def _zone(shape: shapely.Geometry, source: str) -> str:
     return utm_crs(middle, latitude)
 
 
-def _step(scale_m: float, lattice_m: float | None) -> float | None:
+def _snap_step(scale_m: float, snap_m: float | None) -> float | None:
     """What corners are multiples of: the lattice, coarser pixels that nest in it, or finer ones.
 
     Finer pixels are snapped to themselves: the lattice would move the centre by several of them.
     """
-    if lattice_m is None:
+    if snap_m is None:
         return None
-    nests = math.isclose(scale_m / lattice_m, round(scale_m / lattice_m), abs_tol=1e-9)
-    return scale_m if nests or scale_m < lattice_m else lattice_m
+    nests = math.isclose(scale_m / snap_m, round(scale_m / snap_m), abs_tol=1e-9)
+    return scale_m if nests or scale_m < snap_m else snap_m

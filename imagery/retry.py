@@ -13,10 +13,10 @@ from geobento.schemas.errors import GeoBentoError
 
 T = TypeVar("T")
 
-ATTEMPTS = 8
+MAX_ATTEMPTS = 8
 
 
-class Transient(Exception):
+class TransientError(Exception):
     """A failure that may pass.
 
     Args:
@@ -40,12 +40,12 @@ def with_retries(attempt: Callable[[], T], deadline: float) -> T:
     Raises:
         GeoBentoError: That of the last attempt.
     """
-    for number in range(ATTEMPTS):
+    for number in range(MAX_ATTEMPTS):
         try:
             return attempt()
-        except Transient as failure:
+        except TransientError as failure:
             wait = delay(number, failure.retry_after, random.random())
-            if number == ATTEMPTS - 1 or time.monotonic() + wait >= deadline:
+            if number == MAX_ATTEMPTS - 1 or time.monotonic() + wait >= deadline:
                 raise failure.error from failure.__cause__
             sleep(wait)
     raise AssertionError("the last attempt returns or raises")

@@ -32,7 +32,7 @@ class ImageQuery:
 
 
 @dataclass(frozen=True)
-class Survey:
+class FetchEstimate:
     """What a fetch would be made from, as far as can be told without a pixel.
 
     Attributes:
@@ -68,7 +68,7 @@ class Source(Protocol):
             SourceError: The source failed; the message names it.
         """
 
-    def survey(self, query: ImageQuery) -> Survey:
+    def estimate(self, query: ImageQuery) -> FetchEstimate:
         """Look for the scenes of a fetch, and read no pixel.
 
         Raises:

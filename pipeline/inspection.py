@@ -11,10 +11,10 @@ from geobento.schemas.errors import GeoBentoError, ModelError
 from geobento.schemas.plan import EmbeddingPlan, Inspection, PlacePlan
 from geobento.schemas.requests import ErrorBody, GeoEmbeddingRequest, InspectRequest
 from imagery.collections import registry
-from imagery.quality.checks import problems
-from imagery.quality.quicklook import quicklook
-from imagery.quality.statistics import statistics
-from imagery.source import Survey
+from imagery.quality.checks import quality_warnings
+from imagery.quality.quicklook import render_quicklook
+from imagery.quality.statistics import band_statistics
+from imagery.source import FetchEstimate
 from pipeline.assembly import embedding
 from pipeline.engine import Engine, map_regions
 from pipeline.planning.compatibility import model_compatibility
@@ -72,17 +72,19 @@ def inspect_patch(engine: Engine, request: InspectRequest) -> Inspection:
     assert not isinstance(sample, GeoBentoError)
     collection = registry.get(query.sensor.collection)
     picture = io.BytesIO()
-    quicklook(sample).save(picture, "PNG")
+    render_quicklook(sample).save(picture, "PNG")
     return Inspection(
         modality=query.modality or None,
         units=collection.units,
-        bands=statistics(sample),
+        bands=band_statistics(sample),
         quicklook=picture.getvalue(),
-        **embedding.imagery_meta_fields(query, sample, problems(sample, collection), query.grid),
+        **embedding.imagery_meta_fields(
+            query, sample, quality_warnings(sample, collection), query.grid
+        ),
     )
 
 
-def _region_plan(plan: GeoPlan, estimates: Sequence[Survey], dim: int) -> PlacePlan:
+def _region_plan(plan: GeoPlan, estimates: Sequence[FetchEstimate], dim: int) -> PlacePlan:
     survey = estimates[0]
     return PlacePlan(
         grid=embedding.grid_meta(plan.query.grid),

@@ -301,7 +301,7 @@ def test_a_polygon_gives_the_mean_of_the_grid_inside(client: httpx.Client) -> No
     assert everything.meta.grid is not None
     place: Area = TypeAdapter(Spatial).validate_python(FIELD)  # type: ignore[assignment]
     grid = PixelGrid(**everything.meta.grid.model_dump())
-    expected = everything.data.reshape(1024, -1) @ cell_fractions.weights(place, grid)
+    expected = everything.data.reshape(1024, -1) @ cell_fractions.area_weights(place, grid)
     np.testing.assert_allclose(whole.data, expected, atol=1e-5)
     assert np.abs(whole.data - everything.data.mean(axis=(1, 2))).max() > 1e-3
     assert tiled.meta.tiles is not None

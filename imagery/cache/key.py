@@ -12,14 +12,14 @@ from typing import Any
 from imagery.collections import registry
 from imagery.source import ImageQuery
 
-FORMAT = 1
+FORMAT_VERSION = 1
 """Version of `imagery.cache.codec`; another one reads none of the old files."""
-PROCESSING = 1
+PROCESSING_VERSION = 1
 """Version of how scenes become pixels. It has to grow with every change after which the same
 query gives other pixels, or old ones would still be answered."""
 
 
-def patch_key(query: ImageQuery, backend: str, identity: Sequence[str]) -> str:
+def patch_key(query: ImageQuery, backend: str, fingerprint: Sequence[str]) -> str:
     """A digest, 64 hexadecimal digits, that differs where pixels may.
 
     Whatever fields a query has, and its sensor and grid, are part of it, and so is what
@@ -28,15 +28,15 @@ def patch_key(query: ImageQuery, backend: str, identity: Sequence[str]) -> str:
     Args:
         query: What is fetched.
         backend: Word of the source.
-        identity: What tells the source from others of its kind.
+        fingerprint: What tells the source from others of its kind.
     """
     collection = registry.COLLECTIONS.get(query.sensor.collection)
-    determining = [FORMAT, PROCESSING, backend, identity, collection, query]
-    text = json.dumps(_plain(determining), sort_keys=True, separators=(",", ":"))
+    determining = [FORMAT_VERSION, PROCESSING_VERSION, backend, fingerprint, collection, query]
+    text = json.dumps(_canonical(determining), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _plain(value: Any) -> Any:
+def _canonical(value: Any) -> Any:
     """The same as JSON; equal numbers and instants, however written, become equal."""
     if value is None or isinstance(value, (str, bool)):
         return value
@@ -45,9 +45,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
     if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: _canonical(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
-        return {str(name): _plain(entry) for name, entry in value.items()}
+        return {str(name): _canonical(entry) for name, entry in value.items()}
     if isinstance(value, Sequence):
-        return [_plain(entry) for entry in value]
+        return [_canonical(entry) for entry in value]
     raise TypeError(f"no place in a key for {type(value).__name__}")

@@ -11,25 +11,25 @@ from typing import Generic, TypeVar
 
 from geobento.schemas.errors import GeoBentoError
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
-class TooLate(Exception):
+class WaitTimeout(Exception):
     """Whoever does the work was not done by the deadline."""
 
 
-class _Stopped(Exception):
+class _WorkerStopped(Exception):
     """Whoever did the work was stopped; somebody else has to do it."""
 
 
-class InFlight(Generic[Found]):
+class SingleFlight(Generic[Result]):
     """Work under way, by key. What is done is forgotten: who comes later does it anew."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._flights: dict[str, Future[Found]] = {}
+        self._flights: dict[str, Future[Result]] = {}
 
-    def share(self, key: str, work: Callable[[], Found], deadline: float) -> Found:
+    def run(self, key: str, work: Callable[[], Result], deadline: float) -> Result:
         """The result or the error of the work that is under way for a key, or else of `work`.
 
         Args:
@@ -48,30 +48,30 @@ class InFlight(Generic[Found]):
                     break
             wait([flight], max(0.0, deadline - time.monotonic()))
             if not flight.done():
-                raise TooLate
+                raise WaitTimeout
             try:
                 return flight.result()
-            except _Stopped:
+            except _WorkerStopped:
                 continue
             except GeoBentoError as error:
                 raise copy(error) from error
-        return self._do(key, work, mine)
+        return self._run_work(key, work, mine)
 
-    def _do(self, key: str, work: Callable[[], Found], flight: Future[Found]) -> Found:
+    def _run_work(self, key: str, work: Callable[[], Result], flight: Future[Result]) -> Result:
         try:
             found = work()
         except Exception as error:
-            self._end(key)
+            self._remove(key)
             flight.set_exception(error)
             raise
         except BaseException:  # this thread is being stopped; the others go on
-            self._end(key)
-            flight.set_exception(_Stopped())
+            self._remove(key)
+            flight.set_exception(_WorkerStopped())
             raise
-        self._end(key)
+        self._remove(key)
         flight.set_result(found)
         return found
 
-    def _end(self, key: str) -> None:
+    def _remove(self, key: str) -> None:
         with self._lock:
             del self._flights[key]

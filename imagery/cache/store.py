@@ -18,46 +18,46 @@ from pathlib import Path
 from threading import Lock
 
 from imagery.cache import codec
-from imagery.cache.codec import CannotKeep, Damaged, Entry
-from imagery.cache.single_flight import TooLate
+from imagery.cache.codec import CacheEntry, CorruptEntry, NotSerializable
+from imagery.cache.single_flight import WaitTimeout
 
 logger = logging.getLogger("geobento.cache")
 
-SUFFIX, UNFINISHED = ".patch", ".part"
-_OURS = re.compile(r"[0-9a-f]{64}\.patch|tmp\w+\.part")
+PATCH_SUFFIX, PARTIAL_SUFFIX = ".patch", ".part"
+_CACHE_FILE_NAME = re.compile(r"[0-9a-f]{64}\.patch|tmp\w+\.part")
 """Names of the files that this module writes, and the only ones that it removes."""
-LEFT_BEHIND_S = 3600.0
+ABANDONED_AFTER_S = 3600.0
 """An unfinished file older than this is of a process that ended in the middle."""
-SLACK = 1 / 16
+EVICTION_FRACTION = 1 / 16
 """Part of the bound that is freed at a time, so that the folder need not be listed every time."""
 POLL_S = 0.02
-LOCK_DIGITS = 15
+LOCK_KEY_DIGITS = 15
 """Of a key, what fits into the offset of a lock in a file."""
 
 
 @dataclass(frozen=True)
-class Held:
+class CacheFile:
     """A file of the folder.
 
     Attributes:
-        used: When it was last written or read, seconds since the epoch.
+        last_used: When it was last written or read, seconds since the epoch.
         size: Bytes.
         path: Where it lies.
     """
 
-    used: float
+    last_used: float
     size: int
     path: Path
 
     @property
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether it is an entry, and not one that is being written."""
-        return self.path.suffix == SUFFIX
+        return self.path.suffix == PATCH_SUFFIX
 
     @property
-    def left_behind(self) -> bool:
+    def is_abandoned(self) -> bool:
         """Whether its writer ended in the middle."""
-        return not self.whole and time.time() - self.used > LEFT_BEHIND_S
+        return not self.is_complete and time.time() - self.last_used > ABANDONED_AFTER_S
 
 
 class PatchStore:
@@ -69,19 +69,19 @@ class PatchStore:
 
     Args:
         folder: Where files lie; made when first written to. Other files in it are left alone.
-        most_bytes: Bound of their size together. Those that were not used for longest go first.
+        max_bytes: Bound of their size together. Those that were not used for longest go first.
             Of several processes each may exceed it by a sixteenth.
     """
 
-    def __init__(self, folder: Path, most_bytes: int) -> None:
+    def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder = folder
-        self._most = most_bytes
-        self._unlisted = 0
+        self._max_bytes = max_bytes
+        self._bytes_until_scan = 0
         """Bytes that may be written before the folder has to be listed again."""
-        self._lock = Lock()
-        self._complained = False
+        self._thread_lock = Lock()
+        self._warned = False
 
-    def read(self, key: str) -> Entry | None:
+    def read(self, key: str) -> CacheEntry | None:
         """The entry of a key, if it has one that is whole and has not expired."""
         path = self._path(key)
         try:
@@ -89,38 +89,38 @@ class PatchStore:
         except FileNotFoundError:
             return None
         except OSError as error:
-            self._complain(error)
+            self._warn_once(error)
             return None
         try:
             entry = codec.decode(data, key)
-        except Damaged as error:
+        except CorruptEntry as error:
             logger.warning("a cached patch was damaged and is removed: %s", error)
             _remove(path)
             return None
-        if entry.expires is not None and entry.expires <= datetime.now(UTC):
+        if entry.expires_at is not None and entry.expires_at <= datetime.now(UTC):
             return None
         with suppress(OSError):
             os.utime(path)
         return entry
 
-    def write(self, key: str, entry: Entry) -> None:
+    def write(self, key: str, entry: CacheEntry) -> None:
         """Keep an entry, in place of what the key had, if it can be kept."""
         try:
             data = codec.encode(entry, key)
-        except CannotKeep as error:
+        except NotSerializable as error:
             logger.warning("a patch is not cached: %s", error)
             return
-        if len(data) > self._most:
+        if len(data) > self._max_bytes:
             return
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._make_room(len(data))
+            self._evict(len(data))
             self._write(self._path(key), data)
         except OSError as error:
-            self._complain(error)
+            self._warn_once(error)
 
     @contextmanager
-    def turn(self, key: str, deadline: float) -> Iterator[None]:
+    def lock(self, key: str, deadline: float) -> Iterator[None]:
         """Be the only process that fetches for a key. The kernel ends it with the process.
 
         Threads of one process do not exclude each other. Where files cannot be locked nobody
@@ -133,15 +133,15 @@ class PatchStore:
         Raises:
             TooLate: Another process was not done by then.
         """
-        offset = int(key[:LOCK_DIGITS], 16)
-        file = self._take(offset, deadline)
+        offset = int(key[:LOCK_KEY_DIGITS], 16)
+        file = self._acquire_lock(offset, deadline)
         try:
             yield
         finally:
             if file is not None:
                 fcntl.lockf(file, fcntl.LOCK_UN, 1, offset)
 
-    def held(self) -> list[Held]:
+    def list_files(self) -> list[CacheFile]:
         """Its files, the one that was not used for longest first.
 
         Raises:
@@ -151,13 +151,15 @@ class PatchStore:
         try:
             with os.scandir(self._folder) as listing:
                 for file in listing:
-                    if _OURS.fullmatch(file.name) and file.is_file(follow_symlinks=False):
+                    if _CACHE_FILE_NAME.fullmatch(file.name) and file.is_file(
+                        follow_symlinks=False
+                    ):
                         with suppress(FileNotFoundError):
                             stat = file.stat(follow_symlinks=False)
-                            found.append(Held(stat.st_mtime, stat.st_size, Path(file.path)))
+                            found.append(CacheFile(stat.st_mtime, stat.st_size, Path(file.path)))
         except FileNotFoundError:
             return []
-        return sorted(found, key=lambda held: (held.used, held.path))
+        return sorted(found, key=lambda held: (held.last_used, held.path))
 
     def clear(self) -> tuple[int, int]:
         """Remove all entries; returns how many there were and their bytes.
@@ -165,36 +167,36 @@ class PatchStore:
         Raises:
             OSError: They cannot be removed.
         """
-        removed = [file for file in self.held() if file.whole or file.left_behind]
+        removed = [file for file in self.list_files() if file.is_complete or file.is_abandoned]
         for file in removed:
             file.path.unlink(missing_ok=True)
-        return sum(file.whole for file in removed), sum(file.size for file in removed)
+        return sum(file.is_complete for file in removed), sum(file.size for file in removed)
 
-    def _take(self, offset: int, deadline: float) -> BufferedRandom | None:
+    def _acquire_lock(self, offset: int, deadline: float) -> BufferedRandom | None:
         """The file of locks once this one is held; None: there are no locks here."""
         try:
-            with self._lock:
-                file = self._locks
-            while not _locked(file, offset):
+            with self._thread_lock:
+                file = self._lock_file
+            while not _try_lock(file, offset):
                 if time.monotonic() + POLL_S >= deadline:
-                    raise TooLate
+                    raise WaitTimeout
                 time.sleep(POLL_S)
         except OSError as error:
-            self._complain(error)
+            self._warn_once(error)
             return None
         return file
 
     def _path(self, key: str) -> Path:
-        return self._folder / (key + SUFFIX)
+        return self._folder / (key + PATCH_SUFFIX)
 
     @cached_property
-    def _locks(self) -> BufferedRandom:
+    def _lock_file(self) -> BufferedRandom:
         """Open as long as this object: to close it would end all locks that the process has."""
         self._folder.mkdir(parents=True, exist_ok=True)
         return (self._folder / "locks").open("a+b")
 
     def _write(self, path: Path, data: bytes) -> None:
-        number, name = tempfile.mkstemp(UNFINISHED, dir=self._folder)
+        number, name = tempfile.mkstemp(PARTIAL_SUFFIX, dir=self._folder)
         try:
             with os.fdopen(number, "wb") as stream:
                 stream.write(data)
@@ -203,29 +205,29 @@ class PatchStore:
             _remove(Path(name))
             raise
 
-    def _make_room(self, size: int) -> None:
+    def _evict(self, size: int) -> None:
         """Remove what was not used for longest, until so many bytes more are within the bound."""
-        with self._lock:
-            self._unlisted -= size
-            if self._unlisted >= 0:
+        with self._thread_lock:
+            self._bytes_until_scan -= size
+            if self._bytes_until_scan >= 0:
                 return
-            held = self.held()
+            held = self.list_files()
             total = size + sum(file.size for file in held)
-            goal = self._most if total <= self._most else int(self._most * (1 - SLACK))
+            goal = self._max_bytes if total <= self._max_bytes else int(self._max_bytes * (1 - EVICTION_FRACTION))
             for file in held:
-                if (file.whole and total > goal) or file.left_behind:
+                if (file.is_complete and total > goal) or file.is_abandoned:
                     _remove(file.path)
                     total -= file.size
-            self._unlisted = min(self._most - total, int(self._most * SLACK))
+            self._bytes_until_scan = min(self._max_bytes - total, int(self._max_bytes * EVICTION_FRACTION))
 
-    def _complain(self, error: OSError) -> None:
-        if not self._complained:
-            self._complained = True
+    def _warn_once(self, error: OSError) -> None:
+        if not self._warned:
+            self._warned = True
             reason = os.strerror(error.errno or 0)
             logger.warning("the cache of patches cannot be used (%s); going on without", reason)
 
 
-def _locked(file: BufferedRandom, offset: int) -> bool:
+def _try_lock(file: BufferedRandom, offset: int) -> bool:
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)
     except (BlockingIOError, PermissionError):

@@ -9,12 +9,12 @@ from typing import Any
 
 from geobento.schemas.errors import ModelError
 from geobento.suggestions import hint
-from imagery.collections.schema import ClearScores, Collection, EarthEngineEntry
+from imagery.collections.schema import CloudScore, Collection, EarthEngineMetadata
 from imagery.compositing import MASKED_CLASSES, QualityMask
 from imagery.stac.catalogs.presets import PRESETS
 
 
-def _sentinel_2(names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+def _sentinel_2_bands(names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """Earth Search has common names, Planetary Computer zero-padded ones."""
     return {band: (common, f"B{band[1:].zfill(2)}") for band, common in names.items()}
 
@@ -34,17 +34,17 @@ _S2_L2A = {
     "B12": "swir22",
 }
 
-CLOUD_SCORE_PLUS = ClearScores("GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED", "cs_cdf", 0.6)
+CLOUD_SCORE_PLUS = CloudScore("GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED", "cs_cdf", 0.6)
 
-_S2_GEE = EarthEngineEntry(
+_S2_GEE = EarthEngineMetadata(
     cloud_property="CLOUDY_PIXEL_PERCENTAGE",
     platform_property="SPACECRAFT_NAME",
     tile_property="MGRS_TILE",
     processing_properties=("PROCESSING_BASELINE", "GENERATION_TIME"),
-    scores=CLOUD_SCORE_PLUS,
-    whole=(0, 30_000),
+    cloud_score=CLOUD_SCORE_PLUS,
+    integer_range=(0, 30_000),
 )
-_S1_GEE = EarthEngineEntry(
+_S1_GEE = EarthEngineMetadata(
     platform_property="platform_number",
     radar=True,
     notice=(
@@ -63,7 +63,7 @@ _LANDSAT_REFLECTANCE = {
 _MODIS_STATE = QualityMask("StateQA", bits=(0, 1, 2, 9, 10))
 """Cloud state other than clear (3 is: not set), shadow, cirrus that is more than small, and cloud
 by a second algorithm."""
-_POLARISATIONS = ("VV", "VH", "HH", "HV")
+_POLARIZATIONS = ("VV", "VH", "HH", "HV")
 _MODIS_REFLECTANCE = tuple(f"sur_refl_b0{number}" for number in range(1, 8))
 
 
@@ -75,16 +75,16 @@ def _hls(collection_id: str, stac: str, bands: tuple[str, ...]) -> Collection:
     """Catalogs have integers where Earth Engine has reflectance."""
     return Collection(
         id=collection_id,
-        stac=(stac,),
+        stac_collections=(stac,),
         bands={band: (f"B{band[1:].zfill(2)}",) for band in bands},
         units="surface reflectance",
         nodata=-9999,
-        lattice_m=30,
+        snap_m=30,
         cloud_property="eo:cloud_cover",
         mask=_HLS_MASK,
         mask_assets=("Fmask",),
         stac_scale=1e-4,
-        gee=EarthEngineEntry(cloud_property="CLOUD_COVERAGE"),
+        gee=EarthEngineMetadata(cloud_property="CLOUD_COVERAGE"),
     )
 
 
@@ -92,7 +92,7 @@ def _modis_8_day(collection_id: str, platform: str) -> Collection:
     """On a sinusoidal lattice, dated by the first of their days."""
     return Collection(
         id=collection_id,
-        stac=("modis-09A1-061",),
+        stac_collections=("modis-09A1-061",),
         bands={band: (band,) for band in _MODIS_REFLECTANCE},
         units="digital numbers, surface reflectance x 10000",
         scaling=dict.fromkeys(_MODIS_REFLECTANCE, (1e-4, 0.0)),
@@ -100,8 +100,8 @@ def _modis_8_day(collection_id: str, platform: str) -> Collection:
         mask=_MODIS_STATE,
         mask_assets=("sur_refl_state_500m",),
         stac_properties={"platform": platform},
-        usual=(-100, 16_000),
-        gee=EarthEngineEntry(whole=(-100, 16_000)),
+        valid_range=(-100, 16_000),
+        gee=EarthEngineMetadata(integer_range=(-100, 16_000)),
     )
 
 
@@ -109,7 +109,7 @@ def _landsat(collection_id: str, platform: str) -> Collection:
     """Corners lie at odd multiples of 15 m: no lattice that grids are snapped to."""
     return Collection(
         id=collection_id,
-        stac=("landsat-c2-l2",),
+        stac_collections=("landsat-c2-l2",),
         bands={**_LANDSAT_REFLECTANCE, "ST_B10": ("lwir11",)},
         units="digital numbers of surface reflectance; ST_B10: of surface temperature, kelvin",
         scaling={
@@ -121,7 +121,7 @@ def _landsat(collection_id: str, platform: str) -> Collection:
         mask=_LANDSAT_MASK,
         mask_assets=("qa_pixel",),
         stac_properties={"platform": platform, "landsat:collection_category": "T1"},
-        gee=EarthEngineEntry(cloud_property="CLOUD_COVER", whole=(1, 65_533)),
+        gee=EarthEngineMetadata(cloud_property="CLOUD_COVER", integer_range=(1, 65_533)),
     )
 
 
@@ -130,50 +130,50 @@ COLLECTIONS = {
     for collection in (
         Collection(
             id="COPERNICUS/S2_SR_HARMONIZED",
-            stac=("sentinel-2-l2a", "sentinel-2-c1-l2a"),
-            bands=_sentinel_2(_S2_L2A),
+            stac_collections=("sentinel-2-l2a", "sentinel-2-c1-l2a"),
+            bands=_sentinel_2_bands(_S2_L2A),
             units="digital numbers, surface reflectance x 10000",
             nodata=0,
-            lattice_m=10,
+            snap_m=10,
             cloud_property="eo:cloud_cover",
             mask=QualityMask("SCL", classes=MASKED_CLASSES),
             mask_assets=("scl", "SCL"),
-            harmonised=True,
-            usual=(-1000, 20_000),
+            harmonized=True,
+            valid_range=(-1000, 20_000),
             scaling=dict.fromkeys(_S2_L2A, (1e-4, 0.0)),
             gee=_S2_GEE,
         ),
         Collection(
             id="COPERNICUS/S2_HARMONIZED",
-            stac=("sentinel-2-l1c",),
-            bands=_sentinel_2({**_S2_L2A, "B10": "cirrus"}),
+            stac_collections=("sentinel-2-l1c",),
+            bands=_sentinel_2_bands({**_S2_L2A, "B10": "cirrus"}),
             units="digital numbers, top-of-atmosphere reflectance x 10000",
             nodata=0,
-            lattice_m=10,
+            snap_m=10,
             cloud_property="eo:cloud_cover",
-            harmonised=True,
-            usual=(-1000, 20_000),
+            harmonized=True,
+            valid_range=(-1000, 20_000),
             scaling=dict.fromkeys((*_S2_L2A, "B10"), (1e-4, 0.0)),
             gee=_S2_GEE,
         ),
         Collection(
             id="COPERNICUS/S1_GRD_FLOAT",
-            stac=("sentinel-1-rtc",),
-            bands={name: (name.lower(), name) for name in _POLARISATIONS},
+            stac_collections=("sentinel-1-rtc",),
+            bands={name: (name.lower(), name) for name in _POLARIZATIONS},
             units="linear power; STAC: gamma nought, Earth Engine: sigma nought",
             nodata=-32768,
             resampling="bilinear",
-            positive=True,
-            usual=(0, 100),
+            positive_only=True,
+            valid_range=(0, 100),
             gee=_S1_GEE,
         ),
         Collection(
             id="COPERNICUS/S1_GRD",
-            stac=(),
-            bands=_gee_only(*_POLARISATIONS),
+            stac_collections=(),
+            bands=_gee_only(*_POLARIZATIONS),
             units="decibels, sigma nought",
             resampling="bilinear",
-            usual=(-60, 40),
+            valid_range=(-60, 40),
             gee=_S1_GEE,
         ),
         _hls(
@@ -190,24 +190,24 @@ COLLECTIONS = {
         _landsat("LANDSAT/LC09/C02/T1_L2", "landsat-9"),
         Collection(
             id="MODIS/061/MOD09GA",
-            stac=(),
+            stac_collections=(),
             bands=_gee_only(*_MODIS_REFLECTANCE),
             units="digital numbers, surface reflectance x 10000",
             scaling=dict.fromkeys(_MODIS_REFLECTANCE, (1e-4, 0.0)),
-            gee=EarthEngineEntry(whole=(-100, 16_000)),
+            gee=EarthEngineMetadata(integer_range=(-100, 16_000)),
         ),
         _modis_8_day("MODIS/061/MOD09A1", "terra"),
         _modis_8_day("MODIS/061/MYD09A1", "aqua"),
         Collection(
             id="USDA/NAIP/DOQQ",
-            stac=("naip",),
+            stac_collections=("naip",),
             bands={name: (f"image.{number}",) for number, name in enumerate("RGBN", start=1)},
             units="8-bit brightness",
-            gee=EarthEngineEntry(whole=(0, 255)),
+            gee=EarthEngineMetadata(integer_range=(0, 255)),
         ),
         Collection(
             id="Germany/Brandenburg/orthos/20cm",
-            stac=(),
+            stac_collections=(),
             bands=_gee_only(*"RGBN"),
             units="8-bit brightness",
             static=True,
@@ -215,32 +215,32 @@ COLLECTIONS = {
                 "Aerial images: LGB, State government of Brandenburg, Data licence Germany - "
                 "attribution - Version 2.0 (www.govdata.de/dl-de/by-2-0)."
             ),
-            usual=(0, 255),
-            gee=EarthEngineEntry(single=datetime(2021, 8, 23, tzinfo=UTC)),
+            valid_range=(0, 255),
+            gee=EarthEngineMetadata(acquisition_date=datetime(2021, 8, 23, tzinfo=UTC)),
         ),
         Collection(
             id="COPERNICUS/DEM/GLO30",
-            stac=("cop-dem-glo-30",),
+            stac_collections=("cop-dem-glo-30",),
             bands={"DEM": ("data",)},
             units="metres above the geoid",
             resampling="bilinear",
             static=True,
-            usual=(-500, 9000),
+            valid_range=(-500, 9000),
         ),
         Collection(
             id="USGS/SRTMGL1_003",
-            stac=(),
+            stac_collections=(),
             bands=_gee_only("elevation", "slope"),
             units="metres; slope: degrees",
             static=True,
-            usual=(-500, 9000),
-            gee=EarthEngineEntry(
-                single=datetime(2000, 2, 11, tzinfo=UTC), slope=("slope", "elevation")
+            valid_range=(-500, 9000),
+            gee=EarthEngineMetadata(
+                acquisition_date=datetime(2000, 2, 11, tzinfo=UTC), derived_slope=("slope", "elevation")
             ),
         ),
         Collection(
             id="GOOGLE/DYNAMICWORLD/V1",
-            stac=(),
+            stac_collections=(),
             bands=_gee_only(
                 *("water", "trees", "grass", "flooded_vegetation", "crops", "shrub_and_scrub"),
                 *("built", "bare", "snow_and_ice"),
@@ -250,65 +250,65 @@ COLLECTIONS = {
                 "Land cover: the Dynamic World Project by Google in partnership with National "
                 "Geographic Society and the World Resources Institute, CC BY 4.0."
             ),
-            usual=(0, 1),
+            valid_range=(0, 1),
         ),
         Collection(
             id="ESA/WorldCereal/2021/MODELS/v100",
-            stac=(),
+            stac_collections=(),
             bands=_gee_only(
                 "temporarycrops", "maize", "wintercereals", "springcereals", "irrigation"
             ),
             units="percent, 0 or 100",
             static=True,
-            elsewhere=0,
+            unmask_value=0,
             attribution="Crops: ESA WorldCereal 10 m 2021 v100, CC BY 4.0.",
-            usual=(0, 100),
-            gee=EarthEngineEntry(one_band=("product", "classification")),
+            valid_range=(0, 100),
+            gee=EarthEngineMetadata(band_per_image=("product", "classification")),
         ),
         Collection(
             id="ECMWF/ERA5_LAND/MONTHLY_AGGR",
-            stac=(),
+            stac_collections=(),
             bands=_gee_only("temperature_2m", "total_precipitation_sum"),
             units="kelvin; precipitation: metres per month",
             monthly=True,
             attribution="Contains modified Copernicus Climate Change Service information.",
-            usual=(0, 350),
+            valid_range=(0, 350),
         ),
         Collection(
             id="IDAHO_EPSCOR/TERRACLIMATE",
-            stac=(),
+            stac_collections=(),
             bands=_gee_only("def", "soil", "aet"),
             units="tenths of a millimetre",
             monthly=True,
-            elsewhere=0,
-            usual=(0, 10_000),
+            unmask_value=0,
+            valid_range=(0, 10_000),
             scaling=dict.fromkeys(("def", "soil", "aet"), (0.1, 0.0)),
         ),
         Collection(
             id="NOAA/VIIRS/DNB/MONTHLY_V1/VCMCFG",
-            stac=(),
+            stac_collections=(),
             bands=_gee_only("avg_rad"),
             units="nW / (cm2 sr)",
             monthly=True,
-            elsewhere=0,
+            unmask_value=0,
         ),
         Collection(
             id="projects/sat-io/open-datasets/ORNL/LANDSCAN_GLOBAL",
-            stac=(),
+            stac_collections=(),
             bands=_gee_only("b1"),
             units="people per cell of 30 seconds of arc",
             yearly=True,
-            elsewhere=0,
+            unmask_value=0,
             attribution="Population: LandScan Global, Oak Ridge National Laboratory, CC BY 4.0.",
-            usual=(0, 500_000),
+            valid_range=(0, 500_000),
         ),
         Collection(
             id="GOOGLE/SATELLITE_EMBEDDING/V1/ANNUAL",
-            stac=("satellite-embedding-v1-annual",),
+            stac_collections=("satellite-embedding-v1-annual",),
             bands={f"A{axis:02d}": (f"data.{axis + 1}",) for axis in range(64)},
             units="components of unit vectors",
             nodata=-128,
-            lattice_m=10,
+            snap_m=10,
             stac_scale=1 / 127.5,
             stac_power=2,
             yearly=True,
@@ -316,7 +316,7 @@ COLLECTIONS = {
                 "The AlphaEarth Foundations Satellite Embedding dataset is produced by Google and "
                 "Google DeepMind."
             ),
-            usual=(-1, 1),
+            valid_range=(-1, 1),
         ),
     )
 }
@@ -339,29 +339,29 @@ def get(collection_id: str) -> Collection:
         ) from None
 
 
-def get_in_stac(
-    collection_id: str, source: str = "", held: frozenset[str] | None = None
+def get_stac_collection(
+    collection_id: str, source: str = "", available: frozenset[str] | None = None
 ) -> Collection:
     """A collection that a STAC catalog is read for, by its Earth Engine id.
 
     Args:
         collection_id: Earth Engine id.
         source: Name of the catalog.
-        held: STAC ids of the collections that it has; None: that is not known.
+        available: STAC ids of the collections that it has; None: that is not known.
 
     Raises:
         ModelError: There is no such entry, or the catalog does not have it; the message says
             which sources do.
     """
     collection = get(collection_id)
-    if collection.stac and (held is None or not held.isdisjoint(collection.stac)):
+    if collection.stac_collections and (available is None or not available.isdisjoint(collection.stac_collections)):
         return collection
     others = [
         f"the STAC catalog {preset.name!r}"
         for preset in PRESETS.values()
-        if not preset.collections.isdisjoint(collection.stac)
+        if not preset.collections.isdisjoint(collection.stac_collections)
     ]
-    place = f"in the source {source!r}" if collection.stac else "read from STAC catalogs"
+    place = f"in the source {source!r}" if collection.stac_collections else "read from STAC catalogs"
     raise ModelError(
         f"the collection {collection_id!r} is not {place}; Earth Engine has it (backend 'gee')"
         + "".join(f", and {other}" for other in others),
@@ -369,35 +369,37 @@ def get_in_stac(
     )
 
 
-def offset(item: Mapping[str, Any], asset: Mapping[str, Any], stac_collection: str) -> int:
+def harmonization_offset(
+    item_properties: Mapping[str, Any], asset_fields: Mapping[str, Any], stac_collection: str
+) -> int:
     """What to add to the digital numbers of a Sentinel-2 scene to harmonise them: 0 or -1000.
 
     Processing baseline 04.00 and later stores values 1000 higher. Whether a catalog has taken
     that out of its pixels is decided from what the item says, never from its date.
 
     Args:
-        item: Properties of the item.
-        asset: Fields of the band's asset.
+        item_properties: Properties of the item.
+        asset_fields: Fields of the band's asset.
         stac_collection: Collection id of the item.
     """
-    if item.get("earthsearch:boa_offset_applied") is True:
+    if item_properties.get("earthsearch:boa_offset_applied") is True:
         return 0
     if stac_collection == "sentinel-2-c1-l2a":
         return -1000
-    bands = asset.get("raster:bands") or asset.get("bands") or [{}]
-    stated = number(bands[0].get("offset", bands[0].get("raster:offset")))
+    bands = asset_fields.get("raster:bands") or asset_fields.get("bands") or [{}]
+    stated = finite_float(bands[0].get("offset", bands[0].get("raster:offset")))
     if stated is not None:
-        scale = number(bands[0].get("scale", bands[0].get("raster:scale"))) or 1e-4
+        scale = finite_float(bands[0].get("scale", bands[0].get("raster:scale"))) or 1e-4
         return -1000 if round(stated / scale) == -1000 else 0
-    return -1000 if has_offset(item.get("s2:processing_baseline")) else 0
+    return -1000 if has_baseline_offset(item_properties.get("s2:processing_baseline")) else 0
 
 
-def has_offset(baseline: Any) -> bool:
+def has_baseline_offset(baseline: Any) -> bool:
     """Whether Sentinel-2 scenes of a processing baseline are made with values 1000 higher."""
-    return (number(baseline) or 0.0) >= 4
+    return (finite_float(baseline) or 0.0) >= 4
 
 
-def number(value: Any) -> float | None:
+def finite_float(value: Any) -> float | None:
     """A number that an item states; None where it is absent or not a finite number."""
     try:
         stated = float(value)

@@ -13,22 +13,22 @@ Resampling = Literal["nearest", "bilinear"]
 
 
 @dataclass(frozen=True)
-class ClearScores:
+class CloudScore:
     """A collection that says of each pixel of another how clear it is.
 
     Attributes:
         id: Earth Engine id; its images have the indexes of those that they are about.
         band: Band of the scores, 0 to 1.
-        least: Pixels with less are left out.
+        threshold: Pixels with less are left out.
     """
 
     id: str
     band: str
-    least: float
+    threshold: float
 
 
 @dataclass(frozen=True)
-class EarthEngineEntry:
+class EarthEngineMetadata:
     """What Earth Engine alone has about a collection.
 
     Attributes:
@@ -38,12 +38,12 @@ class EarthEngineEntry:
         processing_properties: Greatest, in this order, for the newest of them; answers tell the
             first.
         radar: Scenes differ in mode, polarisation and pass direction.
-        scores: How clear pixels are, in another collection.
-        whole: The numbers are whole, and nearly all lie between these; None: they are not.
+        cloud_score: How clear pixels are, in another collection.
+        integer_range: The numbers are whole, and nearly all lie between these; None: they are not.
         notice: What every answer has to say about this imagery.
-        single: The collection is one image; when it is from.
-        slope: A band that is computed, in degrees, and the band of the heights that it is of.
-        one_band: Every scene is of one band. The property that says of which, and the band that
+        acquisition_date: The collection is one image; when it is from.
+        derived_slope: A band that is computed, in degrees, and the band of the heights that it is of.
+        band_per_image: Every scene is of one band. The property that says of which, and the band that
             its values are in.
     """
 
@@ -52,12 +52,12 @@ class EarthEngineEntry:
     tile_property: str | None = None
     processing_properties: tuple[str, ...] = ()
     radar: bool = False
-    scores: ClearScores | None = None
-    whole: tuple[int, int] | None = None
+    cloud_score: CloudScore | None = None
+    integer_range: tuple[int, int] | None = None
     notice: str | None = None
-    single: datetime | None = None
-    slope: tuple[str, str] | None = None
-    one_band: tuple[str, str] | None = None
+    acquisition_date: datetime | None = None
+    derived_slope: tuple[str, str] | None = None
+    band_per_image: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,13 @@ class Collection:
 
     Attributes:
         id: Earth Engine id, the name in requests.
-        stac: Collection ids in STAC catalogs, preferred first; none: STAC is not read for it.
+        stac_collections: Collection ids in STAC catalogs, preferred first; none: STAC is not read for it.
         bands: Keys under which STAC catalogs hold each band, tried in order, by the name that
             requests use; ``key.2`` is the second band of the asset ``key``.
         units: Units of the raw values.
         nodata: Value that means no data where a file does not state one; None: NaN.
         resampling: How bands are brought to another lattice.
-        lattice_m: Pixel corners lie at multiples of this in UTM; None: no common lattice.
+        snap_m: Pixel corners lie at multiples of this in UTM; None: no common lattice.
         cloud_property: Item property with the cloud percentage of a scene, if it has one.
         mask: Where pixels show no ground.
         mask_assets: Keys under which catalogs hold the band of the mask, tried in order.
@@ -84,24 +84,24 @@ class Collection:
         yearly: One image per calendar year, dated within it; a window stands for its year.
         monthly: One image per calendar month, dated within it; a part of a window stands for the
             month in which it begins, and as many more as it is long.
-        elsewhere: Value where no scene has data, such as 0 people at sea; None: that is a gap.
+        unmask_value: Value where no scene has data, such as 0 people at sea; None: that is a gap.
         attribution: What has to be said wherever these data are shown.
-        harmonised: Digital numbers are brought to the scale without the offset of later
+        harmonized: Digital numbers are brought to the scale without the offset of later
             processing baselines.
-        positive: Only values above 0 are data (power; scenes have borders of 0).
-        usual: Between these lie the values of ordinary scenes; None: nothing is known.
+        positive_only: Only values above 0 are data (power; scenes have borders of 0).
+        valid_range: Between these lie the values of ordinary scenes; None: nothing is known.
         scaling: Factor and offset of bands whose raw values are not in physical units:
             ``raw * factor + offset``.
         gee: What Earth Engine has about it.
     """
 
     id: str
-    stac: tuple[str, ...]
+    stac_collections: tuple[str, ...]
     bands: Mapping[str, tuple[str, ...]]
     units: str
     nodata: float | None = None
     resampling: Resampling = "nearest"
-    lattice_m: float | None = None
+    snap_m: float | None = None
     cloud_property: str | None = None
     mask: QualityMask | None = None
     mask_assets: tuple[str, ...] = ()
@@ -111,10 +111,10 @@ class Collection:
     static: bool = False
     yearly: bool = False
     monthly: bool = False
-    elsewhere: float | None = None
+    unmask_value: float | None = None
     attribution: str | None = None
-    harmonised: bool = False
-    positive: bool = False
-    usual: tuple[float, float] | None = None
+    harmonized: bool = False
+    positive_only: bool = False
+    valid_range: tuple[float, float] | None = None
     scaling: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    gee: EarthEngineEntry = EarthEngineEntry()
+    gee: EarthEngineMetadata = EarthEngineMetadata()

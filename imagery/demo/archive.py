@@ -27,15 +27,21 @@ from pyproj import Transformer
 
 from geobento.schemas.sample import PixelGrid
 from imagery.collections.registry import COLLECTIONS
-from imagery.demo.landscape import BANDS, Landscape, cloud_share, from_space, true_colour
+from imagery.demo.landscape import (
+    BANDS,
+    Landscape,
+    cloud_percentage,
+    to_top_of_atmosphere,
+    true_color,
+)
 from imagery.grid import lonlat_bounds, utm_crs
 
 DEMO_VERSION = "4"
 DEMO_NOTICE = (
     "synthetic imagery: the landscape is invented, there is nothing of this kind on the ground"
 )
-SCALE_M = 10.0
-CLOUDY = (0.05, 0.45, 0.02, 0.6, 0.08, 0.0, 0.04, 0.35, 0.0, 0.7, 0.06, 0.5)
+PIXEL_SIZE_M = 10.0
+CLOUD_FRACTIONS = (0.05, 0.45, 0.02, 0.6, 0.08, 0.0, 0.04, 0.35, 0.0, 0.7, 0.06, 0.5)
 """Shares of the twelve Sentinel-2 scenes of a place under clouds, about."""
 
 WAVELENGTHS_UM = (
@@ -46,40 +52,40 @@ WAVELENGTHS_UM = (
 S2_ASSETS = {band: COLLECTIONS["COPERNICUS/S2_SR_HARMONIZED"].bands[band][0] for band in BANDS}
 
 
-EMBEDDINGS = COLLECTIONS["GOOGLE/SATELLITE_EMBEDDING/V1/ANNUAL"]
+EMBEDDING_COLLECTION = COLLECTIONS["GOOGLE/SATELLITE_EMBEDDING/V1/ANNUAL"]
 
 
 @dataclass(frozen=True)
-class Place:
+class DemoRegion:
     """One landscape of the archive."""
 
     name: str
     lon: float
     lat: float
     landscape: Landscape
-    sky: int = 0
+    first_cloud_index: int = 0
     """Which of `CLOUDY` is January's."""
     year: int = 2023
     """When the satellites pass."""
     months: Sequence[int] = range(1, 13)
     """In which months."""
 
-    def overpass(self, month: int, day: int, hour: float) -> datetime:
+    def overpass_time(self, month: int, day: int, hour: float) -> datetime:
         """When a satellite passes that crosses the equator at an hour of local solar time."""
         utc = (hour - self.lon / 15) % 24
         return datetime(self.year, month, day, int(utc), int(utc % 1 * 60), tzinfo=UTC)
 
 
-PLACES = (
-    Place("savanna", 34.066, -3.401, Landscape(7, 256, 3.5, 1180, 60), sky=9),
-    Place("midlatitude", 11.03, 48.01, Landscape(23, 256, 6.5, 560, 90)),
-    Place("delta", 121.5, 31.2, Landscape(41, 416, 7.0, 3, 8), year=2022, months=(7,)),
-    Place("lowland", 120.5, 30.2, Landscape(59, 416, 7.5, 12, 40), year=2022, months=(7,)),
+DEMO_REGIONS = (
+    DemoRegion("savanna", 34.066, -3.401, Landscape(7, 256, 3.5, 1180, 60), first_cloud_index=9),
+    DemoRegion("midlatitude", 11.03, 48.01, Landscape(23, 256, 6.5, 560, 90)),
+    DemoRegion("delta", 121.5, 31.2, Landscape(41, 416, 7.0, 3, 8), year=2022, months=(7,)),
+    DemoRegion("lowland", 120.5, 30.2, Landscape(59, 416, 7.5, 12, 40), year=2022, months=(7,)),
 )
 """The first two for a year, the others, which examples written for other tools ask for, for one
 month."""
 
-Progress = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 
 
 def ensure_demo_archive(directory: Path) -> Path:
@@ -87,7 +93,7 @@ def ensure_demo_archive(directory: Path) -> Path:
     return write_demo_archive(directory)
 
 
-def write_demo_archive(directory: Path, *, progress: Progress | None = None) -> Path:
+def write_demo_archive(directory: Path, *, progress: ProgressCallback | None = None) -> Path:
     """Write the demo archive, whole or not at all.
 
     An archive of the same version is left as it is, an older one is replaced. Several processes
@@ -104,26 +110,26 @@ def write_demo_archive(directory: Path, *, progress: Progress | None = None) -> 
         FileExistsError: Something else is there.
     """
     catalog = directory / "catalog.json"
-    if _version(catalog) == DEMO_VERSION:
+    if _read_version(catalog) == DEMO_VERSION:
         return catalog
     target = directory.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _only_one(target.parent):
-        if _version(catalog) == DEMO_VERSION:
+    with _exclusive_lock(target.parent):
+        if _read_version(catalog) == DEMO_VERSION:
             return catalog
-        _refuse_foreign(target)
+        _check_target(target)
         unfinished = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         try:
             (unfinished / "new").mkdir()
-            _write(unfinished / "new", progress)
-            _put(unfinished, target)
+            _write_archive(unfinished / "new", progress)
+            _install_archive(unfinished, target)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     return catalog
 
 
 @contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
+def _exclusive_lock(folder: Path) -> Iterator[None]:
     """Hold a lock on a folder: no file of its own, and gone with the process that holds it.
 
     Some network file systems lock no folders; there everyone goes on, and `_put` sorts it out.
@@ -139,29 +145,29 @@ def _only_one(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _put(unfinished: Path, target: Path) -> None:
+def _install_archive(unfinished: Path, target: Path) -> None:
     """Move the archive `unfinished/new` to its place; if another was first, that one stays."""
-    _refuse_foreign(target)
-    if _version(target / "catalog.json") not in (None, DEMO_VERSION):
+    _check_target(target)
+    if _read_version(target / "catalog.json") not in (None, DEMO_VERSION):
         with suppress(FileNotFoundError):
             os.rename(target, unfinished / "old")
     try:
         os.rename(unfinished / "new", target)
     except OSError:
-        if _version(target / "catalog.json") != DEMO_VERSION:
+        if _read_version(target / "catalog.json") != DEMO_VERSION:
             raise
 
 
-def _refuse_foreign(target: Path) -> None:
+def _check_target(target: Path) -> None:
     """Raise if there is something that is neither an empty folder nor a demo archive."""
     if target.is_dir():
-        if _version(target / "catalog.json") is None and any(target.iterdir()):
+        if _read_version(target / "catalog.json") is None and any(target.iterdir()):
             raise FileExistsError(f"{target} is not empty and holds no demo archive")
     elif target.exists():
         raise FileExistsError(f"{target} is not a folder")
 
 
-def _version(catalog: Path) -> str | None:
+def _read_version(catalog: Path) -> str | None:
     """Version of the demo archive that a catalog belongs to; None: it is no demo archive's."""
     try:
         record = json.loads(catalog.read_text(encoding="utf-8"))
@@ -171,7 +177,7 @@ def _version(catalog: Path) -> str | None:
     return str(version) if version else None
 
 
-def _write(root: Path, progress: Progress | None) -> None:
+def _write_archive(root: Path, progress: ProgressCallback | None) -> None:
     catalog = pystac.Catalog(
         id="geobento-demo",
         description=(
@@ -181,9 +187,9 @@ def _write(root: Path, progress: Progress | None) -> None:
         ),
         extra_fields={"geobento:demo_version": DEMO_VERSION, "geobento:synthetic": True},
     )
-    children = {name: _collection(name) for name in _TITLES}
+    children = {name: _create_collection(name) for name in _COLLECTION_TITLES}
     catalog.add_children(children.values())
-    jobs = [job for place in PLACES for job in _scenes(place)]
+    jobs = [job for place in DEMO_REGIONS for job in _item_writers(place)]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for done, items in enumerate(pool.map(lambda job: job(root), jobs), start=1):
             for item in items:
@@ -198,91 +204,101 @@ def _write(root: Path, progress: Progress | None) -> None:
     catalog.save(catalog_type=pystac.CatalogType.SELF_CONTAINED)
 
 
-def _scenes(place: Place) -> Iterator[Callable[[Path], list[pystac.Item]]]:
-    for month in place.months:
-        yield partial(_sentinel_2, place, month)
-        yield partial(_sentinel_1, place, month)
-    yield partial(_elevation, place)
-    yield partial(_embeddings, place)
+def _item_writers(region: DemoRegion) -> Iterator[Callable[[Path], list[pystac.Item]]]:
+    for month in region.months:
+        yield partial(_write_sentinel_2, region, month)
+        yield partial(_write_sentinel_1, region, month)
+    yield partial(_write_elevation, region)
+    yield partial(_write_embeddings, region)
 
 
-def _sentinel_2(place: Place, month: int, root: Path) -> list[pystac.Item]:
+def _write_sentinel_2(region: DemoRegion, month: int, root: Path) -> list[pystac.Item]:
     """One acquisition, as it is at the ground and as it is seen from space."""
-    time = place.overpass(month, 10 + month % 5, 10.5)
-    numbers, classes = place.landscape.scene(month, CLOUDY[(month - 1 + place.sky) % 12])
-    ground = _optical(root, place, time, "sentinel-2-l2a", numbers, classes)
-    _asset(root, ground, "scl", classes, {"data_type": "uint8", "nodata": 0}, nodata=0)
-    _asset(root, ground, "visual", true_colour(numbers), {"data_type": "uint8"}, role="visual")
-    return [ground, _optical(root, place, time, "sentinel-2-l1c", from_space(numbers), classes)]
+    time = region.overpass_time(month, 10 + month % 5, 10.5)
+    numbers, classes = region.landscape.scene(month, CLOUD_FRACTIONS[(month - 1 + region.first_cloud_index) % 12])
+    ground = _write_optical(root, region, time, "sentinel-2-l2a", numbers, classes)
+    _write_asset(root, ground, "scl", classes, {"data_type": "uint8", "nodata": 0}, nodata=0)
+    _write_asset(root, ground, "visual", true_color(numbers), {"data_type": "uint8"}, role="visual")
+    return [
+        ground,
+        _write_optical(root, region, time, "sentinel-2-l1c", to_top_of_atmosphere(numbers), classes),
+    ]
 
 
-def _optical(
+def _write_optical(
     root: Path,
-    place: Place,
+    region: DemoRegion,
     time: datetime,
     collection: str,
-    numbers: NDArray[np.uint16],
+    digital_numbers: NDArray[np.uint16],
     classes: NDArray[np.uint8],
 ) -> pystac.Item:
-    item = _item(place, collection, time)
+    item = _create_item(region, collection, time)
     item.properties |= {
         "platform": "sentinel-2a",
-        "eo:cloud_cover": cloud_share(classes),
+        "eo:cloud_cover": cloud_percentage(classes),
         "s2:processing_baseline": "05.09",
         "earthsearch:boa_offset_applied": True,
     }
     scaled = {"data_type": "uint16", "nodata": 0, "scale": 0.0001, "offset": 0}
     for number, (band, key) in enumerate(S2_ASSETS.items()):
-        _asset(root, item, key, numbers[number], scaled, nodata=0, band=band)
+        _write_asset(root, item, key, digital_numbers[number], scaled, nodata=0, band=band)
     return item
 
 
-def _sentinel_1(place: Place, month: int, root: Path) -> list[pystac.Item]:
-    time = place.overpass(month, 12 + month % 5, 18)
-    item = _item(place, "sentinel-1-rtc", time)
+def _write_sentinel_1(region: DemoRegion, month: int, root: Path) -> list[pystac.Item]:
+    time = region.overpass_time(month, 12 + month % 5, 18)
+    item = _create_item(region, "sentinel-1-rtc", time)
     item.properties |= {
         "platform": "sentinel-1a",
         "sar:instrument_mode": "IW",
         "sar:polarizations": ["VV", "VH"],
         "sat:orbit_state": "ascending",
     }
-    power = place.landscape.backscatter(month)
+    power = region.landscape.backscatter(month)
     for key, channel in zip(("vv", "vh"), power, strict=True):
-        _asset(root, item, key, channel, {"data_type": "float32", "nodata": -32768}, nodata=-32768)
+        _write_asset(
+            root, item, key, channel, {"data_type": "float32", "nodata": -32768}, nodata=-32768
+        )
     return [item]
 
 
-def _elevation(place: Place, root: Path) -> list[pystac.Item]:
-    item = _item(place, "cop-dem-glo-30", datetime(2021, 4, 22, tzinfo=UTC))
-    _asset(root, item, "data", place.landscape.elevation, {"data_type": "float32", "unit": "m"})
+def _write_elevation(region: DemoRegion, root: Path) -> list[pystac.Item]:
+    item = _create_item(region, "cop-dem-glo-30", datetime(2021, 4, 22, tzinfo=UTC))
+    _write_asset(
+        root, item, "data", region.landscape.elevation, {"data_type": "float32", "unit": "m"}
+    )
     return [item]
 
 
-def _embeddings(place: Place, root: Path) -> list[pystac.Item]:
+def _write_embeddings(region: DemoRegion, root: Path) -> list[pystac.Item]:
     """The finished product of a year, in the layout of its files: 64 bands in one."""
-    item = _item(place, EMBEDDINGS.stac[0], datetime(place.year, 1, 1, tzinfo=UTC))
-    raster = {"data_type": "int8", "nodata": EMBEDDINGS.nodata}
-    vectors = place.landscape.vectors()
-    _asset(root, item, "data", vectors, raster, nodata=EMBEDDINGS.nodata)
+    item = _create_item(region, EMBEDDING_COLLECTION.stac_collections[0], datetime(region.year, 1, 1, tzinfo=UTC))
+    raster = {"data_type": "int8", "nodata": EMBEDDING_COLLECTION.nodata}
+    vectors = region.landscape.embeddings()
+    _write_asset(root, item, "data", vectors, raster, nodata=EMBEDDING_COLLECTION.nodata)
     return [item]
 
 
-def pixel_grid(place: Place) -> PixelGrid:
+def pixel_grid(region: DemoRegion) -> PixelGrid:
     """The pixels of a place: centred on it, corners at multiples of 10 m."""
-    crs = utm_crs(place.lon, place.lat)
-    x, y = Transformer.from_crs(4326, crs, always_xy=True).transform(place.lon, place.lat)
-    size = place.landscape.size
-    half = size * SCALE_M / 2
-    left, top = round((x - half) / SCALE_M) * SCALE_M, round((y + half) / SCALE_M) * SCALE_M
-    return PixelGrid(crs, (SCALE_M, 0.0, left, 0.0, -SCALE_M, top), size, size)
+    crs = utm_crs(region.lon, region.lat)
+    x, y = Transformer.from_crs(4326, crs, always_xy=True).transform(region.lon, region.lat)
+    size = region.landscape.size
+    half = size * PIXEL_SIZE_M / 2
+    left, top = (
+        round((x - half) / PIXEL_SIZE_M) * PIXEL_SIZE_M,
+        round((y + half) / PIXEL_SIZE_M) * PIXEL_SIZE_M,
+    )
+    return PixelGrid(crs, (PIXEL_SIZE_M, 0.0, left, 0.0, -PIXEL_SIZE_M, top), size, size)
 
 
-def _item(place: Place, collection: str, time: datetime) -> pystac.Item:
-    grid = pixel_grid(place)
+def _create_item(region: DemoRegion, collection: str, time: datetime) -> pystac.Item:
+    grid = pixel_grid(region)
     west, south, east, north = (round(edge, 7) for edge in lonlat_bounds(grid))
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
     return pystac.Item(
-        id=f"{collection}-{place.name}-{time:%Y%m%d}",
+        id=f"{collection}-{region.name}-{time:%Y%m%d}",
         geometry={"type": "Polygon", "coordinates": [ring]},
         bbox=[west, south, east, north],
         datetime=time,
@@ -296,12 +312,12 @@ def _item(place: Place, collection: str, time: datetime) -> pystac.Item:
     )
 
 
-def _asset(
+def _write_asset(
     root: Path,
     item: pystac.Item,
     key: str,
     pixels: NDArray[Any],
-    raster: dict[str, Any],
+    raster_fields: dict[str, Any],
     *,
     nodata: float | None = None,
     band: str | None = None,
@@ -311,7 +327,7 @@ def _asset(
     file.parent.mkdir(parents=True, exist_ok=True)
     _write_cog(file, pixels, item, nodata)
     count = len(pixels) if pixels.ndim == 3 else 1
-    fields: dict[str, Any] = {"raster:bands": [raster] * count}
+    fields: dict[str, Any] = {"raster:bands": [raster_fields] * count}
     if band is not None:
         fields["eo:bands"] = [
             {
@@ -349,20 +365,20 @@ def _write_cog(file: Path, pixels: NDArray[Any], item: pystac.Item, nodata: floa
         target.write(layers)
 
 
-_TITLES = {
+_COLLECTION_TITLES = {
     "sentinel-2-l2a": "Sentinel-2 L2A, synthetic",
     "sentinel-2-l1c": "Sentinel-2 L1C, synthetic",
     "sentinel-1-rtc": "Sentinel-1 RTC, synthetic",
     "cop-dem-glo-30": "Elevation, synthetic",
-    EMBEDDINGS.stac[0]: "Annual embeddings, synthetic",
+    EMBEDDING_COLLECTION.stac_collections[0]: "Annual embeddings, synthetic",
 }
 
 
-def _collection(name: str) -> pystac.Collection:
+def _create_collection(name: str) -> pystac.Collection:
     return pystac.Collection(
         id=name,
-        title=_TITLES[name],
-        description=f"{_TITLES[name]}: {DEMO_NOTICE}.",
+        title=_COLLECTION_TITLES[name],
+        description=f"{_COLLECTION_TITLES[name]}: {DEMO_NOTICE}.",
         license="CC0-1.0",
         extent=pystac.Extent(
             pystac.SpatialExtent([[-180.0, -90.0, 180.0, 90.0]]),

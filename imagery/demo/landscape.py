@@ -11,8 +11,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Bytes = NDArray[np.uint8]
+FloatArray = NDArray[np.float32]
+ByteArray = NDArray[np.uint8]
 
 BANDS = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12")
 
@@ -28,7 +28,7 @@ CLOUD = (8200, 8000, 7800, 7700, 7700, 7750, 7800, 7800, 7750, 7600, 4300, 3500)
 
 HAZE = (1050, 800, 500, 310, 260, 210, 180, 150, 130, 20, 20, 10)
 """Light of the air itself, reflectance x 10000; the shorter the wave, the more."""
-CLEARNESS = (0.76, 0.80, 0.84, 0.88, 0.90, 0.91, 0.92, 0.93, 0.94, 0.45, 0.96, 0.95)
+TRANSMITTANCE = (0.76, 0.80, 0.84, 0.88, 0.90, 0.91, 0.92, 0.93, 0.94, 0.45, 0.96, 0.95)
 """Share of the ground's light that arrives in space; vapour takes much of B9."""
 
 FIELD, FOREST, RIVER, TOWN, ROAD = range(5)
@@ -42,12 +42,12 @@ BACKSCATTER_DB = {
 }
 """Gamma nought of VV and VH, before crops and speckle."""
 
-LOOKS = 5
-QUANTUM = 8
+RADAR_LOOKS = 5
+REFLECTANCE_STEP = 8
 """Reflectance is rounded to multiples of this; the noise below would only fill the disk."""
 
 
-VECTOR, AXES_SEED, STEPS = 64, 64, 4
+EMBEDDING_DIM, AXES_SEED, TRAIT_STEPS = 64, 64, 4
 """Length of vectors, where their axes come from, and how finely traits of the land are told."""
 
 
@@ -70,75 +70,79 @@ class Landscape:
     relief_m: float
 
     @cached_property
-    def elevation(self) -> Floats:
+    def elevation(self) -> FloatArray:
         """Metres above the geoid; the river lies in the valley."""
-        hills = fractal(self._random("relief"), self.size, 96)
+        hills = fractal_noise(self._random("relief"), self.size, 96)
         valley = np.minimum(self._river_distance / 60, 1)
         height = self.base_m + self.relief_m * hills * (0.3 + 0.7 * valley)
         return np.round(height, 1).astype(np.float32)
 
     @cached_property
-    def cover(self) -> Bytes:
+    def land_cover(self) -> ByteArray:
         """What every pixel is: FIELD, FOREST, RIVER, TOWN or ROAD."""
         cover = np.full((self.size, self.size), FIELD, np.uint8)
-        cover[fractal(self._random("forest"), self.size, 64) > 0.58] = FOREST
+        cover[fractal_noise(self._random("forest"), self.size, 64) > 0.58] = FOREST
         rows, columns = _coordinates(self.size)
         random = self._random("town")
         centre = random.uniform(0.25, 0.75, 2) * self.size
-        ragged = fractal(random, self.size, 24) * 18
+        ragged = fractal_noise(random, self.size, 24) * 18
         away = np.hypot(rows - centre[0], columns - centre[1])
         cover[away + ragged < 36] = TOWN
         for angle in random.uniform(0, np.pi, 2):
             line = (rows - centre[0]) * np.cos(angle) - (columns - centre[1]) * np.sin(angle)
-            bend = 10 * (smooth(random, self.size, 128) - 0.5)
+            bend = 10 * (value_noise(random, self.size, 128) - 0.5)
             cover[np.abs(line + bend) < 0.9] = ROAD
         cover[self._river_distance < 5] = RIVER
         return cover
 
-    def reflectance(self, month: int) -> Floats:
+    def reflectance(self, month: int) -> FloatArray:
         """(12, H, W) surface reflectance x 10000 of `BANDS` in a month, without clouds."""
         green, bare = self._crops(month)
         texture = self._texture
-        ground = _mix(
+        ground = _mix_spectra(
             {
                 GREEN: green,
                 STRAW: (1 - green) * (1 - bare),
                 SOIL: (1 - green) * bare,
             }
         )
-        cover = self.cover[None]
+        cover = self.land_cover[None]
         leaf = 0.75 + 0.25 * self._season(month, 0.6)
-        canopy = _mix({CANOPY: np.full_like(green, leaf), STRAW: np.full_like(green, 1 - leaf)})
-        built = _mix({ROOF: self._blocks, ASPHALT: 0.7 * (1 - self._blocks),
-                      GREEN: 0.3 * (1 - self._blocks)})  # fmt: skip
-        scene = np.where(cover == FOREST, canopy * (0.8 + 0.4 * self._crowns), ground)
+        canopy = _mix_spectra(
+            {CANOPY: np.full_like(green, leaf), STRAW: np.full_like(green, 1 - leaf)}
+        )
+        built = _mix_spectra({ROOF: self._roof_fraction, ASPHALT: 0.7 * (1 - self._roof_fraction),
+                      GREEN: 0.3 * (1 - self._roof_fraction)})  # fmt: skip
+        scene = np.where(cover == FOREST, canopy * (0.8 + 0.4 * self._tree_crowns), ground)
         scene = np.where(cover == TOWN, built, scene)
-        scene = np.where(cover == ROAD, _column(ASPHALT), scene)
-        lit = scene * self._light * texture
-        ripple = 0.9 + 0.2 * smooth(self._random("water"), self.size, 12)
-        return np.where(cover == RIVER, _column(WATER) * ripple, lit).astype(np.float32)
+        scene = np.where(cover == ROAD, _spectrum_column(ASPHALT), scene)
+        lit = scene * self._illumination * texture
+        ripple = 0.9 + 0.2 * value_noise(self._random("water"), self.size, 12)
+        return np.where(cover == RIVER, _spectrum_column(WATER) * ripple, lit).astype(np.float32)
 
-    def scene(self, month: int, cloudy: float) -> tuple[NDArray[np.uint16], Bytes]:
+    def scene(self, month: int, cloud_fraction: float) -> tuple[NDArray[np.uint16], ByteArray]:
         """What Sentinel-2 sees in a month.
 
         Args:
             month: 1 to 12.
-            cloudy: Share of the square under clouds, 0 to 1.
+            cloud_fraction: Share of the square under clouds, 0 to 1.
 
         Returns:
             Digital numbers (12, H, W) and the scene classification (H, W).
         """
         random = self._random(f"clouds {month}")
         ground = self.reflectance(month)
-        opacity = _clouds(random, self.size, cloudy)
-        shadow = _shifted(opacity, 9, 6) * (opacity < 0.1)
+        opacity = _cloud_opacity(random, self.size, cloud_fraction)
+        shadow = _shift(opacity, 9, 6) * (opacity < 0.1)
         seen = ground * (1 - 0.55 * shadow)
-        seen = seen * (1 - opacity) + _column(CLOUD) * opacity
+        seen = seen * (1 - opacity) + _spectrum_column(CLOUD) * opacity
         noise = random.normal(0, 12, seen.shape)
-        numbers = np.clip(np.round((seen + noise) / QUANTUM) * QUANTUM, QUANTUM, 16000)
-        return numbers.astype(np.uint16), self._classes(ground, opacity, shadow)
+        numbers = np.clip(
+            np.round((seen + noise) / REFLECTANCE_STEP) * REFLECTANCE_STEP, REFLECTANCE_STEP, 16000
+        )
+        return numbers.astype(np.uint16), self._scene_classification(ground, opacity, shadow)
 
-    def backscatter(self, month: int) -> Floats:
+    def backscatter(self, month: int) -> FloatArray:
         """(2, H, W) gamma nought of VV and VH in linear power, with speckle."""
         random = self._random(f"radar {month}")
         green, _ = self._crops(month)
@@ -146,23 +150,27 @@ class Landscape:
         for cover, decibels in BACKSCATTER_DB.items():
             for channel, value in enumerate(decibels):
                 level = value + (3.5 * green if cover == FIELD else 0)
-                power[channel] = np.where(self.cover == cover, 10 ** (level / 10), power[channel])
-        power *= random.gamma(LOOKS, 1 / LOOKS, power.shape)
-        power *= 1 + 1.5 * (self._light - 1)
+                power[channel] = np.where(self.land_cover == cover, 10 ** (level / 10), power[channel])
+        power *= random.gamma(RADAR_LOOKS, 1 / RADAR_LOOKS, power.shape)
+        power *= 1 + 1.5 * (self._illumination - 1)
         steps = np.round(10 * np.log10(np.maximum(power, 1e-4)) * 4) / 4
         return (10 ** (steps / 10)).astype(np.float32)
 
-    def vectors(self) -> NDArray[np.int8]:
+    def embeddings(self) -> NDArray[np.int8]:
         """(64, H, W) vectors of unit length that tell covers, crops and heights apart.
 
         Rounded as in the product that they stand for: ``127.5 * sign(v) * sqrt(|v|)``.
         """
-        covers = np.stack([self.cover == kind for kind in (FIELD, FOREST, RIVER, TOWN, ROAD)])
+        covers = np.stack([self.land_cover == kind for kind in (FIELD, FOREST, RIVER, TOWN, ROAD)])
         seasons = np.stack([self._crops(month)[0] * covers[0] for month in (2, 5, 8, 11)])
         height = (self.elevation - self.base_m) / max(self.relief_m, 1)
-        traits = np.round(np.concatenate([covers, seasons, height[None]]) * STEPS) / STEPS
+        traits = (
+            np.round(np.concatenate([covers, seasons, height[None]]) * TRAIT_STEPS) / TRAIT_STEPS
+        )
         # The same axes at all places, or vectors of two could not be compared.
-        axes = np.random.Generator(np.random.PCG64(AXES_SEED)).normal(size=(VECTOR, len(traits)))
+        axes = np.random.Generator(np.random.PCG64(AXES_SEED)).normal(
+            size=(EMBEDDING_DIM, len(traits))
+        )
         vectors = np.tensordot(axes, traits, 1)
         vectors /= np.linalg.norm(vectors, axis=0)
         return np.round(127.5 * np.sign(vectors) * np.sqrt(np.abs(vectors))).astype(np.int8)
@@ -191,7 +199,7 @@ class Landscape:
         _, numbers = np.unique(strip * 100_000 + plot, return_inverse=True)
         return numbers.reshape(self.size, self.size)
 
-    def _crops(self, month: int) -> tuple[Floats, Floats]:
+    def _crops(self, month: int) -> tuple[FloatArray, FloatArray]:
         """Green share of every field, and how much of the rest is bare soil."""
         random = self._random("crops")
         count = self._parcels.max() + 1
@@ -205,39 +213,39 @@ class Landscape:
         bare = np.where(pasture, 0.1, np.clip(1.2 - 1.6 * swing, 0, 1)) * random.uniform(
             0.6, 1, count
         )
-        patchy = 0.85 + 0.3 * smooth(self._random("soil"), self.size, 20)
+        patchy = 0.85 + 0.3 * value_noise(self._random("soil"), self.size, 20)
         return (
             np.clip(green[self._parcels] * patchy, 0, 1).astype(np.float32),
             np.clip(bare[self._parcels], 0, 1).astype(np.float32),
         )
 
     @cached_property
-    def _river_distance(self) -> Floats:
+    def _river_distance(self) -> FloatArray:
         random = self._random("river")
         rows, columns = _coordinates(self.size)
-        bends = (smooth(random, self.size, 80)[:, :1] - 0.5) * self.size * 0.9
+        bends = (value_noise(random, self.size, 80)[:, :1] - 0.5) * self.size * 0.9
         middle = random.uniform(0.35, 0.65) * self.size
         lean = random.uniform(-0.35, 0.35)
         distance = columns - middle - lean * (rows - self.size / 2) - bends
         return np.asarray(np.abs(distance), np.float32)
 
     @cached_property
-    def _light(self) -> Floats:
+    def _illumination(self) -> FloatArray:
         """Brightness by slope, sun in the south-east as in the morning; mean about 1."""
         north, east = np.gradient(self.elevation.astype(np.float64), 10)
         return np.asarray(np.clip(1 + 0.84 * (north - east), 0.6, 1.4), np.float32)
 
     @cached_property
-    def _texture(self) -> Floats:
+    def _texture(self) -> FloatArray:
         furrows = self._random("texture").normal(1, 0.025, (self.size, self.size))
         return furrows.astype(np.float32)
 
     @cached_property
-    def _crowns(self) -> Floats:
-        return smooth(self._random("crowns"), self.size, 3)
+    def _tree_crowns(self) -> FloatArray:
+        return value_noise(self._random("crowns"), self.size, 3)
 
     @cached_property
-    def _blocks(self) -> Floats:
+    def _roof_fraction(self) -> FloatArray:
         """Share of roofs in the town: blocks of houses between streets."""
         random = self._random("blocks")
         rows, columns = _coordinates(self.size)
@@ -248,12 +256,12 @@ class Landscape:
         houses = random.uniform(0.35, 1, (self.size, self.size))
         return np.where(street, 0.05, houses).astype(np.float32)
 
-    def _classes(self, ground: Floats, opacity: Floats, shadow: Floats) -> Bytes:
+    def _scene_classification(self, ground: FloatArray, opacity: FloatArray, shadow: FloatArray) -> ByteArray:
         red, near_infrared = ground[3], ground[7]
         index = (near_infrared - red) / (near_infrared + red)
         classes = np.where(index > 0.4, 4, 5).astype(np.uint8)
         classes[(index <= 0.4) & (near_infrared < 1300)] = 2
-        classes[self.cover == RIVER] = 6
+        classes[self.land_cover == RIVER] = 6
         classes[shadow > 0.3] = 3
         classes[opacity > 0.08] = 10
         classes[opacity > 0.35] = 8
@@ -261,7 +269,7 @@ class Landscape:
         return classes
 
 
-def smooth(random: np.random.Generator, size: int, cell: int) -> Floats:
+def value_noise(random: np.random.Generator, size: int, cell: int) -> FloatArray:
     """(size, size) noise in 0..1 that varies over `cell` pixels."""
     count = size // cell + 2
     lattice = random.random((count, count))
@@ -274,55 +282,55 @@ def smooth(random: np.random.Generator, size: int, cell: int) -> Floats:
     return both.astype(np.float32)
 
 
-def fractal(random: np.random.Generator, size: int, cell: int) -> Floats:
+def fractal_noise(random: np.random.Generator, size: int, cell: int) -> FloatArray:
     """(size, size) noise in 0..1 with structure from `cell` pixels down to a few."""
     total, weight, sum_of_weights = np.zeros((size, size)), 1.0, 0.0
     while cell >= 3:
-        total += weight * smooth(random, size, cell)
+        total += weight * value_noise(random, size, cell)
         sum_of_weights += weight
         weight, cell = weight / 2, cell // 2
     return (total / sum_of_weights).astype(np.float32)
 
 
-def cloud_share(classes: Bytes) -> float:
+def cloud_percentage(classes: ByteArray) -> float:
     """Percentage of pixels that a scene classification calls cloud or cirrus."""
     return round(100 * float(np.isin(classes, (8, 9, 10)).mean()), 2)
 
 
-def from_space(numbers: NDArray[np.uint16]) -> NDArray[np.uint16]:
+def to_top_of_atmosphere(digital_numbers: NDArray[np.uint16]) -> NDArray[np.uint16]:
     """Digital numbers (12, H, W) at the top of the atmosphere, from those at the ground."""
-    seen = numbers * _column(CLEARNESS) + _column(HAZE)
-    return (np.round(seen / QUANTUM) * QUANTUM).astype(np.uint16)
+    seen = digital_numbers * _spectrum_column(TRANSMITTANCE) + _spectrum_column(HAZE)
+    return (np.round(seen / REFLECTANCE_STEP) * REFLECTANCE_STEP).astype(np.uint16)
 
 
-def true_colour(numbers: NDArray[np.uint16]) -> Bytes:
+def true_color(digital_numbers: NDArray[np.uint16]) -> ByteArray:
     """(3, H, W) picture for people, from digital numbers (12, H, W)."""
-    rgb = numbers[[3, 2, 1]].astype(np.float32)
+    rgb = digital_numbers[[3, 2, 1]].astype(np.float32)
     return np.clip(np.round(rgb * (255 / 3000)), 1, 255).astype(np.uint8)
 
 
-def _clouds(random: np.random.Generator, size: int, cloudy: float) -> Floats:
+def _cloud_opacity(random: np.random.Generator, size: int, cloud_fraction: float) -> FloatArray:
     """Opacity 0..1 of a cloud field that covers about a share of the square."""
-    field = fractal(random, size, 80)
-    if cloudy <= 0:
+    field = fractal_noise(random, size, 80)
+    if cloud_fraction <= 0:
         return np.zeros_like(field)
-    edge = np.sort(field, axis=None)[int((1 - cloudy) * (field.size - 1))]
+    edge = np.sort(field, axis=None)[int((1 - cloud_fraction) * (field.size - 1))]
     return np.asarray(np.clip((field - edge) * 14 + 0.1, 0, 1) * (field > edge), np.float32)
 
 
-def _shifted(field: Floats, rows: int, columns: int) -> Floats:
+def _shift(field: FloatArray, rows: int, columns: int) -> FloatArray:
     """A field moved down and to the left; what moves in is 0."""
     moved = np.zeros_like(field)
     moved[rows:, :-columns] = field[:-rows, columns:]
     return moved
 
 
-def _mix(parts: dict[tuple[int, ...], Floats]) -> Floats:
-    mixed = sum(_column(spectrum) * share[None] for spectrum, share in parts.items())
+def _mix_spectra(fractions: dict[tuple[int, ...], FloatArray]) -> FloatArray:
+    mixed = sum(_spectrum_column(spectrum) * share[None] for spectrum, share in fractions.items())
     return np.asarray(mixed, np.float32)
 
 
-def _column(spectrum: tuple[float, ...]) -> Floats:
+def _spectrum_column(spectrum: tuple[float, ...]) -> FloatArray:
     return np.asarray(spectrum, np.float32)[:, None, None]
 
 

@@ -25,28 +25,28 @@ from geobento.schemas.errors import (
     SourceError,
     SourceUnavailable,
 )
-from imagery.earth_engine.rate_limiter import ProjectLimiter
-from imagery.retry import Transient, with_retries
+from imagery.earth_engine.rate_limiter import ProcessSharedRateLimiter
+from imagery.retry import TransientError, with_retries
 
 T = TypeVar("T")
 
-CONNECTIONS = 64
-TOO_MUCH = (
+MAX_CONNECTIONS = 64
+TOO_LARGE_MESSAGES = (
     "User memory limit exceeded",
     "Computation timed out",
     "Total request size",
     "Pixel grid dimensions",
 )
 """How messages begin that ask for a smaller request."""
-BUSY, BROKEN = (429,), (500, 502, 503, 504)
-BUSY_RETRY_S = 10.0
+RATE_LIMIT_STATUSES, UNAVAILABLE_STATUSES = (429,), (500, 502, 503, 504)
+DEFAULT_RETRY_AFTER_S = 10.0
 """What to tell a client where Earth Engine is busy and does not say for how long."""
 
-_initialising = threading.Lock()
-_of_thread = threading.local()
+_initialize_lock = threading.Lock()
+_thread_state = threading.local()
 
 
-class TooMuch(Exception):
+class RequestTooLarge(Exception):
     """The request was too large for Earth Engine; a smaller one may succeed."""
 
 
@@ -73,14 +73,14 @@ class EarthEngineClient:
         *,
         url: str | None,
         key_file: Path | None,
-        limiter: ProjectLimiter,
+        limiter: ProcessSharedRateLimiter,
         timeout_s: float,
     ) -> None:
         base = (url or ee.data.HIGH_VOLUME_API_BASE_URL).rstrip("/")
-        credentials = _credentials(base, key_file, project)
+        credentials = _load_credentials(base, key_file, project)
         self._project = project
         self._limiter = limiter
-        transport = Transport(https_only=credentials is not None)
+        transport = HttpxTransport(https_only=credentials is not None)
 
         def initialise() -> None:
             ee.Reset()
@@ -89,7 +89,7 @@ class EarthEngineClient:
 
         # Would ask another host for a list of outdated collections, without a deadline.
         ee.deprecation._FetchDataCatalogStac = dict
-        with _initialising:
+        with _initialize_lock:
             self.call(initialise, time.monotonic() + timeout_s)
 
     def call(self, request: Callable[[], T], deadline: float) -> T:
@@ -106,25 +106,27 @@ class EarthEngineClient:
         """
 
         def attempt() -> T:
-            with self._limiter.request(deadline), _until(deadline):
+            with self._limiter.acquire(deadline), _request_deadline(deadline):
                 try:
                     return request()
                 except Exception as error:
-                    raise self._translated(error) from error
+                    raise self._map_error(error) from error
 
         return with_retries(attempt, deadline)
 
-    def _translated(self, error: Exception) -> Exception:
+    def _map_error(self, error: Exception) -> Exception:
         refusal = error if isinstance(error, HttpError) else error.__context__
         if isinstance(refusal, HttpError):
-            failure = refused(refusal.resp.status, refusal.reason, refusal.resp, self._project)
-            if isinstance(failure, Transient) and failure.retry_after:
+            failure = map_http_error(
+                refusal.resp.status, refusal.reason, refusal.resp, self._project
+            )
+            if isinstance(failure, TransientError) and failure.retry_after:
                 self._limiter.pause(failure.retry_after)
             return failure
-        return broken(error, self._project)
+        return map_transport_error(error, self._project)
 
 
-class Transport:
+class HttpxTransport:
     """What the client library sends its requests with: a pool of connections and a deadline.
 
     Args:
@@ -133,7 +135,9 @@ class Transport:
 
     def __init__(self, *, https_only: bool) -> None:
         self._https_only = https_only
-        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+        limits = httpx.Limits(
+            max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS
+        )
         self._client = httpx.Client(limits=limits, follow_redirects=False)
 
     def request(
@@ -153,7 +157,7 @@ class Transport:
         """
         if self._https_only and not uri.startswith("https://"):
             raise SourceError("credentials for Earth Engine are not sent over plain http")
-        deadline: float = _of_thread.deadline
+        deadline: float = _thread_state.deadline
         try:
             with self._client.stream(
                 method,
@@ -176,16 +180,18 @@ class Transport:
 
 
 @contextmanager
-def _until(deadline: float) -> Iterator[None]:
+def _request_deadline(deadline: float) -> Iterator[None]:
     """Set the instant of `time.monotonic` at which requests of this thread end."""
-    _of_thread.deadline = deadline
+    _thread_state.deadline = deadline
     try:
         yield
     finally:
-        del _of_thread.deadline
+        del _thread_state.deadline
 
 
-def refused(status: int, message: str, headers: Mapping[str, str], project: str) -> Exception:
+def map_http_error(
+    status: int, message: str, headers: Mapping[str, str], project: str
+) -> Exception:
     """What an answer of Earth Engine that is not a success means to us. Pure but for the clock.
 
     Args:
@@ -194,18 +200,18 @@ def refused(status: int, message: str, headers: Mapping[str, str], project: str)
         headers: Names in lower case.
         project: Named where it is refused.
     """
-    if status in BUSY or status in BROKEN:
+    if status in RATE_LIMIT_STATUSES or status in UNAVAILABLE_STATUSES:
         retry_after = parse_retry_after(headers.get("retry-after"), datetime.now(UTC))
-        if status in BUSY:
-            shown = retry_after or BUSY_RETRY_S
+        if status in RATE_LIMIT_STATUSES:
+            shown = retry_after or DEFAULT_RETRY_AFTER_S
             reason = f"Earth Engine answered {status}: its quota is used up"
-            return Transient(QuotaError(reason, retry_after=shown), retry_after)
+            return TransientError(QuotaError(reason, retry_after=shown), retry_after)
         reason = f"Earth Engine answered {status}: it is out of order"
-        return Transient(SourceUnavailable(reason, retry_after=retry_after), retry_after)
+        return TransientError(SourceUnavailable(reason, retry_after=retry_after), retry_after)
     if status in (401, 403):
-        return _no_access(project)
-    if any(text in message for text in TOO_MUCH):
-        return TooMuch(message)
+        return _access_error(project)
+    if any(text in message for text in TOO_LARGE_MESSAGES):
+        return RequestTooLarge(message)
     if "did not match any bands" in message:
         return ModelError(
             f"scenes of this window lack a band: {message[:200]}", field="sensor.bands"
@@ -213,24 +219,26 @@ def refused(status: int, message: str, headers: Mapping[str, str], project: str)
     return SourceError(f"Earth Engine answered {status}: {message[:300]}")
 
 
-def broken(error: Exception, project: str) -> Exception:
+def map_transport_error(error: Exception, project: str) -> Exception:
     """What a failure without an answer means to us. Pure."""
     if isinstance(error, GeoBentoError):
         return error
     if isinstance(error, TimeoutError):
-        return Transient(SourceUnavailable("Earth Engine did not answer in the time that it has"))
+        return TransientError(
+            SourceUnavailable("Earth Engine did not answer in the time that it has")
+        )
     if isinstance(error, ConnectionError | google.auth.exceptions.TransportError):
-        return Transient(SourceUnavailable("the connection to Earth Engine failed"))
+        return TransientError(SourceUnavailable("the connection to Earth Engine failed"))
     if isinstance(error, google.auth.exceptions.GoogleAuthError):
-        return _no_access(project)
+        return _access_error(project)
     if isinstance(error, ValueError | EOFError | TypeError):  # the library takes any text for JSON
-        return Transient(SourceError("the answer of Earth Engine was damaged"))
+        return TransientError(SourceError("the answer of Earth Engine was damaged"))
     return SourceError(f"asking Earth Engine failed ({type(error).__name__})")
 
 
-def _credentials(base: str, key_file: Path | None, project: str) -> Any:
+def _load_credentials(base_url: str, key_file: Path | None, project: str) -> Any:
     """Credentials for a base URL; None for plain http, which gets none."""
-    if not base.startswith("https://"):
+    if not base_url.startswith("https://"):
         if key_file is not None:
             raise SourceError(
                 "GEOBENTO_EE_URL is plain http, over which no credentials are sent; use https, "
@@ -241,7 +249,7 @@ def _credentials(base: str, key_file: Path | None, project: str) -> Any:
         try:
             return ee.data.get_persistent_credentials()
         except (ee.EEException, google.auth.exceptions.GoogleAuthError) as error:
-            raise _no_access(project) from error
+            raise _access_error(project) from error
     try:
         return service_account.Credentials.from_service_account_file(  # type: ignore[no-untyped-call]
             str(key_file), scopes=ee.oauth.SCOPES
@@ -252,7 +260,7 @@ def _credentials(base: str, key_file: Path | None, project: str) -> Any:
         ) from error
 
 
-def _no_access(project: str) -> SourceError:
+def _access_error(project: str) -> SourceError:
     return SourceError(
         f"Earth Engine accepts no credentials of this service for the project {project!r}; run "
         f"`earthengine authenticate` and `earthengine set_project {project}`, or set "

@@ -13,13 +13,13 @@ from pathlib import Path
 from geobento.schemas.errors import SourceError
 
 POLL_S = 0.02
-BUSY_RETRY_S = 5.0
+DEFAULT_RETRY_AFTER_S = 5.0
 """What to tell a client where nobody knows when a slot becomes free."""
-LONGEST_PAUSE_S = 120.0
+MAX_PAUSE_S = 120.0
 """A turn further away than this is left over from a clock that was set back."""
 
 
-class ProjectLimiter:
+class ProcessSharedRateLimiter:
     """At most so many requests in flight, and so many per second.
 
     The slots are locks on files: the kernel frees them when a process ends, however it ends. All
@@ -27,21 +27,21 @@ class ProjectLimiter:
 
     Args:
         folder: Where the lock files lie; made if it is not there.
-        in_flight: Most requests at a time.
-        per_second: Most requests that begin in a second.
+        max_concurrency: Most requests at a time.
+        max_qps: Most requests that begin in a second.
     """
 
-    def __init__(self, folder: Path, in_flight: int, per_second: float) -> None:
+    def __init__(self, folder: Path, max_concurrency: int, max_qps: float) -> None:
         self._folder = folder
-        self._in_flight = in_flight
-        self._interval_s = 1 / per_second
+        self._max_concurrency = max_concurrency
+        self._interval_s = 1 / max_qps
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _unusable(error) from error
+            raise _lock_error(error) from error
 
     @contextmanager
-    def request(self, deadline: float) -> Iterator[None]:
+    def acquire(self, deadline: float) -> Iterator[None]:
         """Hold one of the slots, from when it is this request's turn.
 
         Args:
@@ -50,24 +50,24 @@ class ProjectLimiter:
         Raises:
             SourceError: There was no turn before the deadline.
         """
-        slot = self._slot(deadline)
+        slot = self._acquire_slot(deadline)
         try:
-            self._await_turn(deadline)
+            self._wait_for_start(deadline)
             yield
         finally:
             os.close(slot)
 
     def pause(self, seconds: float) -> None:
         """Let no request begin for a while, because the provider asked for it."""
-        pause = min(seconds, LONGEST_PAUSE_S)
-        self._move_turn(lambda turn, now: max(turn, now + pause))
+        pause = min(seconds, MAX_PAUSE_S)
+        self._update_next_start(lambda turn, now: max(turn, now + pause))
 
-    def _slot(self, deadline: float) -> int:
+    def _acquire_slot(self, deadline: float) -> int:
         """A file descriptor that holds the lock of a slot; closing it frees the slot."""
         while True:
-            first = random.randrange(self._in_flight)
-            for number in range(self._in_flight):
-                slot = self._open(f"slot-{(first + number) % self._in_flight}")
+            first = random.randrange(self._max_concurrency)
+            for number in range(self._max_concurrency):
+                slot = self._open(f"slot-{(first + number) % self._max_concurrency}")
                 try:
                     fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     return slot
@@ -75,16 +75,16 @@ class ProjectLimiter:
                     os.close(slot)
                 except OSError as error:
                     os.close(slot)
-                    raise _unusable(error) from error
+                    raise _lock_error(error) from error
             if time.monotonic() + POLL_S >= deadline:
                 raise SourceError(
-                    f"all {self._in_flight} requests to Earth Engine that may be in flight at a "
+                    f"all {self._max_concurrency} requests to Earth Engine that may be in flight at a "
                     "time were taken for as long as a request may wait",
-                    retry_after=BUSY_RETRY_S,
+                    retry_after=DEFAULT_RETRY_AFTER_S,
                 )
             time.sleep(POLL_S)
 
-    def _await_turn(self, deadline: float) -> None:
+    def _wait_for_start(self, deadline: float) -> None:
         def take(turn: float, now: float) -> float:
             if time.monotonic() + turn - now >= deadline:
                 raise SourceError(
@@ -95,10 +95,10 @@ class ProjectLimiter:
                 )
             return turn + self._interval_s
 
-        turn, now = self._move_turn(take)
+        turn, now = self._update_next_start(take)
         time.sleep(turn - now)
 
-    def _move_turn(self, move: Callable[[float, float], float]) -> tuple[float, float]:
+    def _update_next_start(self, update: Callable[[float, float], float]) -> tuple[float, float]:
         """Change when the next request may begin; returns when it could before, and now."""
         file = self._open("turn")
         try:
@@ -108,14 +108,14 @@ class ProjectLimiter:
                 turn = max(float(os.pread(file, 64, 0)), now)
             except ValueError:
                 turn = now
-            if turn > now + LONGEST_PAUSE_S:
+            if turn > now + MAX_PAUSE_S:
                 turn = now
-            text = f"{move(turn, now):.6f}".encode()
+            text = f"{update(turn, now):.6f}".encode()
             os.ftruncate(file, 0)
             os.pwrite(file, text, 0)
             return turn, now
         except OSError as error:
-            raise _unusable(error) from error
+            raise _lock_error(error) from error
         finally:
             os.close(file)
 
@@ -123,9 +123,9 @@ class ProjectLimiter:
         try:
             return os.open(self._folder / name, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise _unusable(error) from error
+            raise _lock_error(error) from error
 
 
-def _unusable(error: OSError) -> SourceError:
+def _lock_error(error: OSError) -> SourceError:
     reason = os.strerror(error.errno or 0)
     return SourceError(f"GEOBENTO_DATA_DIR cannot hold the lock files of Earth Engine ({reason})")

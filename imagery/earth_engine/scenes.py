@@ -13,12 +13,12 @@ from geobento.schemas.specs import SensorSpec
 from imagery import time_bins
 from imagery.collections import registry
 from imagery.collections.schema import Collection
-from imagery.scenes import newest, passes, radar_looks
+from imagery.scenes import filter_radar_scenes, group_passes, latest_processing
 from imagery.source import ImageQuery
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-INDEX, TIME = "system:index", "system:time_start"
-MODE, POLARISATIONS, DIRECTION = (
+INDEX_PROPERTY, TIME_PROPERTY = "system:index", "system:time_start"
+MODE_PROPERTY, POLARIZATIONS_PROPERTY, DIRECTION_PROPERTY = (
     "instrumentMode",
     "transmitterReceiverPolarisation",
     "orbitProperties_pass",
@@ -27,38 +27,40 @@ MODE, POLARISATIONS, DIRECTION = (
 
 
 @dataclass(frozen=True)
-class Found:
+class SceneRecord:
     """A scene of a collection, as Earth Engine describes it."""
 
-    asset: str
+    asset_id: str
     time: datetime
     properties: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Looks:
+class CompositeInputs:
     """The scenes of one composite.
 
     Attributes:
-        number: Which part of the window they are of, from 0.
+        index: Which part of the window they are of, from 0.
         passes: Of each pass of a satellite, oldest first, its scenes; of these the first with
             data at a pixel shows.
     """
 
-    number: int
-    passes: tuple[tuple[Found, ...], ...]
+    index: int
+    passes: tuple[tuple[SceneRecord, ...], ...]
 
     @property
-    def scenes(self) -> list[Found]:
+    def scenes(self) -> list[SceneRecord]:
         """The scenes of all passes, oldest first."""
-        return in_order(scene for looks in self.passes for scene in looks)
+        return sort_by_time(scene for looks in self.passes for scene in looks)
 
 
-def plan(found: Sequence[Found], query: ImageQuery, collection: Collection) -> list[Looks]:
+def plan_composites(
+    scenes: Sequence[SceneRecord], query: ImageQuery, collection: Collection
+) -> list[CompositeInputs]:
     """Which scenes to use in every part of the window, and which of them are one pass.
 
     Args:
-        found: Scenes in the window, oldest first.
+        scenes: Scenes in the window, oldest first.
         query: Cloud limit, bands, what is asked of radar scenes, and the frames.
         collection: The scenes' collection.
 
@@ -71,34 +73,37 @@ def plan(found: Sequence[Found], query: ImageQuery, collection: Collection) -> l
     entry, sensor = collection.gee, query.sensor
     clear = [
         scene
-        for scene in found
-        if sensor.cloudy_pct is None or (cloud_of(scene, collection) or 0.0) <= sensor.cloudy_pct
+        for scene in scenes
+        if sensor.cloudy_pct is None
+        or (scene_cloud_pct(scene, collection) or 0.0) <= sensor.cloudy_pct
     ]
     if entry.radar:
-        clear = radar(clear, sensor)
+        clear = select_radar_scenes(clear, sensor)
     if entry.tile_property is not None:
-        clear = newest(
+        clear = latest_processing(
             clear,
             lambda scene: (_platform(scene, collection), _tile(scene, collection), scene.time),
             lambda scene: [str(scene.properties[name]) for name in entry.processing_properties],
         )
-    if entry.one_band is not None:
-        named = entry.one_band[0]
+    if entry.band_per_image is not None:
+        named = entry.band_per_image[0]
         clear = [scene for scene in clear if scene.properties.get(named) in sensor.bands]
     if collection.static:
-        return [Looks(0, (tuple(clear),))] if clear else []
+        return [CompositeInputs(0, (tuple(clear),))] if clear else []
     if collection.monthly:
-        monthly = time_bins.by_months(clear, lambda scene: scene.time, query)
-        return [Looks(number, tuple((s,) for s in part)) for number, part in monthly.items()]
+        monthly = time_bins.group_by_months(clear, lambda scene: scene.time, query)
+        return [
+            CompositeInputs(number, tuple((s,) for s in part)) for number, part in monthly.items()
+        ]
     groups = [
         tuple(clear[position] for position in group)
-        for group in passes([(_platform(scene, collection), scene.time) for scene in clear])
+        for group in group_passes([(_platform(scene, collection), scene.time) for scene in clear])
     ]
-    parts = time_bins.split(groups, lambda scene: scene.time, query)
-    return [Looks(number, tuple(map(tuple, part))) for number, part in parts.items()]
+    parts = time_bins.split_passes(groups, lambda scene: scene.time, query)
+    return [CompositeInputs(number, tuple(map(tuple, part))) for number, part in parts.items()]
 
 
-def radar(scenes: Sequence[Found], sensor: SensorSpec) -> list[Found]:
+def select_radar_scenes(scenes: Sequence[SceneRecord], sensor: SensorSpec) -> list[SceneRecord]:
     """Of Sentinel-1 scenes those that the sensor asks for.
 
     Raises:
@@ -107,64 +112,69 @@ def radar(scenes: Sequence[Found], sensor: SensorSpec) -> list[Found]:
     whole = [
         scene
         for scene in scenes
-        if set(sensor.bands) <= set(scene.properties.get(POLARISATIONS) or ())
+        if set(sensor.bands) <= set(scene.properties.get(POLARIZATIONS_PROPERTY) or ())
     ]
     if scenes and not whole:
         raise ModelError(
             f"no scene of this window has {' and '.join(sensor.bands)}", field="sensor.bands"
         )
-    return radar_looks(
-        whole, sensor, lambda scene: (scene.properties.get(MODE), scene.properties.get(DIRECTION))
+    return filter_radar_scenes(
+        whole,
+        sensor,
+        lambda scene: (
+            scene.properties.get(MODE_PROPERTY),
+            scene.properties.get(DIRECTION_PROPERTY),
+        ),
     )
 
 
-def described(collection: Collection) -> list[str]:
+def scene_properties(collection: Collection) -> list[str]:
     """Properties of scenes that the plan and answers need, the index first."""
     entry = collection.gee
     single = (entry.cloud_property, entry.platform_property, entry.tile_property)
-    named = [name for name in (*single, *(entry.one_band or ())[:1]) if name is not None]
-    of_radar = (MODE, POLARISATIONS, DIRECTION) if entry.radar else ()
-    return [INDEX, TIME, *named, *entry.processing_properties, *of_radar]
+    named = [name for name in (*single, *(entry.band_per_image or ())[:1]) if name is not None]
+    of_radar = (MODE_PROPERTY, POLARIZATIONS_PROPERTY, DIRECTION_PROPERTY) if entry.radar else ()
+    return [INDEX_PROPERTY, TIME_PROPERTY, *named, *entry.processing_properties, *of_radar]
 
 
-def found_of(properties: Mapping[str, Any], collection: Collection) -> Found:
+def parse_scene(properties: Mapping[str, Any], collection: Collection) -> SceneRecord:
     """A scene by its properties."""
-    started = properties[TIME]
+    started = properties[TIME_PROPERTY]
     when = (
         datetime.min.replace(tzinfo=UTC)
         if started is None
         else EPOCH + timedelta(milliseconds=started)
     )
-    return Found(f"{collection.id}/{properties[INDEX]}", when, properties)
+    return SceneRecord(f"{collection.id}/{properties[INDEX_PROPERTY]}", when, properties)
 
 
-def in_order(scenes: Iterable[Found]) -> list[Found]:
+def sort_by_time(scenes: Iterable[SceneRecord]) -> list[SceneRecord]:
     """Oldest first."""
-    return sorted(scenes, key=lambda scene: (scene.time, scene.asset))
+    return sorted(scenes, key=lambda scene: (scene.time, scene.asset_id))
 
 
-def scene_of(scene: Found, collection: Collection) -> Scene:
+def to_scene(scene: SceneRecord, collection: Collection) -> Scene:
     """What answers say of a scene."""
     named = collection.gee.processing_properties[:1]
     stated = next((scene.properties.get(name) for name in named), None)
     return Scene(
-        scene.asset,
+        scene.asset_id,
         scene.time,
-        cloud_of(scene, collection),
-        collection.harmonised and registry.has_offset(stated),
+        scene_cloud_pct(scene, collection),
+        collection.harmonized and registry.has_baseline_offset(stated),
         None if stated is None else str(stated),
     )
 
 
-def cloud_of(scene: Found, collection: Collection) -> float | None:
+def scene_cloud_pct(scene: SceneRecord, collection: Collection) -> float | None:
     """Percentage of clouds, where it is stated."""
     name = collection.gee.cloud_property
-    return registry.number(scene.properties.get(name)) if name is not None else None
+    return registry.finite_float(scene.properties.get(name)) if name is not None else None
 
 
-def _platform(scene: Found, collection: Collection) -> Any:
+def _platform(scene: SceneRecord, collection: Collection) -> Any:
     return scene.properties.get(collection.gee.platform_property or "")
 
 
-def _tile(scene: Found, collection: Collection) -> Any:
+def _tile(scene: SceneRecord, collection: Collection) -> Any:
     return scene.properties.get(collection.gee.tile_property or "")

@@ -9,84 +9,86 @@ import ee
 import numpy as np
 from numpy.typing import NDArray
 
-NO_DATA = -1e30
+NODATA = -1e30
 """Stands for pixels without data, which the transfer format has no sign for."""
-GAP, ABOVE, BELOW = 65_535, 65_534, 0
+UINT16_NODATA, UINT16_OVERFLOW, UINT16_UNDERFLOW = 65_535, 65_534, 0
 """Of 16 bits: no data, and numbers that do not fit."""
-MOST_STEPS = ABOVE - BELOW - 2
+MAX_STEPS = UINT16_OVERFLOW - UINT16_UNDERFLOW - 2
 """Between the least and the greatest number that fits."""
 
 
-class Transfer(Protocol):
+class PixelEncoding(Protocol):
     """A form of pixels. Pure."""
 
     @property
     def pixel_bytes(self) -> int:
         """What a pixel of a band counts for: itself, and the byte of its mask."""
 
-    def encoded(self, image: ee.Image) -> ee.Image:
+    def encode(self, image: ee.Image) -> ee.Image:
         """The image in this form."""
 
-    def decoded(self, pixels: NDArray[Any]) -> NDArray[np.float32] | None:
+    def decode(self, pixels: NDArray[Any]) -> NDArray[np.float32] | None:
         """Its numbers, `NO_DATA` in the gaps; None: they do not fit this form."""
 
 
 @dataclass(frozen=True)
-class Floats:
+class Float32Encoding:
     """Any numbers."""
 
     pixel_bytes: int = 4 + 1
 
-    def encoded(self, image: ee.Image) -> ee.Image:
+    def encode(self, image: ee.Image) -> ee.Image:
         """The image in this form."""
-        floats: ee.Image = image.unmask(NO_DATA, False).toFloat()
+        floats: ee.Image = image.unmask(NODATA, False).toFloat()
         return floats
 
-    def decoded(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
+    def decode(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """Its numbers, see `Transfer`."""
         return pixels.astype(np.float32)
 
 
 @dataclass(frozen=True)
-class Steps:
+class ScaledUint16Encoding:
     """Numbers on a ladder, by their step.
 
     Attributes:
-        least: Number of the lowest step.
-        per_one: Steps from one whole number to the next.
+        min_value: Number of the lowest step.
+        steps_per_unit: Steps from one whole number to the next.
     """
 
-    least: int
-    per_one: int
+    min_value: int
+    steps_per_unit: int
     pixel_bytes: int = 2 + 1
 
-    def encoded(self, image: ee.Image) -> ee.Image:
+    def encode(self, image: ee.Image) -> ee.Image:
         """The image in this form."""
         # In integers of the image's own size, products could overflow.
-        steps = image.toFloat().multiply(self.per_one).add(self._lowest)
-        encoded: ee.Image = steps.clamp(BELOW, ABOVE).unmask(GAP, False).toUint16()
+        steps = image.toFloat().multiply(self.steps_per_unit).add(self._offset)
+        encoded: ee.Image = (
+            steps.clamp(UINT16_UNDERFLOW, UINT16_OVERFLOW).unmask(UINT16_NODATA, False).toUint16()
+        )
         return encoded
 
-    def decoded(self, pixels: NDArray[Any]) -> NDArray[np.float32] | None:
+    def decode(self, pixels: NDArray[Any]) -> NDArray[np.float32] | None:
         """Its numbers, see `Transfer`."""
-        if ((pixels == BELOW) | (pixels == ABOVE)).any():
+        if ((pixels == UINT16_UNDERFLOW) | (pixels == UINT16_OVERFLOW)).any():
             return None
-        numbers = (pixels.astype(np.float32) - self._lowest) / self.per_one
-        return np.where(pixels == GAP, np.float32(NO_DATA), numbers)
+        numbers = (pixels.astype(np.float32) - self._offset) / self.steps_per_unit
+        return np.where(pixels == UINT16_NODATA, np.float32(NODATA), numbers)
 
     @property
-    def _lowest(self) -> int:
-        return BELOW + 1 - self.per_one * self.least
+    def _offset(self) -> int:
+        return UINT16_UNDERFLOW + 1 - self.steps_per_unit * self.min_value
 
 
-def transfer(whole: tuple[int, int] | None, *, halves: bool) -> Transfer:
+def choose_encoding(integer_range: tuple[int, int] | None, *, half_steps: bool) -> PixelEncoding:
     """The smallest form that nearly all pixels of a collection fit. Pure.
 
     Args:
-        whole: Between these lie its numbers, which are whole; None: they need not be.
-        halves: Whether they are means of two.
+        integer_range: Between these lie its numbers, which are whole; None: they need not be.
+        half_steps: Whether they are means of two.
     """
-    per_one = 2 if halves else 1
-    if whole is None or (whole[1] - whole[0]) * per_one > MOST_STEPS:
-        return Floats()
-    return Steps(whole[0], per_one)
+    per_one = 2 if half_steps else 1
+    if integer_range is None or (integer_range[1] - integer_range[0]) * per_one > MAX_STEPS:
+        return Float32Encoding()
+    return ScaledUint16Encoding(integer_range[0], per_one)

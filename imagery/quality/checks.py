@@ -7,18 +7,18 @@ import numpy as np
 from geobento.schemas.sample import Sample
 from imagery.collections.schema import Collection
 
-LEAST_VALID = 0.1
+MIN_VALID_FRACTION = 0.1
 """Less of a place with data than this share is worth a word."""
-MOST_OUTSIDE = 0.01
+MAX_OUT_OF_RANGE_FRACTION = 0.01
 """A share of values up to this may lie outside of the usual range: glints, shadows, noise."""
-LEAST_PEAK = 4
+MIN_DIGITAL_NUMBER_PEAK = 4
 """Digital numbers that are all smaller have become reflectances of some tenths."""
-MOST_SCORE = 100
+MAX_STANDARD_SCORE = 100
 """Digital numbers that are all smaller and often below 0 have become standard scores."""
-OFTEN = 0.05
+MIN_NEGATIVE_FRACTION = 0.05
 
 
-def problems(sample: Sample, collection: Collection) -> list[str]:
+def quality_warnings(sample: Sample, collection: Collection) -> list[str]:
     """What is odd about a sample, one sentence each; empty: nothing.
 
     Args:
@@ -31,7 +31,7 @@ def problems(sample: Sample, collection: Collection) -> list[str]:
         data = data[:, sample.valid.ravel()]
     share = data.shape[1] / max(1, planes[0].size)
     found = []
-    if share < LEAST_VALID:
+    if share < MIN_VALID_FRACTION:
         found.append(f"only {share:.1%} of the pixels have data")
     if not data.size:
         return found
@@ -40,10 +40,10 @@ def problems(sample: Sample, collection: Collection) -> list[str]:
             found.append(f"{band} has values that are not finite")
         elif values.size > 1 and np.ptp(values) == 0:
             found.append(f"{band} is {values[0]:g} everywhere")
-    return found + wrong_units(sample.bands, data, collection)
+    return found + unit_warnings(sample.bands, data, collection)
 
 
-def wrong_units(
+def unit_warnings(
     bands: tuple[str, ...],
     data: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
     collection: Collection,
@@ -56,28 +56,28 @@ def wrong_units(
         collection: What they are taken for.
     """
     found = []
-    if collection.usual is not None:
-        found += _unusual(bands, data, collection.usual, collection.units)
+    if collection.valid_range is not None:
+        found += _range_warnings(bands, data, collection.valid_range, collection.units)
     peak = float(np.nanmax(data, initial=0))
-    scores = peak < MOST_SCORE and float(np.mean(data < 0)) > OFTEN
-    if collection.scaling and (0 < peak < LEAST_PEAK or scores):
+    scores = peak < MAX_STANDARD_SCORE and float(np.mean(data < 0)) > MIN_NEGATIVE_FRACTION
+    if collection.scaling and (0 < peak < MIN_DIGITAL_NUMBER_PEAK or scores):
         found.append(
             f"no value is above {peak:g}: these are not {collection.units} but scaled already"
         )
     return found
 
 
-def _unusual(
+def _range_warnings(
     bands: tuple[str, ...],
     data: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
-    usual: tuple[float, float],
+    valid_range: tuple[float, float],
     units: str,
 ) -> list[str]:
-    low, high = usual
+    low, high = valid_range
     found = []
     for band, values in zip(bands, data, strict=True):
         outside = float(np.mean((values < low) | (values > high)))
-        if outside > MOST_OUTSIDE:
+        if outside > MAX_OUT_OF_RANGE_FRACTION:
             found.append(
                 f"{outside:.1%} of {band} lie outside of {low:g} to {high:g}, the usual range of "
                 f"{units}"

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from geobento.schemas.plan import BandStatistics, Histogram
 from geobento.schemas.sample import Sample
 
-BINS = 32
-LEAST_SPREAD = 1e-6
+HISTOGRAM_BINS = 32
+MIN_RELATIVE_SPREAD = 1e-6
 """Half the range of the histogram of one value, as a share of it; at least half a unit."""
 
 
-def statistics(sample: Sample) -> list[BandStatistics]:
+def band_statistics(sample: Sample) -> list[BandStatistics]:
     """Statistics of every band that has any data.
 
     Args:
@@ -24,15 +24,15 @@ def statistics(sample: Sample) -> list[BandStatistics]:
     for band, plane in zip(sample.bands, sample.pixels, strict=True):
         values = plane[valid & np.isfinite(plane)].astype(np.float64)
         if values.size:
-            found.append(_described(band, values))
+            found.append(_describe_band(band, values))
     return found
 
 
-def _described(band: str, values: NDArray[np.float64]) -> BandStatistics:
+def _describe_band(band: str, values: NDArray[np.float64]) -> BandStatistics:
     p2, p50, p98 = np.percentile(values, (2, 50, 98))
     low, high = values.min(), values.max()
-    around = max(0.5, abs(low) * LEAST_SPREAD) if low == high else 0.0
-    counts, edges = np.histogram(values, bins=BINS, range=(low - around, high + around))
+    around = max(0.5, abs(low) * MIN_RELATIVE_SPREAD) if low == high else 0.0
+    counts, edges = np.histogram(values, bins=HISTOGRAM_BINS, range=(low - around, high + around))
     return BandStatistics(
         band=band,
         count=values.size,

@@ -19,15 +19,15 @@ from odc.loader import RioDriver, RioReader
 
 from geobento.backoff import delay
 
-REMOTE = "/vsicurl/"
+VSICURL_PREFIX = "/vsicurl/"
 """How names begin that GDAL reads in ranges over HTTP."""
-ATTEMPTS = 4
+MAX_ATTEMPTS = 4
 """Times that a remote file is read until it is given up."""
-REMOTE_READS = 16
+MAX_REMOTE_READS = 16
 """Remote files that are read at a time, whatever the number of requests."""
-MOST_NOTED = 10_000
+MAX_TRACKED_FAILURES = 10_000
 """Files that failed of which a note is kept."""
-LONGEST_READ_S = 30
+MAX_READ_S = 30
 """Longest time for one request for a part of a file."""
 GDAL_OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
@@ -47,14 +47,14 @@ GDAL_OPTIONS = {
 
 
 _failures: dict[str, int] = {}
-_noting = threading.Lock()
-_remote_reads = threading.BoundedSemaphore(REMOTE_READS)
-_numbers = itertools.count(1)
+_failures_lock = threading.Lock()
+_remote_reads = threading.BoundedSemaphore(MAX_REMOTE_READS)
+_failure_numbers = itertools.count(1)
 
 
-def options(deadline: float) -> dict[str, str]:
+def gdal_options(deadline: float) -> dict[str, str]:
     """Settings of GDAL for reads that end at an instant of `time.monotonic`."""
-    left = min(max(deadline - time.monotonic(), 1.0), LONGEST_READ_S)
+    left = min(max(deadline - time.monotonic(), 1.0), MAX_READ_S)
     return {**GDAL_OPTIONS, "GDAL_HTTP_TIMEOUT": f"{left:.0f}"}
 
 
@@ -66,21 +66,21 @@ class GeoTiffDriver(RioDriver):
 
     Args:
         deadline: Instant of `time.monotonic`.
-        together: Bands that are asked for of every file, one by one for the same pixels, and read
+        joint_bands: Bands that are asked for of every file, one by one for the same pixels, and read
             at once. (Where a file holds them pixel by pixel, to read one is to decode all.)
     """
 
-    def __init__(self, deadline: float, together: Sequence[int] = ()) -> None:
+    def __init__(self, deadline: float, joint_bands: Sequence[int] = ()) -> None:
         super().__init__()
         self._deadline = deadline
-        self._together = _Together(together) if len(together) > 1 else None
+        self._joint_reads = _JointBandReads(joint_bands) if len(joint_bands) > 1 else None
 
     def open(self, src: Any, ctx: Any) -> RioReader:
         """A reader of one file."""
-        return _Reader(src, ctx, self._deadline, self._together)
+        return _GeoTiffReader(src, ctx, self._deadline, self._joint_reads)
 
 
-class _Together:
+class _JointBandReads:
     """Several bands of each file. Safe for several threads."""
 
     def __init__(self, bands: Sequence[int]) -> None:
@@ -108,47 +108,49 @@ class _Together:
         return part, pixels[..., self.bands.index(band)]
 
 
-class _Reader(RioReader):
-    def __init__(self, src: Any, ctx: Any, deadline: float, together: _Together | None) -> None:
+class _GeoTiffReader(RioReader):
+    def __init__(
+        self, src: Any, ctx: Any, deadline: float, joint_reads: _JointBandReads | None
+    ) -> None:
         super().__init__(src, ctx)
         self._deadline = deadline
-        self._together = together
+        self._joint_reads = joint_reads
 
-    def read(self, *given: Any, **options: Any) -> Any:
+    def read(self, *args: Any, **options: Any) -> Any:
         """Pixels of the file, see `RioReader`."""
-        source, together = self._src, self._together
+        source, together = self._src, self._joint_reads
         if together is None:
-            return self._read(source, *given, **options)
+            return self._read(source, *args, **options)
         chosen = {**options, "selection": together.bands}
-        all_bands = partial(self._read, replace(source, band=0), *given, **chosen)
+        all_bands = partial(self._read, replace(source, band=0), *args, **chosen)
         return together.read(source.uri, source.band, all_bands)
 
-    def _read(self, source: Any, *given: Any, **options: Any) -> Any:
+    def _read(self, source: Any, *args: Any, **options: Any) -> Any:
         """GDAL tries again what a server refuses, and no answer that is cut off or damaged."""
         import rasterio
 
         file = source.uri
-        for attempt in range(ATTEMPTS):
-            with _turn(file, self._deadline):
-                name = _fresh_name(file)
+        for attempt in range(MAX_ATTEMPTS):
+            with _read_slot(file, self._deadline):
+                name = _uncached_name(file)
                 try:
                     # What this opens is still at hand when the library opens it again.
                     with rasterio.open(name, driver="GTiff", sharing=False):
                         pass
                     found = replace(source, uri=name)
-                    return RioReader(found, self._ctx).read(*given, **options)
+                    return RioReader(found, self._ctx).read(*args, **options)
                 except Exception:
-                    if not file.startswith(REMOTE):
+                    if not file.startswith(VSICURL_PREFIX):
                         raise
-                    _note_failure(file)
-                    if attempt == ATTEMPTS - 1:
+                    _record_failure(file)
+                    if attempt == MAX_ATTEMPTS - 1:
                         raise
             sleep(delay(attempt, None, random.random()))
         raise AssertionError("the last attempt returns or raises")
 
 
 @contextmanager
-def _turn(file: str, deadline: float) -> Iterator[None]:
+def _read_slot(file: str, deadline: float) -> Iterator[None]:
     """Wait until a file may be read.
 
     Raises:
@@ -157,7 +159,7 @@ def _turn(file: str, deadline: float) -> Iterator[None]:
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError
-    if not file.startswith(REMOTE):
+    if not file.startswith(VSICURL_PREFIX):
         yield
         return
     if not _remote_reads.acquire(timeout=left):
@@ -168,7 +170,7 @@ def _turn(file: str, deadline: float) -> Iterator[None]:
         _remote_reads.release()
 
 
-def _fresh_name(file: str) -> str:
+def _uncached_name(file: str) -> str:
     """A name under which GDAL knows nothing of a file that it failed to read.
 
     It remembers for good, by the name, that a file is not there, and what it got of it. Servers
@@ -178,20 +180,20 @@ def _fresh_name(file: str) -> str:
     return f"{file}#{count}" if count else file
 
 
-def _note_failure(file: str) -> None:
-    with _noting:
-        if len(_failures) >= MOST_NOTED:
+def _record_failure(file: str) -> None:
+    with _failures_lock:
+        if len(_failures) >= MAX_TRACKED_FAILURES:
             _failures.clear()
         name = file.partition("?")[0]
         # Not counted from 0, so that a name that was forgotten does not come again.
-        _failures[name] = next(_numbers)
+        _failures[name] = next(_failure_numbers)
 
 
-def _without_query(record: logging.LogRecord) -> bool:
+def _strip_query(record: logging.LogRecord) -> bool:
     """Take what follows a question mark out of a message; it may let others in."""
     record.msg, record.args = record.getMessage().partition("?")[0], None
     return True
 
 
 for _name in ("odc.loader._rio", "rasterio._env"):
-    logging.getLogger(_name).addFilter(_without_query)
+    logging.getLogger(_name).addFilter(_strip_query)

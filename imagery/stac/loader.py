@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from geobento.schemas.errors import GeoBentoError, SourceError, SourceUnavailable
 from geobento.schemas.sample import PixelGrid
 from imagery.collections.schema import Collection, Resampling
-from imagery.compositing import clear
+from imagery.compositing import clear_sky_mask
 from imagery.stac import geotiff
 from imagery.stac.catalogs.base import Catalog
 from imagery.stac.planner import SceneRead
 
 
-def read(
+def read_scenes(
     plan: Sequence[SceneRead],
     grid: PixelGrid,
     collection: Collection,
@@ -39,10 +39,10 @@ def read(
     shape = (len(plan), len(plan[0].assets), *grid.shape)
     values, valid = np.empty(shape, np.float32), np.empty(shape, np.bool_)
     try:
-        for positions in _alike(plan):
+        for positions in _group_by_assets(plan):
             scenes = [plan[position] for position in positions]
             items = [scene.item for scene in scenes]
-            loaded = _load(
+            loaded = _load_items(
                 items,
                 scenes[0].assets,
                 grid,
@@ -50,14 +50,16 @@ def read(
                 collection.resampling,
                 catalog,
                 deadline,
-                overviews=not collection.positive,
+                use_overviews=not collection.positive_only,
             )
             values[positions] = loaded
-            valid[positions] = _has_data(loaded, collection)
+            valid[positions] = _valid_mask(loaded, collection)
             if scenes[0].mask is not None and collection.mask is not None:
                 key = (scenes[0].mask,)
-                flags = _load(items, key, grid, None, "nearest", catalog, deadline, overviews=False)
-                valid[positions] &= clear(flags, collection.mask)
+                flags = _load_items(
+                    items, key, grid, None, "nearest", catalog, deadline, use_overviews=False
+                )
+                valid[positions] &= clear_sky_mask(flags, collection.mask)
     except GeoBentoError:
         raise
     except Exception as error:
@@ -77,7 +79,7 @@ def read(
     return values, valid
 
 
-def _alike(plan: Sequence[SceneRead]) -> list[list[int]]:
+def _group_by_assets(plan: Sequence[SceneRead]) -> list[list[int]]:
     """Positions of scenes that have the same assets, so that one call can read them."""
     groups: dict[Any, list[int]] = defaultdict(list)
     for position, scene in enumerate(plan):
@@ -85,7 +87,7 @@ def _alike(plan: Sequence[SceneRead]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _load(
+def _load_items(
     items: Sequence[pystac.Item],
     assets: Sequence[str],
     grid: PixelGrid,
@@ -94,7 +96,7 @@ def _load(
     catalog: Catalog,
     deadline: float,
     *,
-    overviews: bool,
+    use_overviews: bool,
 ) -> NDArray[np.float32]:
     """(T, C, H, W) of one asset per band, T in the order of the items.
 
@@ -109,7 +111,7 @@ def _load(
 
     geobox = GeoBox(grid.shape, Affine(*grid.transform), grid.crs)
     files = catalog.files
-    with rasterio.Env(**geotiff.options(deadline)):
+    with rasterio.Env(**geotiff.gdal_options(deadline)):
         loaded = odc.stac.load(
             list(items),
             bands=list(assets),
@@ -118,11 +120,11 @@ def _load(
             resampling=resampling,
             dtype="float32",
             nodata=np.nan if nodata is None else nodata,
-            use_overviews=overviews,
-            patch_url=lambda href: files.path(href, deadline),
-            driver=geotiff.GeoTiffDriver(deadline, _of_one_asset(assets)),
+            use_overviews=use_overviews,
+            patch_url=lambda href: files.gdal_path(href, deadline),
+            driver=geotiff.GeoTiffDriver(deadline, _shared_asset_bands(assets)),
             chunks=None,
-            pool=files.at_a_time if files.at_a_time > 1 else None,
+            pool=files.max_concurrent_reads if files.max_concurrent_reads > 1 else None,
             fail_on_error=True,
             preserve_original_order=True,
         )
@@ -131,16 +133,16 @@ def _load(
     return np.stack([np.asarray(loaded[key].values) for key in assets], axis=1)
 
 
-def _of_one_asset(keys: Sequence[str]) -> list[int]:
+def _shared_asset_bands(keys: Sequence[str]) -> list[int]:
     """The numbers of bands that all are of the same asset; none if they are not."""
     parts = [key.partition(".") for key in keys]
     return [int(number or 1) for _, _, number in parts] if len({p[0] for p in parts}) == 1 else []
 
 
-def _has_data(values: NDArray[np.float32], collection: Collection) -> NDArray[np.bool_]:
+def _valid_mask(values: NDArray[np.float32], collection: Collection) -> NDArray[np.bool_]:
     has = np.isfinite(values)
     if collection.nodata is not None:
         has &= values != collection.nodata
-    if collection.positive:
+    if collection.positive_only:
         has &= values > 0
     return has

@@ -14,9 +14,9 @@ from geobento.suggestions import hint
 from imagery.collections import registry
 from imagery.collections.schema import Collection
 from imagery.grid import lonlat_bounds
-from imagery.scenes import passes
+from imagery.scenes import group_passes
 from imagery.source import ImageQuery
-from imagery.stac.catalogs.base import Search, item_time, tile
+from imagery.stac.catalogs.base import Search, item_time, tile_key
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,16 @@ class SceneRead:
     mask: str | None
 
 
-def search_for(query: ImageQuery, collection: Collection) -> Search:
+def build_search(query: ImageQuery, collection: Collection) -> Search:
     """What to look for in a catalog."""
     static = collection.static
     return Search(
-        collections=collection.stac,
+        collections=collection.stac_collections,
         bounds=lonlat_bounds(query.grid),
         start=None if static else query.start,
         end=None if static else query.end,
         cloud_property=collection.cloud_property,
-        max_cloud=query.sensor.cloudy_pct if collection.cloud_property else None,
+        max_cloud_pct=query.sensor.cloudy_pct if collection.cloud_property else None,
         properties=collection.stac_properties,
     )
 
@@ -62,61 +62,61 @@ def plan_reads(
         ModelError: No scene has all bands.
     """
     plan = []
-    for item in _preferred(_complete(items, bands, collection), collection):
-        assets = tuple(_held(item, collection.bands[band])[0] for band in bands)
+    for item in _preferred_items(_items_with_bands(items, bands, collection), collection):
+        assets = tuple(_available_keys(item, collection.bands[band])[0] for band in bands)
         offsets = tuple(
-            registry.offset(
+            registry.harmonization_offset(
                 item.properties, item.assets[key.split(".")[0]].to_dict(), item.collection_id or ""
             )
-            if collection.harmonised
+            if collection.harmonized
             else 0
             for key in assets
         )
-        _count_bands(item, assets)
-        mask = next(iter(_held(item, collection.mask_assets)), None)
+        _declare_bands(item, assets)
+        mask = next(iter(_available_keys(item, collection.mask_assets)), None)
         plan.append(SceneRead(item, assets, offsets, mask))
     return plan
 
 
-def passes_of(items: Sequence[pystac.Item]) -> list[list[int]]:
+def item_passes(items: Sequence[pystac.Item]) -> list[list[int]]:
     """Positions of the items that make up each pass of a satellite."""
-    return passes([(item.properties.get("platform"), item_time(item)) for item in items])
+    return group_passes([(item.properties.get("platform"), item_time(item)) for item in items])
 
 
-def look_of(scene: SceneRead) -> tuple[Any, str]:
+def radar_mode_and_direction(scene: SceneRead) -> tuple[Any, str]:
     """Mode and pass direction of a radar scene."""
     properties = scene.item.properties
     return properties.get("sar:instrument_mode"), str(properties.get("sat:orbit_state")).upper()
 
 
-def files_of(scene: SceneRead) -> int:
+def count_files(scene: SceneRead) -> int:
     """How many files are read."""
     return len({key.partition(".")[0] for key in scene.assets}) + (scene.mask is not None)
 
 
-def scene_of(scene: SceneRead, collection: Collection) -> Scene:
+def to_scene(scene: SceneRead, collection: Collection) -> Scene:
     """What answers say of a scene."""
     item = scene.item
     stated = item.properties.get(collection.cloud_property) if collection.cloud_property else None
     baseline = item.properties.get("s2:processing_baseline")
     taken_out = any(scene.offsets) or (
-        collection.harmonised and item.properties.get("earthsearch:boa_offset_applied") is True
+        collection.harmonized and item.properties.get("earthsearch:boa_offset_applied") is True
     )
     return Scene(
         item.id,
         item_time(item),
-        registry.number(stated),
+        registry.finite_float(stated),
         taken_out,
         None if baseline is None else str(baseline),
     )
 
 
-def _held(item: pystac.Item, keys: Sequence[str]) -> list[str]:
+def _available_keys(item: pystac.Item, keys: Sequence[str]) -> list[str]:
     """Which of these assets an item has, in the same order."""
     return [key for key in keys if key.split(".")[0] in item.assets]
 
 
-def _count_bands(item: pystac.Item, keys: Sequence[str]) -> None:
+def _declare_bands(item: pystac.Item, keys: Sequence[str]) -> None:
     """State how many bands a file has: odc-stac goes by a field that catalogs may leave out."""
     for key in keys:
         name, _, number = key.partition(".")
@@ -126,17 +126,21 @@ def _count_bands(item: pystac.Item, keys: Sequence[str]) -> None:
             fields["raster:bands"] = [{} for _ in range(max(len(described), int(number)))]
 
 
-def _complete(
+def _items_with_bands(
     items: Sequence[pystac.Item], bands: Sequence[str], collection: Collection
 ) -> list[pystac.Item]:
     """The items that have all bands."""
     complete = [
-        item for item in items if all(_held(item, collection.bands.get(band, ())) for band in bands)
+        item
+        for item in items
+        if all(_available_keys(item, collection.bands.get(band, ())) for band in bands)
     ]
     if complete:
         return complete
     offered = [
-        band for band, keys in collection.bands.items() if any(_held(item, keys) for item in items)
+        band
+        for band, keys in collection.bands.items()
+        if any(_available_keys(item, keys) for item in items)
     ]
     absent = [band for band in bands if band not in offered]
     lacks = f"no band {absent[0]!r}" if absent else f"no scene with all of {', '.join(bands)}"
@@ -147,14 +151,14 @@ def _complete(
     )
 
 
-def _preferred(items: Sequence[pystac.Item], collection: Collection) -> list[pystac.Item]:
+def _preferred_items(items: Sequence[pystac.Item], collection: Collection) -> list[pystac.Item]:
     """Of each tile of each pass, the items of the most preferred form alone."""
     chosen: list[int] = []
-    for positions in passes_of(items):
+    for positions in item_passes(items):
         best: dict[Any, int] = {}
-        ranks = {p: collection.stac.index(items[p].collection_id or "") for p in positions}
+        ranks = {p: collection.stac_collections.index(items[p].collection_id or "") for p in positions}
         for position in positions:
-            key = tile(items[position])
-            best[key] = min(best.get(key, len(collection.stac)), ranks[position])
-        chosen += [p for p in positions if ranks[p] == best[tile(items[p])]]
+            key = tile_key(items[position])
+            best[key] = min(best.get(key, len(collection.stac_collections)), ranks[position])
+        chosen += [p for p in positions if ranks[p] == best[tile_key(items[p])]]
     return [items[position] for position in sorted(chosen)]

@@ -125,7 +125,7 @@ def _assemble(
     if pooling is None:
         return data, cells
     area = context.area
-    weights = None if area is None or cells is None else cell_fractions.weights(area, cells)
+    weights = None if area is None or cells is None else cell_fractions.area_weights(area, cells)
     return stitching.pool_cells(data, _cell_pooling(pooling), weights), None
 
 

@@ -18,10 +18,10 @@ from geobento.config.settings import Settings
 from geobento.observability import metrics, request_context
 from geobento.schemas.errors import GeoBentoError, InvalidRequest, Overloaded, SourceError
 from geobento.schemas.sample import Sample
-from imagery.cache.source import CachedSource, kept
+from imagery.cache.source import CachedSource, read_cached
 from imagery.cache.store import PatchStore
-from imagery.source import ImageQuery, Source, Survey
-from imagery.stac.catalogs.fingerprint import LastIdentity
+from imagery.source import FetchEstimate, ImageQuery, Source
+from imagery.stac.catalogs.fingerprint import CatalogFingerprint
 from pipeline.fetching.blocking_limiter import BlockingLimiter
 
 logger = logging.getLogger("geobento.fetch")
@@ -161,10 +161,10 @@ class ImageryFetcher:
                 self._limiter.release(place.size_bytes)
         return [answers[position] for position in range(len(regions))]
 
-    def estimate_all(self, requests: Sequence[FetchRequest]) -> list[Survey | GeoBentoError]:
+    def estimate_all(self, requests: Sequence[FetchRequest]) -> list[FetchEstimate | GeoBentoError]:
         """What `fetch_all` would fetch, or errors, in the same order."""
         return self._map_requests(
-            requests, lambda backend, query: self.source(backend).survey(query)
+            requests, lambda backend, query: self.source(backend).estimate(query)
         )
 
     def ensure_source(self, requests: Sequence[tuple[str, ImageQuery]]) -> None:
@@ -329,16 +329,16 @@ def _cached_lookups(settings: Settings) -> dict[str, CacheLookup]:
     """What sources gave earlier that are known without being opened."""
     if not settings.cache:
         return {}
-    from imagery.stac.catalogs.factory import known_identity
+    from imagery.stac.catalogs.factory import known_fingerprint
 
     identities: dict[str, tuple[str, ...] | None] = {}
     if settings.ee_project is not None:
         identities["gee"] = _earth_engine_identity(settings, settings.ee_project)
     if settings.stac is not None:
-        identities["stac"] = known_identity(settings.stac)
+        identities["stac"] = known_fingerprint(settings.stac)
     store = PatchStore(settings.patches, settings.patches_bytes)
     return {
-        backend: partial(kept, store, backend, identity)
+        backend: partial(read_cached, store, backend, identity)
         for backend, identity in identities.items()
         if identity is not None
     }
@@ -348,12 +348,12 @@ def _stale_lookups(settings: Settings) -> dict[str, CacheLookup]:
     """What sources gave earlier that were opened before."""
     if not settings.cache or settings.stac is None:
         return {}
-    last = LastIdentity(settings.patches, settings.stac)
+    last = CatalogFingerprint(settings.patches, settings.stac)
     store = PatchStore(settings.patches, settings.patches_bytes)
 
     def find(query: ImageQuery) -> Sample | None:
         identity = last.read()
-        return None if identity is None else kept(store, "stac", identity, query)
+        return None if identity is None else read_cached(store, "stac", identity, query)
 
     return {"stac": find}
 
@@ -368,7 +368,7 @@ def _cached_source(source: Source, settings: Settings, *identity: str) -> Source
         source,
         PatchStore(settings.patches, settings.patches_bytes) if settings.cache else None,
         *identity,
-        keep_open=timedelta(hours=settings.cache_ttl_hours),
+        ttl=timedelta(hours=settings.cache_ttl_hours),
         timeout_s=SOURCE_TIMEOUT_SHARE * settings.request_timeout_s,
     )
 
@@ -381,11 +381,11 @@ def _open_earth_engine(settings: Settings) -> Source:
         raise SourceError(
             "Earth Engine needs its client library; run `make gee` or `pip install 'geobento[gee]'`"
         ) from error
-    from imagery.earth_engine.rate_limiter import ProjectLimiter
+    from imagery.earth_engine.rate_limiter import ProcessSharedRateLimiter
 
     assert settings.ee_project is not None
     timeout_s = SOURCE_TIMEOUT_SHARE * settings.request_timeout_s
-    limiter = ProjectLimiter(
+    limiter = ProcessSharedRateLimiter(
         settings.data_dir / "earth-engine" / settings.ee_project,
         settings.ee_max_concurrency,
         settings.ee_max_qps,
@@ -408,10 +408,10 @@ def _open_stac(settings: Settings) -> Source:
     assert settings.stac is not None
     timeout_s = SOURCE_TIMEOUT_SHARE * settings.request_timeout_s
     key = settings.stac_key.get_secret_value() if settings.stac_key is not None else None
-    catalog = open_catalog(settings.stac, hosts=settings.stac_hosts, key=key, timeout_s=timeout_s)
+    catalog = open_catalog(settings.stac, extra_hosts=settings.stac_hosts, subscription_key=key, timeout_s=timeout_s)
     if settings.cache:
-        LastIdentity(settings.patches, settings.stac).write(catalog.identity)
-    return _cached_source(StacSource(catalog, timeout_s=timeout_s), settings, *catalog.identity)
+        CatalogFingerprint(settings.patches, settings.stac).write(catalog.fingerprint)
+    return _cached_source(StacSource(catalog, timeout_s=timeout_s), settings, *catalog.fingerprint)
 
 
 def _open_demo(settings: Settings) -> Source:
@@ -421,4 +421,4 @@ def _open_demo(settings: Settings) -> Source:
 
     catalog = StaticCatalog(ensure_demo_archive(settings.demo_archive))
     source = StacSource(catalog, backend="demo", notice=DEMO_NOTICE)
-    return _cached_source(source, settings, *catalog.identity)
+    return _cached_source(source, settings, *catalog.fingerprint)

@@ -8,8 +8,8 @@ from pathlib import Path
 from geobento.schemas.errors import SourceError
 from geobento.schemas.sample import Sample
 from imagery.collections import registry
-from imagery.quality.checks import problems
-from imagery.quality.quicklook import quicklook
+from imagery.quality.checks import quality_warnings
+from imagery.quality.quicklook import render_quicklook
 from imagery.source import ImageQuery
 
 
@@ -25,7 +25,7 @@ def check_pixels(sample: Sample, query: ImageQuery) -> list[str]:
         return []
     if sensor.check_save_dir is not None:
         _save_quicklook(sample, query, Path(sensor.check_save_dir))
-    found = problems(sample, registry.get(sensor.collection))
+    found = quality_warnings(sample, registry.get(sensor.collection))
     if found and sensor.check_raise:
         raise SourceError(
             f"the pixels of {sensor.collection} are not plausible: {'; '.join(found)}",
@@ -38,7 +38,7 @@ def _save_quicklook(sample: Sample, query: ImageQuery, folder: Path) -> None:
     key = hashlib.sha256(repr(query).encode()).hexdigest()[:16]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        quicklook(sample).save(folder / f"{query.modality}-{key}.png")
+        render_quicklook(sample).save(folder / f"{query.modality}-{key}.png")
     except OSError as error:
         raise SourceError(
             f"the picture of the pixels cannot be saved: {error.strerror}",

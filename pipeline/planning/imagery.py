@@ -54,7 +54,7 @@ class ImageryPlan:
             SpecError: The place cannot be put on a pixel grid.
             PayloadTooLarge: It has more pixels than allowed.
         """
-        lattice_m = registry.get(self.sensor.collection).lattice_m
+        lattice_m = registry.get(self.sensor.collection).snap_m
         pixel_grid = _region_grid(region, self.sensor.scale_m, lattice_m, field)
         check_region_size(pixel_grid.shape, limits, field)
         return self.grid_query(pixel_grid)
@@ -256,7 +256,7 @@ def _check_sensor(sensor: SensorSpec) -> None:
             field="sensor.use_float_linear",
         )
     gee = registry.get(sensor.collection).gee
-    if sensor.cloud_mask == "cloud_score_plus" and gee.scores is None:
+    if sensor.cloud_mask == "cloud_score_plus" and gee.cloud_score is None:
         raise ModelError(
             f"Cloud Score+ is of Sentinel-2 alone; {sensor.collection} accepts 'quality_band'",
             field="sensor.cloud_mask",
@@ -306,7 +306,7 @@ def _calendar_year(
 
 def _region_grid(region: Place, scale_m: float, snap_m: float | None, field: str) -> PixelGrid:
     try:
-        return grid.for_place(region, scale_m, snap_m)
+        return grid.for_region(region, scale_m, snap_m)
     except SpecError as error:
         error.field = field + (error.field or "").removeprefix("spatial")
         raise

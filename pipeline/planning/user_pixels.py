@@ -18,9 +18,9 @@ from geobento.schemas.sample import PixelGrid, Provenance, Sample, Scene
 from geobento.schemas.specs import OutputGrid
 from imagery.collections import registry
 from imagery.collections.schema import Collection
-from imagery.geometry import WGS84, parsed, transformer
-from imagery.grid import in_ground_metres
-from imagery.quality.checks import wrong_units
+from imagery.geometry import WGS84, get_transformer, parse_crs
+from imagery.grid import has_ground_meters
+from imagery.quality.checks import unit_warnings
 from inference.pooling import Pooling
 from pipeline.inputs.raster_uploads import RasterUpload
 from pipeline.planning.geo import check_output, plan_tiling, pools_cells
@@ -108,7 +108,7 @@ def plan_user_pixels(
     values = stored.astype(np.float32) * np.float32(factor)
     has = _data_mask(stored, file.nodata if request.nodata is None else request.nodata, file.mask)
     _check_values(values, has, bands, collection)
-    if collection is not None and collection.positive:
+    if collection is not None and collection.positive_only:
         has &= values > 0
     valid = np.asarray(has.all(axis=-3))
     if not valid.any():
@@ -214,7 +214,7 @@ def _stated_grid(
     if not np.isfinite(transform).all():
         raise SpecError("the transform has values that are not finite", field="transform")
     try:
-        transformer(crs, WGS84)
+        get_transformer(crs, WGS84)
         return PixelGrid(_crs_name(crs), transform, *shape)
     except SpecError as error:
         error.field = "crs"
@@ -227,7 +227,7 @@ def _stated_grid(
 
 def _crs_name(crs: str) -> str:
     """The authority's code of a reference system, or its definition where it has none."""
-    authority = parsed(crs).to_authority(min_confidence=100)
+    authority = parse_crs(crs).to_authority(min_confidence=100)
     return crs if authority is None else ":".join(authority)
 
 
@@ -240,7 +240,7 @@ def _check_pixel_size(card: ModelCard, grid: PixelGrid | None) -> None:
             field="transform",
         )
     try:
-        in_metres = in_ground_metres(grid)
+        in_metres = has_ground_meters(grid)
     except SpecError as error:
         error.field = "transform"
         raise
@@ -319,7 +319,7 @@ def _check_values(
         )
     if collection is None or not data.size:
         return
-    if found := wrong_units(bands, data, collection):
+    if found := unit_warnings(bands, data, collection):
         raise SpecError(
             f"the values are not in these units, or normalised already (models do that "
             f"themselves): {found[0]}" + (f" (and {len(found) - 1} more)" if found[1:] else ""),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from imagery.earth_engine.client import EarthEngineClient
-from imagery.earth_engine.rate_limiter import ProjectLimiter
+from imagery.earth_engine.rate_limiter import ProcessSharedRateLimiter
 from imagery.earth_engine.source import EarthEngineSource
 from imagery.stac import geotiff
 from tests.imagery.ee_server import Standin, earth_engine
@@ -95,7 +95,7 @@ def open_client(
         PROJECT,
         url=standin.url,
         key_file=None,
-        limiter=ProjectLimiter(folder, in_flight, 1e6),
+        limiter=ProcessSharedRateLimiter(folder, in_flight, 1e6),
         timeout_s=timeout_s,
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 from geobento.schemas.errors import SourceError
 from geobento.schemas.sample import Provenance, Sample, Scene
 from geobento.schemas.specs import SensorSpec, TemporalSpec
-from imagery.source import ImageQuery, Survey
+from imagery.source import FetchEstimate, ImageQuery
 from tests.imagery.catalogs import GRID
 from tests.imagery.world import S2
 
@@ -50,5 +50,5 @@ class Counting:
             self.asked += 1
         return self.answer(query)
 
-    def survey(self, query: ImageQuery) -> Survey:
+    def estimate(self, query: ImageQuery) -> FetchEstimate:
         raise SourceError("surveys are asked of the source itself")

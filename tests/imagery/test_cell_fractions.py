@@ -28,7 +28,9 @@ def polygon(*corners: tuple[float, float]) -> Polygon:
 
 def test_a_rectangle() -> None:
     """Cells inside, cut and outside, the first row in the north."""
-    shares = cell_fractions.shares(polygon((0, 1000), (150, 1000), (150, 750), (0, 750)), GRID)
+    shares = cell_fractions.cell_fractions(
+        polygon((0, 1000), (150, 1000), (150, 750), (0, 750)), GRID
+    )
     expected = np.zeros((10, 20))
     expected[:2, 0], expected[:2, 1], expected[2, 0], expected[2, 1] = 1, 0.5, 0.5, 0.25
     np.testing.assert_allclose(shares, expected, atol=1e-4)
@@ -36,7 +38,9 @@ def test_a_rectangle() -> None:
 
 def test_weights_are_shares_of_the_area() -> None:
     """Row by row with sum 1, in the type that vectors have."""
-    weights = cell_fractions.weights(polygon((0, 1000), (150, 1000), (150, 900), (0, 900)), GRID)
+    weights = cell_fractions.area_weights(
+        polygon((0, 1000), (150, 1000), (150, 900), (0, 900)), GRID
+    )
     assert weights.shape == (200,)
     assert weights.dtype == np.float32
     assert weights[:3].tolist() == pytest.approx([2 / 3, 1 / 3, 0], abs=1e-4)
@@ -55,7 +59,7 @@ def test_shares_add_up_to_the_area(corners: list[tuple[float, float]]) -> None:
     area = abs((bx - ax) * (cy - ay) - (cx - ax) * (by - ay)) / 2
     if area < 100:
         return
-    shares = cell_fractions.shares(polygon(*corners), GRID)
+    shares = cell_fractions.cell_fractions(polygon(*corners), GRID)
     assert shares.min() >= 0
     assert shares.max() <= 1
     assert shares.sum() * 1e4 == pytest.approx(area, rel=1e-3, abs=200)
@@ -66,7 +70,7 @@ def test_both_sides_of_the_antimeridian() -> None:
     west = (((179.9, -17.0), (180, -17), (180, -16.9), (179.9, -16.9), (179.9, -17)),)
     east = (((-180, -17.0), (-179.9, -17), (-179.9, -16.9), (-180, -16.9), (-180, -17)),)
     place = MultiPolygon((west, east))
-    shares = cell_fractions.shares(place, grid.for_place(place, 100).cells(9, 9))
+    shares = cell_fractions.cell_fractions(place, grid.for_region(place, 100).cells(9, 9))
     assert shares[1:-1, 1:-1] == pytest.approx(1)
     assert shares.min() > 0.5
 
@@ -74,12 +78,12 @@ def test_both_sides_of_the_antimeridian() -> None:
 def test_a_polygon_elsewhere() -> None:
     """Nothing to average is an error and not a division by zero."""
     with pytest.raises(SpecError, match="outside") as caught:
-        cell_fractions.weights(polygon((5000, 0), (6000, 0), (6000, 500)), GRID)
+        cell_fractions.area_weights(polygon((5000, 0), (6000, 0), (6000, 500)), GRID)
     assert caught.value.field == "spatial"
 
 
 def test_a_sliver_inside_one_cell() -> None:
     """A polygon smaller than a cell counts that cell alone."""
-    weights = cell_fractions.weights(polygon((110, 10), (112, 10), (112, 12)), replace(GRID))
+    weights = cell_fractions.area_weights(polygon((110, 10), (112, 10), (112, 12)), replace(GRID))
     assert weights.argmax() == 9 * 20 + 1
     assert weights.max() == pytest.approx(1)

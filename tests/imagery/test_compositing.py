@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from imagery.compositing import MASKED_CLASSES, QualityMask, clear, composite, fuse
+from imagery.compositing import MASKED_CLASSES, QualityMask, clear_sky_mask, composite, fuser
 
 SCL = QualityMask("SCL", classes=MASKED_CLASSES)
 STACK = np.array([[[[1.0, 5.0, 7.0]]], [[[2.0, 9.0, 8.0]]], [[[6.0, 1.0, 9.0]]]], np.float32)
@@ -78,7 +78,7 @@ def test_tiles_of_one_pass_are_one_look() -> None:
     valid = ALL.copy()
     valid[0, 0, 0, 1:] = False
     valid[1, 0, 0, 2] = False
-    looks, seen = fuse(STACK, valid, [[0, 1], [2]])
+    looks, seen = fuser(STACK, valid, [[0, 1], [2]])
     np.testing.assert_array_equal(looks[:, 0, 0, :2], [[1, 9], [6, 1]])
     np.testing.assert_array_equal(seen[:, 0, 0], [[True, True, False], [True, True, True]])
     assert STACK[0, 0, 0, 1] == 5
@@ -86,12 +86,12 @@ def test_tiles_of_one_pass_are_one_look() -> None:
 
 def test_scene_classes() -> None:
     """No data, defective, shadow, cloud and cirrus hide the ground; the rest shows it."""
-    shown = clear(np.arange(12), SCL)
+    shown = clear_sky_mask(np.arange(12), SCL)
     assert np.flatnonzero(~shown).tolist() == [0, 1, 3, 8, 9, 10]
 
 
 def test_quality_bits() -> None:
     """Any of the bits hides the ground, others do not; nor is it seen where there is no flag."""
     mask = QualityMask("Fmask", bits=(1, 3))
-    shown = clear(np.array([0, 1, 2, 4, 8, 10, 64, 255, np.nan], np.float32), mask)
+    shown = clear_sky_mask(np.array([0, 1, 2, 4, 8, 10, 64, 255, np.nan], np.float32), mask)
     assert np.flatnonzero(shown).tolist() == [0, 1, 3, 6]

@@ -62,7 +62,7 @@ def test_heights_and_slopes_of_one_image(standin: Standin, source: EarthEngineSo
     assert sample.provenance is not None
     (used,) = sample.provenance.scenes
     assert (used.id, used.time) == (SRTM, day("2000-02-11"))
-    assert source.survey(both).requests == 1
+    assert source.estimate(both).requests == 1
 
 
 def test_outside_of_one_image(standin: Standin, source: EarthEngineSource) -> None:
@@ -132,7 +132,7 @@ def test_a_longer_part_is_the_mean_of_its_months(
 )
 def test_months_of_parts(start: str, end: str, count: int, expected: list[str]) -> None:
     """Begin (inside) and end (outside): as many as the part is long, one at least."""
-    found = time_bins.months(query(ERA5, "t", start=start, end=end, frames=count))
+    found = time_bins.bin_months(query(ERA5, "t", start=start, end=end, frames=count))
     assert [f"{begin:%m}-{end:%m}" for begin, end in found] == expected
     assert all(begin.day == 1 for begin, _ in found)
 

@@ -30,7 +30,7 @@ HOLE = ((0.5, 0.5), (1, 0.5), (1, 1), (0.5, 0.5))
 )
 def test_reference_systems_that_are_known(crs: str) -> None:
     """Names of authorities and definitions, also of one whose name has the word grid."""
-    assert geometry.parsed(crs) == CRS(crs)
+    assert geometry.parse_crs(crs) == CRS(crs)
 
 
 @pytest.mark.parametrize(
@@ -60,14 +60,14 @@ def test_reference_systems_that_are_known(crs: str) -> None:
 def test_reference_systems_that_are_refused(crs: str) -> None:
     """Unknown ones, those without two coordinates on the ground, and those that read files."""
     with pytest.raises(SpecError, match="accepted") as caught:
-        geometry.parsed(crs)
+        geometry.parse_crs(crs)
     assert caught.value.field == "spatial.crs"
 
 
 def test_other_bodies_are_refused() -> None:
     """There is no way from Mars to a place on the Earth."""
     with pytest.raises(SpecError, match="no transformation") as caught:
-        geometry.lonlat("IAU_2015:49900", 0, 0)
+        geometry.to_lonlat("IAU_2015:49900", 0, 0)
     assert caught.value.field == "spatial.crs"
 
 
@@ -77,18 +77,18 @@ def test_other_bodies_are_refused() -> None:
 def test_points_outside_of_a_reference_system(crs: str, x: float) -> None:
     """Numbers that mean no place are not carried once more around the Earth."""
     with pytest.raises(SpecError, match="lies outside") as caught:
-        geometry.lonlat(crs, x, 0)
+        geometry.to_lonlat(crs, x, 0)
     assert caught.value.field == "spatial"
     with pytest.raises(SpecError, match="lies outside"):
-        geometry.outline(BBox(0, 0, x, 1, crs))
+        geometry.region_geometry(BBox(0, 0, x, 1, crs))
 
 
 def test_a_box_across_the_antimeridian_is_whole() -> None:
     """It goes on beyond 180 degrees; a reference system of the plane has nothing to cross."""
-    assert geometry.outline(BBox(179, 0, -179, 1)).bounds == (179, 0, 181, 1)
-    assert geometry.outline(BBox(179, 0, -179, 1, "EPSG:4258")).bounds == (179, 0, 181, 1)
+    assert geometry.region_geometry(BBox(179, 0, -179, 1)).bounds == (179, 0, 181, 1)
+    assert geometry.region_geometry(BBox(179, 0, -179, 1, "EPSG:4258")).bounds == (179, 0, 181, 1)
     with pytest.raises(SpecError, match="must be less than the greatest") as caught:
-        geometry.outline(BBox(5, 0, 4, 1, "EPSG:3857"))
+        geometry.region_geometry(BBox(5, 0, 4, 1, "EPSG:3857"))
     assert caught.value.field == "spatial"
 
 
@@ -104,7 +104,7 @@ def test_a_box_across_the_antimeridian_is_whole() -> None:
 )
 def test_areas(place: Area, area: float) -> None:
     """Holes are left out, what two parts share counts once, the winding does not matter."""
-    assert shapely.area(geometry.outline(place)) == pytest.approx(area)
+    assert shapely.area(geometry.region_geometry(place)) == pytest.approx(area)
 
 
 @pytest.mark.parametrize(
@@ -113,14 +113,14 @@ def test_areas(place: Area, area: float) -> None:
 def test_polygons_that_are_not_valid(ring: tuple[tuple[float, float], ...]) -> None:
     """A ring that crosses itself, or has no area, has no inside to count."""
     with pytest.raises(SpecError, match="not valid") as caught:
-        geometry.outline(Polygon((ring,)))
+        geometry.region_geometry(Polygon((ring,)))
     assert caught.value.field == "spatial"
 
 
 def test_straight_edges_become_curves() -> None:
     """A parallel of latitude bulges to the north in a zone of the northern hemisphere."""
     box = BBox(9, 50, 15, 51)
-    moved = geometry.carried(geometry.outline(box), box.crs, "EPSG:32633")
-    corners = geometry.transformer(box.crs, "EPSG:32633").transform([9, 12, 15], [50, 50, 50])
+    moved = geometry.reprojected(geometry.region_geometry(box), box.crs, "EPSG:32633")
+    corners = geometry.get_transformer(box.crs, "EPSG:32633").transform([9, 12, 15], [50, 50, 50])
     assert moved.bounds[1] == pytest.approx(min(corners[1]), abs=0.01)
     assert max(corners[1]) - min(corners[1]) > 5000

@@ -22,7 +22,7 @@ def test_a_square_is_centred_on_its_point_and_on_the_lattice(
     lon: float, lat: float, buffer_m: float, scale: float
 ) -> None:
     """Snapping moves the centre by at most half a pixel; corners are multiples of the pixel."""
-    made = grid.for_place(PointBuffer(lon, lat, buffer_m), scale, 10)
+    made = grid.for_region(PointBuffer(lon, lat, buffer_m), scale, 10)
     left, bottom, right, top = made.bounds
     x, y = Transformer.from_crs(4326, made.crs, always_xy=True).transform(lon, lat)
     assert abs((left + right) / 2 - x) <= scale / 2 + 1e-6
@@ -36,7 +36,7 @@ def test_a_square_is_centred_on_its_point_and_on_the_lattice(
 @settings(max_examples=30, deadline=None)
 def test_pixels_finer_than_the_lattice_stay_centred(lon: float, lat: float, scale: float) -> None:
     """Snapping 3 m pixels to a 10 m lattice would move the place by more than a pixel."""
-    left, bottom, right, top = grid.for_place(PointBuffer(lon, lat, 200), scale, 10).bounds
+    left, bottom, right, top = grid.for_region(PointBuffer(lon, lat, 200), scale, 10).bounds
     crs = grid.utm_crs(lon, lat)
     x, y = Transformer.from_crs(4326, crs, always_xy=True).transform(lon, lat)
     assert abs((left + right) / 2 - x) <= scale / 2 + 1e-6
@@ -47,7 +47,7 @@ def test_pixels_finer_than_the_lattice_stay_centred(lon: float, lat: float, scal
 @settings(max_examples=40, deadline=None)
 def test_metres_are_ground_metres(lon: float, lat: float) -> None:
     """A side of 2 km in the grid is 2 km on the ellipsoid, to 0.2 percent, at any latitude."""
-    made = grid.for_place(PointBuffer(lon, lat, 1000), 10, 10)
+    made = grid.for_region(PointBuffer(lon, lat, 1000), 10, 10)
     left, bottom, right, top = made.bounds
     back = Transformer.from_crs(made.crs, 4326, always_xy=True)
     middle = (bottom + top) / 2
@@ -62,7 +62,7 @@ def test_a_box_is_covered(lon: float, lat: float, width: float, height: float) -
     """Every point of a box's outline lies in the grid: edges are curves in UTM."""
     beyond = 360 if lon + width > 180 else 0
     box = BBox(lon, lat, lon + width - beyond, lat + height)
-    made = grid.for_place(box, 10, 10)
+    made = grid.for_region(box, 10, 10)
     forth = Transformer.from_crs(4326, made.crs, always_xy=True)
     left, bottom, right, top = made.bounds
     along = np.linspace(0, 1, 777)
@@ -78,14 +78,14 @@ def test_a_box_is_covered(lon: float, lat: float, width: float, height: float) -
 
 def test_the_example_of_the_documentation() -> None:
     """The place that the README asks for lies in zone 36 south, 200 pixels a side."""
-    made = grid.for_place(PointBuffer(34.066, -3.401, 1000), 10, 10)
+    made = grid.for_region(PointBuffer(34.066, -3.401, 1000), 10, 10)
     assert made.crs == "EPSG:32736"
     assert made.shape == (200, 200)
 
 
 def test_without_a_lattice_the_centre_is_exact() -> None:
     """Sentinel-1 has no common lattice: nothing is snapped."""
-    made = grid.for_place(PointBuffer(34.066, -3.401, 1000), 10)
+    made = grid.for_region(PointBuffer(34.066, -3.401, 1000), 10)
     left, bottom, right, top = made.bounds
     x, y = Transformer.from_crs(4326, made.crs, always_xy=True).transform(34.066, -3.401)
     assert (left + right) / 2 == pytest.approx(x, abs=1e-6)
@@ -94,7 +94,7 @@ def test_without_a_lattice_the_centre_is_exact() -> None:
 
 def test_the_smallest_place_is_one_pixel() -> None:
     """A buffer below half a pixel still has a pixel."""
-    assert grid.for_place(PointBuffer(0, 0, 0.1), 10, 10).shape == (1, 1)
+    assert grid.for_region(PointBuffer(0, 0, 0.1), 10, 10).shape == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -130,14 +130,14 @@ def test_zones(lon: float, lat: float, crs: str) -> None:
 def test_places_outside_utm_are_refused(place: Place) -> None:
     """Near the poles, and wider than a zone: an error that says what is accepted."""
     with pytest.raises(SpecError, match="accepted") as caught:
-        grid.for_place(place, 10, 10)
+        grid.for_region(place, 10, 10)
     assert caught.value.field == "spatial"
 
 
 def test_bounds_in_degrees_hold_the_place() -> None:
     """What is searched for covers what is asked for."""
     place = PointBuffer(34.066, -3.401, 1000)
-    west, south, east, north = grid.lonlat_bounds(grid.for_place(place, 10, 10))
+    west, south, east, north = grid.lonlat_bounds(grid.for_region(place, 10, 10))
     assert west < place.lon < east
     assert south < place.lat < north
     assert east - west == pytest.approx(0.018, rel=0.02)
@@ -146,7 +146,7 @@ def test_bounds_in_degrees_hold_the_place() -> None:
 @pytest.mark.parametrize("lon", [179.999, -179.999, 180, -180])
 def test_bounds_across_the_antimeridian(lon: float) -> None:
     """West is greater than east there, as in GeoJSON, and both are real longitudes."""
-    west, _, east, _ = grid.lonlat_bounds(grid.for_place(PointBuffer(lon, 0.5, 1000), 10, 10))
+    west, _, east, _ = grid.lonlat_bounds(grid.for_region(PointBuffer(lon, 0.5, 1000), 10, 10))
     assert 179.9 < west <= 180
     assert -180 <= east < -179.9
 
@@ -161,7 +161,10 @@ def test_a_square_in_another_reference_system(
     if not np.isfinite([x, y]).all() or (code == 2154 and not (-5 < lon < 10 and 41 < lat < 51)):
         return
     place = PointBuffer(x, y, buffer_m, f"EPSG:{code}")
-    here, there = grid.for_place(PointBuffer(lon, lat, buffer_m), 10, 10), grid.for_place(place, 10)
+    here, there = (
+        grid.for_region(PointBuffer(lon, lat, buffer_m), 10, 10),
+        grid.for_region(place, 10),
+    )
     if here.crs == there.crs:  # the point may lie on the border of two zones
         assert there.transform[2] == pytest.approx(here.transform[2], abs=6)
         assert there.transform[5] == pytest.approx(here.transform[5], abs=6)
@@ -177,14 +180,16 @@ def test_a_box_on_the_grid_of_its_zone_is_itself(
     x, y = Transformer.from_crs(4326, crs, always_xy=True).transform(lon, lat)
     left, bottom = round(x, -1), round(y, -1)
     width = round(side, -1)
-    made = grid.for_place(BBox(left - width, bottom - 500, left + width, bottom + 500, crs), 10, 10)
+    made = grid.for_region(
+        BBox(left - width, bottom - 500, left + width, bottom + 500, crs), 10, 10
+    )
     if made.crs == crs:
         assert made.bounds == (left - width, bottom - 500, left + width, bottom + 500)
 
 
 def test_north_is_up_across_the_antimeridian() -> None:
     """A box from 179.9 to -179.9 degrees is 0.2 degrees wide, and all of it is covered."""
-    made = grid.for_place(BBox(179.9, -17.1, -179.9, -16.9), 100)
+    made = grid.for_region(BBox(179.9, -17.1, -179.9, -16.9), 100)
     west, south, east, north = grid.lonlat_bounds(made)
     assert made.crs == "EPSG:32701"
     assert (west, south, east, north) == pytest.approx((179.9, -17.1, -179.9, -16.9), abs=0.01)
@@ -197,7 +202,7 @@ def test_a_polygon_cut_at_the_antimeridian() -> None:
     """Both parts make one place, as GeoJSON asks for."""
     west = (((179.9, -17), (180, -17), (180, -16.9), (179.9, -17)),)
     east = (((-180, -17), (-179.9, -17), (-180, -16.9), (-180, -17)),)
-    made = grid.for_place(MultiPolygon((west, east)), 100)
+    made = grid.for_region(MultiPolygon((west, east)), 100)
     assert made.width == pytest.approx(213, abs=5)
 
 
@@ -206,7 +211,7 @@ def test_a_polygon_is_covered_by_its_bounding_box() -> None:
     x, y = 500_000, 5_000_000
     back = Transformer.from_crs("EPSG:32632", 4326, always_xy=True)
     corners = [(x, y), (x + 500, y + 1000), (x - 700, y + 300), (x, y)]
-    made = grid.for_place(Polygon((tuple(back.transform(*corner) for corner in corners),)), 10)
+    made = grid.for_region(Polygon((tuple(back.transform(*corner) for corner in corners),)), 10)
     assert made.bounds == pytest.approx((x - 700, y, x + 500, y + 1000), abs=20)
     assert made.bounds[0] <= x - 699.9
     assert made.bounds[2] >= x + 499.9
@@ -225,7 +230,7 @@ def test_squares_on_the_border_of_zones(
 ) -> None:
     """From -80 to 84 degrees, over the border too, the centre stays within half a pixel."""
     lon = min(max(6 * border + off, -180), 180)
-    made = grid.for_place(PointBuffer(lon, lat, buffer_m), scale, 10)
+    made = grid.for_region(PointBuffer(lon, lat, buffer_m), scale, 10)
     x, y = Transformer.from_crs(4326, made.crs, always_xy=True).transform(lon, lat)
     left, bottom, right, top = made.bounds
     assert abs((left + right) / 2 - x) <= scale / 2 + 1e-6

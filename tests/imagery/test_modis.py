@@ -118,7 +118,7 @@ def test_the_sinusoidal_lattice_from_both_sources(
     standin.scenes = WORLD
     write(tmp_path)
     catalog = StacSource(open_catalog(stac.api(tmp_path), timeout_s=20), timeout_s=20)
-    wanted = grid.for_place(PLACE, 500)
+    wanted = grid.for_region(PLACE, 500)
     sensor = SensorSpec(platform, BANDS, scale_m=500, composite="mosaic", fill_value=-1)
     asked = ImageQuery(sensor, wanted, *JUNE, "modis")
     samples = [source.fetch(asked), catalog.fetch(asked)]

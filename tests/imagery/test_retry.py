@@ -8,7 +8,7 @@ import pytest
 
 from geobento.schemas.errors import SourceError
 from imagery import retry
-from imagery.retry import Transient, with_retries
+from imagery.retry import TransientError, with_retries
 
 
 def failing(times: int, retry_after: float | None = None) -> tuple[list[int], object]:
@@ -18,7 +18,7 @@ def failing(times: int, retry_after: float | None = None) -> tuple[list[int], ob
     def attempt() -> str:
         calls.append(len(calls))
         if len(calls) <= times:
-            raise Transient(SourceError(f"failure {len(calls)}"), retry_after)
+            raise TransientError(SourceError(f"failure {len(calls)}"), retry_after)
         return "done"
 
     return calls, attempt
@@ -35,7 +35,7 @@ def test_what_passes_is_tried_again(waits: list[float]) -> None:
 def test_the_last_failure_is_named(waits: list[float]) -> None:
     """After all attempts the error of the last one is raised, with nothing slept after it."""
     calls, attempt = failing(100)
-    with pytest.raises(SourceError, match=f"failure {retry.ATTEMPTS}"):
+    with pytest.raises(SourceError, match=f"failure {retry.MAX_ATTEMPTS}"):
         with_retries(attempt, time.monotonic() + 1e6)  # type: ignore[arg-type]
     assert len(waits) == len(calls) - 1
 

@@ -16,9 +16,9 @@ from geobento import PointBuffer, SensorSpec
 from geobento.schemas.errors import NoImageryError
 from geobento.schemas.sample import PixelGrid, Sample
 from imagery import grid
-from imagery.compositing import composite, fuse
+from imagery.compositing import composite, fuser
 from imagery.earth_engine.source import EarthEngineSource
-from imagery.scenes import passes
+from imagery.scenes import group_passes
 from imagery.source import ImageQuery, Source
 from imagery.stac.catalogs.factory import open_catalog
 from imagery.stac.source import StacSource
@@ -46,7 +46,7 @@ def test_random_requests(
     zone = chance.randint(1, 59)
     longitude = 6 * zone - 180 + (chance.uniform(-0.003, 0.003) if border else -3.0)
     place = PointBuffer(round(longitude, 4), round(chance.uniform(-75, 75), 3), 160)
-    wanted = grid.for_place(place, 10, 10)
+    wanted = grid.for_region(place, 10, 10)
     world = [_scene(chance, number, wanted, border) for number in range(chance.randint(1, 12))]
     asked = ImageQuery(
         SensorSpec(
@@ -161,7 +161,7 @@ def _expected(used: list[WorldScene], asked: ImageQuery) -> tuple[NDArray[Any], 
     looks = [
         (scene.described()["SPACECRAFT_NAME"], datetime.fromisoformat(scene.time)) for scene in used
     ]
-    fused, seen = fuse(stack, valid, passes(looks))
+    fused, seen = fuser(stack, valid, group_passes(looks))
     return composite(fused, seen, asked.sensor.composite, asked.sensor.fill_value)
 
 

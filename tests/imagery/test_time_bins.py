@@ -32,7 +32,7 @@ QUERY = ImageQuery(
 def test_parts_cover_the_window(count: int, seconds: int) -> None:
     """No gap, no overlap, equal to the microsecond, from the start to the end."""
     query = replace(QUERY, end=START + timedelta(seconds=seconds), frames=count)
-    borders = time_bins.borders(query)
+    borders = time_bins.bin_edges(query)
     assert (borders[0], borders[-1]) == (query.start, query.end)
     lengths = [after - before for before, after in pairwise(borders)]
     assert len(lengths) == count
@@ -43,18 +43,25 @@ def test_parts_are_half_open() -> None:
     """A scene at a border belongs to the later part; passes stay whole where their first is."""
     border = START + timedelta(days=30)
     before, at, after = (border + timedelta(seconds=s) for s in (-1, 0, 1))
-    assert time_bins.split([[before], [at]], lambda time: time, QUERY) == {0: [[before]], 1: [[at]]}
-    assert time_bins.split([[before, after]], lambda time: time, QUERY) == {0: [[before, after]]}
+    assert time_bins.split_passes([[before], [at]], lambda time: time, QUERY) == {
+        0: [[before]],
+        1: [[at]],
+    }
+    assert time_bins.split_passes([[before, after]], lambda time: time, QUERY) == {
+        0: [[before, after]]
+    }
 
 
 def test_parts_without_scenes_are_left_out() -> None:
     """Only parts that have any are named, in the order of time."""
     late, early = START + timedelta(days=355), START + timedelta(days=61)
-    assert list(time_bins.split([[late], [early]], lambda time: time, QUERY)) == [2, 11]
-    assert time_bins.split([], lambda time: time, QUERY) == {}
+    assert list(time_bins.split_passes([[late], [early]], lambda time: time, QUERY)) == [2, 11]
+    assert time_bins.split_passes([], lambda time: time, QUERY) == {}
     one = replace(QUERY, frames=1)
-    assert time_bins.split([[early], [late]], lambda time: time, one) == {0: [[early], [late]]}
-    assert time_bins.split([], lambda time: time, one) == {}
+    assert time_bins.split_passes([[early], [late]], lambda time: time, one) == {
+        0: [[early], [late]]
+    }
+    assert time_bins.split_passes([], lambda time: time, one) == {}
 
 
 def _frame(number: int, *days: int) -> Frame:
@@ -67,7 +74,9 @@ def _frame(number: int, *days: int) -> Frame:
 def test_a_sample_of_frames(count: int) -> None:
     """A series has an axis of time, and one time a frame; an image has the times of its scenes."""
     made = [_frame(0, 2, 6)] if count == 1 else [_frame(0, 2, 6), _frame(4, 130)]
-    sample = time_bins.sample(made, replace(QUERY, frames=count), Provenance("stac", "test"))
+    sample = time_bins.assemble_sample(
+        made, replace(QUERY, frames=count), Provenance("stac", "test")
+    )
     days = [(time - START).days for time in sample.times]
     assert sample.valid is not None
     if count == 1:

@@ -143,7 +143,7 @@ def write_catalog(scenes: list[WorldScene], bands: tuple[str, ...], root: Path) 
             properties["eo:cloud_cover"] = scene.cloud_pct
         time = datetime.fromisoformat(scene.time).astimezone(UTC).isoformat()
         builder.add(
-            collection.stac[0],
+            collection.stac_collections[0],
             time,
             files,
             grid=scene.grid,

@@ -15,7 +15,7 @@ from geobento.config.settings import Settings
 from geobento.schemas.embedding import Embedding
 from geobento.schemas.requests import GeoEmbeddingRequest
 from geobento.schemas.sample import PixelGrid
-from imagery.demo.archive import EMBEDDINGS
+from imagery.demo.archive import EMBEDDING_COLLECTION
 from models.weights.importer import import_model
 from pipeline.local_engine import LocalEngine
 from tests.imagery.catalogs import CatalogBuilder
@@ -37,7 +37,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> LocalEngine:
     height, width = np.load(FOLDER / "expected.npz")["grid"].shape[1:]
     place = PixelGrid(CRS, (PIXEL, 0, LEFT, 0, -PIXEL, TOP), height, width)
     builder = CatalogBuilder(root)
-    item = builder.add(EMBEDDINGS.stac[0], "2022-01-01T00:00:00Z", {}, grid=place)
+    item = builder.add(EMBEDDING_COLLECTION.stac_collections[0], "2022-01-01T00:00:00Z", {}, grid=place)
     item.properties.clear()
     item.add_asset("data", pystac.Asset(str(root / "tile.tif")))
     catalog = builder.save()

@@ -25,7 +25,7 @@ from geobento.schemas.errors import (
 from geobento.schemas.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
 from geobento.schemas.sample import Provenance, Sample
 from geobento.schemas.specs import PointBuffer, TemporalSpec
-from imagery.source import ImageQuery, Survey
+from imagery.source import FetchEstimate, ImageQuery
 from models.weights.store import StoredModel
 from pipeline.engine import Engine
 from pipeline.fetching.fetcher import ImageryFetcher
@@ -47,7 +47,7 @@ class Scripted:
     def fetch(self, query: ImageQuery) -> Sample:
         return self._answer(query)
 
-    def survey(self, query: ImageQuery) -> Survey:
+    def estimate(self, query: ImageQuery) -> FetchEstimate:
         raise NotImplementedError
 
 

@@ -15,12 +15,12 @@ from geobento.schemas import serialization
 from geobento.schemas.embedding import Embedding
 from geobento.schemas.errors import GeoBentoError, ModelError, NoImageryError, PayloadTooLarge
 from geobento.schemas.requests import GeoEmbeddingRequest, InspectRequest, PixelEmbeddingRequest
-from imagery.demo.archive import PLACES
+from imagery.demo.archive import DEMO_REGIONS
 from models.gse import BANDS
 from models.weights.importer import import_model
 from pipeline.local_engine import LocalEngine
 
-SAVANNA = PLACES[0]
+SAVANNA = DEMO_REGIONS[0]
 YEAR = {"mode": "year", "year": SAVANNA.year}
 GRID = {"mode": "grid"}
 

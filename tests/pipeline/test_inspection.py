@@ -24,7 +24,7 @@ from geobento.schemas.errors import (
 from geobento.schemas.plan import EmbeddingPlan, Inspection, PlacePlan
 from geobento.schemas.requests import ErrorBody, GeoEmbeddingRequest, InspectRequest
 from geobento.schemas.sample import Provenance, Sample, Scene
-from imagery.source import ImageQuery, Survey
+from imagery.source import FetchEstimate, ImageQuery
 from models.mosaiks.model import S2_BANDS
 from models.weights.store import StoredModel
 from pipeline import inspection
@@ -58,12 +58,12 @@ class Scripted:
         self.fetched.append(query)
         return self._answer(query)
 
-    def survey(self, query: ImageQuery) -> Survey:
+    def estimate(self, query: ImageQuery) -> FetchEstimate:
         if query.grid.crs == "EPSG:32631":
             raise NoImageryError("nothing there")
         if query.grid.crs == "EPSG:32633":
             raise ZeroDivisionError("secret")
-        return Survey(Provenance("scripted", "a script", (SCENE,), "invented"), 7, 1234)
+        return FetchEstimate(Provenance("scripted", "a script", (SCENE,), "invented"), 7, 1234)
 
 
 def ramps(query: ImageQuery) -> Sample:

@@ -24,7 +24,7 @@ from geobento.schemas.specs import (
     Polygon,
     TemporalSpec,
 )
-from imagery.source import ImageQuery, Survey
+from imagery.source import FetchEstimate, ImageQuery
 from inference.batches import LoadedModel
 from models.base import Config, Encoded, Inputs, Model, Tensors
 from models.mosaiks.model import CARD
@@ -98,7 +98,7 @@ class Landscape:
             provenance=Provenance("demo", "landscape"),
         )
 
-    def survey(self, query: ImageQuery) -> Survey:
+    def estimate(self, query: ImageQuery) -> FetchEstimate:
         raise NotImplementedError
 
 

@@ -13,16 +13,24 @@ from pystac_client.item_search import ItemSearch
 from pystac_client.stac_api_io import StacApiIO
 
 from geobento.schemas.errors import GeoBentoError, SourceError
-from imagery.cache.ttl_cache import Recent
-from imagery.stac.catalogs.base import Holdings, Search, chosen, cloud, item_time, matches, spans
-from imagery.stac.files import Files
-from imagery.stac.http import Web
+from imagery.cache.ttl_cache import TTLCache
+from imagery.stac.catalogs.base import (
+    Availability,
+    Search,
+    item_cloud_pct,
+    item_matches,
+    item_time,
+    longitude_spans,
+    select_items,
+)
+from imagery.stac.files import AssetFiles
+from imagery.stac.http import HttpJsonClient
 
-PAGE = 50
+PAGE_SIZE = 50
 """Items of one answer."""
-MOST_ITEMS = 2000
+MAX_ITEMS = 2000
 """More scenes than this are not gone through for one place."""
-KEPT_S, KEPT_ITEMS = 30.0, 1000
+CACHE_TTL_S, CACHE_MAX_ITEMS = 30.0, 1000
 """How long, and how much of what was found is at hand: who looks at a plan fetches it next."""
 
 
@@ -31,7 +39,7 @@ class ApiCatalog:
 
     Args:
         url: Its landing page.
-        web: How it is asked.
+        http_client: How it is asked.
         files: How the files of its items are opened.
         deadline: Instant of `time.monotonic` at which opening it ends.
         name: What answers call it; its own id if None.
@@ -45,99 +53,101 @@ class ApiCatalog:
         self,
         url: str,
         *,
-        web: Web,
-        files: Files,
+        http_client: HttpJsonClient,
+        files: AssetFiles,
         deadline: float,
         name: str | None = None,
         collections: frozenset[str] | None = None,
     ) -> None:
-        self._web = web
-        self._recent = Recent[pystac.Item](KEPT_S, KEPT_ITEMS)
+        self._http_client = http_client
+        self._cache = TTLCache[pystac.Item](CACHE_TTL_S, CACHE_MAX_ITEMS)
         self.files = files
-        self.identity = (url,)
+        self.fingerprint = (url,)
         try:
-            client = pystac_client.Client.open(url, stac_io=_Requests(web, deadline))
-            self._link = client.get_search_link()
-            self._conforms = {kind for kind in ConformanceClasses if client.conforms_to(kind)}
+            client = pystac_client.Client.open(url, stac_io=_DeadlineStacIO(http_client, deadline))
+            self._search_link = client.get_search_link()
+            self._conformance_classes = {kind for kind in ConformanceClasses if client.conforms_to(kind)}
             self.name = client.id if name is None else name
         except GeoBentoError:
             raise
         except Exception as error:
             raise SourceError("what GEOBENTO_STAC points to is not a STAC API") from error
-        if self._link is None or ConformanceClasses.ITEM_SEARCH not in self._conforms:
+        if self._search_link is None or ConformanceClasses.ITEM_SEARCH not in self._conformance_classes:
             raise SourceError("what GEOBENTO_STAC points to offers no search for items")
-        self.collections: frozenset[str] = collections or self._listed(url, deadline)
+        self.collections: frozenset[str] = collections or self._list_collections(url, deadline)
 
     def search(self, search: Search, deadline: float) -> list[pystac.Item]:
         """Items that match, see `imagery.stac.catalogs.base.Catalog`."""
-        return chosen(self._found(search, deadline), search)
+        return select_items(self._find_items(search, deadline), search)
 
-    def holdings(self, search: Search, deadline: float) -> Holdings:
+    def availability(self, search: Search, deadline: float) -> Availability:
         """What there is around a search, see `imagery.stac.catalogs.base.Catalog`."""
-        in_window = self._found(search.whatever_clouds, deadline)
-        times = [self._nearest(search, deadline, after=after) for after in (False, True)]
-        return Holdings(
+        in_window = self._find_items(search.without_cloud_limit, deadline)
+        times = [self._nearest_time(search, deadline, after=after) for after in (False, True)]
+        return Availability(
             times=tuple(time for time in times if time is not None),
             complete=False,
-            clouds=tuple(
-                cloud(item, search) for item in in_window if matches(item, search.whatever_clouds)
+            cloud_percentages=tuple(
+                item_cloud_pct(item, search)
+                for item in in_window
+                if item_matches(item, search.without_cloud_limit)
             ),
         )
 
-    def _listed(self, url: str, deadline: float) -> frozenset[str]:
-        pages = _Requests(self._web, deadline).get_pages(f"{url.rstrip('/')}/collections")
+    def _list_collections(self, url: str, deadline: float) -> frozenset[str]:
+        pages = _DeadlineStacIO(self._http_client, deadline).get_pages(f"{url.rstrip('/')}/collections")
         return frozenset(str(entry.get("id")) for page in pages for entry in page["collections"])
 
-    def _nearest(self, search: Search, deadline: float, *, after: bool) -> datetime | None:
+    def _nearest_time(self, search: Search, deadline: float, *, after: bool) -> datetime | None:
         """Time of the first scene of the place after the window, or of the last before it."""
         edge = search.end if after else search.start
-        if edge is None or ConformanceClasses.SORT not in self._conforms:
+        if edge is None or ConformanceClasses.SORT not in self._conformance_classes:
             return None
         asked = {
-            **_asked(search.anywhen, self._conforms),
+            **_search_params(search.at_any_time, self._conformance_classes),
             "datetime": (edge, None) if after else (None, edge),
             "sortby": [{"field": "properties.datetime", "direction": "asc" if after else "desc"}],
             "max_items": 1,
         }
-        west, east = spans(search.bounds)[0]
-        found = self._items(asked, (west, search.bounds[1], east, search.bounds[3]), deadline)
+        west, east = longitude_spans(search.bounds)[0]
+        found = self._request_bbox(asked, (west, search.bounds[1], east, search.bounds[3]), deadline)
         return item_time(found[0]) if found else None
 
-    def _found(self, search: Search, deadline: float) -> list[pystac.Item]:
+    def _find_items(self, search: Search, deadline: float) -> list[pystac.Item]:
         """What the API has for a search, or had a moment ago; it may be more than what matches."""
-        return self._recent.get(repr(search), lambda: self._found_now(search, deadline))
+        return self._cache.get_or_load(repr(search), lambda: self._request_items(search, deadline))
 
-    def _found_now(self, search: Search, deadline: float) -> list[pystac.Item]:
+    def _request_items(self, search: Search, deadline: float) -> list[pystac.Item]:
         _, south, _, north = search.bounds
-        asked = {**_asked(search, self._conforms), "max_items": MOST_ITEMS + 1}
+        asked = {**_search_params(search, self._conformance_classes), "max_items": MAX_ITEMS + 1}
         found = {
             (item.collection_id, item.id): item
-            for west, east in spans(search.bounds)
-            for item in self._items(asked, (west, south, east, north), deadline)
+            for west, east in longitude_spans(search.bounds)
+            for item in self._request_bbox(asked, (west, south, east, north), deadline)
         }
-        if len(found) > MOST_ITEMS:
+        if len(found) > MAX_ITEMS:
             raise SourceError(
-                f"the source {self.name!r} has more than {MOST_ITEMS} scenes of this place in the "
+                f"the source {self.name!r} has more than {MAX_ITEMS} scenes of this place in the "
                 "window; take a shorter window"
             )
         return list(found.values())
 
-    def _items(
-        self, asked: dict[str, Any], bbox: tuple[float, ...], deadline: float
+    def _request_bbox(
+        self, params: dict[str, Any], bbox: tuple[float, ...], deadline: float
     ) -> list[pystac.Item]:
-        assert self._link is not None
+        assert self._search_link is not None
         held = [
-            name for name in asked["collections"] if self.collections and name in self.collections
+            name for name in params["collections"] if self.collections and name in self.collections
         ]
         if not held:
             return []
         search = ItemSearch(
-            self._link.get_absolute_href() or "",
-            method=self._link.extra_fields.get("method") or "GET",
-            stac_io=_Requests(self._web, deadline),
-            limit=PAGE,
+            self._search_link.get_absolute_href() or "",
+            method=self._search_link.extra_fields.get("method") or "GET",
+            stac_io=_DeadlineStacIO(self._http_client, deadline),
+            limit=PAGE_SIZE,
             bbox=bbox,
-            **{**asked, "collections": held},
+            **{**params, "collections": held},
         )
         try:
             items = list(search.items())
@@ -154,12 +164,12 @@ class ApiCatalog:
             ) from error
 
 
-class _Requests(StacApiIO):
+class _DeadlineStacIO(StacApiIO):
     """How the client library asks: with our deadline, retries and errors."""
 
-    def __init__(self, web: Web, deadline: float) -> None:
+    def __init__(self, http_client: HttpJsonClient, deadline: float) -> None:
         super().__init__()
-        self._web = web
+        self._http_client = http_client
         self._deadline = deadline
 
     def request(
@@ -171,11 +181,11 @@ class _Requests(StacApiIO):
     ) -> str:
         method = (method or "GET").upper()
         given = {"body" if method == "POST" else "params": parameters}
-        answer = self._web.json(href, self._deadline, method=method, headers=headers, **given)
+        answer = self._http_client.request_json(href, self._deadline, method=method, headers=headers, **given)
         return orjson.dumps(answer).decode()
 
 
-def _asked(search: Search, conforms: set[ConformanceClasses]) -> dict[str, Any]:
+def _search_params(search: Search, conformance_classes: set[ConformanceClasses]) -> dict[str, Any]:
     """A search in the words of the client library. Pure.
 
     Windows of APIs are closed, and not all can limit clouds: what they find is matched again.
@@ -183,24 +193,24 @@ def _asked(search: Search, conforms: set[ConformanceClasses]) -> dict[str, Any]:
     asked: dict[str, Any] = {"collections": list(search.collections)}
     if search.start is not None or search.end is not None:
         asked["datetime"] = (search.start, search.end)
-    clouds = search.cloud_property if search.max_cloud is not None else None
-    if ConformanceClasses.FILTER in conforms:
-        parts = [_compare("=", name, value) for name, value in search.properties.items()]
+    clouds = search.cloud_property if search.max_cloud_pct is not None else None
+    if ConformanceClasses.FILTER in conformance_classes:
+        parts = [_cql2_comparison("=", name, value) for name, value in search.properties.items()]
         if clouds is not None:
             unstated = {"op": "isNull", "args": [{"property": clouds}]}
-            below = _compare("<=", clouds, search.max_cloud)
+            below = _cql2_comparison("<=", clouds, search.max_cloud_pct)
             parts.append({"op": "or", "args": [below, unstated]})
         if parts:
             asked["filter"] = parts[0] if len(parts) == 1 else {"op": "and", "args": parts}
             asked["filter_lang"] = "cql2-json"
-    elif ConformanceClasses.QUERY in conforms:
+    elif ConformanceClasses.QUERY in conformance_classes:
         query: dict[str, Any] = {name: {"eq": value} for name, value in search.properties.items()}
         if clouds is not None:
-            query[clouds] = {"lte": search.max_cloud}
+            query[clouds] = {"lte": search.max_cloud_pct}
         if query:
             asked["query"] = query
     return asked
 
 
-def _compare(op: str, name: str, value: Any) -> dict[str, Any]:
+def _cql2_comparison(op: str, name: str, value: Any) -> dict[str, Any]:
     return {"op": op, "args": [{"property": name}, value]}

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 import pystac
 
-from imagery.collections.registry import number
-from imagery.scenes import newest
-from imagery.stac.files import Files
+from imagery.collections.registry import finite_float
+from imagery.scenes import latest_processing
+from imagery.stac.files import AssetFiles
 
 Bounds = tuple[float, float, float, float]
 """(west, south, east, north), degrees; west is greater than east across the antimeridian."""
@@ -27,7 +27,7 @@ class Search:
         start: First instant inside; None: any time.
         end: First instant outside; None: any time.
         cloud_property: Property with a scene's cloud percentage; None: clouds do not matter.
-        max_cloud: Scenes above it are left out; scenes that do not state it are kept.
+        max_cloud_pct: Scenes above it are left out; scenes that do not state it are kept.
         properties: What items have to state.
     """
 
@@ -36,33 +36,33 @@ class Search:
     start: datetime | None = None
     end: datetime | None = None
     cloud_property: str | None = None
-    max_cloud: float | None = None
+    max_cloud_pct: float | None = None
     properties: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def whatever_clouds(self) -> Search:
+    def without_cloud_limit(self) -> Search:
         """The same without a limit to clouds."""
-        return replace(self, max_cloud=None)
+        return replace(self, max_cloud_pct=None)
 
     @property
-    def anywhen(self) -> Search:
+    def at_any_time(self) -> Search:
         """The same without a window and a limit to clouds."""
-        return replace(self, start=None, end=None, max_cloud=None)
+        return replace(self, start=None, end=None, max_cloud_pct=None)
 
 
 @dataclass(frozen=True)
-class Holdings:
+class Availability:
     """What a catalog holds around a search that found nothing.
 
     Attributes:
         times: Of the scenes of the place, oldest first.
         complete: Whether these are all; otherwise the nearest before and after the window.
-        clouds: Cloud percentages of the scenes in the window, None where it is not stated.
+        cloud_percentages: Cloud percentages of the scenes in the window, None where it is not stated.
     """
 
     times: tuple[datetime, ...]
     complete: bool
-    clouds: tuple[float | None, ...]
+    cloud_percentages: tuple[float | None, ...]
 
 
 class Catalog(Protocol):
@@ -73,7 +73,7 @@ class Catalog(Protocol):
         """What answers call it."""
 
     @property
-    def identity(self) -> tuple[str, ...]:
+    def fingerprint(self) -> tuple[str, ...]:
         """What tells it from others, and from itself with other contents where that is known."""
 
     @property
@@ -81,7 +81,7 @@ class Catalog(Protocol):
         """STAC ids of the collections that it has; None: that is not known."""
 
     @property
-    def files(self) -> Files:
+    def files(self) -> AssetFiles:
         """How the files of its items are opened."""
 
     def search(self, search: Search, deadline: float) -> list[pystac.Item]:
@@ -95,7 +95,7 @@ class Catalog(Protocol):
             SourceError: The catalog failed.
         """
 
-    def holdings(self, search: Search, deadline: float) -> Holdings:
+    def availability(self, search: Search, deadline: float) -> Availability:
         """What there is around a search that found nothing.
 
         Raises:
@@ -111,19 +111,19 @@ def item_time(item: pystac.Item) -> datetime:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
-def chosen(items: Iterable[pystac.Item], search: Search) -> list[pystac.Item]:
+def select_items(items: Iterable[pystac.Item], search: Search) -> list[pystac.Item]:
     """Of any items those that are looked for, oldest first, each acquisition once. Pure."""
-    matching = (item for item in items if matches(item, search))
+    matching = (item for item in items if item_matches(item, search))
     ordered = sorted(matching, key=lambda item: (item_time(item), item.id))
-    return newest(ordered, _acquisition, _processing)
+    return latest_processing(ordered, _acquisition_key, _processing_key)
 
 
-def matches(item: pystac.Item, search: Search) -> bool:
+def item_matches(item: pystac.Item, search: Search) -> bool:
     """Whether an item is what is looked for. Pure."""
     return (
         item.collection_id in search.collections
         and item.bbox is not None
-        and overlap(_flat(item.bbox), search.bounds)
+        and bounds_overlap(_bounds_2d(item.bbox), search.bounds)
         and (search.start is None or search.start <= item_time(item))
         and (search.end is None or item_time(item) < search.end)
         and all(item.properties.get(name) == value for name, value in search.properties.items())
@@ -131,31 +131,33 @@ def matches(item: pystac.Item, search: Search) -> bool:
     )
 
 
-def cloud(item: pystac.Item, search: Search) -> float | None:
+def item_cloud_pct(item: pystac.Item, search: Search) -> float | None:
     """Cloud percentage that an item states."""
-    return number(item.properties.get(search.cloud_property)) if search.cloud_property else None
+    return (
+        finite_float(item.properties.get(search.cloud_property)) if search.cloud_property else None
+    )
 
 
-def overlap(one: Bounds, other: Bounds) -> bool:
+def bounds_overlap(one: Bounds, other: Bounds) -> bool:
     """Whether two rectangles share more than an edge."""
     return (
         one[1] < other[3]
         and other[1] < one[3]
         and any(
             west < other_east and other_west < east
-            for west, east in spans(one)
-            for other_west, other_east in spans(other)
+            for west, east in longitude_spans(one)
+            for other_west, other_east in longitude_spans(other)
         )
     )
 
 
-def spans(bounds: Bounds) -> tuple[tuple[float, float], ...]:
+def longitude_spans(bounds: Bounds) -> tuple[tuple[float, float], ...]:
     """Ranges of longitude, from west to east, that bounds cover: two across the antimeridian."""
     west, _, east, _ = bounds
     return ((west, east),) if west <= east else ((west, 180.0), (-180.0, east))
 
 
-def tile(item: pystac.Item) -> Any:
+def tile_key(item: pystac.Item) -> Any:
     """What tells the tiles of one pass apart: the grid code, or else the rounded bounds."""
     for name in ("grid:code", "s2:mgrs_tile", "mgrs:tile"):
         if name in item.properties:
@@ -163,22 +165,22 @@ def tile(item: pystac.Item) -> Any:
     return tuple(round(edge, 4) for edge in item.bbox or ())
 
 
-def _flat(bbox: list[float]) -> Bounds:
+def _bounds_2d(bbox: list[float]) -> Bounds:
     """The horizontal part of an item's bounds, which may have heights."""
     half = len(bbox) // 2
     return bbox[0], bbox[1], bbox[half], bbox[half + 1]
 
 
 def _too_cloudy(item: pystac.Item, search: Search) -> bool:
-    stated = cloud(item, search)
-    return stated is not None and search.max_cloud is not None and stated > search.max_cloud
+    stated = item_cloud_pct(item, search)
+    return stated is not None and search.max_cloud_pct is not None and stated > search.max_cloud_pct
 
 
-def _acquisition(item: pystac.Item) -> Any:
-    return item.collection_id, item.properties.get("platform"), tile(item), item_time(item)
+def _acquisition_key(item: pystac.Item) -> Any:
+    return item.collection_id, item.properties.get("platform"), tile_key(item), item_time(item)
 
 
-def _processing(item: pystac.Item) -> tuple[str, str]:
+def _processing_key(item: pystac.Item) -> tuple[str, str]:
     baseline = str(item.properties.get("s2:processing_baseline", ""))
     made = item.properties.get("s2:generation_time", item.properties.get("updated", ""))
     return baseline, str(made)

@@ -11,19 +11,19 @@ from contextlib import suppress
 from pathlib import Path
 
 
-class LastIdentity:
+class CatalogFingerprint:
     """The last identity of a catalog, in a file beside the patches that it gave.
 
     A file that cannot be written or read is as good as none.
 
     Args:
         folder: That of the patches.
-        where: What the catalog is opened by.
+        location: What the catalog is opened by.
     """
 
-    def __init__(self, folder: Path, where: str) -> None:
+    def __init__(self, folder: Path, location: str) -> None:
         self._folder = folder
-        digest = hashlib.sha256(where.encode()).hexdigest()
+        digest = hashlib.sha256(location.encode()).hexdigest()
         self._path = folder / f"{digest}.identity"
 
     def read(self) -> tuple[str, ...] | None:
@@ -34,11 +34,11 @@ class LastIdentity:
             return None
         return tuple(found) if isinstance(found, list) else None
 
-    def write(self, identity: Sequence[str]) -> None:
+    def write(self, fingerprint: Sequence[str]) -> None:
         """Replace it."""
         with suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
             number, name = tempfile.mkstemp(".part", dir=self._folder)
             with os.fdopen(number, "w") as stream:
-                json.dump(list(identity), stream)
+                json.dump(list(fingerprint), stream)
             Path(name).replace(self._path)

@@ -11,7 +11,7 @@ from geobento.suggestions import hint
 
 
 @dataclass(frozen=True)
-class Preset:
+class CatalogPreset:
     """A STAC API and what there is to know about it.
 
     Attributes:
@@ -35,7 +35,7 @@ class Preset:
 PRESETS = {
     preset.name: preset
     for preset in (
-        Preset(
+        CatalogPreset(
             name="earth-search",
             url="https://earth-search.aws.element84.com/v1",
             collections=frozenset({"sentinel-2-l2a", "sentinel-2-c1-l2a", "cop-dem-glo-30"}),
@@ -52,7 +52,7 @@ PRESETS = {
                 "copernicus-dem-30m": "https://copernicus-dem-30m.s3.amazonaws.com",
             },
         ),
-        Preset(
+        CatalogPreset(
             name="planetary-computer",
             url="https://planetarycomputer.microsoft.com/api/stac/v1",
             collections=frozenset(
@@ -74,7 +74,7 @@ PRESETS = {
 }
 
 
-def check(where: str) -> None:
+def check_stac_location(location: str) -> None:
     """Look whether a value of ``GEOBENTO_STAC`` can be a catalog; no host is asked.
 
     A path whose file is not there is a source that is down, and may come back.
@@ -82,8 +82,8 @@ def check(where: str) -> None:
     Raises:
         SettingsError: It is a word, and none of `PRESETS`.
     """
-    if where not in PRESETS and "/" not in where and not Path(where).is_file():
+    if location not in PRESETS and "/" not in location and not Path(location).is_file():
         raise SettingsError(
-            f"GEOBENTO_STAC: got {where!r}; accepted: {', '.join(PRESETS)}, the URL of a STAC API "
-            f"or of a static catalog, or the path of a catalog.json{hint([where], PRESETS)}"
+            f"GEOBENTO_STAC: got {location!r}; accepted: {', '.join(PRESETS)}, the URL of a STAC API "
+            f"or of a static catalog, or the path of a catalog.json{hint([location], PRESETS)}"
         )

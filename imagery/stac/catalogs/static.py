@@ -16,20 +16,27 @@ import orjson
 import pystac
 
 from geobento.schemas.errors import GeoBentoError, SourceError
-from imagery.stac.catalogs.base import Holdings, Search, chosen, cloud, item_time, matches
-from imagery.stac.files import Files, LocalFiles, inside
-from imagery.stac.http import Web, netloc, parsed
+from imagery.stac.catalogs.base import (
+    Availability,
+    Search,
+    item_cloud_pct,
+    item_matches,
+    item_time,
+    select_items,
+)
+from imagery.stac.files import AssetFiles, LocalFiles, resolve_inside
+from imagery.stac.http import HttpJsonClient, netloc, parse_url
 
-MOST_RECORDS = 20_000
+MAX_RECORDS = 20_000
 """Larger catalogs are not read over a network record by record."""
-RECORDS_AT_A_TIME = 16
+MAX_CONCURRENT_RECORDS = 16
 
 
-class Tree(Protocol):
+class RecordStore(Protocol):
     """Where the records of a catalog lie."""
 
     @property
-    def top(self) -> str:
+    def root_href(self) -> str:
         """The record that leads to all others."""
 
     @property
@@ -37,17 +44,17 @@ class Tree(Protocol):
         """What errors call the catalog."""
 
     @property
-    def files(self) -> Files:
+    def files(self) -> AssetFiles:
         """How the files of its items are opened."""
 
-    def join(self, base: str, href: str) -> str:
+    def resolve(self, base: str, href: str) -> str:
         """The record that a link of another means.
 
         Raises:
             SourceError: It does not belong to the catalog.
         """
 
-    def records(self, places: list[str]) -> list[dict[str, Any]]:
+    def read(self, hrefs: list[str]) -> list[dict[str, Any]]:
         """Several records.
 
         Raises:
@@ -55,7 +62,7 @@ class Tree(Protocol):
         """
 
 
-class Folder:
+class LocalRecordStore:
     """Records on disk. Nothing outside the folder of the catalog is read, whatever it links to.
 
     Args:
@@ -64,64 +71,66 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         resolved = path.resolve()
-        self.top = str(resolved)
+        self.root_href = str(resolved)
         self.label = resolved.name
         self._root = resolved.parent
-        self.files: Files = LocalFiles(self._root)
+        self.files: AssetFiles = LocalFiles(self._root)
 
-    def join(self, base: str, href: str) -> str:
+    def resolve(self, base: str, href: str) -> str:
         """The file that a link means."""
-        return str(inside(href, Path(base).parent, self._root))
+        return str(resolve_inside(href, Path(base).parent, self._root))
 
-    def records(self, places: list[str]) -> list[dict[str, Any]]:
+    def read(self, hrefs: list[str]) -> list[dict[str, Any]]:
         """What is in some files."""
-        return [_record(json.loads(Path(place).read_bytes()), place) for place in places]
+        return [_check_record(json.loads(Path(place).read_bytes()), place) for place in hrefs]
 
 
-class Site:
+class HttpRecordStore:
     """Records on a web server. Nothing but what lies below the catalog's folder is read.
 
     Args:
         url: Address of the catalog's `catalog.json`.
-        web: How it is asked.
+        http_client: How it is asked.
         files: How the files of its items are opened.
         deadline: Instant of `time.monotonic` at which reading records ends.
     """
 
-    def __init__(self, url: str, web: Web, files: Files, deadline: float) -> None:
-        self.top = str(parsed(url))
-        self.label = f"at {netloc(parsed(url))}"
+    def __init__(self, url: str, http_client: HttpJsonClient, files: AssetFiles, deadline: float) -> None:
+        self.root_href = str(parse_url(url))
+        self.label = f"at {netloc(parse_url(url))}"
         self.files = files
-        self._below = urljoin(self.top, ".")
-        self._web = web
+        self._base_url = urljoin(self.root_href, ".")
+        self._http_client = http_client
         self._deadline = deadline
-        self._count = 0
+        self._records_read = 0
 
-    def join(self, base: str, href: str) -> str:
+    def resolve(self, base: str, href: str) -> str:
         """The address that a link means."""
-        url = parsed(urljoin(base, href)).copy_with(fragment=None)
-        if not str(url).startswith(self._below) or ".." in url.path.split("/"):
+        url = parse_url(urljoin(base, href)).copy_with(fragment=None)
+        if not str(url).startswith(self._base_url) or ".." in url.path.split("/"):
             raise SourceError("a link leads outside the catalog's folder")
         return str(url)
 
-    def records(self, places: list[str]) -> list[dict[str, Any]]:
+    def read(self, hrefs: list[str]) -> list[dict[str, Any]]:
         """What is at some addresses."""
-        self._count += len(places)
-        if self._count > MOST_RECORDS:
-            raise SourceError(f"it has more than {MOST_RECORDS} records; use an API or a copy")
-        with ThreadPoolExecutor(RECORDS_AT_A_TIME, thread_name_prefix="records") as pool:
-            return list(pool.map(lambda place: self._web.json(place, self._deadline), places))
+        self._records_read += len(hrefs)
+        if self._records_read > MAX_RECORDS:
+            raise SourceError(f"it has more than {MAX_RECORDS} records; use an API or a copy")
+        with ThreadPoolExecutor(MAX_CONCURRENT_RECORDS, thread_name_prefix="records") as pool:
+            return list(pool.map(lambda place: self._http_client.request_json(place, self._deadline), hrefs))
 
 
 class StaticCatalog:
     """A static catalog, read once, when first searched. Safe for several threads.
 
     Args:
-        where: Its `catalog.json`, or where else its records lie.
+        location: Its `catalog.json`, or where else its records lie.
     """
 
-    def __init__(self, where: str | Path | Tree) -> None:
-        self._tree: Tree = Folder(Path(where)) if isinstance(where, str | Path) else where
+    def __init__(self, location: str | Path | RecordStore) -> None:
+        self._store: RecordStore = (
+            LocalRecordStore(Path(location)) if isinstance(location, str | Path) else location
+        )
         self._lock = Lock()
 
     def load(self) -> None:
@@ -144,9 +153,9 @@ class StaticCatalog:
         return None
 
     @property
-    def files(self) -> Files:
+    def files(self) -> AssetFiles:
         """How the files of its items are opened."""
-        return self._tree.files
+        return self._store.files
 
     @property
     def items(self) -> list[pystac.Item]:
@@ -159,31 +168,33 @@ class StaticCatalog:
             return self._contents[1]
 
     @property
-    def identity(self) -> tuple[str, ...]:
+    def fingerprint(self) -> tuple[str, ...]:
         """Its address, and a digest of its records; it says nothing of the files."""
         with self._lock:
-            return self._tree.top, self._contents[2]
+            return self._store.root_href, self._contents[2]
 
     def search(self, search: Search, deadline: float) -> list[pystac.Item]:
         """Items that match, see `imagery.stac.catalogs.base.Catalog`."""
-        return chosen(self.items, search)
+        return select_items(self.items, search)
 
-    def holdings(self, search: Search, deadline: float) -> Holdings:
+    def availability(self, search: Search, deadline: float) -> Availability:
         """What there is around a search, see `imagery.stac.catalogs.base.Catalog`."""
-        here = [item for item in self.items if matches(item, search.anywhen)]
-        inside_window = [item for item in here if matches(item, search.whatever_clouds)]
-        return Holdings(
+        here = [item for item in self.items if item_matches(item, search.at_any_time)]
+        inside_window = [item for item in here if item_matches(item, search.without_cloud_limit)]
+        return Availability(
             times=tuple(item_time(item) for item in here),
             complete=True,
-            clouds=tuple(cloud(item, search) for item in inside_window),
+            cloud_percentages=tuple(item_cloud_pct(item, search) for item in inside_window),
         )
 
     @cached_property
     def _contents(self) -> tuple[str, list[pystac.Item], str]:
-        tree, digest = self._tree, hashlib.sha256()
+        tree, digest = self._store, hashlib.sha256()
         try:
-            top = tree.records([tree.top])[0]
-            items = sorted(_items(tree, top, digest), key=lambda item: (item_time(item), item.id))
+            top = tree.read([tree.root_href])[0]
+            items = sorted(
+                _iter_items(tree, top, digest), key=lambda item: (item_time(item), item.id)
+            )
             return str(top["id"]), items, digest.hexdigest()
         except GeoBentoError as error:
             raise type(error)(
@@ -195,44 +206,46 @@ class StaticCatalog:
             ) from error
 
 
-def _items(tree: Tree, top: dict[str, Any], digest: hashlib._Hash) -> Iterator[pystac.Item]:
+def _iter_items(
+    store: RecordStore, root: dict[str, Any], digest: hashlib._Hash
+) -> Iterator[pystac.Item]:
     """All items below a record. Links are taken off them: nothing can follow one later.
 
     Args:
-        tree: Where records lie.
-        top: The record.
+        store: Where records lie.
+        root: The record.
         digest: Gets all records.
     """
-    visited = {tree.top}
-    level = [(tree.top, top)]
+    visited = {store.root_href}
+    level = [(store.root_href, root)]
     while level:
         wanted: list[str] = []
         for place, record in level:
             digest.update(orjson.dumps(record, option=orjson.OPT_SORT_KEYS))
-            if record.get("type") == "Feature" and place != tree.top:
+            if record.get("type") == "Feature" and place != store.root_href:
                 item = pystac.Item.from_dict(record, href=place)
                 item.make_asset_hrefs_absolute()
                 item.clear_links()
                 yield item
             elif record.get("type") in ("Catalog", "Collection"):
-                links = [link["href"] for link in record.get("links", []) if _is_down(link)]
-                wanted += [tree.join(place, href) for href in links]
+                links = [link["href"] for link in record.get("links", []) if _is_child_link(link)]
+                wanted += [store.resolve(place, href) for href in links]
             else:
-                raise SourceError(f"{_name(place)} is not a STAC catalog, collection or item")
+                raise SourceError(f"{_basename(place)} is not a STAC catalog, collection or item")
         places = [place for place in dict.fromkeys(wanted) if place not in visited]
         visited.update(places)
-        level = list(zip(places, tree.records(places), strict=True)) if places else []
+        level = list(zip(places, store.read(places), strict=True)) if places else []
 
 
-def _is_down(link: dict[str, Any]) -> bool:
+def _is_child_link(link: dict[str, Any]) -> bool:
     return link.get("rel") in ("child", "item")
 
 
-def _record(record: Any, place: str) -> dict[str, Any]:
+def _check_record(record: Any, href: str) -> dict[str, Any]:
     if not isinstance(record, dict):
-        raise SourceError(f"{_name(place)} is not a JSON object")
+        raise SourceError(f"{_basename(href)} is not a JSON object")
     return record
 
 
-def _name(place: str) -> str:
-    return place.rsplit("/", 1)[-1]
+def _basename(href: str) -> str:
+    return href.rsplit("/", 1)[-1]

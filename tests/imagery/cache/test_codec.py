@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 from geobento.schemas.sample import Sample
-from imagery.cache.codec import NOT_KEPT, CannotKeep, Damaged, Entry, decode, encode
+from imagery.cache.codec import (
+    EXCLUDED_FIELDS,
+    CacheEntry,
+    CorruptEntry,
+    NotSerializable,
+    decode,
+    encode,
+)
 from tests.imagery.patches import sample_of
 
 KEY = "0" * 64
@@ -28,7 +35,7 @@ def same(one: Sample, other: Sample) -> None:
             assert a.keys() == b.keys()
             for name in a:
                 same(a[name], b[name])
-        elif field.name not in NOT_KEPT:
+        elif field.name not in EXCLUDED_FIELDS:
             assert a == b, field.name
 
 
@@ -48,21 +55,21 @@ def test_samples_come_back_as_they_were(sample: Sample) -> None:
     """NaN and the sign of zero, microseconds, fractions, frames, side inputs."""
     expires = datetime(2023, 7, 1, 1, 2, 3, 4, UTC)
     for until in (None, expires):
-        entry = decode(encode(Entry(sample, until), KEY), KEY)
+        entry = decode(encode(CacheEntry(sample, until), KEY), KEY)
         same(sample, entry.sample)
-        assert entry.expires == until
+        assert entry.expires_at == until
 
 
 def test_arrays_of_a_kept_sample_are_like_fresh_ones() -> None:
     """They can be written to: torch warns of arrays that cannot."""
-    sample = decode(encode(Entry(sample_of(1)), KEY), KEY).sample
+    sample = decode(encode(CacheEntry(sample_of(1)), KEY), KEY).sample
     assert sample.pixels.flags.writeable
     assert sample.pixels.flags.c_contiguous
 
 
 def test_any_damage_is_seen() -> None:
     """Cut off anywhere, any byte changed, anything appended, of another key."""
-    data = encode(Entry(sample_of(1)), KEY)
+    data = encode(CacheEntry(sample_of(1)), KEY)
     chance = random.Random(1)
     damaged = [data[:length] for length in (0, 1, 31, 32, 40, len(data) - 1)]
     damaged += [data[: chance.randrange(len(data))] for _ in range(50)]
@@ -70,9 +77,9 @@ def test_any_damage_is_seen() -> None:
         damaged.append(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
     damaged += [data + b"\0", b"\0" * len(data)]
     for content in damaged:
-        with pytest.raises(Damaged):
+        with pytest.raises(CorruptEntry):
             decode(content, KEY)
-    with pytest.raises(Damaged):
+    with pytest.raises(CorruptEntry):
         decode(data, "1" * 64)
 
 
@@ -88,5 +95,5 @@ def test_any_damage_is_seen() -> None:
 )
 def test_what_would_not_come_back_is_not_kept(given: dict[str, Any]) -> None:
     """Better no entry than another one."""
-    with pytest.raises(CannotKeep):
-        encode(Entry(replace(sample_of(1), **given)), KEY)
+    with pytest.raises(NotSerializable):
+        encode(CacheEntry(replace(sample_of(1), **given)), KEY)

@@ -97,7 +97,7 @@ def test_sources_are_told_apart() -> None:
     assert len(set(keys)) == len(keys)
 
 
-@pytest.mark.parametrize("name", ["FORMAT", "PROCESSING"])
+@pytest.mark.parametrize("name", ["FORMAT_VERSION", "PROCESSING_VERSION"])
 def test_versions_count(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Patches of an older service are not answered by a newer one that makes others."""
     before = key()
@@ -150,4 +150,4 @@ def test_other_pixels_need_another_version(
                 sample: Sample = each.fetch(query)
                 assert sample.valid is not None
                 digest.update(sample.pixels.tobytes() + sample.valid.tobytes())
-    assert {cache_key.PROCESSING: digest.hexdigest()[:16]} == RECORDED
+    assert {cache_key.PROCESSING_VERSION: digest.hexdigest()[:16]} == RECORDED

@@ -10,7 +10,7 @@ from threading import Event
 import pytest
 
 from geobento.schemas.errors import NoImageryError, SourceError
-from imagery.cache.single_flight import InFlight, TooLate
+from imagery.cache.single_flight import SingleFlight, WaitTimeout
 from tests.imagery.conftest import LONG_S, Waiters
 
 
@@ -39,13 +39,13 @@ class Work:
         return outcome
 
 
-def share(flights: InFlight[int], work: Work, key: str = "a", seconds: float = LONG_S) -> int:
-    return flights.share(key, work, time.monotonic() + seconds)
+def share(flights: SingleFlight[int], work: Work, key: str = "a", seconds: float = LONG_S) -> int:
+    return flights.run(key, work, time.monotonic() + seconds)
 
 
 def together(pool: ThreadPoolExecutor, work: Work, waiters: Waiters) -> list[Future[int]]:
     """Ten threads that want the same work, of which one does it."""
-    flights = InFlight[int]()
+    flights = SingleFlight[int]()
     asked = [pool.submit(share, flights, work) for _ in range(10)]
     waiters(9)
     work.go.set()
@@ -72,7 +72,7 @@ def test_an_error_is_shared(pool: ThreadPoolExecutor, waiters: Waiters) -> None:
 
 def test_an_error_poisons_nobody_who_comes_later() -> None:
     """Nothing is remembered, neither errors nor results."""
-    flights, work = InFlight[int](), Work(SourceError("down"), ValueError("bad"), 1, 2)
+    flights, work = SingleFlight[int](), Work(SourceError("down"), ValueError("bad"), 1, 2)
     work.go.set()
     with pytest.raises(SourceError):
         share(flights, work)
@@ -83,12 +83,12 @@ def test_an_error_poisons_nobody_who_comes_later() -> None:
 
 def test_nobody_waits_past_the_own_deadline(pool: ThreadPoolExecutor, waiters: Waiters) -> None:
     """Whoever gives up disturbs neither the work nor others who wait."""
-    flights, work = InFlight[int](), Work(7)
+    flights, work = SingleFlight[int](), Work(7)
     first = pool.submit(share, flights, work)
     assert work.begun.wait(LONG_S)
     patient = pool.submit(share, flights, work)
     waiters(1)
-    with pytest.raises(TooLate):
+    with pytest.raises(WaitTimeout):
         share(flights, work, seconds=0.05)
     work.go.set()
     assert (first.result(LONG_S), patient.result(LONG_S), work.done) == (7, 7, 1)
@@ -96,7 +96,7 @@ def test_nobody_waits_past_the_own_deadline(pool: ThreadPoolExecutor, waiters: W
 
 def test_different_work_does_not_wait(pool: ThreadPoolExecutor) -> None:
     """One that hangs stops no other."""
-    flights, hanging, other = InFlight[int](), Work(1), Work(2)
+    flights, hanging, other = SingleFlight[int](), Work(1), Work(2)
     first = pool.submit(share, flights, hanging, "a")
     assert hanging.begun.wait(LONG_S)
     other.go.set()

@@ -12,9 +12,9 @@ import pytest
 
 from geobento.schemas.errors import GeoBentoError, NoImageryError, SourceError
 from geobento.schemas.sample import Sample
-from imagery.cache.codec import Entry
+from imagery.cache.codec import CacheEntry
 from imagery.cache.key import patch_key
-from imagery.cache.source import SETTLED, CachedSource, expires
+from imagery.cache.source import FINALIZATION_DELAY, CachedSource, expiry_time
 from imagery.cache.store import PatchStore
 from imagery.source import ImageQuery, Source
 from tests.imagery.cache.test_codec import same
@@ -29,7 +29,7 @@ def cached(
 ) -> CachedSource:
     store = None if folder is None else PatchStore(folder, 2**20)
     keep_open = timedelta(hours=24)
-    return CachedSource(source, store, *identity, keep_open=keep_open, timeout_s=timeout_s)
+    return CachedSource(source, store, *identity, ttl=keep_open, timeout_s=timeout_s)
 
 
 def test_a_patch_is_fetched_once(tmp_path: Path) -> None:
@@ -80,9 +80,9 @@ def test_errors_are_not_kept(tmp_path: Path, error: Exception) -> None:
 @pytest.mark.parametrize(
     ("end", "expected"),
     [
-        (NOW - SETTLED - timedelta(seconds=1), None),
-        (NOW - SETTLED, None),
-        (NOW - SETTLED + timedelta(seconds=1), NOW + timedelta(hours=24)),
+        (NOW - FINALIZATION_DELAY - timedelta(seconds=1), None),
+        (NOW - FINALIZATION_DELAY, None),
+        (NOW - FINALIZATION_DELAY + timedelta(seconds=1), NOW + timedelta(hours=24)),
         (NOW, NOW + timedelta(hours=24)),
         (datetime(9999, 12, 31, tzinfo=UTC), NOW + timedelta(hours=24)),
         (datetime(1, 1, 1, tzinfo=UTC), None),
@@ -90,7 +90,7 @@ def test_errors_are_not_kept(tmp_path: Path, error: Exception) -> None:
 )
 def test_open_windows_expire(end: datetime, expected: datetime | None) -> None:
     """Scenes may be added to those that ended lately or will end; others stay as they are."""
-    assert expires(end, NOW, timedelta(hours=24)) == expected
+    assert expiry_time(end, NOW, timedelta(hours=24)) == expected
 
 
 @pytest.mark.parametrize(("age_h", "asked"), [(23.9, 0), (24.1, 1)])
@@ -99,7 +99,7 @@ def test_an_open_window_is_asked_for_anew(tmp_path: Path, age_h: float, asked: i
     source = Counting()
     query = replace(QUERY, end=NOW)
     when = datetime.now(UTC) - timedelta(hours=age_h)
-    entry = Entry(sample_of(1), expires(query.end, when, timedelta(hours=24)))
+    entry = CacheEntry(sample_of(1), expiry_time(query.end, when, timedelta(hours=24)))
     PatchStore(tmp_path, 2**20).write(patch_key(query, "stac", ()), entry)
     cached(source, tmp_path).fetch(query)
     assert source.asked == asked
@@ -108,7 +108,7 @@ def test_an_open_window_is_asked_for_anew(tmp_path: Path, age_h: float, asked: i
 def test_surveys_are_not_kept(tmp_path: Path) -> None:
     """They are asked of the source."""
     with pytest.raises(SourceError, match="surveys are asked"):
-        cached(Counting(), tmp_path).survey(QUERY)
+        cached(Counting(), tmp_path).estimate(QUERY)
 
 
 @pytest.mark.parametrize("keeps", [True, False])

@@ -17,13 +17,13 @@ from typing import Any
 
 import pytest
 
-from imagery.cache.codec import Entry, encode
-from imagery.cache.single_flight import TooLate
-from imagery.cache.store import SLACK, SUFFIX, PatchStore
+from imagery.cache.codec import CacheEntry, encode
+from imagery.cache.single_flight import WaitTimeout
+from imagery.cache.store import EVICTION_FRACTION, PATCH_SUFFIX, PatchStore
 from tests.imagery.patches import sample_of
 
 MIB = 2**20
-SIZE = len(encode(Entry(sample_of(0)), "0" * 64))
+SIZE = len(encode(CacheEntry(sample_of(0)), "0" * 64))
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload([__name__])
 LONG_S = 60
@@ -34,7 +34,7 @@ def key(number: int) -> str:
 
 
 def put(store: PatchStore, number: int, side: int = 24) -> None:
-    store.write(key(number), Entry(sample_of(number, side)))
+    store.write(key(number), CacheEntry(sample_of(number, side)))
 
 
 def kept(store: PatchStore, number: int) -> bool:
@@ -70,7 +70,7 @@ def write_and_read(folder: Path, first: int, bound: int) -> None:
 
 
 def hold_turn(folder: Path, held: Event) -> None:
-    with PatchStore(folder, MIB).turn(key(5), time.monotonic() + LONG_S):
+    with PatchStore(folder, MIB).lock(key(5), time.monotonic() + LONG_S):
         held.set()
         time.sleep(LONG_S)
 
@@ -93,11 +93,11 @@ def test_what_was_written_is_read(store: PatchStore, tmp_path: Path) -> None:
 def test_entries_expire(store: PatchStore) -> None:
     """What has expired is not there, until it is written anew."""
     now = datetime.now(UTC)
-    store.write(key(1), Entry(sample_of(1), now + timedelta(hours=1)))
-    store.write(key(2), Entry(sample_of(2), now - timedelta(microseconds=1)))
+    store.write(key(1), CacheEntry(sample_of(1), now + timedelta(hours=1)))
+    store.write(key(2), CacheEntry(sample_of(2), now - timedelta(microseconds=1)))
     assert kept(store, 1)
     assert not kept(store, 2)
-    store.write(key(2), Entry(sample_of(2), now + timedelta(hours=1)))
+    store.write(key(2), CacheEntry(sample_of(2), now + timedelta(hours=1)))
     assert kept(store, 2)
 
 
@@ -108,14 +108,14 @@ def test_a_damaged_file_is_a_miss_and_removed(
     """It is fetched anew, and the new entry takes its place."""
     put(store, 1)
     put(store, 2)
-    (file,) = (held.path for held in store.held() if held.path.stem == key(1))
+    (file,) = (held.path for held in store.list_files() if held.path.stem == key(1))
     data = file.read_bytes()
     file.write_bytes(
         {
             "cut": data[:-10],
             "changed": data[:500] + bytes([data[500] ^ 255]) + data[501:],
             "empty": b"",
-            "foreign": file.with_name(key(2) + SUFFIX).read_bytes(),
+            "foreign": file.with_name(key(2) + PATCH_SUFFIX).read_bytes(),
             "unfinished": data[:100] + bytes(len(data) - 100),
         }[damage]
     )
@@ -133,7 +133,7 @@ def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
     store = PatchStore(tmp_path, 4 * SIZE + SIZE // 2)
     for number in range(4):
         put(store, number)
-        os.utime(tmp_path / (key(number) + SUFFIX), (number, number))
+        os.utime(tmp_path / (key(number) + PATCH_SUFFIX), (number, number))
     assert kept(store, 0)
     put(store, 4)
     assert [kept(store, number) for number in range(5)] == [True, False, True, True, True]
@@ -150,19 +150,19 @@ def test_one_process_never_exceeds_the_bound(tmp_path: Path, bound: int) -> None
         assert sum(sizes) <= bound
         most = max(most, sum(sizes))
     assert most > bound - 2 * SIZE
-    assert sum(sizes) >= bound * (1 - SLACK) - 2 * SIZE
+    assert sum(sizes) >= bound * (1 - EVICTION_FRACTION) - 2 * SIZE
 
 
 def test_nothing_else_is_removed(tmp_path: Path) -> None:
     """Neither by the bound nor by `clear`: other files, folders, what links point to."""
     folder = tmp_path / "patches"
-    outside = tmp_path / (key(7) + SUFFIX)
+    outside = tmp_path / (key(7) + PATCH_SUFFIX)
     outside.write_bytes(bytes(SIZE))
     folder.mkdir()
     foreign = folder / "notes.txt"
     foreign.write_text("mine")
-    (folder / (key(8) + SUFFIX)).symlink_to(outside)
-    (folder / (key(9) + SUFFIX)).mkdir()
+    (folder / (key(8) + PATCH_SUFFIX)).symlink_to(outside)
+    (folder / (key(9) + PATCH_SUFFIX)).mkdir()
     store = PatchStore(folder, 2 * SIZE)
     for number in (*range(5), 9):
         put(store, number)
@@ -170,7 +170,7 @@ def test_nothing_else_is_removed(tmp_path: Path) -> None:
     store.clear()
     assert outside.read_bytes() == bytes(SIZE)
     assert sorted(path.name for path in folder.iterdir()) == sorted(
-        ["notes.txt", key(8) + SUFFIX, key(9) + SUFFIX]
+        ["notes.txt", key(8) + PATCH_SUFFIX, key(9) + PATCH_SUFFIX]
     )
 
 
@@ -179,10 +179,10 @@ def test_clearing_says_what_was_there(store: PatchStore) -> None:
     assert store.clear() == (0, 0)
     for number in range(3):
         put(store, number)
-    unfinished = store.held()[0].path.with_name("tmpabc.part")
+    unfinished = store.list_files()[0].path.with_name("tmpabc.part")
     unfinished.write_bytes(b"half")
     assert store.clear() == (3, 3 * SIZE)
-    assert [held.path for held in store.held()] == [unfinished]
+    assert [held.path for held in store.list_files()] == [unfinished]
 
 
 def test_what_a_crash_left_is_removed_later(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_a_folder_that_cannot_be_used_is_no_cache(
         for number in range(3):
             put(store, number)
             assert not kept(store, number)
-            with store.turn(key(number), time.monotonic() + 1):
+            with store.lock(key(number), time.monotonic() + 1):
                 pass
     assert len(caplog.records) == 1
     assert str(tmp_path) not in caplog.text
@@ -249,7 +249,7 @@ def test_a_folder_that_can_only_be_read_is_read(tmp_path: Path) -> None:
     """Entries that are there are used."""
     store = PatchStore(tmp_path, MIB)
     put(store, 1)
-    (tmp_path / (key(1) + SUFFIX)).chmod(0o400)
+    (tmp_path / (key(1) + PATCH_SUFFIX)).chmod(0o400)
     tmp_path.chmod(0o500)
     try:
         assert kept(PatchStore(tmp_path, MIB), 1)
@@ -284,8 +284,8 @@ def test_several_processes_share_a_small_folder(tmp_path: Path) -> None:
         process.join(LONG_S)
     assert [process.exitcode for process in processes] == [0] * 3
     store = PatchStore(tmp_path, bound)
-    assert sum(held.size for held in store.held()) <= bound * (1 + 3 * SLACK)
-    assert sum(kept(store, number) for number in range(60)) == len(store.held()) > 30
+    assert sum(held.size for held in store.list_files()) <= bound * (1 + 3 * EVICTION_FRACTION)
+    assert sum(kept(store, number) for number in range(60)) == len(store.list_files()) > 30
 
 
 def test_one_process_at_a_time_fetches_for_a_key(tmp_path: Path) -> None:
@@ -293,11 +293,11 @@ def test_one_process_at_a_time_fetches_for_a_key(tmp_path: Path) -> None:
     store, held = PatchStore(tmp_path, MIB), PROCESSES.Event()
     holder = begun(hold_turn, tmp_path, held)
     assert held.wait(LONG_S)
-    with store.turn(key(6), time.monotonic() + 0.1):
+    with store.lock(key(6), time.monotonic() + 0.1):
         pass
-    with pytest.raises(TooLate), store.turn(key(5), time.monotonic() + 0.1):
+    with pytest.raises(WaitTimeout), store.lock(key(5), time.monotonic() + 0.1):
         pass
     holder.kill()
     holder.join(LONG_S)
-    with store.turn(key(5), time.monotonic() + 5):
+    with store.lock(key(5), time.monotonic() + 5):
         pass

@@ -9,7 +9,7 @@ import pytest
 from geobento.schemas.errors import ModelError
 from imagery.collections import registry
 from imagery.collections.schema import Collection
-from imagery.stac.catalogs.presets import PRESETS, Preset
+from imagery.stac.catalogs.presets import PRESETS, CatalogPreset
 
 BASELINE_5 = {"s2:processing_baseline": "05.00"}
 
@@ -47,7 +47,7 @@ def test_the_offset_follows_the_metadata(
     properties: dict[str, Any], asset: dict[str, Any], stac: str, offset: int
 ) -> None:
     """Whether a scene stores values 1000 too high is never guessed from its date."""
-    assert registry.offset(properties, asset, stac) == offset
+    assert registry.harmonization_offset(properties, asset, stac) == offset
 
 
 def test_band_names_of_both_catalogs() -> None:
@@ -71,18 +71,18 @@ def test_a_collection_that_stac_lacks_names_who_has_it() -> None:
     with pytest.raises(
         ModelError, match=r"from STAC catalogs; Earth Engine has it \(backend 'gee'"
     ):
-        registry.get_in_stac("MODIS/061/MOD09GA")
+        registry.get_stac_collection("MODIS/061/MOD09GA")
     landsat, held = "LANDSAT/LC08/C02/T1_L2", PRESETS["earth-search"].collections
     with pytest.raises(ModelError, match=r"'earth-search'; Earth .*, and .* 'planetary-computer'$"):
-        registry.get_in_stac(landsat, "earth-search", held)
-    assert registry.get_in_stac(landsat, "mine").stac
-    assert registry.get_in_stac(landsat, "mine", frozenset({"landsat-c2-l2", "x"})).stac
+        registry.get_stac_collection(landsat, "earth-search", held)
+    assert registry.get_stac_collection(landsat, "mine").stac_collections
+    assert registry.get_stac_collection(landsat, "mine", frozenset({"landsat-c2-l2", "x"})).stac_collections
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=lambda preset: preset.name)
-def test_presets_and_the_table_name_the_same_collections(preset: Preset) -> None:
+def test_presets_and_the_table_name_the_same_collections(preset: CatalogPreset) -> None:
     """Every collection of a preset is one of the table, and all is over https."""
-    known = {name for collection in registry.COLLECTIONS.values() for name in collection.stac}
+    known = {name for collection in registry.COLLECTIONS.values() for name in collection.stac_collections}
     assert preset.collections <= known
     assert all(
         url is None or url.startswith("https://")
@@ -94,7 +94,7 @@ def test_presets_and_the_table_name_the_same_collections(preset: Preset) -> None
 def test_every_entry_is_consistent(collection: Collection) -> None:
     """Scalings are of bands that there are; masks hide something; STAC bands have keys."""
     assert set(collection.scaling) <= set(collection.bands)
-    assert all(bool(keys) == bool(collection.stac) for keys in collection.bands.values())
+    assert all(bool(keys) == bool(collection.stac_collections) for keys in collection.bands.values())
     mask = collection.mask
     assert mask is None or bool(mask.classes) != bool(mask.bits)
     assert bool(collection.gee.tile_property) == bool(collection.gee.processing_properties)

@@ -15,7 +15,7 @@ import rasterio
 from geobento import PointBuffer
 from imagery import grid
 from imagery.demo import archive
-from imagery.demo.landscape import cloud_share
+from imagery.demo.landscape import cloud_percentage
 
 
 def test_the_archive_is_whole_and_small(demo_archive: Path) -> None:
@@ -56,22 +56,22 @@ def test_items_tell_the_truth_about_their_files(demo_archive: Path) -> None:
             assert file.nodata == asset.extra_fields["raster:bands"][0].get("nodata")
             assert file.dtypes[0] == asset.extra_fields["raster:bands"][0]["data_type"]
             if key == "scl":
-                assert item.properties["eo:cloud_cover"] == cloud_share(file.read(1))
+                assert item.properties["eo:cloud_cover"] == cloud_percentage(file.read(1))
     assert item.properties["eo:cloud_cover"] > 30
 
 
 def test_every_scene_states_the_clouds_it_shows(demo_archive: Path) -> None:
     """`eo:cloud_cover` is the classification's in all scenes; clear and cloudy ones are there."""
-    covers: dict[str, list[float]] = {place.name: [] for place in archive.PLACES}
+    covers: dict[str, list[float]] = {place.name: [] for place in archive.DEMO_REGIONS}
     for item in pystac.Catalog.from_file(str(demo_archive)).get_items(recursive=True):
         if item.collection_id != "sentinel-2-l2a":
             continue
         item.make_asset_hrefs_absolute()
         with rasterio.open(item.assets["scl"].href) as file:
-            assert item.properties["eo:cloud_cover"] == cloud_share(file.read(1))
+            assert item.properties["eo:cloud_cover"] == cloud_percentage(file.read(1))
         name = next(name for name in covers if name in item.id)
         covers[name].append(item.properties["eo:cloud_cover"])
-    for place, shares in zip(archive.PLACES, covers.values(), strict=True):
+    for place, shares in zip(archive.DEMO_REGIONS, covers.values(), strict=True):
         assert len(shares) == len(place.months)
         if len(shares) < 12:
             assert max(shares) < 10
@@ -110,11 +110,11 @@ def test_bands_are_described_as_in_public_catalogs(demo_archive: Path) -> None:
     assert item.properties["s2:processing_baseline"]
 
 
-@pytest.mark.parametrize("place", archive.PLACES, ids=lambda place: place.name)
-def test_a_kilometre_around_the_place_is_inside(place: archive.Place) -> None:
+@pytest.mark.parametrize("place", archive.DEMO_REGIONS, ids=lambda place: place.name)
+def test_a_kilometre_around_the_place_is_inside(place: archive.DemoRegion) -> None:
     """The README's square has pixels up to its edges; corners are multiples of 10 m."""
     ours = archive.pixel_grid(place)
-    asked = grid.for_place(PointBuffer(place.lon, place.lat, 1000), 10, 10)
+    asked = grid.for_region(PointBuffer(place.lon, place.lat, 1000), 10, 10)
     assert ours.crs == asked.crs
     left, bottom, right, top = ours.bounds
     assert all(edge % 10 == 0 for edge in ours.bounds)
@@ -127,13 +127,13 @@ def test_the_readmes_month_is_clear_in_tanzania(demo_archive: Path) -> None:
     items = pystac.Catalog.from_file(str(demo_archive)).get_items(recursive=True)
     (scene,) = [i for i in items if i.id.startswith("sentinel-2-l2a-savanna-202306")]
     assert scene.properties["eo:cloud_cover"] < 10
-    assert (archive.PLACES[0].lon, archive.PLACES[0].lat) == (34.066, -3.401)
+    assert (archive.DEMO_REGIONS[0].lon, archive.DEMO_REGIONS[0].lat) == (34.066, -3.401)
 
 
 def test_pixels_are_the_landscapes(demo_archive: Path) -> None:
     """A file holds exactly what the landscape draws, so two machines have the same archive."""
-    place = archive.PLACES[0]
-    numbers, _ = place.landscape.scene(6, archive.CLOUDY[(5 + place.sky) % 12])
+    place = archive.DEMO_REGIONS[0]
+    numbers, _ = place.landscape.scene(6, archive.CLOUD_FRACTIONS[(5 + place.first_cloud_index) % 12])
     (folder,) = (demo_archive.parent / "data" / "sentinel-2-l2a").glob("*savanna-202306*")
     for number, key in enumerate(archive.S2_ASSETS.values()):
         with rasterio.open(folder / f"{key}.tif") as file:
@@ -194,7 +194,7 @@ def test_what_appears_while_writing_is_not_touched(
         (tmp_path / "demo").mkdir()
         (tmp_path / "demo" / "thesis.txt").write_text("precious")
 
-    monkeypatch.setattr(archive, "_write", write)
+    monkeypatch.setattr(archive, "_write_archive", write)
     with pytest.raises(FileExistsError, match="not empty"):
         archive.write_demo_archive(tmp_path / "demo")
     assert (tmp_path / "demo" / "thesis.txt").read_text() == "precious"
@@ -209,7 +209,7 @@ def test_a_link_to_another_disk_stays_a_link(
     def write(root: Path, _: object) -> None:
         (root / "catalog.json").write_text("{}")
 
-    monkeypatch.setattr(archive, "_write", write)
+    monkeypatch.setattr(archive, "_write_archive", write)
     (tmp_path / "disk").mkdir()
     (tmp_path / "demo").symlink_to(tmp_path / "disk")
     catalog = archive.write_demo_archive(tmp_path / "demo")
@@ -233,7 +233,7 @@ def test_where_folders_cannot_be_locked_the_first_copy_stays(
         (tmp_path / "demo" / "catalog.json").write_text(record + " ")
 
     monkeypatch.setattr(fcntl, "flock", no_lock)
-    monkeypatch.setattr(archive, "_write", write)
+    monkeypatch.setattr(archive, "_write_archive", write)
     assert archive.ensure_demo_archive(tmp_path / "demo").read_text().endswith(" ")
     assert [entry.name for entry in tmp_path.iterdir()] == ["demo"]
 

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from imagery.demo.archive import CLOUDY, PLACES, Place
+from imagery.demo.archive import CLOUD_FRACTIONS, DEMO_REGIONS, DemoRegion
 from imagery.demo.landscape import (
     BANDS,
     FIELD,
@@ -16,16 +16,16 @@ from imagery.demo.landscape import (
     ROAD,
     TOWN,
     Landscape,
-    cloud_share,
-    from_space,
+    cloud_percentage,
+    to_top_of_atmosphere,
 )
 
-LAND = PLACES[1].landscape
+LAND = DEMO_REGIONS[1].landscape
 
 
 def vegetation_index(land: Landscape, month: int, cover: int) -> float:
     """Mean NDVI of a cover in a month."""
-    seen = land.reflectance(month)[:, land.cover == cover]
+    seen = land.reflectance(month)[:, land.land_cover == cover]
     return float(((seen[7] - seen[3]) / (seen[7] + seen[3])).mean())
 
 
@@ -46,21 +46,21 @@ DIGESTS = {
 }
 
 
-@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
-def test_every_machine_draws_the_same_land(place: Place) -> None:
+@pytest.mark.parametrize("place", DEMO_REGIONS, ids=lambda place: place.name)
+def test_every_machine_draws_the_same_land(place: DemoRegion) -> None:
     """Pixels are these, bit for bit; who changes them on purpose raises `DEMO_VERSION`."""
     land = place.landscape
-    numbers, classes = land.scene(2, CLOUDY[(1 + place.sky) % 12])
+    numbers, classes = land.scene(2, CLOUD_FRACTIONS[(1 + place.first_cloud_index) % 12])
     digest = hashlib.sha256()
     for array in (land.elevation, numbers, classes, land.backscatter(2)):
         digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
     assert digest.hexdigest()[:16] == DIGESTS[place.name]
 
 
-@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
-def test_every_cover_is_there(place: Place) -> None:
+@pytest.mark.parametrize("place", DEMO_REGIONS, ids=lambda place: place.name)
+def test_every_cover_is_there(place: DemoRegion) -> None:
     """Fields, forest, river, town and roads each take part of 256 x 256 pixels."""
-    cover = place.landscape.cover
+    cover = place.landscape.land_cover
     for kind, least in ((FIELD, 0.3), (FOREST, 0.02), (RIVER, 0.02), (TOWN, 0.02), (ROAD, 0.002)):
         assert (cover == kind).sum() > least * 256**2
 
@@ -70,12 +70,12 @@ def test_fields_have_seasons_and_water_is_dark() -> None:
     assert vegetation_index(LAND, 6, FIELD) > vegetation_index(LAND, 12, FIELD) + 0.2
     assert vegetation_index(LAND, 6, FOREST) > 0.6
     assert vegetation_index(LAND, 6, RIVER) < 0
-    assert LAND.reflectance(6)[7][LAND.cover == RIVER].mean() < 300
+    assert LAND.reflectance(6)[7][LAND.land_cover == RIVER].mean() < 300
 
 
 def test_each_place_keeps_its_own_calendar() -> None:
     """The savanna is green after the rains of April, when the north only wakes up."""
-    savanna = PLACES[0].landscape
+    savanna = DEMO_REGIONS[0].landscape
     assert vegetation_index(savanna, 4, FIELD) > vegetation_index(savanna, 9, FIELD) + 0.2
     assert vegetation_index(LAND, 7, FIELD) > vegetation_index(LAND, 2, FIELD) + 0.2
 
@@ -86,15 +86,15 @@ def test_the_classification_names_what_is_there() -> None:
     assert set(np.unique(classes)) == {2, 3, 4, 5, 6, 8, 9, 10}
     _, clear = LAND.scene(6, 0)
     assert set(np.unique(clear)) == {2, 4, 5, 6}
-    assert (clear[LAND.cover == RIVER] == 6).all()
-    assert (clear[LAND.cover == ROAD] == 2).mean() > 0.8
-    assert (clear[LAND.cover == FOREST] == 4).mean() > 0.95
+    assert (clear[LAND.land_cover == RIVER] == 6).all()
+    assert (clear[LAND.land_cover == ROAD] == 2).mean() > 0.8
+    assert (clear[LAND.land_cover == FOREST] == 4).mean() > 0.95
 
 
 def test_shadows_lie_beside_clouds_and_are_dark() -> None:
     """A shadow darkens the ground it falls on, without turning it into anything else."""
     numbers, classes = LAND.scene(4, 0.5)
-    fields = (classes == 3) & (LAND.cover == FIELD)
+    fields = (classes == 3) & (LAND.land_cover == FIELD)
     ground = LAND.reflectance(4)[7]
     assert fields.any()
     assert numbers[7][fields].mean() < 0.8 * ground[fields].mean()
@@ -104,7 +104,7 @@ def test_shadows_lie_beside_clouds_and_are_dark() -> None:
 def test_the_cloud_share_is_what_is_drawn(share: float) -> None:
     """Clouds cover about what was asked for, and the classification says so."""
     numbers, classes = LAND.scene(4, share)
-    assert cloud_share(classes) == pytest.approx(100 * share, abs=2)
+    assert cloud_percentage(classes) == pytest.approx(100 * share, abs=2)
     assert numbers.min() > 0
     if share:
         assert (numbers[1][classes == 9] > 5000).all()
@@ -114,14 +114,14 @@ def test_the_cloud_share_is_what_is_drawn(share: float) -> None:
 def test_radar_sees_the_town_bright_and_the_water_dark() -> None:
     """Order of the covers in both polarisations."""
     for channel in LAND.backscatter(6):
-        means = [channel[LAND.cover == kind].mean() for kind in (TOWN, FOREST, FIELD, RIVER)]
+        means = [channel[LAND.land_cover == kind].mean() for kind in (TOWN, FOREST, FIELD, RIVER)]
         assert means == sorted(means, reverse=True)
 
 
 def test_air_is_blue_and_vapour_dark() -> None:
     """Dark ground is brighter from space, the more in blue; vapour takes from bright ground."""
     dark, bright = (np.full((12, 1, 1), value, np.uint16) for value in (160, 4000))
-    of_dark, of_bright = from_space(dark)[:, 0, 0], from_space(bright)[:, 0, 0]
+    of_dark, of_bright = to_top_of_atmosphere(dark)[:, 0, 0], to_top_of_atmosphere(bright)[:, 0, 0]
     blue, red, vapour = (BANDS.index(band) for band in ("B2", "B4", "B9"))
     assert of_dark[blue] > of_dark[red] > 160
     assert of_bright[vapour] == of_bright.min() < 2000

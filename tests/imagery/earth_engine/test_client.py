@@ -13,16 +13,21 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from geobento.schemas.errors import ModelError, SourceError
-from imagery.earth_engine.client import EarthEngineClient, TooMuch, Transport, refused
-from imagery.earth_engine.rate_limiter import ProjectLimiter
-from imagery.retry import Transient
+from imagery.earth_engine.client import (
+    EarthEngineClient,
+    HttpxTransport,
+    RequestTooLarge,
+    map_http_error,
+)
+from imagery.earth_engine.rate_limiter import ProcessSharedRateLimiter
+from imagery.retry import TransientError
 from tests.imagery.conftest import PROJECT, open_client
 from tests.imagery.ee_server import Standin
 
 
 def opened(tmp_path: Path, **given: Any) -> EarthEngineClient:
     """A client with short patience."""
-    limiter = ProjectLimiter(tmp_path / "limits", 2, 1e6)
+    limiter = ProcessSharedRateLimiter(tmp_path / "limits", 2, 1e6)
     return EarthEngineClient(
         PROJECT, **{"url": None, "key_file": None, "limiter": limiter, "timeout_s": 1.0, **given}
     )
@@ -47,7 +52,7 @@ def test_a_key_and_plain_http_do_not_go_together(tmp_path: Path) -> None:
 def test_with_credentials_nothing_goes_over_plain_http() -> None:
     """Not even the request for a token to an address that a key names."""
     with pytest.raises(SourceError, match="plain http"):
-        Transport(https_only=True).request("http://127.0.0.1:9/token", "POST", "secret")
+        HttpxTransport(https_only=True).request("http://127.0.0.1:9/token", "POST", "secret")
 
 
 @pytest.mark.parametrize("content", [None, "nonsense", "{}", '{"type": "authorized_user"}'])
@@ -106,11 +111,15 @@ def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "message", "kind"),
     [
-        (429, "Too Many Requests", Transient),
-        (503, "unavailable", Transient),
-        (400, "User memory limit exceeded.", TooMuch),
-        (400, "Computation timed out.", TooMuch),
-        (400, "Total request size (9 bytes) must be less than or equal to 8 bytes.", TooMuch),
+        (429, "Too Many Requests", TransientError),
+        (503, "unavailable", TransientError),
+        (400, "User memory limit exceeded.", RequestTooLarge),
+        (400, "Computation timed out.", RequestTooLarge),
+        (
+            400,
+            "Total request size (9 bytes) must be less than or equal to 8 bytes.",
+            RequestTooLarge,
+        ),
         (400, "Image.select: Band pattern 'N' did not match any bands.", ModelError),
         (400, "ImageCollection asset 'X' not found.", SourceError),
         (403, "no permission", SourceError),
@@ -119,13 +128,13 @@ def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
 )
 def test_what_refusals_mean(status: int, message: str, kind: type[Exception]) -> None:
     """What may pass, what has to be made smaller, and what is final."""
-    assert type(refused(status, message, {}, PROJECT)) is kind
+    assert type(map_http_error(status, message, {}, PROJECT)) is kind
 
 
 def test_a_busy_server_says_for_how_long() -> None:
     """Retry-After goes to the retries and to the client."""
-    failure = refused(429, "busy", {"retry-after": "7"}, PROJECT)
-    assert isinstance(failure, Transient)
+    failure = map_http_error(429, "busy", {"retry-after": "7"}, PROJECT)
+    assert isinstance(failure, TransientError)
     assert failure.retry_after == failure.error.retry_after == 7
 
 

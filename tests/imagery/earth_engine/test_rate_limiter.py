@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from geobento.schemas.errors import SourceError
-from imagery.earth_engine.rate_limiter import LONGEST_PAUSE_S, ProjectLimiter
+from imagery.earth_engine.rate_limiter import MAX_PAUSE_S, ProcessSharedRateLimiter
 
 WORKER = """
 import sys, time
@@ -68,11 +68,11 @@ def test_processes_share_the_slots(tmp_path: Path) -> None:
 
 def test_threads_share_the_slots(tmp_path: Path) -> None:
     """The same within one process."""
-    limiter = ProjectLimiter(tmp_path, 3, 1e6)
+    limiter = ProcessSharedRateLimiter(tmp_path, 3, 1e6)
     spans = []
 
     def work(_: int) -> None:
-        with limiter.request(time.monotonic() + 60):
+        with limiter.acquire(time.monotonic() + 60):
             begin = time.monotonic()
             time.sleep(0.005)
             spans.append((begin, time.monotonic()))
@@ -86,17 +86,17 @@ def test_a_process_that_dies_gives_its_slot_back(tmp_path: Path) -> None:
     """A crash in the middle of a request leaves nothing locked."""
     done = subprocess.run([sys.executable, "-c", CRASHING, str(tmp_path)], check=False)
     assert done.returncode != 0
-    with ProjectLimiter(tmp_path, 1, 1e6).request(time.monotonic() + 1):
+    with ProcessSharedRateLimiter(tmp_path, 1, 1e6).acquire(time.monotonic() + 1):
         pass
 
 
 def test_waiting_for_a_slot_ends_at_the_deadline(tmp_path: Path) -> None:
     """The error names the limit and when to come back."""
-    limiter = ProjectLimiter(tmp_path, 1, 1e6)
+    limiter = ProcessSharedRateLimiter(tmp_path, 1, 1e6)
     with (
-        limiter.request(time.monotonic() + 1),
+        limiter.acquire(time.monotonic() + 1),
         pytest.raises(SourceError, match="all 1 requests") as caught,
-        limiter.request(time.monotonic() + 0.1),
+        limiter.acquire(time.monotonic() + 0.1),
     ):
         pass
     assert caught.value.retry_after
@@ -104,12 +104,12 @@ def test_waiting_for_a_slot_ends_at_the_deadline(tmp_path: Path) -> None:
 
 def test_requests_are_spaced(tmp_path: Path) -> None:
     """The last of eleven begins no earlier than ten intervals after the first was asked for."""
-    limiter = ProjectLimiter(tmp_path, 8, 50)
+    limiter = ProcessSharedRateLimiter(tmp_path, 8, 50)
     asked = time.time()
     begun = []
 
     def work(_: int) -> None:
-        with limiter.request(time.monotonic() + 60):
+        with limiter.acquire(time.monotonic() + 60):
             begun.append(time.time())
 
     with ThreadPoolExecutor(4) as pool:
@@ -119,22 +119,22 @@ def test_requests_are_spaced(tmp_path: Path) -> None:
 
 def test_a_pause_holds_for_everyone(tmp_path: Path) -> None:
     """What one process is told, the others keep to; a slot is free again after refusal."""
-    ProjectLimiter(tmp_path, 1, 1e6).pause(60)
-    other = ProjectLimiter(tmp_path, 1, 1e6)
+    ProcessSharedRateLimiter(tmp_path, 1, 1e6).pause(60)
+    other = ProcessSharedRateLimiter(tmp_path, 1, 1e6)
     for _ in range(2):
         with (
             pytest.raises(SourceError, match="asked again") as caught,
-            other.request(time.monotonic() + 1),
+            other.acquire(time.monotonic() + 1),
         ):
             pass
         assert 50 < (caught.value.retry_after or 0) <= 60
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "1", str(time.time() + 9 * LONGEST_PAUSE_S)])
+@pytest.mark.parametrize("text", ["", "nonsense", "1", str(time.time() + 9 * MAX_PAUSE_S)])
 def test_a_damaged_file_stops_nothing(tmp_path: Path, text: str) -> None:
     """Half-written text, or a time that only a clock set back explains, is as no text."""
     (tmp_path / "turn").write_text(text)
-    with ProjectLimiter(tmp_path, 1, 10).request(time.monotonic() + 1):
+    with ProcessSharedRateLimiter(tmp_path, 1, 10).acquire(time.monotonic() + 1):
         pass
 
 
@@ -142,5 +142,5 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     """The error says so without the path."""
     (tmp_path / "file").write_text("")
     with pytest.raises(SourceError, match="GEOBENTO_DATA_DIR") as caught:
-        ProjectLimiter(tmp_path / "file" / "deeper", 1, 10)
+        ProcessSharedRateLimiter(tmp_path / "file" / "deeper", 1, 10)
     assert str(tmp_path) not in caught.value.message

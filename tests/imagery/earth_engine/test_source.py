@@ -27,10 +27,10 @@ from geobento.schemas.errors import (
 )
 from geobento.schemas.sample import PixelGrid, Sample
 from imagery.collections import registry
-from imagery.compositing import MASKED_CLASSES, QualityMask, clear
+from imagery.compositing import MASKED_CLASSES, QualityMask, clear_sky_mask
 from imagery.compositing import composite as reference
 from imagery.earth_engine import source as earth_engine_source
-from imagery.earth_engine.source import EarthEngineSource, fits, halves
+from imagery.earth_engine.source import EarthEngineSource, fits_one_request, split_grid
 from imagery.source import ImageQuery
 from imagery.stac.catalogs.static import StaticCatalog
 from imagery.stac.source import StacSource
@@ -111,7 +111,9 @@ def test_composites_without_clouds_and_gaps(
     standin.scenes = [scene(day, cloudy=True, holes=True) for day in range(1, count + 1)]
     sample = source.fetch(query(composite=method, fill_value=-7))
     stack = np.stack([bands_of(each) for each in standin.scenes]).astype(np.float32)
-    valid = np.stack([each.has_data() & clear(each.band("SCL"), SCL) for each in standin.scenes])
+    valid = np.stack(
+        [each.has_data() & clear_sky_mask(each.band("SCL"), SCL) for each in standin.scenes]
+    )
     pixels, whole = reference(stack, valid, method, -7)
     np.testing.assert_array_equal(sample.pixels, pixels)
     np.testing.assert_array_equal(sample.valid, whole)
@@ -242,7 +244,7 @@ def test_nothing_says_what_was_seen(standin: Standin, source: EarthEngineSource)
     standin.scenes = [scene(1, cloud_pct=80.0), scene(2, cloud_pct=60.0)]
     with pytest.raises(NoImageryError, match="at most 30 % cloud; of 2 scenes") as caught:
         source.fetch(query())
-    assert caught.value.detail["least_cloud_pct"] == 60
+    assert caught.value.detail["min_cloud_pct"] == 60
     corner = shifted(GRID, 23, 23, 24, 24)
     empty = (scene(day, grid=corner, holes=True) for day in range(1, 29))
     standin.scenes = [next(each for each in empty if not each.has_data()[0, 0])]
@@ -434,23 +436,23 @@ def test_halves_cover_the_grid(height: int, width: int, pixel_bytes: int) -> Non
     if height == width == 1:
         return
     whole = shifted(GRID, 5, 9, height, width)
-    first, second, axis = halves(whole)
+    first, second, axis = split_grid(whole)
     assert first.bounds[1 if axis == 0 else 2] == second.bounds[3 if axis == 0 else 0]
     assert first.shape[axis] + second.shape[axis] == whole.shape[axis]
     assert first.shape[1 - axis] == second.shape[1 - axis] == whole.shape[1 - axis]
     assert (first.bounds[0], first.bounds[3]) == (whole.bounds[0], whole.bounds[3])
     assert (second.bounds[1], second.bounds[2]) == (whole.bounds[1], whole.bounds[2])
-    while not fits(whole, pixel_bytes):
-        whole = halves(whole)[1]
+    while not fits_one_request(whole, pixel_bytes):
+        whole = split_grid(whole)[1]
 
 
 def test_a_survey_asks_for_scenes_alone(
     standin: Standin, source: EarthEngineSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It names the scenes of a fetch and counts the requests that the fetch then makes."""
-    monkeypatch.setattr(earth_engine_source, "MOST_BYTES", 1000 * SENT_BYTES)
+    monkeypatch.setattr(earth_engine_source, "MAX_REQUEST_BYTES", 1000 * SENT_BYTES)
     standin.scenes = [scene(10), scene(20), scene(15, cloud_pct=99)]
-    survey = source.survey(query())
+    survey = source.estimate(query())
     assert [asked.call for asked in standin.asked] == ["compute"]
     standin.asked = []
     assert survey.provenance == source.fetch(query()).provenance
@@ -459,7 +461,7 @@ def test_a_survey_asks_for_scenes_alone(
     assert survey.bytes == 24 * 24 * 2 * SENT_BYTES
     standin.scenes = standin.scenes[2:]
     with pytest.raises(NoImageryError, match="of 1 scenes, none is within the limits"):
-        source.survey(query())
+        source.estimate(query())
 
 
 # -- faults ------------------------------------------------------------------------------------

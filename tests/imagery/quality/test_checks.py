@@ -9,8 +9,8 @@ import pytest
 
 from geobento.schemas.sample import Sample
 from imagery.collections import registry
-from imagery.quality.checks import problems
-from imagery.quality.quicklook import quicklook
+from imagery.quality.checks import quality_warnings
+from imagery.quality.quicklook import render_quicklook
 
 S2 = registry.get("COPERNICUS/S2_SR_HARMONIZED")
 RANDOM = np.random.default_rng(0)
@@ -27,13 +27,13 @@ def changed(band: int, value: float, rows: int = 20) -> Sample:
 
 def test_ordinary_pixels() -> None:
     """Nothing is said of a scene as it comes, a few glints and no validity included."""
-    assert problems(GOOD, S2) == []
-    assert problems(replace(GOOD, valid=None), S2) == []
+    assert quality_warnings(GOOD, S2) == []
+    assert quality_warnings(replace(GOOD, valid=None), S2) == []
     glint = PIXELS.copy()
     glint[0, 0, :5] = 30_000
-    assert problems(replace(GOOD, pixels=glint), S2) == []
+    assert quality_warnings(replace(GOOD, pixels=glint), S2) == []
     dark = np.round(RANDOM.normal(30, 10, PIXELS.shape)).astype(np.float32)
-    assert problems(replace(GOOD, pixels=dark), S2) == []
+    assert quality_warnings(replace(GOOD, pixels=dark), S2) == []
 
 
 @pytest.mark.parametrize(
@@ -52,18 +52,18 @@ def test_ordinary_pixels() -> None:
 )
 def test_what_is_odd(sample: Sample, says: str) -> None:
     """One sentence that names the band and the number."""
-    (found,) = problems(sample, S2)
+    (found,) = quality_warnings(sample, S2)
     assert says in found
 
 
 def test_other_collections_have_other_ranges() -> None:
     """Radar power of some hundredths is as it should be, heights of 60 km are not."""
     radar = Sample(RANDOM.gamma(2, 0.02, (2, 9, 9)).astype(np.float32), ("VV", "VH"), "s1")
-    assert problems(radar, registry.get("COPERNICUS/S1_GRD_FLOAT")) == []
+    assert quality_warnings(radar, registry.get("COPERNICUS/S1_GRD_FLOAT")) == []
     coast = Sample(RANDOM.uniform(0, 1, (1, 9, 9)).astype(np.float32), ("DEM",), "dem")
-    assert problems(coast, registry.get("COPERNICUS/DEM/GLO30")) == []
+    assert quality_warnings(coast, registry.get("COPERNICUS/DEM/GLO30")) == []
     heights = Sample(RANDOM.normal(6e4, 9, (1, 9, 9)).astype(np.float32), ("DEM",), "dem")
-    (found,) = problems(heights, registry.get("COPERNICUS/DEM/GLO30"))
+    (found,) = quality_warnings(heights, registry.get("COPERNICUS/DEM/GLO30"))
     assert "100.0% of DEM" in found
 
 
@@ -71,12 +71,12 @@ def test_a_picture_of_the_pixels() -> None:
     """True colour where there are the bands, else grey; black where there are no data."""
     valid = np.ones((20, 30), bool)
     valid[:, 0] = False
-    picture = quicklook(replace(GOOD, valid=valid))
+    picture = render_quicklook(replace(GOOD, valid=valid))
     assert (picture.mode, picture.size) == ("RGB", (30, 20))
     assert picture.getpixel((0, 5)) == (0, 0, 0)
     red = np.asarray(picture)[..., 0][valid]
     assert red[PIXELS[0][valid].argmax()] == 255
-    grey = quicklook(replace(GOOD, bands=("VV", "VH", "HH")))
+    grey = render_quicklook(replace(GOOD, bands=("VV", "VH", "HH")))
     assert grey.mode == "L"
-    empty = quicklook(replace(GOOD, valid=np.zeros((20, 30), bool)))
+    empty = render_quicklook(replace(GOOD, valid=np.zeros((20, 30), bool)))
     assert not np.asarray(empty).any()

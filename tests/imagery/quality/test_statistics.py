@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from geobento.schemas.sample import Sample
-from imagery.quality.statistics import BINS, statistics
+from imagery.quality.statistics import HISTOGRAM_BINS, band_statistics
 
 RAMP = np.arange(101, dtype=np.float32).reshape(1, 101)
 """0 to 100, whose percentiles are plain."""
@@ -21,7 +21,7 @@ def sample(*planes: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Sample
 
 def test_the_numbers_of_a_ramp() -> None:
     """Each statistic is the one that it is named after."""
-    (found,) = statistics(sample(RAMP))
+    (found,) = band_statistics(sample(RAMP))
     assert (found.band, found.count) == ("B1", 101)
     assert (found.min, found.max, found.mean) == (0, 100, 50)
     assert (found.p2, found.p50, found.p98) == (2, 50, 98)
@@ -30,22 +30,22 @@ def test_the_numbers_of_a_ramp() -> None:
 
 def test_bands_keep_their_order_and_names() -> None:
     """One entry per band, each from its own values."""
-    found = statistics(sample(RAMP, RAMP + 1, -RAMP))
+    found = band_statistics(sample(RAMP, RAMP + 1, -RAMP))
     assert [(band.band, band.mean) for band in found] == [("B1", 50), ("B2", 51), ("B3", -50)]
 
 
 def test_a_histogram_counts_every_pixel_once() -> None:
     """Equal bins from the least to the largest; the largest is in the last."""
     random = np.random.default_rng(0)
-    (found,) = statistics(sample(random.normal(1000, 300, (40, 50)).astype(np.float32)))
+    (found,) = band_statistics(sample(random.normal(1000, 300, (40, 50)).astype(np.float32)))
     histogram = found.histogram
     assert sum(histogram.counts) == found.count == 2000
-    assert (len(histogram.counts), len(histogram.edges)) == (BINS, BINS + 1)
+    assert (len(histogram.counts), len(histogram.edges)) == (HISTOGRAM_BINS, HISTOGRAM_BINS + 1)
     assert (histogram.edges[0], histogram.edges[-1]) == (found.min, found.max)
-    np.testing.assert_allclose(np.diff(histogram.edges), (found.max - found.min) / BINS)
+    np.testing.assert_allclose(np.diff(histogram.edges), (found.max - found.min) / HISTOGRAM_BINS)
     assert histogram.counts[-1] >= 1
-    coarse = np.repeat(np.arange(BINS + 1, dtype=np.float32), 3)[None]
-    assert statistics(sample(coarse))[0].histogram.counts == [3] * (BINS - 1) + [6]
+    coarse = np.repeat(np.arange(HISTOGRAM_BINS + 1, dtype=np.float32), 3)[None]
+    assert band_statistics(sample(coarse))[0].histogram.counts == [3] * (HISTOGRAM_BINS - 1) + [6]
 
 
 def test_pixels_without_data_do_not_count() -> None:
@@ -54,15 +54,15 @@ def test_pixels_without_data_do_not_count() -> None:
     plane[0, :3] = np.nan, np.inf, -np.inf
     valid = np.ones(plane.shape, bool)
     valid[0, 90:] = False
-    (found,) = statistics(replace(sample(plane), valid=valid))
+    (found,) = band_statistics(replace(sample(plane), valid=valid))
     assert (found.count, found.min, found.max) == (87, 3, 89)
 
 
 def test_a_band_without_data_has_no_entry() -> None:
     """The others have theirs; where nothing is valid, there is none at all."""
     nothing = np.full_like(RAMP, np.nan)
-    assert [band.band for band in statistics(sample(nothing, RAMP))] == ["B2"]
-    assert statistics(replace(sample(RAMP), valid=np.zeros(RAMP.shape, bool))) == []
+    assert [band.band for band in band_statistics(sample(nothing, RAMP))] == ["B2"]
+    assert band_statistics(replace(sample(RAMP), valid=np.zeros(RAMP.shape, bool))) == []
 
 
 @pytest.mark.parametrize("value", [0, 7.5, -3e38, 3e38, 1e-40])
@@ -70,7 +70,7 @@ def test_a_band_without_data_has_no_entry() -> None:
 def test_one_value_everywhere(value: float, pixels: int) -> None:
     """It is all of the statistics, and its histogram is around it."""
     plane = np.full((1, pixels), value, np.float32)
-    (found,) = statistics(sample(plane))
+    (found,) = band_statistics(sample(plane))
     assert {found.min, found.max, found.p2, found.p50, found.p98} == {float(plane[0, 0])}
     assert found.mean == pytest.approx(found.min, rel=1e-12)
     assert found.std == pytest.approx(0, abs=abs(found.min) * 1e-12)
@@ -81,6 +81,6 @@ def test_one_value_everywhere(value: float, pixels: int) -> None:
 def test_neighbouring_numbers() -> None:
     """Values that float32 can just tell apart still have bins."""
     near = np.array([[1e6, np.nextafter(np.float32(1e6), np.float32(2e6))]], np.float32)
-    (found,) = statistics(sample(near))
+    (found,) = band_statistics(sample(near))
     assert (found.histogram.counts[0], found.histogram.counts[-1]) == (1, 1)
     assert found.std == pytest.approx((found.max - found.min) / 2)

@@ -7,7 +7,7 @@ import pytest
 from geobento.schemas.errors import SourceError
 from imagery.stac.catalogs.presets import PRESETS
 from imagery.stac.files import RemoteFiles
-from imagery.stac.http import Hosts
+from imagery.stac.http import HostAllowlist
 
 LATER = float("inf")
 EARTH_SEARCH = PRESETS["earth-search"]
@@ -15,19 +15,19 @@ EARTH_SEARCH = PRESETS["earth-search"]
 
 def test_buckets_that_are_open_to_all() -> None:
     """References to them become https addresses; other buckets are refused by name."""
-    files = RemoteFiles(Hosts(EARTH_SEARCH.hosts, plain=False), EARTH_SEARCH.buckets)
-    assert files.path("s3://copernicus-dem-30m/a/b.tif", LATER) == (
+    files = RemoteFiles(HostAllowlist(EARTH_SEARCH.hosts, allow_http=False), EARTH_SEARCH.buckets)
+    assert files.gdal_path("s3://copernicus-dem-30m/a/b.tif", LATER) == (
         "/vsicurl/https://copernicus-dem-30m.s3.amazonaws.com/a/b.tif"
     )
     with pytest.raises(SourceError, match="'usgs-landsat' are not open"):
-        files.path("s3://usgs-landsat/a/b.TIF", LATER)
+        files.gdal_path("s3://usgs-landsat/a/b.TIF", LATER)
 
 
 @pytest.mark.parametrize("name", EARTH_SEARCH.buckets)
 def test_every_bucket_is_at_a_host_of_its_preset(name: str) -> None:
     """What a bucket stands for may be read."""
-    files = RemoteFiles(Hosts(EARTH_SEARCH.hosts, plain=False), EARTH_SEARCH.buckets)
-    assert files.path(f"s3://{name}/b.tif", LATER).startswith("/vsicurl/https://")
+    files = RemoteFiles(HostAllowlist(EARTH_SEARCH.hosts, allow_http=False), EARTH_SEARCH.buckets)
+    assert files.gdal_path(f"s3://{name}/b.tif", LATER).startswith("/vsicurl/https://")
 
 
 @pytest.mark.parametrize(
@@ -50,9 +50,9 @@ def test_every_bucket_is_at_a_host_of_its_preset(name: str) -> None:
 )
 def test_hosts_by_their_end(href: str, fine: bool) -> None:
     """An address that merely looks like one of the host's is refused."""
-    files = RemoteFiles(Hosts([".blob.core.windows.net"], plain=False))
+    files = RemoteFiles(HostAllowlist([".blob.core.windows.net"], allow_http=False))
     if fine:
-        assert files.path(href, LATER).lower().startswith("/vsicurl/https://a.blob.core")
+        assert files.gdal_path(href, LATER).lower().startswith("/vsicurl/https://a.blob.core")
         return
     with pytest.raises(SourceError):
-        files.path(href, LATER)
+        files.gdal_path(href, LATER)

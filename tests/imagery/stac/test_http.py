@@ -9,19 +9,19 @@ from email.utils import format_datetime
 import pytest
 
 from geobento.schemas.errors import QuotaError, SourceError, SourceUnavailable
-from imagery.retry import Transient
+from imagery.retry import TransientError
 from imagery.stac import http
-from imagery.stac.http import Hosts, Web, refused
+from imagery.stac.http import HostAllowlist, HttpJsonClient, map_http_error
 from tests.imagery.stac_server import Fault, StacServer
 
 
 def test_an_answer_that_is_too_long(stac: StacServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not taken in to its end, nor asked for again."""
-    monkeypatch.setattr(http, "MOST_BYTES", 1000)
+    monkeypatch.setattr(http, "MAX_RESPONSE_BYTES", 1000)
     stac.reset(faults={"landing": [Fault(body='{"a": "' + "b" * 2000 + '"}')]})
-    client = Web(Hosts([stac.url.split("//")[1]], plain=True))
+    client = HttpJsonClient(HostAllowlist([stac.url.split("//")[1]], allow_http=True))
     with pytest.raises(SourceError, match="too long"):
-        client.json(f"{stac.url}/api", time.monotonic() + 10)
+        client.request_json(f"{stac.url}/api", time.monotonic() + 10)
     assert len(stac.asked("landing")) == 1
 
 
@@ -40,13 +40,13 @@ def test_what_a_refusal_means(status: int, error: type[SourceError], again: bool
     """What may pass is tried again, after the wait that is asked for."""
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=30))
     for header, least, most in (("12", 12, 12), (date, 20, 30)):
-        failure = refused("a.example", status, {"retry-after": header})
-        assert isinstance(failure, Transient) == again
-        found = failure.error if isinstance(failure, Transient) else failure
+        failure = map_http_error("a.example", status, {"retry-after": header})
+        assert isinstance(failure, TransientError) == again
+        found = failure.error if isinstance(failure, TransientError) else failure
         assert type(found) is error
         assert str(status) in found.message or "redirects" in found.message
         assert found.message.startswith("a.example")
-        if isinstance(failure, Transient):
+        if isinstance(failure, TransientError):
             assert failure.retry_after is not None
             assert least <= failure.retry_after <= most
             assert found.retry_after == failure.retry_after

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from geobento.schemas.errors import SourceError
-from imagery.stac.catalogs.factory import KEY_HEADER, open_preset
-from imagery.stac.catalogs.presets import PRESETS, Preset
-from imagery.stac.http import Hosts, Web
-from imagery.stac.signing import Signer
+from imagery.stac.catalogs.factory import SUBSCRIPTION_KEY_HEADER, open_preset
+from imagery.stac.catalogs.presets import PRESETS, CatalogPreset
+from imagery.stac.http import HostAllowlist, HttpJsonClient
+from imagery.stac.signing import SasTokenSigner
 from imagery.stac.source import StacSource
 from tests.imagery.stac.catalogs.test_api import bands_of, query, scene
 from tests.imagery.stac_server import Fault, StacServer
@@ -23,9 +23,9 @@ from tests.imagery.world import write_catalog
 LATER = time.monotonic() + 600
 
 
-def preset(stac: StacServer, folder: Path) -> Preset:
+def preset(stac: StacServer, folder: Path) -> CatalogPreset:
     """Planetary Computer, as far as a test has it."""
-    return Preset(
+    return CatalogPreset(
         name="stand-in-computer",
         url=stac.api(folder),
         collections=PRESETS["planetary-computer"].collections,
@@ -40,7 +40,7 @@ def test_signed_files_are_read(
     """One token for all files of a container, asked for with the key; files get it, others not."""
     write_catalog([scene(day) for day in (10, 11, 12)], ("B4", "B8"), tmp_path)
     stac.reset(signed=True)
-    catalog = open_preset(preset(stac, tmp_path), key="the-key", deadline=time.monotonic() + 20)
+    catalog = open_preset(preset(stac, tmp_path), subscription_key="the-key", deadline=time.monotonic() + 20)
     sample = StacSource(catalog).fetch(query())
     np.testing.assert_array_equal(
         sample.pixels, np.median([bands_of(scene(day)) for day in (10, 11, 12)], axis=0)
@@ -49,10 +49,10 @@ def test_signed_files_are_read(
     assert sample.provenance.source == "stand-in-computer"
     (asked,) = stac.asked("token")
     assert asked["path"] == "/token/127/files"
-    assert asked["headers"][KEY_HEADER.lower()] == "the-key"
+    assert asked["headers"][SUBSCRIPTION_KEY_HEADER.lower()] == "the-key"
     assert all("sig=secret%2F" in asked["path"] for asked in stac.asked("files"))
     for asked in (*stac.asked("search"), *stac.asked("files")):
-        assert KEY_HEADER.lower() not in asked["headers"]
+        assert SUBSCRIPTION_KEY_HEADER.lower() not in asked["headers"]
     assert "secret" not in str(sample)
 
 
@@ -76,7 +76,10 @@ def test_a_token_is_replaced_before_its_end(stac: StacServer) -> None:
     url = httpx.URL("https://account.blob.core.windows.net/container/a/b.tif")
     for token_s, requests in ((3600, 1), (119, 3)):
         stac.reset(token_s=token_s)
-        sign = Signer(f"{stac.url}/token", Web(Hosts([stac.url.split("//")[1]], plain=True)))
+        sign = SasTokenSigner(
+            f"{stac.url}/token",
+            HttpJsonClient(HostAllowlist([stac.url.split("//")[1]], allow_http=True)),
+        )
         signed = [str(sign(url, LATER)) for _ in range(3)]
         assert len(stac.asked("token")) == len(set(signed)) == requests
         assert signed[0].startswith(f"{url}?se=never&sig=secret%2F")
@@ -99,14 +102,18 @@ def test_a_token_is_replaced_before_its_end(stac: StacServer) -> None:
 def test_an_answer_without_a_token(stac: StacServer, body: str) -> None:
     """Whatever else is answered is an error that says so."""
     stac.reset(faults={"token": [Fault(body=body)]})
-    sign = Signer(f"{stac.url}/token", Web(Hosts([stac.url.split("//")[1]], plain=True)))
+    sign = SasTokenSigner(
+        f"{stac.url}/token", HttpJsonClient(HostAllowlist([stac.url.split("//")[1]], allow_http=True))
+    )
     with pytest.raises(SourceError, match="token has none"):
         sign(httpx.URL("https://account.blob.core.windows.net/container/b.tif"), LATER)
 
 
 def test_names_of_containers_are_names(stac: StacServer) -> None:
     """An address cannot make the service ask for something else than a token."""
-    sign = Signer(f"{stac.url}/token", Web(Hosts([stac.url.split("//")[1]], plain=True)))
+    sign = SasTokenSigner(
+        f"{stac.url}/token", HttpJsonClient(HostAllowlist([stac.url.split("//")[1]], allow_http=True))
+    )
     for path in ("/..%2Fadmin/b.tif", "/b.tif", "//b.tif"):
         with pytest.raises(SourceError, match="no storage container"):
             sign(httpx.URL(f"https://account.blob.core.windows.net{path}"), LATER)

@@ -173,7 +173,7 @@ def test_no_imagery_says_what_there_is(tmp_path: Path) -> None:
     builder.add(S2, "2023-06-10T08:00:00Z", bands(0, 0))
     with pytest.raises(NoImageryError):
         fetch(builder)
-    elsewhere = grid.for_place(PointBuffer(0, 0, 100), 10, 10)
+    elsewhere = grid.for_region(PointBuffer(0, 0, 100), 10, 10)
     with pytest.raises(NoImageryError, match="none of this place"):
         fetch(builder, query(elsewhere))
 
@@ -332,11 +332,11 @@ def test_a_place_across_the_antimeridian(tmp_path: Path) -> None:
     """Scenes on both sides, of different zones, make one image."""
     builder = CatalogBuilder(tmp_path)
     for longitude, value in ((179.985, 10), (-179.985, 20)):
-        side = grid.for_place(PointBuffer(longitude, 0.5, 1700), 10, 10)
+        side = grid.for_region(PointBuffer(longitude, 0.5, 1700), 10, 10)
         pixels = np.full(side.shape, value, np.uint16)
         both = {"red": pixels, "nir": pixels}
         builder.add(S2, "2023-06-10T08:00:00Z", both, grid=side, platform="s2a", grid__code=value)
-    place = grid.for_place(PointBuffer(180, 0.5, 500), 10, 10)
+    place = grid.for_region(PointBuffer(180, 0.5, 500), 10, 10)
     sample = fetch(builder, query(place))
     assert sample.valid is not None
     assert sample.valid.all()
@@ -386,7 +386,7 @@ def test_a_survey_reads_no_file(tmp_path: Path) -> None:
     source = StacSource(StaticCatalog(builder.save()))
     fetched = source.fetch(query()).provenance
     rmtree(tmp_path / "data")
-    survey = source.survey(query())
+    survey = source.estimate(query())
     assert survey.provenance == fetched
     assert survey.provenance.scenes[0].id == "first"
     assert (survey.requests, survey.bytes) == (5, 5 * 24 * 24 * 4)
@@ -398,12 +398,12 @@ def test_a_survey_fails_as_a_fetch_does(tmp_path: Path) -> None:
     builder.add(S2, "2023-05-10T08:00:00Z", bands(1))
     source = StacSource(StaticCatalog(builder.save()))
     with pytest.raises(NoImageryError, match="of this place it has 1 scenes"):
-        source.survey(query())
+        source.estimate(query())
     may = replace(query(), start=TemporalSpec.year(2023).window[0])
     with pytest.raises(ModelError, match="no band 'B1'"):
-        source.survey(replace(may, sensor=replace(SENSOR, bands=("B1",))))
+        source.estimate(replace(may, sensor=replace(SENSOR, bands=("B1",))))
     with pytest.raises(ModelError, match="Earth Engine has it"):
-        source.survey(query(collection="MODIS/061/MOD09GA"))
+        source.estimate(query(collection="MODIS/061/MOD09GA"))
 
 
 def test_radar_and_elevation(demo_archive: Path) -> None:
@@ -412,7 +412,7 @@ def test_radar_and_elevation(demo_archive: Path) -> None:
     place = PointBuffer(34.066, -3.401, 500)
     radar = ImageQuery(
         SensorSpec("COPERNICUS/S1_GRD_FLOAT", ("VV", "VH")),
-        grid.for_place(place, 10),
+        grid.for_region(place, 10),
         *WINDOW,
         "s1",
     )
@@ -421,7 +421,7 @@ def test_radar_and_elevation(demo_archive: Path) -> None:
     assert 0 < sample.pixels[1].mean() < sample.pixels[0].mean() < 1
     long_ago = TemporalSpec.year(1999).window
     dem = ImageQuery(
-        SensorSpec("COPERNICUS/DEM/GLO30", ("DEM",)), grid.for_place(place, 30), *long_ago, "dem"
+        SensorSpec("COPERNICUS/DEM/GLO30", ("DEM",)), grid.for_region(place, 30), *long_ago, "dem"
     )
     elevation = source.fetch(dem)
     assert 1100 < elevation.pixels.mean() < 1300
@@ -433,7 +433,7 @@ def test_radar_and_elevation(demo_archive: Path) -> None:
 def test_real_pixels_equal_a_plain_read() -> None:
     """All twelve bands of a real place are what rasterio reads from the same window."""
     asked = replace(
-        query(grid.for_place(PointBuffer(34.066, -3.401, 1000), 10, 10)),
+        query(grid.for_region(PointBuffer(34.066, -3.401, 1000), 10, 10)),
         sensor=replace(SENSOR, bands=tuple(archive.S2_ASSETS)),
     )
     sample = StacSource(StaticCatalog(SHARED / "archive" / "catalog.json")).fetch(asked)

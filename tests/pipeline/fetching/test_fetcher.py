@@ -20,7 +20,7 @@ from geobento.config.settings import Settings
 from geobento.observability import request_context
 from geobento.schemas.errors import InvalidRequest, NoImageryError, Overloaded, SourceError
 from geobento.schemas.sample import Sample
-from imagery.source import ImageQuery, Source, Survey
+from imagery.source import FetchEstimate, ImageQuery, Source
 from pipeline.fetching.fetcher import ImageryFetcher
 from tests.imagery.catalogs import GRID
 from tests.imagery.ee_server import Standin, earth_engine
@@ -215,7 +215,7 @@ class Counted:
         time.sleep(0.002)
         return Sample(pixels, query.sensor.bands, query.modality)
 
-    def survey(self, query: ImageQuery) -> Survey:
+    def estimate(self, query: ImageQuery) -> FetchEstimate:
         raise NotImplementedError
 
 

@@ -29,7 +29,7 @@ from imagery import grid
 from imagery.source import ImageQuery
 from imagery.stac.catalogs import api
 from imagery.stac.catalogs.factory import open_catalog
-from imagery.stac.geotiff import REMOTE_READS
+from imagery.stac.geotiff import MAX_REMOTE_READS
 from imagery.stac.source import StacSource
 from tests.imagery.catalogs import GRID, CatalogBuilder, constant
 from tests.imagery.stac_server import Fault, StacServer
@@ -152,12 +152,12 @@ def test_a_place_across_the_antimeridian(stac: StacServer, tmp_path: Path) -> No
     """Both sides are searched, since not all servers know boxes that cross it."""
     builder = CatalogBuilder(tmp_path)
     for longitude, value in ((179.985, 10), (-179.985, 20)):
-        side = grid.for_place(PointBuffer(longitude, 0.5, 1700), 10, 10)
+        side = grid.for_region(PointBuffer(longitude, 0.5, 1700), 10, 10)
         both = dict.fromkeys(("red", "nir"), np.full(side.shape, value, np.uint16))
         tile: dict[str, Any] = {"platform": "s2a", "grid__code": value}
         builder.add("sentinel-2-l2a", "2023-06-10T08:00:00Z", both, grid=side, **tile)
     builder.save()
-    place = grid.for_place(PointBuffer(180, 0.5, 500), 10, 10)
+    place = grid.for_region(PointBuffer(180, 0.5, 500), 10, 10)
     sample = opened(stac, tmp_path).fetch(query(place))
     assert set(np.unique(sample.pixels[0]).tolist()) == {10.0, 20.0}
 
@@ -170,7 +170,7 @@ def test_nothing_says_what_there_is(stac: StacServer, tmp_path: Path) -> None:
     source = served(stac, tmp_path, before, after, far, scene(1, cloud_pct=80.0))
     with pytest.raises(NoImageryError, match=r"in the window 1 with 80 % cloud") as caught:
         source.fetch(query())
-    assert (caught.value.detail["scenes_in_window"], caught.value.detail["least_cloud_pct"]) == (
+    assert (caught.value.detail["scenes_in_window"], caught.value.detail["min_cloud_pct"]) == (
         1, 80,
     )  # fmt: skip
     assert caught.value.detail["nearest"].startswith("2023-07-05")
@@ -180,7 +180,7 @@ def test_nothing_says_what_there_is(stac: StacServer, tmp_path: Path) -> None:
     )
     with pytest.raises(NoImageryError, match=r"nearest scene is of 2023-05-20$"):
         source.fetch(may)
-    elsewhere = grid.for_place(PointBuffer(0, 0, 100), 10, 10)
+    elsewhere = grid.for_region(PointBuffer(0, 0, 100), 10, 10)
     with pytest.raises(NoImageryError, match=r"it has none$"):
         source.fetch(query(elsewhere))
 
@@ -188,7 +188,7 @@ def test_nothing_says_what_there_is(stac: StacServer, tmp_path: Path) -> None:
 def test_a_search_is_not_asked_twice_in_a_row(stac: StacServer, tmp_path: Path) -> None:
     """Who looks at a plan and then fetches asks the catalog once; other searches are others."""
     source = served(stac, tmp_path, scene(10), scene(20))
-    survey = source.survey(query())
+    survey = source.estimate(query())
     assert survey.provenance == source.fetch(query()).provenance
     assert len(stac.asked("search")) == 1
     source.fetch(replace(query(), end=datetime(2023, 6, 15, tzinfo=UTC)))
@@ -211,13 +211,13 @@ def test_a_mask_that_it_lacks(stac: StacServer, tmp_path: Path) -> None:
         source.fetch(query(cloud_mask="cloud_score_plus"))
     assert caught.value.field == "sensor.cloud_mask"
     with pytest.raises(ModelError, match="Earth Engine has it"):
-        source.survey(query(cloud_mask="cloud_score_plus"))
+        source.estimate(query(cloud_mask="cloud_score_plus"))
     assert stac.asked("search") == []
 
 
 def test_too_many_scenes(stac: StacServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The number of items is bounded; the error says what to do."""
-    monkeypatch.setattr(api, "MOST_ITEMS", 4)
+    monkeypatch.setattr(api, "MAX_ITEMS", 4)
     source = served(stac, tmp_path, *(scene(day) for day in range(1, 6)))
     with pytest.raises(SourceError, match=r"more than 4 scenes .* shorter window"):
         source.fetch(query())
@@ -443,7 +443,7 @@ def test_further_hosts(stac: StacServer, tmp_path: Path) -> None:
             file.write_text(text.replace(stated, address))
     with pytest.raises(SourceError, match="localhost"):
         opened(stac, tmp_path).fetch(query())
-    catalog = open_catalog(stac.api(tmp_path), hosts=[other.split("//")[1]], timeout_s=20)
+    catalog = open_catalog(stac.api(tmp_path), extra_hosts=[other.split("//")[1]], timeout_s=20)
     np.testing.assert_array_equal(StacSource(catalog).fetch(query()).pixels, bands_of(scene(10)))
 
 
@@ -511,7 +511,7 @@ def test_many_requests_with_faults(stac: StacServer, tmp_path: Path, quick: None
         np.testing.assert_array_equal(answer.valid, expected.valid)
     assert len(right) > count / 2
     assert len(stac.asked("files")) > 1000
-    assert stac.most_in_flight("files") <= REMOTE_READS
+    assert stac.most_in_flight("files") <= MAX_REMOTE_READS
     attempts: dict[str, list[Any]] = {}
     for asked in stac.asked("search"):
         attempts.setdefault(asked["path"], []).append(asked)

@@ -10,8 +10,8 @@ import pytest
 from geobento.config.settings import Settings
 from geobento.schemas.errors import SettingsError, SourceError
 from imagery.stac.catalogs.api import ApiCatalog
-from imagery.stac.catalogs.factory import known_identity, open_catalog
-from imagery.stac.catalogs.presets import PRESETS, check
+from imagery.stac.catalogs.factory import known_fingerprint, open_catalog
+from imagery.stac.catalogs.presets import PRESETS, check_stac_location
 from imagery.stac.catalogs.static import StaticCatalog
 from pipeline.fetching.fetcher import ImageryFetcher
 from tests.imagery.stac.catalogs.test_api import bands_of, query, scene
@@ -69,16 +69,16 @@ def test_what_is_known_of_a_catalog_before_it_is_opened(stac: StacServer, tmp_pa
     """Of APIs what they say of themselves; never what a static catalog does."""
     write_catalog([scene(10)], ("B4", "B8"), tmp_path)
     api, static = stac.api(tmp_path), stac.file(tmp_path / "catalog.json")
-    assert open_catalog(api, timeout_s=20).identity == known_identity(api)
-    assert open_catalog(static, timeout_s=20).identity != known_identity(static)
-    assert known_identity(str(tmp_path / "catalog.json")) is None
-    assert known_identity("earth-search") == (PRESETS["earth-search"].url,)
+    assert open_catalog(api, timeout_s=20).fingerprint == known_fingerprint(api)
+    assert open_catalog(static, timeout_s=20).fingerprint != known_fingerprint(static)
+    assert known_fingerprint(str(tmp_path / "catalog.json")) is None
+    assert known_fingerprint("earth-search") == (PRESETS["earth-search"].url,)
 
 
 def test_a_word_that_is_none_is_told_apart() -> None:
     """A start is not spent on a misspelt word; what is a path or URL may be there later."""
     for wrong in ("earthsearch", "Earth-Search", "catalog.json"):
         with pytest.raises(SettingsError, match="GEOBENTO_STAC: got "):
-            check(wrong)
+            check_stac_location(wrong)
     for right in ("earth-search", "https://stac.example.com", "/data/catalog.json"):
-        check(right)
+        check_stac_location(right)

@@ -35,7 +35,7 @@ S2 = "sentinel-2-l2a"
 LATER = time.monotonic() + 1e6
 JUNE = TemporalSpec.range("2023-06-01", "2023-07-01").window
 HERE = grid.lonlat_bounds(GRID)
-SEARCH = Search((S2,), HERE, *JUNE, cloud_property="eo:cloud_cover", max_cloud=30.0)
+SEARCH = Search((S2,), HERE, *JUNE, cloud_property="eo:cloud_cover", max_cloud_pct=30.0)
 EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -129,8 +129,8 @@ def test_windows_places_clouds_and_collections(tmp_path: Path) -> None:
         builder.add(S2, edge, {"red": constant(1)}, item_id=edge[:10], eo__cloud_cover=0.0)
     path = write(builder, rows_a_part=1)
     assert ids(path) == ["2023-06-01", "day-03"]
-    assert ids(path, replace(SEARCH, max_cloud=None)) == ["2023-06-01", "day-03", "day-05"]
-    assert ids(path, SEARCH.anywhen)[0] == "2023-05-31"
+    assert ids(path, replace(SEARCH, max_cloud_pct=None)) == ["2023-06-01", "day-03", "day-05"]
+    assert ids(path, SEARCH.at_any_time)[0] == "2023-05-31"
     west, south, east, north = HERE
     assert ids(path, replace(SEARCH, bounds=(east, south, west, north))) == ["day-08"]
 
@@ -146,7 +146,7 @@ def test_nothing_says_what_there_is(tmp_path: Path) -> None:
         source.fetch(ImageQuery(sensor, GRID, *JUNE, "s2"))
     detail = caught.value.detail
     assert (detail["scenes_at_any_time"], detail["scenes_in_window"]) == (2, 1)
-    assert (detail["too_cloudy"], detail["least_cloud_pct"]) == (1, 80)
+    assert (detail["too_cloudy"], detail["min_cloud_pct"]) == (1, 80)
 
 
 def test_items_of_a_period_have_no_datetime(tmp_path: Path) -> None:
@@ -200,15 +200,15 @@ def test_files_are_those_of_its_folder_and_of_named_hosts(tmp_path: Path) -> Non
     june(builder, 3)
     path = write(builder)
     alone = open_catalog(str(path), timeout_s=5).files
-    with_hosts = open_catalog(str(path), hosts=["data.example.com"], timeout_s=5).files
+    with_hosts = open_catalog(str(path), extra_hosts=["data.example.com"], timeout_s=5).files
     tiff = str(tmp_path / "in" / "data" / "day-03" / "red.tif")
     for files in (alone, with_hosts):
-        assert files.path(tiff, LATER) == tiff
+        assert files.gdal_path(tiff, LATER) == tiff
         for href in ("/etc/hostname", "https://example.com/a.tif", "http://data.example.com/a.tif"):
             with pytest.raises(SourceError):
-                files.path(href, LATER)
-    assert with_hosts.path("https://data.example.com/a.tif", LATER).endswith("/a.tif")
-    assert with_hosts.at_a_time > alone.at_a_time
+                files.gdal_path(href, LATER)
+    assert with_hosts.gdal_path("https://data.example.com/a.tif", LATER).endswith("/a.tif")
+    assert with_hosts.max_concurrent_reads > alone.max_concurrent_reads
 
 
 def test_what_is_not_stac_geoparquet(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_a_search_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     catalog = open_catalog(str(path), timeout_s=5)
     with pytest.raises(SourceUnavailable, match="in the time that it has"):
         catalog.search(SEARCH, time.monotonic())
-    monkeypatch.setattr("imagery.stac.catalogs.geoparquet.MOST_ITEMS", 1)
+    monkeypatch.setattr("imagery.stac.catalogs.geoparquet.MAX_ITEMS", 1)
     with pytest.raises(SourceError, match="shorter window"):
         catalog.search(SEARCH, LATER)
 
@@ -243,10 +243,10 @@ def test_another_file_is_another_catalog(tmp_path: Path) -> None:
     builder = CatalogBuilder(tmp_path)
     june(builder, 3)
     path = write(builder)
-    first = open_catalog(str(path), timeout_s=5).identity
-    assert open_catalog(str(path), timeout_s=5).identity == first
+    first = open_catalog(str(path), timeout_s=5).fingerprint
+    assert open_catalog(str(path), timeout_s=5).fingerprint == first
     june(builder, 4)
-    assert open_catalog(str(write(builder)), timeout_s=5).identity != first
+    assert open_catalog(str(write(builder)), timeout_s=5).fingerprint != first
 
 
 def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

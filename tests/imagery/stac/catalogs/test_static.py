@@ -14,10 +14,10 @@ from geobento import SensorSpec
 from geobento.schemas.errors import SourceError
 from imagery.grid import lonlat_bounds
 from imagery.source import ImageQuery
-from imagery.stac.catalogs.base import Search, overlap
+from imagery.stac.catalogs.base import Search, bounds_overlap
 from imagery.stac.catalogs.factory import open_catalog
 from imagery.stac.catalogs.static import StaticCatalog
-from imagery.stac.files import local_file
+from imagery.stac.files import resolve_tiff
 from imagery.stac.source import StacSource
 from tests.imagery.catalogs import GRID, CatalogBuilder, constant
 from tests.imagery.stac_server import Fault, StacServer
@@ -101,8 +101,8 @@ def test_only_tiffs_inside_the_catalog_are_opened(tmp_path: Path) -> None:
     item = builder.add("a", "2023-06-02T00:00:00Z", BAND)
     builder.save()
     inside = Path(root / "data" / item.id / "red.tif")
-    assert local_file(str(inside), root) == inside
-    assert local_file(inside.as_uri(), root) == inside
+    assert resolve_tiff(str(inside), root) == inside
+    assert resolve_tiff(inside.as_uri(), root) == inside
     outside = tmp_path / "secret.tif"
     outside.write_bytes(inside.read_bytes())
     virtual = root / "virtual.tif"
@@ -118,7 +118,7 @@ def test_only_tiffs_inside_the_catalog_are_opened(tmp_path: Path) -> None:
         ("/vsicurl/https://example.com/a.tif", "outside"),
     ]:
         with pytest.raises(SourceError, match=says):
-            local_file(href, root)
+            resolve_tiff(href, root)
 
 
 @pytest.mark.parametrize("rel", ["child", "item"])
@@ -194,8 +194,8 @@ def test_rectangles_across_the_antimeridian(
 ) -> None:
     """Scenes on both sides are found, and no others."""
     crossing = (179.99, 0.2, -179.99, 0.4)
-    assert overlap(crossing, other) is shared
-    assert overlap(other, crossing) is shared
+    assert bounds_overlap(crossing, other) is shared
+    assert bounds_overlap(other, crossing) is shared
 
 
 def web_catalog(stac: StacServer, catalog: Path) -> StaticCatalog:
@@ -271,11 +271,11 @@ def test_the_identity_is_of_all_records(tmp_path: Path) -> None:
     builder = CatalogBuilder(tmp_path)
     builder.add("a", "2023-06-02T00:00:00Z", BAND)
     catalog = builder.save()
-    found = [StaticCatalog(catalog).identity, StaticCatalog(catalog).identity]
+    found = [StaticCatalog(catalog).fingerprint, StaticCatalog(catalog).fingerprint]
     assert found[0] == found[1]
     records = sorted(tmp_path.rglob("*.json"))
     assert len(records) == 3
     for file in records:
         file.write_text(json.dumps(json.loads(file.read_text()) | {"note": "changed"}))
-        found.append(StaticCatalog(catalog).identity)
+        found.append(StaticCatalog(catalog).fingerprint)
     assert len(set(found)) == 4
