@@ -24,7 +24,7 @@ from compat.jobs.worker import JobWorker
 from compat.vitrivr import routes as vitrivr_routes
 from geobento import __version__
 from geobento.config import settings
-from geobento.limiters import Budget
+from geobento.limiters import AdmissionLimiter
 from geobento.observability import metrics, request_context
 from geobento.schemas import serialization
 from geobento.schemas.cards import ServedModel
@@ -54,17 +54,17 @@ from runners.runner import make_runner, runner_name
 from server import app, exposure, parsing, responses, startup
 from server import logging as server_logging
 from server.middleware import api_keys
-from server.middleware.stack import layers
+from server.middleware.stack import middleware_stack
 from server.openapi import document
 
 logger = logging.getLogger("geobento")
 
-with startup.or_say_why_not():
+with startup.exit_on_config_error():
     SETTINGS = settings.get()
-    server_logging.configure(SETTINGS.log_format)
+    server_logging.configure_logging(SETTINGS.log_format)
     supervisor.patch_supervisor()
     TRACING = tracing.tracing_options(os.environ)
-    API_KEYS = api_keys.configured(SETTINGS)
+    API_KEYS = api_keys.configured_keys(SETTINGS)
     worker.make_job_store(SETTINGS)
     if SETTINGS.stac is not None:
         presets.check_stac_location(SETTINGS.stac)
@@ -100,7 +100,7 @@ class ImageBody(ImageEmbeddingRequest, bentoml.IODescriptor):
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> Any:
         """The typed request, or the error that answers it."""
-        return await parsing.read(request, ImageEmbeddingRequest, files="images")
+        return await parsing.read_request(request, ImageEmbeddingRequest, files="images")
 
 
 class GeoBody(GeoEmbeddingRequest, bentoml.IODescriptor):
@@ -112,7 +112,7 @@ class GeoBody(GeoEmbeddingRequest, bentoml.IODescriptor):
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> Any:
         """The typed request, or the error that answers it."""
-        return await parsing.read(
+        return await parsing.read_request(
             request, GeoEmbeddingRequest, form=(PixelEmbeddingRequest, "pixels")
         )
 
@@ -126,7 +126,7 @@ class TextBody(TextEmbeddingRequest, bentoml.IODescriptor):
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> Any:
         """The typed request, or the error that answers it."""
-        return await parsing.read(request, TextEmbeddingRequest)
+        return await parsing.read_request(request, TextEmbeddingRequest)
 
 
 class ZeroShotBody(ZeroShotRequest, bentoml.IODescriptor):
@@ -138,7 +138,7 @@ class ZeroShotBody(ZeroShotRequest, bentoml.IODescriptor):
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> Any:
         """The typed request, or the error that answers it."""
-        return await parsing.read(request, ZeroShotRequest, files="images")
+        return await parsing.read_request(request, ZeroShotRequest, files="images")
 
 
 def runner_attribute(entry: store.StoredModel) -> str:
@@ -155,8 +155,8 @@ class GeoBento:
     """What works on the jobs of vitrivr's API."""
 
     def __init__(self) -> None:
-        held = metrics.HELD_BYTES.labels("inputs")
-        inputs = Budget(SETTINGS.max_pending_mb * 2**20, "inputs for models", held.set)
+        held = metrics.PENDING_BYTES.labels("inputs")
+        inputs = AdmissionLimiter(SETTINGS.max_pending_mb * 2**20, "inputs for models", held.set)
         runners: dict[str, RunnerClient | InProcessEncoder] = {
             entry.tag: RunnerClient(
                 getattr(self, runner_attribute(entry)),
@@ -182,14 +182,14 @@ class GeoBento:
     @bentoml.on_startup
     def warn_if_public(self) -> None:
         """Warn where that is everyone."""
-        exposure.warn_if_open(exposure.listening_on(), with_keys=bool(API_KEYS))
+        exposure.warn_if_public(exposure.listening_addresses(), with_keys=bool(API_KEYS))
 
     @bentoml.on_startup
     def publish_model_info(self) -> None:
         """Say what is served, drop what killed processes left, stop before the runners do."""
-        metrics.forget_the_dead()
+        metrics.remove_dead_process_metrics()
         for opened in REGISTRY.handles:
-            metrics.MODEL.labels(
+            metrics.MODEL_INFO.labels(
                 opened.served.name, opened.served.tag, opened.precision, DEVICE
             ).set(1)
             wants_int8 = SETTINGS.precision == "int8" and "int8" in opened.served.card.precisions
@@ -229,7 +229,7 @@ class GeoBento:
     @bentoml.on_startup
     def freeze_gc(self) -> None:
         """Last of all: what is there by now stays."""
-        gc.settle()
+        gc.freeze_gc()
 
     async def __is_ready__(self) -> bool:
         """Whether every runner has loaded its model and answered a warm-up forward."""
@@ -272,7 +272,7 @@ class GeoBento:
         return await self._respond(
             operation,
             request,
-            lambda found, asked, model: serialization.encode_answer(
+            lambda found, asked, model: serialization.encode_embeddings(
                 model.card.id, model.dim, found, asked.encoding
             ),
         )
@@ -281,7 +281,7 @@ class GeoBento:
         self, operation: Any, request: Any, encode: Callable[[Any, Any, ServedModel], bytes]
     ) -> Response:
         if isinstance(request, GeoBentoError):
-            return responses.problem(request)
+            return responses.error_response(request)
 
         async def work() -> bytes:
             found = await operation(request)
@@ -291,7 +291,7 @@ class GeoBento:
                 data = [getattr(each, "data", None) for each in found]
                 return await offload(data, encode, found, request, served)
 
-        return await responses.answered(work(), SETTINGS.request_timeout_s)
+        return await responses.respond(work(), SETTINGS.request_timeout_s)
 
 
 for entry in STORED_MODELS:
@@ -318,21 +318,21 @@ svc = bentoml.service(
     tracing=TRACING,
 )(GeoBento)
 ERROR_SHAPES = {"v1": openai.ERROR_SHAPE, "api": vitrivr_routes.ERROR_SHAPE}
-for layer, options in layers(SETTINGS, API_KEYS, ERROR_SHAPES):
+for layer, options in middleware_stack(SETTINGS, API_KEYS, ERROR_SHAPES):
     svc.add_asgi_middleware(layer, **options)
 svc.mount_asgi_app(
-    app.app(
+    app.build_app(
         models=REGISTRY.served,
         find=lambda name: REGISTRY.find(name).served,
-        document=lambda: document.document(__version__, other_apis.operations()),
+        document=lambda: document.build_document(__version__, other_apis.operations()),
         others=[
-            app.posted(
+            app.post_route(
                 "/geo_embedding/plan",
                 GeoEmbeddingRequest,
                 lambda asked: GeoBento.engine.plan_embedding(asked),  # noqa: PLW0108 - set later
                 SETTINGS.request_timeout_s,
             ),
-            app.posted(
+            app.post_route(
                 "/inspect",
                 InspectRequest,
                 lambda asked: GeoBento.engine.inspect_patch(asked),  # noqa: PLW0108 - set later

@@ -21,7 +21,7 @@ from geobento.schemas.cards import ServedModel
 from geobento.schemas.embedding import Embedding
 from geobento.schemas.errors import GeoBentoError, InvalidRequest, ModelError
 from geobento.schemas.requests import (
-    EXAMPLE_PICTURE,
+    EXAMPLE_IMAGE,
     Encoding,
     ImageEmbeddingRequest,
     TextEmbeddingRequest,
@@ -29,7 +29,7 @@ from geobento.schemas.requests import (
 from geobento.schemas.validation import validated
 from pipeline.async_engine import AsyncEngine
 from server import parsing
-from server.responses import ErrorShape, JSONBytes, answered
+from server.responses import ErrorFormat, JSONBytesResponse, respond
 
 ACCEPTED_ITEMS = (
     'a text, a data URL, {"text": ...}, {"image": ...} or {"type": "image_url", "image_url": ...}'
@@ -86,7 +86,7 @@ class EmbeddingsRequest(BaseModel):
             "examples": [
                 {
                     "model": "clip_vit_large_patch14",
-                    "input": ["fields seen from above", {"image": EXAMPLE_PICTURE}],
+                    "input": ["fields seen from above", {"image": EXAMPLE_IMAGE}],
                 }
             ]
         },
@@ -226,21 +226,21 @@ def routes(get_engine: Callable[[], AsyncEngine], timeout_s: float) -> list[Rout
     """
 
     async def embeddings(request: Request) -> Response:
-        asked = await parsing.read(request, EmbeddingsRequest)
+        asked = await parsing.read_request(request, EmbeddingsRequest)
         if isinstance(asked, GeoBentoError):
-            return ERROR_SHAPE.problem(asked)
-        return await answered(_create_embeddings(get_engine(), asked), timeout_s, ERROR_SHAPE)
+            return ERROR_SHAPE.render(asked)
+        return await respond(_create_embeddings(get_engine(), asked), timeout_s, ERROR_SHAPE)
 
     async def models(_: Request) -> Response:
         listed = [_model_object(served) for served in get_engine().registry.default_variants()]
-        return JSONBytes(OpenAIModels(data=listed).model_dump_json())
+        return JSONBytesResponse(OpenAIModels(data=listed).model_dump_json())
 
     async def model(request: Request) -> Response:
         try:
             found = get_engine().registry.find(request.path_params["model"])
         except GeoBentoError as error:
-            return ERROR_SHAPE.problem(error)
-        return JSONBytes(_model_object(found.served).model_dump_json())
+            return ERROR_SHAPE.render(error)
+        return JSONBytesResponse(_model_object(found.served).model_dump_json())
 
     return [
         Route("/v1/embeddings", embeddings, methods=["POST"]),
@@ -366,5 +366,5 @@ def _is_error_body(content: Any) -> bool:
     return isinstance(error, dict) and {"message", "type", "param", "code"} <= error.keys()
 
 
-ERROR_SHAPE = ErrorShape(_error_body, _is_error_body, OpenAIErrorBody)
+ERROR_SHAPE = ErrorFormat(_error_body, _is_error_body, OpenAIErrorBody)
 """``{"error": {"message", "type", "param", "code"}}``."""

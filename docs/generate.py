@@ -79,7 +79,7 @@ def answers() -> dict[str, str]:
     }
     shown = {
         name: _embeddings(
-            orjson.loads(serialization.encode_answer("mosaiks", 1024, embeddings, "float"))
+            orjson.loads(serialization.encode_embeddings("mosaiks", 1024, embeddings, "float"))
         )
         for name, embeddings in found.items()
     }
@@ -153,7 +153,7 @@ def _reads(card: ModelCard) -> str:
 def files() -> dict[Path, str]:
     """Everything that is generated: file -> content."""
     pages = {MODEL_PAGES / f"{cls.card.id}.md": page(cls.card) for cls in list_model_classes()}
-    document = openapi_document.document(__version__, other_apis.operations())
+    document = openapi_document.build_document(__version__, other_apis.operations())
     return {
         README: rendered(README, {"models": models_table(), **answers()}),
         SETTINGS: rendered(SETTINGS, {"settings": settings_table()}),

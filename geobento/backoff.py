@@ -9,15 +9,15 @@ BASE_S, LONGEST_S = 0.5, 20.0
 """The first wait is at most the former; each further one twice as long, up to the latter."""
 
 
-def delay(number: int, retry_after: float | None, chance: float) -> float:
+def backoff_s(attempt: int, retry_after: float | None, jitter: float) -> float:
     """Seconds to wait after an attempt: full jitter, on top of what was asked for. Pure.
 
     Args:
-        number: Attempts before this one.
+        attempt: Attempts before this one.
         retry_after: Seconds that the other side asked to wait.
-        chance: 0 to 1.
+        jitter: 0 to 1.
     """
-    return (retry_after or 0.0) + chance * min(LONGEST_S, BASE_S * 2.0**number)
+    return (retry_after or 0.0) + jitter * min(LONGEST_S, BASE_S * 2.0**attempt)
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:

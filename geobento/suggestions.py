@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
-def near(name: str, known: Iterable[str]) -> list[str]:
+def close_matches(name: str, known: Iterable[str]) -> list[str]:
     """Those of some names that one resembles, in any case of letters, most alike first."""
     spelt = {one.casefold(): one for one in known}
     return [spelt[found] for found in get_close_matches(name.casefold(), spelt)]
@@ -24,5 +24,5 @@ def hint(names: Iterable[str], known: Iterable[str]) -> str:
     """
     accepted = list(known)
     unknown = next((name for name in names if name not in accepted), None)
-    close = [] if unknown is None else near(unknown, accepted)
+    close = [] if unknown is None else close_matches(unknown, accepted)
     return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""

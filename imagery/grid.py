@@ -9,7 +9,7 @@ import shapely
 from pyproj import Proj
 
 from geobento.schemas.errors import SpecError
-from geobento.schemas.geometry import Area, Place, PointBuffer
+from geobento.schemas.geometry import Area, PointBuffer, Region
 from geobento.schemas.sample import PixelGrid
 from imagery.geometry import (
     WGS84,
@@ -46,7 +46,7 @@ def utm_crs(lon: float, lat: float) -> str:
     return f"EPSG:{(32700 if lat < 0 else 32600) + zone}"
 
 
-def for_region(region: Place, scale_m: float, snap_m: float | None = None) -> PixelGrid:
+def for_region(region: Region, scale_m: float, snap_m: float | None = None) -> PixelGrid:
     """The pixel grid of a place in its local UTM zone.
 
     Args:

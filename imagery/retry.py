@@ -8,7 +8,7 @@ from collections.abc import Callable
 from time import sleep
 from typing import TypeVar
 
-from geobento.backoff import delay
+from geobento.backoff import backoff_s
 from geobento.schemas.errors import GeoBentoError
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ def with_retries(attempt: Callable[[], T], deadline: float) -> T:
         try:
             return attempt()
         except TransientError as failure:
-            wait = delay(number, failure.retry_after, random.random())
+            wait = backoff_s(number, failure.retry_after, random.random())
             if number == MAX_ATTEMPTS - 1 or time.monotonic() + wait >= deadline:
                 raise failure.error from failure.__cause__
             sleep(wait)

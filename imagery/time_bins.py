@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from geobento.schemas.sample import Provenance, Sample, Scene, middle
+from geobento.schemas.sample import Provenance, Sample, Scene, mid_time
 from imagery.source import ImageQuery
 
 S = TypeVar("S")
@@ -117,7 +117,7 @@ def assemble_sample(frames: Sequence[Frame], query: ImageQuery, provenance: Prov
         query.modality,
         valid=np.stack([frame.valid for frame in frames]) if series else first.valid,
         grid=query.grid,
-        times=tuple(middle([scene.time for scene in frame.scenes]) for frame in frames)
+        times=tuple(mid_time([scene.time for scene in frame.scenes]) for frame in frames)
         if series
         else tuple(scene.time for scene in first.scenes),
         parts=tuple(frame.index for frame in frames) if series else (),

@@ -144,14 +144,14 @@ class AsyncEngine:
     ) -> list[ItemResult | GeoBentoError]:
         job = await self._run_in_thread(partial(_prepare_timed, prepare), request, limiter)
         name = self._model_names[job.tag]
-        if (asked := request_context.get()) is not None:
+        if (asked := request_context.current_request()) is not None:
             asked.model = name
         start = time.perf_counter()
         results = await self._encoders[job.tag].encode(job.items)
         seconds = time.perf_counter() - start
         forward_s = min(seconds, max((result.forward_s for result in results), default=0.0))
-        request_context.spent("queue", seconds - forward_s)
-        request_context.spent("forward", forward_s)
+        request_context.record_stage("queue", seconds - forward_s)
+        request_context.record_stage("forward", forward_s)
         data = [result.data for result in results]
         answers = await offload(data, job.assemble, results, seconds * 1000)
         _count_results(name, answers)
@@ -171,13 +171,13 @@ class AsyncEngine:
 
 def _prepare_timed(prepare: Callable[[Request], Result], request: Request) -> Result:
     """The first half; what of it is not fetching is preparation."""
-    asked = request_context.get()
+    asked = request_context.current_request()
     start = time.perf_counter()
     try:
         return prepare(request)
     finally:
-        fetched = 0.0 if asked is None else asked.seconds.get("fetch", 0.0)
-        request_context.spent("prepare", time.perf_counter() - start - fetched)
+        fetched = 0.0 if asked is None else asked.stage_seconds.get("fetch", 0.0)
+        request_context.record_stage("prepare", time.perf_counter() - start - fetched)
 
 
 def _count_results(name: str, results: Sequence[object]) -> None:

@@ -155,7 +155,7 @@ class Engine:
             GeoBentoError: The request as a whole cannot be answered.
         """
         opened = self.registry.find(request.model, request.config, request.modality)
-        self._check_item_count(len(request.places), "spatials")
+        self._check_item_count(len(request.regions), "spatials")
         _check_device(opened, request.device)
         imagery, plans = plan_geo(
             opened.served.card,
@@ -392,7 +392,7 @@ def _region_entry(
     model = handle.model.with_options(config)
     for sample in samples:
         if sample.provenance is not None:
-            metrics.fetched(sample.provenance.backend, sample.cached)
+            metrics.count_fetch(sample.provenance.backend, sample.cached)
     try:
         sample = temporal.merge_samples(handle.served.card, samples)
         warnings = check_pixels(sample, plan.query)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import cast
 
 from geobento.schemas.errors import GeoBentoError, ModelError
-from geobento.schemas.plan import EmbeddingPlan, Inspection, PlacePlan
+from geobento.schemas.plan import EmbeddingPlan, Inspection, RegionPlan
 from geobento.schemas.requests import ErrorBody, GeoEmbeddingRequest, InspectRequest
 from imagery.collections import registry
 from imagery.quality.checks import quality_warnings
@@ -44,13 +44,13 @@ def plan_embedding(engine: Engine, request: GeoEmbeddingRequest) -> EmbeddingPla
         sensor=imagery.sensor,
         temporal=embedding.time_range(imagery.start, imagery.end),
         frames=imagery.frames,
-        further=[one.modality for one in imagery.auxiliary],
+        auxiliary=[one.modality for one in imagery.auxiliary],
         models=model_compatibility(
             replace(imagery.sensor, modality=None),
             engine.registry.served(),
             {card.id: request.config},
         ),
-        places=[
+        regions=[
             ErrorBody.model_validate(found.body())
             if isinstance(found, GeoBentoError)
             else _region_plan(cast("GeoPlan", plan), found, opened.served.dim)
@@ -84,9 +84,9 @@ def inspect_patch(engine: Engine, request: InspectRequest) -> Inspection:
     )
 
 
-def _region_plan(plan: GeoPlan, estimates: Sequence[FetchEstimate], dim: int) -> PlacePlan:
+def _region_plan(plan: GeoPlan, estimates: Sequence[FetchEstimate], dim: int) -> RegionPlan:
     survey = estimates[0]
-    return PlacePlan(
+    return RegionPlan(
         grid=embedding.grid_meta(plan.query.grid),
         tiles=None if plan.tiling is None else embedding.tiles_meta(plan.tiling),
         inputs=1 if plan.tiling is None else len(plan.tiling),
@@ -95,7 +95,7 @@ def _region_plan(plan: GeoPlan, estimates: Sequence[FetchEstimate], dim: int) ->
         source=survey.provenance.source,
         notice=survey.provenance.notice,
         scenes=embedding.scenes_meta(survey.provenance.scenes),
-        further={
+        auxiliary={
             query.modality: embedding.scenes_meta(other.provenance.scenes)
             for query, other in zip(plan.auxiliary, estimates[1:], strict=True)
         },

@@ -74,7 +74,7 @@ class ModelRegistry:
             found,
             key=lambda opened: (
                 modality is not None
-                and modalities.find(modality, opened.served.modalities) is None,
+                and modalities.find_modality_name(modality, opened.served.modalities) is None,
                 order.index(opened.served.variant),
             ),
         )

@@ -12,7 +12,7 @@ import aiohttp
 import httpx
 from bentoml.exceptions import BentoMLException
 
-from geobento.limiters import Budget
+from geobento.limiters import AdmissionLimiter
 from geobento.observability import metrics, request_context
 from geobento.schemas.errors import DeadlineExceeded, InternalError, Overloaded
 from inference.batches import EncodeItem, EncodeResult
@@ -61,7 +61,7 @@ class RunnerClient:
         workers: int = 1,
         concurrent_batches: int = 1,
         max_queue_size: int = 4096,
-        input_limiter: Budget | None = None,
+        input_limiter: AdmissionLimiter | None = None,
     ) -> None:
         self._dependency = dependency
         self._max_batch_size = max_batch_size
@@ -79,11 +79,11 @@ class RunnerClient:
             min_concurrency=workers * concurrent_batches,
             max_concurrency=inside,
         )
-        held = metrics.HELD_ITEMS.labels(model_name)
-        self._item_limiter = Budget(
+        held = metrics.QUEUE_DEPTH.labels(model_name)
+        self._item_limiter = AdmissionLimiter(
             inside * max_batch_size + max_queue_size, f"items for {model_name}", held.set
         )
-        self._input_limiter = input_limiter or Budget(float("inf"), "inputs")
+        self._input_limiter = input_limiter or AdmissionLimiter(float("inf"), "inputs")
         self._is_answering = True
 
     async def encode(self, items: Sequence[EncodeItem]) -> list[EncodeResult]:
@@ -96,8 +96,8 @@ class RunnerClient:
         """
         deadline = request_context.deadline()
         with (
-            self._item_limiter.held(len(items)),
-            self._input_limiter.held(sum(map(_input_bytes, items))),
+            self._item_limiter.hold(len(items)),
+            self._input_limiter.hold(sum(map(_input_bytes, items))),
         ):
             parts = [
                 items[start : start + self._max_batch_size]
@@ -154,7 +154,7 @@ class RunnerClient:
     async def _call_with_retries(
         self, items: Sequence[EncodeItem], deadline: float | None
     ) -> list[EncodeResult]:
-        asked = request_context.get()
+        asked = request_context.current_request()
         update = {"deadline": deadline, "request_id": None if asked is None else asked.id}
         told = [item.model_copy(update=update) for item in items]
         deaths, lost = 0, False
@@ -167,7 +167,7 @@ class RunnerClient:
                 return results
             except CONNECTION_ERRORS as error:
                 logger.debug("a call of %s was lost: %r", self._model_name, error)
-                metrics.LOST.labels(self._model_name).inc()
+                metrics.FAILED_RUNNER_CALLS.labels(self._model_name).inc()
                 self._is_answering = False
                 lost = True  # perhaps by an item of another request
                 deaths += time.time() - sent > IMMEDIATE_FAILURE_S

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 
 
-def settle() -> None:
+def freeze_gc() -> None:
     """Count all there is as kept; to be called once, when a process has all that it works with.
 
     A full collection looks at every object of the libraries, for a tenth of a second or two, and

@@ -26,9 +26,9 @@ def run_batch(
     """
     begun = time.time()
     wanted = [item for item in items if item.deadline is None or item.deadline > begun]
-    metrics.BATCH.labels(model_name).observe(len(items))
+    metrics.BATCH_SIZE.labels(model_name).observe(len(items))
     if len(wanted) < len(items):
-        metrics.LATE.labels(model_name).inc(len(items) - len(wanted))
+        metrics.EXPIRED_ITEMS.labels(model_name).inc(len(items) - len(wanted))
     results = iter(forward(wanted) if wanted else ())
     forward_s = time.time() - begun
     return [

@@ -74,7 +74,7 @@ def make_runner(
             malloc.configure_malloc()
             self._loaded = from_bentoml_model(self.weights).load(device, precision)
             self._loaded.warm_up()
-            gc.settle()
+            gc.freeze_gc()
             logger.info("%s is warm", stored.tag)
 
         @bentoml.on_startup

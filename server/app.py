@@ -16,12 +16,12 @@ from geobento.schemas.cards import ModelList, ServedModel
 from geobento.schemas.errors import GeoBentoError
 from server import parsing
 from server.openapi.docs_page import PAGE
-from server.responses import JSONBytes, answered, problem
+from server.responses import JSONBytesResponse, error_response, respond
 
-Asked = TypeVar("Asked", bound=BaseModel)
+RequestType = TypeVar("RequestType", bound=BaseModel)
 
 
-def app(
+def build_app(
     models: Callable[[], list[ServedModel]],
     find: Callable[[str], ServedModel],
     document: Callable[[], dict[str, Any]],
@@ -40,16 +40,16 @@ def app(
         return HTMLResponse(PAGE)
 
     async def list_models(_: Request) -> Response:
-        return JSONBytes(ModelList(models=models()).model_dump_json())
+        return JSONBytesResponse(ModelList(models=models()).model_dump_json())
 
     async def describe_model(request: Request) -> Response:
         try:
-            return JSONBytes(find(request.path_params["model_id"]).model_dump_json())
+            return JSONBytesResponse(find(request.path_params["model_id"]).model_dump_json())
         except GeoBentoError as error:
-            return problem(error)
+            return error_response(error)
 
     async def openapi(_: Request) -> Response:
-        return JSONBytes(orjson.dumps(document()))
+        return JSONBytesResponse(orjson.dumps(document()))
 
     return Starlette(
         routes=[
@@ -62,8 +62,11 @@ def app(
     )
 
 
-def posted(
-    path: str, cls: type[Asked], work: Callable[[Asked], Awaitable[BaseModel]], timeout_s: float
+def post_route(
+    path: str,
+    cls: type[RequestType],
+    work: Callable[[RequestType], Awaitable[BaseModel]],
+    timeout_s: float,
 ) -> Route:
     """A route that takes a record as JSON and answers with another.
 
@@ -75,13 +78,13 @@ def posted(
     """
 
     async def answer(request: Request) -> Response:
-        asked = await parsing.read(request, cls)
+        asked = await parsing.read_request(request, cls)
         if isinstance(asked, GeoBentoError):
-            return problem(asked)
+            return error_response(asked)
 
         async def written() -> bytes:
             return (await work(asked)).model_dump_json().encode()
 
-        return await answered(written(), timeout_s)
+        return await respond(written(), timeout_s)
 
     return Route(path, answer, methods=["POST"])

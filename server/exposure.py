@@ -11,7 +11,7 @@ import psutil
 logger = logging.getLogger("geobento")
 
 
-def warn_if_open(addresses: Iterable[str], *, with_keys: bool) -> None:
+def warn_if_public(addresses: Iterable[str], *, with_keys: bool) -> None:
     """Say so where the service listens beyond this machine and wants no keys."""
     beyond = sorted({address for address in addresses if not is_loopback(address)})
     if beyond and not with_keys:
@@ -27,7 +27,7 @@ def is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
-def listening_on() -> list[str]:
+def listening_addresses() -> list[str]:
     """Addresses on which this process listens; none where the system does not tell."""
     try:
         connections = psutil.Process().net_connections("inet")

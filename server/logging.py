@@ -12,7 +12,7 @@ from geobento.observability import request_context
 
 LOGGERS = ("", "bentoml", "uvicorn.error", "circus")
 """Loggers to which BentoML gives handlers."""
-_USUAL = frozenset(logging.makeLogRecord({}).__dict__) | {
+_STANDARD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {
     "asctime", "message", "levelname_bracketed", "component", "trace_msg", "service_name",
     "request_id", "color_message",
 }  # fmt: skip
@@ -23,7 +23,7 @@ class JSONFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of a record."""
-        asked = request_context.get()
+        asked = request_context.current_request()
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -31,14 +31,18 @@ class JSONFormatter(logging.Formatter):
             "process": record.process,
             "message": record.getMessage(),
             **({"request": asked.id} if asked is not None else {}),
-            **{name: value for name, value in record.__dict__.items() if name not in _USUAL},
+            **{
+                name: value
+                for name, value in record.__dict__.items()
+                if name not in _STANDARD_FIELDS
+            },
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return orjson.dumps(line, default=str).decode()
 
 
-def configure(form: Literal["text", "json"]) -> None:
+def configure_logging(form: Literal["text", "json"]) -> None:
     """Give the handlers that are there the format, and in JSON log every request."""
     if form == "text":
         return

@@ -12,15 +12,15 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from geobento.schemas.errors import NotFound
-from server.middleware.admission import UNBOUNDED
-from server.responses import ErrorShape, shape_of
+from server.middleware.admission import UNLIMITED_PATHS
+from server.responses import ErrorFormat, error_format_for
 
-METRICS = "/metrics"
-INSIDE = "geobento.metrics_port"
+METRICS_PATH = "/metrics"
+ON_METRICS_PORT = "geobento.metrics_port"
 """Of a scope: it came in at the second port."""
 
 
-class MetricsPort:
+class MetricsPortMiddleware:
     """ASGI middleware: probes and metrics on a second port, no metrics on the first.
 
     The port opens when the application has started, and closes before it stops. It answers with
@@ -33,21 +33,21 @@ class MetricsPort:
     """
 
     def __init__(
-        self, app: ASGIApp, port: int, shapes: Mapping[str, ErrorShape] | None = None
+        self, app: ASGIApp, port: int, shapes: Mapping[str, ErrorFormat] | None = None
     ) -> None:
         self.app = app
         self._port = port
         self._shapes = shapes or {}
         self._starlette: Any = None
-        self._server: _Server | None = None
+        self._server: _MetricsServer | None = None
         self._running: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or start and stop."""
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
-        elif scope["type"] == "http" and (wrong := _wrong_port(scope)) is not None:
-            await shape_of(scope["path"], self._shapes).problem(wrong)(scope, receive, send)
+        elif scope["type"] == "http" and (wrong := _wrong_port_error(scope)) is not None:
+            await error_format_for(scope["path"], self._shapes).render(wrong)(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
@@ -72,7 +72,7 @@ class MetricsPort:
         await self.app(scope, heard, told)
 
     def _open(self) -> None:
-        listening = _listening(self._port)
+        listening = _listen(self._port)
         config = uvicorn.Config(
             self._inside,
             interface="asgi3",
@@ -82,7 +82,7 @@ class MetricsPort:
             server_header=False,
             proxy_headers=False,
         )
-        self._server = _Server(config)
+        self._server = _MetricsServer(config)
         self._running = asyncio.create_task(self._server.serve(sockets=[listening]))
 
     async def _close(self) -> None:
@@ -91,19 +91,19 @@ class MetricsPort:
             await self._running
 
     async def _inside(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._starlette({**scope, INSIDE: True}, receive, send)
+        await self._starlette({**scope, ON_METRICS_PORT: True}, receive, send)
 
 
-def _wrong_port(scope: Scope) -> NotFound | None:
+def _wrong_port_error(scope: Scope) -> NotFound | None:
     """What is wrong with asking for a path at the port where that was done."""
-    if INSIDE not in scope:
-        return NotFound("metrics are on another port") if scope["path"] == METRICS else None
-    if scope["path"] in UNBOUNDED:
+    if ON_METRICS_PORT not in scope:
+        return NotFound("metrics are on another port") if scope["path"] == METRICS_PATH else None
+    if scope["path"] in UNLIMITED_PATHS:
         return None
     return NotFound("this port has probes and metrics alone")
 
 
-class _Server(uvicorn.Server):
+class _MetricsServer(uvicorn.Server):
     """A server within a server: signals are for the outer one."""
 
     @contextlib.contextmanager
@@ -111,7 +111,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _listening(port: int) -> socket.socket:
+def _listen(port: int) -> socket.socket:
     if socket.has_dualstack_ipv6():
         return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
     return socket.create_server(("0.0.0.0", port))

@@ -23,7 +23,7 @@ FormRecord = TypeVar("FormRecord", bound=BaseModel)
 MAX_PARTS = 4096
 
 
-async def read(
+async def read_request(
     request: Request,
     cls: type[Record],
     files: str | None = None,
@@ -47,11 +47,11 @@ async def read(
         if kind.lower() == "application/json":
             return validated_json(cls, await request.body() or b"{}")
         if kind.lower() == "multipart/form-data" and form is not None:
-            return validated(form[0], await _form(request, *form))
+            return validated(form[0], await _read_form(request, *form))
         if kind.lower() == "multipart/form-data" and files is not None:
-            return validated(cls, await _form(request, cls, files))
+            return validated(cls, await _read_form(request, cls, files))
         if kind.lower().startswith("image/") and files is not None:
-            fields = _fields(request.query_params.multi_items(), cls)
+            fields = _form_fields(request.query_params.multi_items(), cls)
             return validated(cls, {**fields, files: [await request.body()]})
     except GeoBentoError as error:
         return error
@@ -65,7 +65,7 @@ async def read(
     return UnsupportedMediaType(f"the body is {kind!r}; accepted: {accepted}")
 
 
-async def _form(request: Request, cls: type[BaseModel], files: str) -> dict[str, Any]:
+async def _read_form(request: Request, cls: type[BaseModel], files: str) -> dict[str, Any]:
     scope_limit = request.scope.get("geobento.max_body", 64 * 2**20)
     try:
         form = await request.form(
@@ -78,10 +78,10 @@ async def _form(request: Request, cls: type[BaseModel], files: str) -> dict[str,
     uploads = [
         await part.read() if isinstance(part, UploadFile) else part for part in form.getlist(files)
     ]
-    data = _fields(given, cls)
+    data = _form_fields(given, cls)
     await form.close()
     if uploads:
-        data[files] = uploads if _is_list(files, cls) else _only(uploads, files)
+        data[files] = uploads if _is_list(files, cls) else _single(uploads, files)
     return data
 
 
@@ -89,28 +89,30 @@ def _is_list(name: str, cls: type[BaseModel]) -> bool:
     return get_origin(cls.model_fields[name].annotation) is list
 
 
-def _only(uploads: list[Any], name: str) -> Any:
+def _single(uploads: list[Any], name: str) -> Any:
     if len(uploads) > 1:
         raise InvalidRequest("the field is given more than once", field=name)
     return uploads[0]
 
 
-def _fields(given: Iterable[tuple[str, UploadFile | str]], cls: type[BaseModel]) -> dict[str, Any]:
+def _form_fields(
+    given: Iterable[tuple[str, UploadFile | str]], cls: type[BaseModel]
+) -> dict[str, Any]:
     """Fields that came as text: one value each, or several where the request has a list."""
     data: dict[str, Any] = {}
     several = set()
     for name, part in given:
-        if _takes_several(name, cls) and isinstance(part, str):
+        if _accepts_list(name, cls) and isinstance(part, str):
             several.add(name)
             data.setdefault(name, []).append(part)
             continue
         if name in data:
             raise InvalidRequest("the field is given more than once", field=name)
-        data[name] = _value(name, part, cls)
-    return {name: _listed(value) if name in several else value for name, value in data.items()}
+        data[name] = _field_value(name, part, cls)
+    return {name: _json_list(value) if name in several else value for name, value in data.items()}
 
 
-def _listed(parts: list[str]) -> Any:
+def _json_list(parts: list[str]) -> Any:
     """Texts given one by one, or all in one field as a JSON list."""
     if len(parts) == 1 and parts[0].lstrip().startswith("["):
         with suppress(orjson.JSONDecodeError):
@@ -118,30 +120,30 @@ def _listed(parts: list[str]) -> Any:
     return parts
 
 
-def _takes_several(name: str, cls: type[BaseModel]) -> bool:
+def _accepts_list(name: str, cls: type[BaseModel]) -> bool:
     info = cls.model_fields.get(name)
     return info is not None and info.annotation == list[str]
 
 
-def _value(name: str, part: UploadFile | str, cls: type[BaseModel]) -> Any:
+def _field_value(name: str, part: UploadFile | str, cls: type[BaseModel]) -> Any:
     """A field as text where the request has text, as JSON everywhere else."""
     if isinstance(part, UploadFile):
         raise InvalidRequest("this field takes a value, not a file", field=name)
     known = {info.alias or attribute: info for attribute, info in cls.model_fields.items()}
     info = known.get(name)
-    if info is None or _kinds(info.annotation) == {str}:
+    if info is None or _field_types(info.annotation) == {str}:
         return part
     try:
         return orjson.loads(part)
     except orjson.JSONDecodeError:
-        if _kinds(info.annotation) <= {list, tuple}:
+        if _field_types(info.annotation) <= {list, tuple}:
             raise InvalidRequest(
                 'in a form this field is a list as JSON, such as ["a", "b"]', field=name
             ) from None
         return part
 
 
-def _kinds(annotation: Any) -> set[Any]:
+def _field_types(annotation: Any) -> set[Any]:
     """The types of values that a field takes, besides None."""
     members = (
         get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)

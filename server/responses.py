@@ -21,72 +21,76 @@ from geobento.schemas.requests import ErrorBody
 logger = logging.getLogger("geobento")
 
 
-class JSONBytes(Response):
+class JSONBytesResponse(Response):
     """An answer whose body is JSON text already."""
 
     media_type = "application/json"
 
 
 @dataclass(frozen=True)
-class ErrorShape:
+class ErrorFormat:
     """How errors look under some paths: a program expects those of the API that it speaks.
 
     Attributes:
-        answer: Body of an error as JSON values, and its status.
-        fits: Whether a decoded body is of this shape already.
+        to_body: Body of an error as JSON values, and its status.
+        matches: Whether a decoded body is of this shape already.
         body: Type of the bodies.
     """
 
-    answer: Callable[[GeoBentoError], tuple[Any, int]]
-    fits: Callable[[Any], bool]
+    to_body: Callable[[GeoBentoError], tuple[Any, int]]
+    matches: Callable[[Any], bool]
     body: type[BaseModel]
 
-    def problem(self, error: GeoBentoError) -> Response:
+    def render(self, error: GeoBentoError) -> Response:
         """The answer for an error, which is counted."""
         metrics.ERRORS.labels(error.type).inc()
         headers = {}
         if error.retry_after is not None:
             headers["Retry-After"] = str(math.ceil(error.retry_after))
-        body, status = self.answer(error)
-        return JSONBytes(orjson.dumps(body, default=str), status, headers)
+        body, status = self.to_body(error)
+        return JSONBytesResponse(orjson.dumps(body, default=str), status, headers)
 
 
-def _is_ours(body: Any) -> bool:
+def _is_geobento_error(body: Any) -> bool:
     error = body.get("error") if isinstance(body, dict) else None
     return isinstance(error, dict) and {"type", "message", "field", "detail"} <= error.keys()
 
 
-OURS = ErrorShape(lambda error: (error.body(), error.status), _is_ours, ErrorBody)
+GEOBENTO_ERRORS = ErrorFormat(
+    lambda error: (error.body(), error.status), _is_geobento_error, ErrorBody
+)
 """``{"error": {"type", "message", "field", "detail"}}``."""
 
 
-def shape_of(path: str, shapes: Mapping[str, ErrorShape]) -> ErrorShape:
+def error_format_for(path: str, shapes: Mapping[str, ErrorFormat]) -> ErrorFormat:
     """How errors look under a path, by its first part; ours where that is not named."""
-    return shapes.get(path.strip("/").partition("/")[0], OURS)
+    return shapes.get(path.strip("/").partition("/")[0], GEOBENTO_ERRORS)
 
 
-def problem(error: GeoBentoError) -> Response:
+def error_response(error: GeoBentoError) -> Response:
     """The answer for an error in our own shape."""
-    return OURS.problem(error)
+    return GEOBENTO_ERRORS.render(error)
 
 
-async def answered(work: Awaitable[bytes], timeout_s: float, shape: ErrorShape = OURS) -> Response:
+async def respond(
+    work: Awaitable[bytes], timeout_s: float, shape: ErrorFormat = GEOBENTO_ERRORS
+) -> Response:
     """The answer for work that gives a JSON body, whatever becomes of it."""
-    asked = request_context.get()
+    asked = request_context.current_request()
     if asked is not None:
         asked.deadline = time.time() + timeout_s
     name = "" if asked is None else asked.id
     try:
         async with asyncio.timeout(timeout_s):
-            return JSONBytes(await work)
+            return JSONBytesResponse(await work)
     except GeoBentoError as error:
         if error.status >= 500:
             logger.warning("request %s: %s: %s", name, error.type, error.message)
-        return shape.problem(error)
+        return shape.render(error)
     except TimeoutError:
-        return shape.problem(
+        return shape.render(
             DeadlineExceeded(f"the request took longer than the {timeout_s:g} s that it may take")
         )
     except Exception:
         logger.exception("request %s failed", name)
-        return shape.problem(InternalError("the service failed; its log has the cause"))
+        return shape.render(InternalError("the service failed; its log has the cause"))

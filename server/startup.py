@@ -9,7 +9,7 @@ from geobento.schemas.errors import GeoBentoError, ModelStoreError, SettingsErro
 
 
 @contextmanager
-def or_say_why_not() -> Iterator[None]:
+def exit_on_config_error() -> Iterator[None]:
     """End the process with one message where a setting or the model store cannot be used.
 
     Raises:

@@ -91,7 +91,7 @@ def keyed_service(
     from geobento.config import api_keys
     from tests.servers import Keyed, free_port, serving
 
-    key, entry = api_keys.made("tests")
+    key, entry = api_keys.generate_key("tests")
     folder = tmp_path_factory.mktemp("keyed-service")
     file, port = folder / "keys", free_port()
     file.write_text(f"# who may ask\n{entry}\n")

@@ -81,7 +81,7 @@ def posted(client: httpx.Client, model: str, form: dict[str, Any], **fields: Any
     body |= {name: asdict(value) for name, value in form.items()}
     answer = client.post("/geo_embedding", json=body)
     assert answer.status_code == 200, answer.text
-    entries = serialization.decode_answer(answer.content)
+    entries = serialization.decode_embeddings(answer.content)
     entry = entries[len(entries) // 2]
     assert isinstance(entry, Embedding)
     return entry.data

@@ -93,7 +93,7 @@ def geo(client: httpx.Client, **fields: Any) -> httpx.Response:
 def vectors(answer: httpx.Response) -> list[Embedding | GeoBentoError]:
     """The entries of a successful answer."""
     assert answer.status_code == 200, answer.text
-    return serialization.decode_answer(answer.content)
+    return serialization.decode_embeddings(answer.content)
 
 
 def error(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def test_all_ways_to_send_a_picture_agree(client: httpx.Client) -> None:
     for other in others:
         assert isinstance(other, Embedding)
         np.testing.assert_array_equal(first.data, other.data)
-        assert other.meta.untimed() == first.meta.untimed()
+        assert other.meta.without_timing() == first.meta.without_timing()
     assert answers[0].json()["model"] == "mosaiks"
     assert answers[0].json()["dim"] == 1024
 
@@ -254,7 +254,7 @@ def test_the_same_request_twice_gives_the_same_vector(client: httpx.Client) -> N
     assert isinstance(first, Embedding)
     assert isinstance(second, Embedding)
     np.testing.assert_array_equal(first.data, second.data)
-    assert first.meta.untimed() == second.meta.untimed()
+    assert first.meta.without_timing() == second.meta.without_timing()
 
 
 def test_a_grid_lies_inside_the_place_and_its_mean_is_the_vector(client: httpx.Client) -> None:
@@ -415,7 +415,7 @@ def test_python_gets_the_same_answer_from_the_server_as_in_process(
     there = ask()
     for local, remote in zip(here, there, strict=True):
         np.testing.assert_array_equal(local.data, remote.data)
-        assert local.meta.untimed() == remote.meta.untimed()
+        assert local.meta.without_timing() == remote.meta.without_timing()
     assert geobento.list_models()[0].card.id == "mosaiks"
     assert geobento.describe_model("RCF") == geobento.list_models()[0]
 

@@ -18,7 +18,7 @@ from compat import openapi as other_apis
 from server.openapi import document
 from tests.conftest import ROOT
 
-DOCUMENT = document.document("1.2.3", other_apis.operations())
+DOCUMENT = document.build_document("1.2.3", other_apis.operations())
 OPERATIONS = {
     operation["operationId"]: (method, path)
     for path, methods in DOCUMENT["paths"].items()

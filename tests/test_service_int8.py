@@ -41,7 +41,7 @@ def test_int8_where_it_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             files = [("images", FIELD)]
             answer = client.post("/image_embedding", data={"model": name}, files=files)
             assert answer.status_code == 200, answer.text
-            (found[name],) = serialization.decode_answer(answer.content)
+            (found[name],) = serialization.decode_embeddings(answer.content)
     rounded, other = found[DinoV2.card.id], found[Clip.card.id]
     assert isinstance(rounded, Embedding)
     assert isinstance(other, Embedding)

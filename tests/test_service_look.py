@@ -13,7 +13,7 @@ from PIL import Image
 
 import geobento
 from geobento.schemas.errors import GeoBentoError
-from geobento.schemas.plan import EmbeddingPlan, Inspection, PlacePlan
+from geobento.schemas.plan import EmbeddingPlan, Inspection, RegionPlan
 from geobento.schemas.requests import EmbeddingItem, EmbeddingResponse, ErrorBody
 from geobento.schemas.specs import PointBuffer, SensorSpec, TemporalSpec
 from models.mosaiks.model import S2_BANDS
@@ -41,15 +41,15 @@ def test_a_plan_and_its_embedding(small_service: httpx.Client) -> None:
     assert answer.status_code == 200, answer.text
     plan = EmbeddingPlan.model_validate_json(answer.content)
     done = EmbeddingResponse.model_validate_json(ask(small_service, "/geo_embedding").content)
-    (place,), (entry,) = plan.places, done.embeddings
-    assert isinstance(place, PlacePlan)
+    (place,), (entry,) = plan.regions, done.embeddings
+    assert isinstance(place, RegionPlan)
     assert isinstance(entry, EmbeddingItem)
     assert (place.grid, place.scenes) == (entry.meta.pixels, entry.meta.scenes)
     assert place.shape == entry.shape == [1024]
     assert place.requests > 0 < place.bytes
     served = [model["card"]["id"] for model in small_service.get("/models").json()["models"]]
     assert [fit.model for fit in plan.models] == served
-    assert [fit.model for fit in plan.models if fit.fits] == ["mosaiks"]
+    assert [fit.model for fit in plan.models if fit.compatible] == ["mosaiks"]
 
 
 def test_an_inspection(small_service: httpx.Client) -> None:
@@ -82,7 +82,7 @@ def test_one_bad_place_of_three(
     """The answer is 200, the others are answered in their positions, the bad one says why."""
     answer = ask(small_service, path, spatial=None, spatials=[PLACE, bad, PLACE])
     assert answer.status_code == 200, answer.text
-    entries = answer.json()["places" if path.endswith("plan") else "embeddings"]
+    entries = answer.json()["regions" if path.endswith("plan") else "embeddings"]
     assert [list(entry) == ["error"] for entry in entries] == [False, True, False]
     error = ErrorBody.model_validate(entries[1]).error
     assert (error.type, error.field) == (kind, field)
@@ -159,7 +159,9 @@ def test_a_sensor_that_does_not_fit(small_service: httpx.Client) -> None:
     assert answer.status_code == 400
     error = answer.json()["error"]
     assert error["field"] == "sensor.bands"
-    assert {fit["model"]: fit["fits"] for fit in error["detail"]["models"]}["mosaiks"] is False
+    assert {fit["model"]: fit["compatible"] for fit in error["detail"]["models"]}[
+        "mosaiks"
+    ] is False
     saving = ask(small_service, "/geo_embedding/plan", sensor={**SAVING, "bands": list(S2_BANDS)})
     assert saving.json()["error"]["field"] == "sensor.check_save_dir"
 
@@ -183,8 +185,8 @@ def test_python_asks_the_server_as_it_asks_itself(
     def asked() -> tuple[EmbeddingPlan, Inspection, Inspection]:
         return (
             geobento.plan_embedding("mosaiks", spatial=here, temporal=window),
-            geobento.inspect_patch("mosaiks", spatial=here, temporal=window).untimed(),
-            geobento.inspect_patch(spatial=here, temporal=window, sensor=sensor).untimed(),
+            geobento.inspect_patch("mosaiks", spatial=here, temporal=window).without_timing(),
+            geobento.inspect_patch(spatial=here, temporal=window, sensor=sensor).without_timing(),
         )
 
     models = small_service.get("/models").json()["models"]

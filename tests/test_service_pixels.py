@@ -48,7 +48,7 @@ def ask(client: httpx.Client, file: bytes, **fields: Any) -> httpx.Response:
 def only(answer: httpx.Response) -> Embedding:
     """The embedding of an answer that has one."""
     assert answer.status_code == 200, answer.text
-    (found,) = serialization.decode_answer(answer.content)
+    (found,) = serialization.decode_embeddings(answer.content)
     assert isinstance(found, Embedding)
     return found
 
@@ -144,7 +144,7 @@ def test_python_asks_a_server_the_same(
     monkeypatch.setenv("GEOBENTO_URL", str(small_service.base_url))
     for local, served in zip(here, answers(), strict=True):
         np.testing.assert_allclose(served.data, local.data, atol=1e-5)
-        assert served.meta.untimed() == local.meta.untimed()
+        assert served.meta.without_timing() == local.meta.without_timing()
     assert here[0].meta.valid_fraction != here[1].meta.valid_fraction == 1
     assert here[2].meta.grid is not None
     with pytest.raises(ModelError, match="missing: B1, B2") as caught:

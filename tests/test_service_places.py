@@ -48,7 +48,7 @@ def ask(service: httpx.Client, model: str, **fields: Any) -> Embedding:
     request = {"model": model, "spatial": PLACE, "temporal": JUNE} | fields
     response = service.post("/geo_embedding", json=request)
     assert response.status_code == 200, response.text
-    (answer,) = serialization.decode_answer(response.content)
+    (answer,) = serialization.decode_embeddings(response.content)
     assert isinstance(answer, Embedding)
     assert np.isfinite(answer.data).all()
     return answer

@@ -78,7 +78,7 @@ def test_clients_that_go_away_leave_nothing_behind(
     end = time.monotonic() + 30
     while metric(served, "geobento_requests_in_flight") and time.monotonic() < end:
         time.sleep(0.1)
-    held = ("geobento_requests_in_flight", "geobento_held_items", "geobento_held_bytes")
+    held = ("geobento_requests_in_flight", "geobento_queue_depth", "geobento_pending_bytes")
     assert [metric(served, name) for name in held] == [0, 0, 0]
     assert metric(served, "geobento_abandoned_requests_total") > 0
     run = load.run(served.port, requests, IN_FLIGHT, 1, verify=judge)

@@ -29,13 +29,13 @@ def test_texts_become_vectors(small_service: httpx.Client) -> None:
     """Both encodings give the same unit vectors, in order; a bad text is an entry of its own."""
     answer = texts(small_service, "a field", "", "ein Hafen")
     assert answer.status_code == 200, answer.text
-    first, bad, last = serialization.decode_answer(answer.content)
+    first, bad, last = serialization.decode_embeddings(answer.content)
     assert isinstance(first, Embedding)
     assert isinstance(bad, InvalidRequest)
     assert bad.field == "texts.1"
     assert first.data.shape == (answer.json()["dim"],)
     packed = texts(small_service, "ein Hafen", encoding="base64")
-    (again,) = serialization.decode_answer(packed.content)
+    (again,) = serialization.decode_embeddings(packed.content)
     np.testing.assert_allclose(again.data, last.data, atol=1e-6)  # type: ignore[union-attr]
 
 

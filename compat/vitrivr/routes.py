@@ -26,7 +26,7 @@ from geobento.schemas.cards import ServedModel
 from geobento.schemas.errors import GeoBentoError, InvalidRequest, ModelNotFound
 from pipeline.async_engine import AsyncEngine
 from pipeline.registry import ModelHandle
-from server.responses import ErrorShape, answered
+from server.responses import ErrorFormat, respond
 
 API_PREFIX = "/api"
 
@@ -134,7 +134,7 @@ def routes(
 
     def route(path: str, method: str, answer: Callable[[Request], Awaitable[bytes]]) -> Route:
         async def endpoint(request: Request) -> Response:
-            return await answered(answer(request), timeout_s, ERROR_SHAPE)
+            return await respond(answer(request), timeout_s, ERROR_SHAPE)
 
         return Route(API_PREFIX + path, endpoint, methods=[method])
 
@@ -295,7 +295,7 @@ def _error_body(error: GeoBentoError) -> tuple[Any, int]:
     return {"detail": error.detail if listed else error.message}, error.status
 
 
-ERROR_SHAPE = ErrorShape(
+ERROR_SHAPE = ErrorFormat(
     _error_body,
     lambda body: isinstance(body, dict) and isinstance(body.get("detail"), str | list),
     VitrivrErrorBody,

@@ -18,7 +18,7 @@ from geobento.schemas.embedding import Classification, Embedding
 from geobento.schemas.errors import GeoBentoError, InvalidImage, NotFound, PayloadTooLarge
 from geobento.schemas.options import check_options
 from geobento.schemas.requests import (
-    EXAMPLE_PICTURE,
+    EXAMPLE_IMAGE,
     ImageEmbeddingRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
@@ -85,13 +85,13 @@ def _with_example(**example: Any) -> ConfigDict:
 class ImageEmbeddingInput(ImageBody[str]):
     """A picture: base64, a data URL, or a URL where the service fetches pictures."""
 
-    model_config = _with_example(image=EXAMPLE_PICTURE)
+    model_config = _with_example(image=EXAMPLE_IMAGE)
 
 
 class BatchedImageEmbeddingInput(ImageBody[StringList]):
     """Pictures: base64, data URLs, or URLs where the service fetches pictures."""
 
-    model_config = _with_example(image=[EXAMPLE_PICTURE])
+    model_config = _with_example(image=[EXAMPLE_IMAGE])
 
 
 class TextEmbeddingInput(TextBody[str]):
@@ -109,13 +109,13 @@ class BatchedTextEmbeddingInput(TextBody[StringList]):
 class ZeroShotImageClassificationInput(ZeroShotBody[str]):
     """A picture and the classes to compare it with."""
 
-    model_config = _with_example(image=EXAMPLE_PICTURE, classes=["forest", "harbour"])
+    model_config = _with_example(image=EXAMPLE_IMAGE, classes=["forest", "harbour"])
 
 
 class BatchedZeroShotImageClassificationInput(ZeroShotBody[StringList]):
     """Pictures and the classes to compare them with."""
 
-    model_config = _with_example(image=[EXAMPLE_PICTURE], classes=["forest", "harbour"])
+    model_config = _with_example(image=[EXAMPLE_IMAGE], classes=["forest", "harbour"])
 
 
 class _OutputModel(BaseModel):

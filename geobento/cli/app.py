@@ -30,28 +30,28 @@ from geobento.schemas.specs import (
 )
 from geobento.version import __version__
 
-ELSEWHERE = {
+LAZY_COMMANDS = {
     "models": "inference.cli:models",
     "demo-archive": "imagery.cli:demo_archive",
     "cache": "imagery.cli:cache",
 }
 """Command -> where it is defined; imported when it is called."""
 
-PICTURES_A_REQUEST = 16
+IMAGES_PER_REQUEST = 16
 
 console = Console(stderr=True)
 
 
-class _Commands(click.Group):
+class _LazyGroup(click.Group):
     """A group whose commands of other rooms are imported only when called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), *ELSEWHERE])
+        return sorted([*super().list_commands(ctx), *LAZY_COMMANDS])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in ELSEWHERE:
+        if cmd_name not in LAZY_COMMANDS:
             return super().get_command(ctx, cmd_name)
-        module, _, name = ELSEWHERE[cmd_name].partition(":")
+        module, _, name = LAZY_COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(import_module(module), name)
         return command
 
@@ -65,7 +65,7 @@ class _Commands(click.Group):
             raise click.ClickException(str(error)) from None
 
 
-@click.group(cls=_Commands)
+@click.group(cls=_LazyGroup)
 @click.version_option(__version__, prog_name="geobento")
 def main() -> None:
     """Pictures and places into vectors."""
@@ -81,7 +81,7 @@ def api_keys() -> None:
 def new_key(name: str) -> None:
     """Print a new key, and what GEOBENTO_API_KEYS has to hold for it."""
     try:
-        key, entry = config_api_keys.made(name)
+        key, entry = config_api_keys.generate_key(name)
     except ValueError:
         raise click.BadParameter("accepted: letters, digits, dots, - and _") from None
     click.echo(f"key (for the client, shown only here): {key}")
@@ -99,7 +99,7 @@ class _Point(click.ParamType[tuple[float, float]]):
         return lon, lat
 
 
-class _Six(click.ParamType[tuple[float, ...]]):
+class _Transform(click.ParamType[tuple[float, ...]]):
     name = "A,B,C,D,E,F"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[float, ...]:
@@ -125,7 +125,7 @@ class _NewFile(click.ParamType[Path]):
         return path
 
 
-_FETCHED = (
+_FETCH_OPTIONS = (
     click.option(
         "--buffer", "buffer_m", type=float, default=1000, show_default=True, help="Metres."
     ),
@@ -135,12 +135,12 @@ _FETCHED = (
     click.option("--cloudy-pct", type=float, help="Largest cloud percentage of a scene."),
     click.option("--backend", type=click.Choice(["auto", "gee", "stac", "demo"]), default="auto"),
 )
-_EMBEDDED = (
+_EMBED_OPTIONS = (
     click.argument("model"),
     click.option(
         "--point", "points", type=_Point(), multiple=True, required=True, metavar="LON,LAT"
     ),
-    *_FETCHED,
+    *_FETCH_OPTIONS,
     click.option("--grid", is_flag=True, help="A grid of vectors instead of one vector."),
     click.option(
         "--input-prep",
@@ -154,7 +154,7 @@ _EMBEDDED = (
 )
 
 
-def _takes(options: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+def _with_options(options: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
     """Gives a command these options; those of the fetch become one argument, `how`."""
 
     def decorated(command: Any) -> Any:
@@ -182,12 +182,12 @@ def _takes(options: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
     return decorated
 
 
-def _places(points: Sequence[tuple[float, float]], buffer_m: float) -> list[PointBuffer]:
+def _to_regions(points: Sequence[tuple[float, float]], buffer_m: float) -> list[PointBuffer]:
     return [PointBuffer(lon=lon, lat=lat, buffer_m=buffer_m) for lon, lat in points]
 
 
 @main.command()
-@_takes(_EMBEDDED)
+@_with_options(_EMBED_OPTIONS)
 @click.option("--out", type=_NewFile(), help="Write an .npz file.")
 def embed(
     model: str,
@@ -197,22 +197,22 @@ def embed(
     out: Path | None,
 ) -> None:
     """Embed places (--point may be repeated) in a time window."""
-    places = _places(points, buffer_m)
+    places = _to_regions(points, buffer_m)
     with _progress() as progress:
         embeddings = [
             functions.get_embedding(model, spatial=place, **how)
             for place in progress.track(places, description="places")
         ]
-    _finish(embeddings, [f"{lon},{lat}" for lon, lat in points], out)
+    _write_embeddings(embeddings, [f"{lon},{lat}" for lon, lat in points], out)
 
 
 @main.command()
-@_takes(_EMBEDDED)
+@_with_options(_EMBED_OPTIONS)
 def plan(
     model: str, points: tuple[tuple[float, float], ...], buffer_m: float, how: dict[str, Any]
 ) -> None:
     """Say what `embed` would do: pixels, tiles, scenes, requests, bytes. Fetches no pixel."""
-    for (lon, lat), place in zip(points, _places(points, buffer_m), strict=True):
+    for (lon, lat), place in zip(points, _to_regions(points, buffer_m), strict=True):
         found = functions.plan_embedding(model, spatial=place, **how)
         click.echo(orjson.dumps({"input": f"{lon},{lat}", **found.model_dump(mode="json")}))
 
@@ -222,7 +222,7 @@ def plan(
 @click.option("--point", type=_Point(), required=True, metavar="LON,LAT")
 @click.option("--collection", help="Instead of MODEL: what to fetch; with --bands.")
 @click.option("--bands", help="Names of bands, separated by commas.")
-@_takes(_FETCHED)
+@_with_options(_FETCH_OPTIONS)
 @click.option("--out", type=_NewFile(), help="Write a picture (PNG).")
 def inspect(
     model: str | None,
@@ -240,10 +240,10 @@ def inspect(
         fetch = how.pop("fetch") or FetchSpec()
         given = {name: value for name, value in asdict(fetch).items() if value is not None}
         how["sensor"] = SensorSpec(collection=collection, bands=tuple(bands.split(",")), **given)
-    (place,) = _places([point], buffer_m)
+    (place,) = _to_regions([point], buffer_m)
     found = functions.inspect_patch(model, spatial=place, **how)
     if out is not None:
-        _written(out, lambda stream: stream.write(found.quicklook))
+        _write_file(out, lambda stream: stream.write(found.quicklook))
     described = found.model_dump(mode="json", exclude={"quicklook"})
     click.echo(orjson.dumps({"input": "{},{}".format(*point), **described}))
 
@@ -255,7 +255,7 @@ def inspect(
 @click.option("--units", help="Units of its values; default: as it says.")
 @click.option("--modality", help="Which imagery it is; default: the card's.")
 @click.option("--crs", help="Reference system; default: as it says.")
-@click.option("--transform", type=_Six(), help="Where its pixels lie; default: as it says.")
+@click.option("--transform", type=_Transform(), help="Where its pixels lie; default: as it says.")
 @click.option("--nodata", type=float, help="Value that means no data; default: as it says.")
 @click.option("--time", "times", multiple=True, help="When it is from; may be repeated.")
 @click.option("--grid", is_flag=True, help="A grid of vectors instead of one vector.")
@@ -286,7 +286,7 @@ def embed_pixels(
         times=times,
         output=OutputSpec.grid() if grid else OutputSpec.pooled(),
     )
-    _finish([embedding], [str(file)], out)
+    _write_embeddings([embedding], [str(file)], out)
 
 
 @main.command("embed-image")
@@ -303,11 +303,11 @@ def embed_image(
     embeddings: list[Embedding] = []
     with _progress() as progress:
         task = progress.add_task("pictures", total=len(files))
-        for first in range(0, len(files), PICTURES_A_REQUEST):
-            part = files[first : first + PICTURES_A_REQUEST]
+        for first in range(0, len(files), IMAGES_PER_REQUEST):
+            part = files[first : first + IMAGES_PER_REQUEST]
             embeddings += functions.get_image_embeddings(model, part, normalize=normalize)
             progress.advance(task, len(part))
-    _finish(embeddings, [str(file) for file in files], out)
+    _write_embeddings(embeddings, [str(file) for file in files], out)
 
 
 @main.command("embed-text")
@@ -319,7 +319,9 @@ def embed_text(
     texts: tuple[str, ...], model: str, normalize: bool | None, out: Path | None
 ) -> None:
     """Embed texts, in the space of the model's pictures."""
-    _finish(functions.get_text_embeddings(model, texts, normalize=normalize), list(texts), out)
+    _write_embeddings(
+        functions.get_text_embeddings(model, texts, normalize=normalize), list(texts), out
+    )
 
 
 @main.command()
@@ -354,7 +356,7 @@ def _progress() -> Progress:
     )
 
 
-def _finish(embeddings: list[Embedding], names: list[str], out: Path | None) -> None:
+def _write_embeddings(embeddings: list[Embedding], names: list[str], out: Path | None) -> None:
     """Write the file, or one JSON line per embedding."""
     if out is None:
         for name, embedding in zip(names, embeddings, strict=True):
@@ -374,14 +376,14 @@ def _finish(embeddings: list[Embedding], names: list[str], out: Path | None) -> 
     )
     meta = [embedding.meta.model_dump_json() for embedding in embeddings]
     target = out if out.suffix == ".npz" else out.with_name(out.name + ".npz")
-    _written(
+    _write_file(
         target,
         lambda stream: np.savez(stream, inputs=np.array(names), meta=np.array(meta), **arrays),  # type: ignore[arg-type]
     )
     console.print(f"{target}: {', '.join(sorted(map(str, shapes)))}")
 
 
-def _written(target: Path, write: Callable[[BinaryIO], object]) -> None:
+def _write_file(target: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file that is there as a whole or not at all."""
     partial = target.with_name(target.name + ".part")
     with partial.open("wb") as stream:

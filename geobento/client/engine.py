@@ -58,13 +58,13 @@ class EmbeddingEngine(Protocol):
         """What the pixels of a place are like."""
 
 
-def engine() -> EmbeddingEngine:
+def get_engine() -> EmbeddingEngine:
     """What answers: the server of ``GEOBENTO_URL``, or this process."""
-    return _engine(settings.load())
+    return _open_engine(settings.load())
 
 
 @lru_cache(maxsize=4)
-def _engine(current: settings.Settings) -> EmbeddingEngine:
+def _open_engine(current: settings.Settings) -> EmbeddingEngine:
     if current.url is not None:
         key = current.api_key
         return Client(current.url, api_key=key.get_secret_value() if key is not None else None)

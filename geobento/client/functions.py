@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from geobento.client.engine import engine
+from geobento.client.engine import get_engine
 from geobento.schemas.cards import ServedModel
 from geobento.schemas.embedding import Classification, Embedding
 from geobento.schemas.errors import GeoBentoError, InvalidRequest
@@ -32,26 +32,26 @@ from geobento.schemas.specs import (
     OutputGrid,
     OutputPooled,
     OutputSpec,
-    Place,
+    Region,
     SensorSpec,
     TemporalRange,
     TemporalYear,
 )
 from geobento.schemas.validation import validated
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 def get_embedding(
     model: str,
     *,
-    spatial: Place | dict[str, Any],
+    spatial: Region | dict[str, Any],
     temporal: TemporalRange | TemporalYear | None = None,
     sensor: SensorSpec | None = None,
     fetch: FetchSpec | None = None,
     model_config: dict[str, Any] | None = None,
     modality: str | None = None,
-    further_modalities: Sequence[str] = (),
+    auxiliary_modalities: Sequence[str] = (),
     output: OutputPooled | OutputGrid = OutputSpec.pooled(),  # noqa: B008 - frozen
     backend: Backend = "auto",
     device: Device = "auto",
@@ -68,7 +68,7 @@ def get_embedding(
         fetch: Changes single settings of the default sensor.
         model_config: Options of the model.
         modality: Which imagery the model reads.
-        further_modalities: Imagery of the same place and window that it reads beside it.
+        auxiliary_modalities: Imagery of the same place and window that it reads beside it.
         output: A vector ``(D,)`` or a grid ``(D, H, W)``.
         backend: Where pixels come from.
         device: Where the forward pass runs.
@@ -89,7 +89,7 @@ def get_embedding(
         fetch=fetch,
         model_config=model_config,
         modality=modality,
-        further_modalities=further_modalities,
+        auxiliary_modalities=auxiliary_modalities,
         output=output,
         backend=backend,
         device=device,
@@ -104,13 +104,13 @@ def get_embedding(
 def get_embeddings_batch(
     model: str,
     *,
-    spatials: Sequence[Place | dict[str, Any]],
+    spatials: Sequence[Region | dict[str, Any]],
     temporal: TemporalRange | TemporalYear | None = None,
     sensor: SensorSpec | None = None,
     fetch: FetchSpec | None = None,
     model_config: dict[str, Any] | None = None,
     modality: str | None = None,
-    further_modalities: Sequence[str] = (),
+    auxiliary_modalities: Sequence[str] = (),
     output: OutputPooled | OutputGrid = OutputSpec.pooled(),  # noqa: B008 - frozen
     backend: Backend = "auto",
     device: Device = "auto",
@@ -124,7 +124,7 @@ def get_embeddings_batch(
 def get_embeddings_batch(
     model: str,
     *,
-    spatials: Sequence[Place | dict[str, Any]],
+    spatials: Sequence[Region | dict[str, Any]],
     on_error: Literal["collect"],
     **how: Any,
 ) -> list[Embedding | GeoBentoError]: ...
@@ -133,13 +133,13 @@ def get_embeddings_batch(
 def get_embeddings_batch(
     model: str,
     *,
-    spatials: Sequence[Place | dict[str, Any]],
+    spatials: Sequence[Region | dict[str, Any]],
     temporal: TemporalRange | TemporalYear | None = None,
     sensor: SensorSpec | None = None,
     fetch: FetchSpec | None = None,
     model_config: dict[str, Any] | None = None,
     modality: str | None = None,
-    further_modalities: Sequence[str] = (),
+    auxiliary_modalities: Sequence[str] = (),
     output: OutputPooled | OutputGrid = OutputSpec.pooled(),  # noqa: B008 - frozen
     backend: Backend = "auto",
     device: Device = "auto",
@@ -157,7 +157,7 @@ def get_embeddings_batch(
         fetch: Changes single settings of the default sensor.
         model_config: Options of the model.
         modality: Which imagery the model reads.
-        further_modalities: Imagery of the same place and window that it reads beside it.
+        auxiliary_modalities: Imagery of the same place and window that it reads beside it.
         output: A vector ``(D,)`` or a grid ``(D, H, W)`` per place.
         backend: Where pixels come from.
         device: Where the forward pass runs.
@@ -171,13 +171,13 @@ def get_embeddings_batch(
     """
     request = _geo_request(locals())
     if on_error == "raise":
-        return _all_or_raise(engine().geo_embedding(request), "spatials")
+        return _all_or_raise(get_engine().geo_embedding(request), "spatials")
     if on_error != "collect":
         raise InvalidRequest(
             f"on_error is {on_error!r}; accepted: 'raise', 'collect'", field="on_error"
         )
     try:
-        return engine().geo_embedding(request)
+        return get_engine().geo_embedding(request)
     except GeoBentoError as error:
         if len(spatials) != 1 or isinstance(error, InvalidRequest):
             raise
@@ -235,12 +235,12 @@ def embed_pixels(
         PixelEmbeddingRequest,
         {
             "model": model,
-            "pixels": _pixel_file(pixels),
+            "pixels": _pixels_to_file(pixels),
             "bands": bands,
             "modality": modality,
             "units": units,
             "crs": None if crs is None else str(crs),
-            "transform": _six(transform),
+            "transform": _affine_coefficients(transform),
             "times": tuple(times or ()),
             "nodata": nodata,
             "output": output,
@@ -249,20 +249,20 @@ def embed_pixels(
             "input_prep": input_prep,
         },
     )
-    (answer,) = _all_or_raise(engine().pixel_embedding(request), "pixels")
+    (answer,) = _all_or_raise(get_engine().pixel_embedding(request), "pixels")
     return answer
 
 
 def plan_embedding(
     model: str,
     *,
-    spatial: Place | dict[str, Any],
+    spatial: Region | dict[str, Any],
     temporal: TemporalRange | TemporalYear | None = None,
     sensor: SensorSpec | None = None,
     fetch: FetchSpec | None = None,
     model_config: dict[str, Any] | None = None,
     modality: str | None = None,
-    further_modalities: Sequence[str] = (),
+    auxiliary_modalities: Sequence[str] = (),
     output: OutputPooled | OutputGrid = OutputSpec.pooled(),  # noqa: B008 - frozen
     backend: Backend = "auto",
     device: Device = "auto",
@@ -279,13 +279,13 @@ def plan_embedding(
             which models it fits.
     """
     request = _geo_request(locals())
-    return engine().plan_embedding(request)
+    return get_engine().plan_embedding(request)
 
 
 def inspect_patch(
     model: str | None = None,
     *,
-    spatial: Place | dict[str, Any],
+    spatial: Region | dict[str, Any],
     temporal: TemporalRange | TemporalYear | None = None,
     sensor: SensorSpec | None = None,
     modality: str | None = None,
@@ -318,7 +318,7 @@ def inspect_patch(
             "backend": backend,
         },
     )
-    return engine().inspect_patch(request)
+    return get_engine().inspect_patch(request)
 
 
 def get_image_embeddings(
@@ -343,12 +343,12 @@ def get_image_embeddings(
         ImageEmbeddingRequest,
         {
             "model": model,
-            "images": _payloads(images),
+            "images": _read_images(images),
             "normalize": normalize,
             "config": config or {},
         },
     )
-    return _all_or_raise(engine().image_embedding(request), "images")
+    return _all_or_raise(get_engine().image_embedding(request), "images")
 
 
 def get_text_embeddings(
@@ -367,7 +367,7 @@ def get_text_embeddings(
     request = validated(
         TextEmbeddingRequest, {"model": model, "texts": list(texts), "normalize": normalize}
     )
-    return _all_or_raise(engine().text_embedding(request), "texts")
+    return _all_or_raise(get_engine().text_embedding(request), "texts")
 
 
 def classify_images(
@@ -394,18 +394,18 @@ def classify_images(
         ZeroShotRequest,
         {
             "model": model,
-            "images": _payloads(images),
+            "images": _read_images(images),
             "classes": list(classes),
             "template": template,
             "config": config or {},
         },
     )
-    return _all_or_raise(engine().zero_shot_classification(request), "images")
+    return _all_or_raise(get_engine().zero_shot_classification(request), "images")
 
 
 def list_models() -> list[ServedModel]:
     """The models that can be asked for, with their cards."""
-    return engine().list_models()
+    return get_engine().list_models()
 
 
 def describe_model(model: str) -> ServedModel:
@@ -417,12 +417,12 @@ def describe_model(model: str) -> ServedModel:
     Raises:
         ModelNotFound: It is not served; the message says how to import it.
     """
-    return engine().describe_model(model)
+    return get_engine().describe_model(model)
 
 
 def _geo_request(arguments: dict[str, Any]) -> GeoEmbeddingRequest:
     """The request that a function's arguments say, which are named like its fields."""
-    given = {**arguments, "further_modalities": list(arguments["further_modalities"])}
+    given = {**arguments, "auxiliary_modalities": list(arguments["auxiliary_modalities"])}
     given["model_config"] = {**(given["model_config"] or {}), **given.pop("model_kwargs")}
     given.pop("on_error", None)
     if "spatials" in given:
@@ -430,11 +430,11 @@ def _geo_request(arguments: dict[str, Any]) -> GeoEmbeddingRequest:
     return validated(GeoEmbeddingRequest, given)
 
 
-def _payloads(images: Sequence[bytes | str | Path]) -> list[bytes]:
+def _read_images(images: Sequence[bytes | str | Path]) -> list[bytes]:
     return [image if isinstance(image, bytes) else Path(image).read_bytes() for image in images]
 
 
-def _pixel_file(pixels: NDArray[Any] | str | Path) -> bytes:
+def _pixels_to_file(pixels: NDArray[Any] | str | Path) -> bytes:
     """What goes with a request: the file, or the array as one."""
     if isinstance(pixels, str | Path):
         try:
@@ -456,7 +456,7 @@ def _pixel_file(pixels: NDArray[Any] | str | Path) -> bytes:
     return stream.getvalue()
 
 
-def _six(transform: Iterable[float] | None) -> tuple[float, ...] | None:
+def _affine_coefficients(transform: Iterable[float] | None) -> tuple[float, ...] | None:
     """A transform without the third row of its matrix, which is always the same."""
     if transform is None:
         return None
@@ -464,7 +464,7 @@ def _six(transform: Iterable[float] | None) -> tuple[float, ...] | None:
     return numbers[:6] if numbers[6:] == (0, 0, 1) else numbers
 
 
-def _all_or_raise(answers: list[Answer | GeoBentoError], field: str) -> list[Answer]:
+def _all_or_raise(answers: list[Result | GeoBentoError], field: str) -> list[Result]:
     embeddings = []
     for position, answer in enumerate(answers):
         if isinstance(answer, GeoBentoError):

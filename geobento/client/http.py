@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import httpx
 
-from geobento.backoff import delay
+from geobento.backoff import backoff_s
 from geobento.client import protocol
-from geobento.client.protocol import Call, Fields, answer_of, failure_of
+from geobento.client.protocol import Call, Fields, connection_error, decode_response
 from geobento.schemas.cards import ServedModel
 from geobento.schemas.embedding import Classification, Embedding
 from geobento.schemas.errors import GeoBentoError
@@ -26,33 +26,37 @@ from geobento.schemas.requests import (
     ZeroShotRequest,
 )
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
-PASSING = frozenset({429, 503})
+RETRYABLE_STATUSES = frozenset({429, 503})
 """Statuses of failures that may pass: busy, at a limit, not reachable."""
 
 
 @dataclass(frozen=True)
-class _Attempts:
+class _RetryPolicy:
     """When to try again."""
 
     retries: int
     deadline: float
 
     @property
-    def left(self) -> float:
+    def remaining_s(self) -> float:
         """Seconds until the deadline; never nothing, as httpx takes that for no wait at all."""
         return max(self.deadline - time.monotonic(), 0.001)
 
-    def wait(self, number: int, error: GeoBentoError) -> float:
+    def backoff_s(self, number: int, error: GeoBentoError) -> float:
         """Seconds until the next attempt; raises the error where there is none."""
-        wait = delay(number, error.retry_after, random.random())
-        if error.status not in PASSING or number >= self.retries or wait >= self.left:
+        wait = backoff_s(number, error.retry_after, random.random())
+        if (
+            error.status not in RETRYABLE_STATUSES
+            or number >= self.retries
+            or wait >= self.remaining_s
+        ):
             raise error
         return wait
 
 
-class _Connected:
+class _BaseClient:
     """What both clients know."""
 
     def __init__(self, url: str, api_key: str | None, timeout_s: float, retries: int) -> None:
@@ -64,11 +68,11 @@ class _Connected:
             "headers": {} if api_key is None else {"Authorization": f"Bearer {api_key}"},
         }
 
-    def _attempts(self) -> _Attempts:
-        return _Attempts(self._retries, time.monotonic() + self._timeout_s)
+    def _retry_policy(self) -> _RetryPolicy:
+        return _RetryPolicy(self._retries, time.monotonic() + self._timeout_s)
 
 
-class Client(_Connected):
+class Client(_BaseClient):
     """Asks a GeoBento server. A context manager; safe to share between threads.
 
     Requests are records of `geobento.schemas.requests`, or their fields. An answer that says the
@@ -107,67 +111,67 @@ class Client(_Connected):
 
     def list_models(self) -> list[ServedModel]:
         """What can be asked for."""
-        return self._ask(protocol.list_models())
+        return self._call(protocol.list_models())
 
     def describe_model(self, name: str) -> ServedModel:
         """One of them, by id or alias."""
-        return self._ask(protocol.describe_model(name))
+        return self._call(protocol.describe_model(name))
 
     def image_embedding(
         self, request: ImageEmbeddingRequest | Fields
     ) -> list[Embedding | GeoBentoError]:
         """One answer per picture, in order."""
-        return self._ask(protocol.image_embedding(request))
+        return self._call(protocol.image_embedding(request))
 
     def text_embedding(
         self, request: TextEmbeddingRequest | Fields
     ) -> list[Embedding | GeoBentoError]:
         """One answer per text, in order."""
-        return self._ask(protocol.text_embedding(request))
+        return self._call(protocol.text_embedding(request))
 
     def zero_shot_classification(
         self, request: ZeroShotRequest | Fields
     ) -> list[Classification | GeoBentoError]:
         """One answer per picture, in order."""
-        return self._ask(protocol.zero_shot_classification(request))
+        return self._call(protocol.zero_shot_classification(request))
 
     def pixel_embedding(
         self, request: PixelEmbeddingRequest | Fields
     ) -> list[Embedding | GeoBentoError]:
         """The answer for the pixels of the request."""
-        return self._ask(protocol.pixel_embedding(request))
+        return self._call(protocol.pixel_embedding(request))
 
     def geo_embedding(
         self, request: GeoEmbeddingRequest | Fields
     ) -> list[Embedding | GeoBentoError]:
         """One answer per place, in order."""
-        return self._ask(protocol.geo_embedding(request))
+        return self._call(protocol.geo_embedding(request))
 
     def plan_embedding(self, request: GeoEmbeddingRequest | Fields) -> EmbeddingPlan:
         """What a request would do."""
-        return self._ask(protocol.plan_embedding(request))
+        return self._call(protocol.plan_embedding(request))
 
     def inspect_patch(self, request: InspectRequest | Fields) -> Inspection:
         """What the pixels of a place are like."""
-        return self._ask(protocol.inspect_patch(request))
+        return self._call(protocol.inspect_patch(request))
 
-    def _ask(self, call: Call[Answer]) -> Answer:
-        attempts, number = self._attempts(), 0
+    def _call(self, call: Call[Result]) -> Result:
+        attempts, number = self._retry_policy(), 0
         while True:
             try:
-                return answer_of(call, self._sent(call, attempts.left), self.url)
+                return decode_response(call, self._send(call, attempts.remaining_s), self.url)
             except GeoBentoError as error:
-                time.sleep(attempts.wait(number, error))
+                time.sleep(attempts.backoff_s(number, error))
             number += 1
 
-    def _sent(self, call: Call[Any], timeout_s: float) -> httpx.Response:
+    def _send(self, call: Call[Any], timeout_s: float) -> httpx.Response:
         try:
             return self._http.request(call.method, call.path, timeout=timeout_s, **call.content)
         except httpx.TransportError as error:
-            raise failure_of(error, self.url) from None
+            raise connection_error(error, self.url) from None
 
 
-class AsyncClient(_Connected):
+class AsyncClient(_BaseClient):
     """`Client` for asyncio, with the same methods; `async with` closes its connections.
 
     Args:
@@ -202,63 +206,63 @@ class AsyncClient(_Connected):
 
     async def list_models(self) -> list[ServedModel]:
         """What can be asked for."""
-        return await self._ask(protocol.list_models())
+        return await self._call(protocol.list_models())
 
     async def describe_model(self, name: str) -> ServedModel:
         """One of them, by id or alias."""
-        return await self._ask(protocol.describe_model(name))
+        return await self._call(protocol.describe_model(name))
 
     async def image_embedding(
         self, request: ImageEmbeddingRequest | Fields
     ) -> list[Embedding | GeoBentoError]:
         """One answer per picture, in order."""
-        return await self._ask(protocol.image_embedding(request))
+        return await self._call(protocol.image_embedding(request))
 
     async def text_embedding(
         self, request: TextEmbeddingRequest | Fields
     ) -> list[Embedding | GeoBentoError]:
         """One answer per text, in order."""
-        return await self._ask(protocol.text_embedding(request))
+        return await self._call(protocol.text_embedding(request))
 
     async def zero_shot_classification(
         self, request: ZeroShotRequest | Fields
     ) -> list[Classification | GeoBentoError]:
         """One answer per picture, in order."""
-        return await self._ask(protocol.zero_shot_classification(request))
+        return await self._call(protocol.zero_shot_classification(request))
 
     async def pixel_embedding(
         self, request: PixelEmbeddingRequest | Fields
     ) -> list[Embedding | GeoBentoError]:
         """The answer for the pixels of the request."""
-        return await self._ask(protocol.pixel_embedding(request))
+        return await self._call(protocol.pixel_embedding(request))
 
     async def geo_embedding(
         self, request: GeoEmbeddingRequest | Fields
     ) -> list[Embedding | GeoBentoError]:
         """One answer per place, in order."""
-        return await self._ask(protocol.geo_embedding(request))
+        return await self._call(protocol.geo_embedding(request))
 
     async def plan_embedding(self, request: GeoEmbeddingRequest | Fields) -> EmbeddingPlan:
         """What a request would do."""
-        return await self._ask(protocol.plan_embedding(request))
+        return await self._call(protocol.plan_embedding(request))
 
     async def inspect_patch(self, request: InspectRequest | Fields) -> Inspection:
         """What the pixels of a place are like."""
-        return await self._ask(protocol.inspect_patch(request))
+        return await self._call(protocol.inspect_patch(request))
 
-    async def _ask(self, call: Call[Answer]) -> Answer:
-        attempts, number = self._attempts(), 0
+    async def _call(self, call: Call[Result]) -> Result:
+        attempts, number = self._retry_policy(), 0
         while True:
             try:
-                return answer_of(call, await self._sent(call, attempts.left), self.url)
+                return decode_response(call, await self._send(call, attempts.remaining_s), self.url)
             except GeoBentoError as error:
-                await asyncio.sleep(attempts.wait(number, error))
+                await asyncio.sleep(attempts.backoff_s(number, error))
             number += 1
 
-    async def _sent(self, call: Call[Any], timeout_s: float) -> httpx.Response:
+    async def _send(self, call: Call[Any], timeout_s: float) -> httpx.Response:
         try:
             return await self._http.request(
                 call.method, call.path, timeout=timeout_s, **call.content
             )
         except httpx.TransportError as error:
-            raise failure_of(error, self.url) from None
+            raise connection_error(error, self.url) from None

@@ -37,7 +37,7 @@ from geobento.schemas.requests import (
 )
 from geobento.schemas.validation import validated
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 Record = TypeVar("Record", bound=BaseModel)
 
 Fields = Mapping[str, Any]
@@ -48,7 +48,7 @@ TEXT_LISTS = ("classes",)
 
 
 @dataclass(frozen=True)
-class Call(Generic[Answer]):
+class Call(Generic[Result]):
     """One request.
 
     Attributes:
@@ -60,7 +60,7 @@ class Call(Generic[Answer]):
 
     method: str
     path: str
-    decode: Callable[[bytes], Answer]
+    decode: Callable[[bytes], Result]
     content: dict[str, Any] = field(default_factory=dict)
 
 
@@ -78,21 +78,21 @@ def image_embedding(
     request: ImageEmbeddingRequest | Fields,
 ) -> Call[list[Embedding | GeoBentoError]]:
     """Pictures into vectors."""
-    content = _with_pictures(_made(ImageEmbeddingRequest, request))
-    return Call("POST", "/image_embedding", serialization.decode_answer, content)
+    content = _with_image_files(_to_request(ImageEmbeddingRequest, request))
+    return Call("POST", "/image_embedding", serialization.decode_embeddings, content)
 
 
 def text_embedding(request: TextEmbeddingRequest | Fields) -> Call[list[Embedding | GeoBentoError]]:
     """Texts into vectors."""
-    content = {"json": _fields(_made(TextEmbeddingRequest, request))}
-    return Call("POST", "/text_embedding", serialization.decode_answer, content)
+    content = {"json": _dump_fields(_to_request(TextEmbeddingRequest, request))}
+    return Call("POST", "/text_embedding", serialization.decode_embeddings, content)
 
 
 def zero_shot_classification(
     request: ZeroShotRequest | Fields,
 ) -> Call[list[Classification | GeoBentoError]]:
     """Pictures into probabilities of classes."""
-    content = _with_pictures(_made(ZeroShotRequest, request))
+    content = _with_image_files(_to_request(ZeroShotRequest, request))
     return Call("POST", "/zero_shot_classification", serialization.decode_classifications, content)
 
 
@@ -100,33 +100,33 @@ def pixel_embedding(
     request: PixelEmbeddingRequest | Fields,
 ) -> Call[list[Embedding | GeoBentoError]]:
     """Pixels into a vector or a grid."""
-    made = _made(PixelEmbeddingRequest, request)
-    form = _form(_fields(made, exclude={"pixels"}))
+    made = _to_request(PixelEmbeddingRequest, request)
+    form = _to_form(_dump_fields(made, exclude={"pixels"}))
     files = [("pixels", ("pixels", made.pixels))]
     return Call(
-        "POST", "/geo_embedding", serialization.decode_answer, {"data": form, "files": files}
+        "POST", "/geo_embedding", serialization.decode_embeddings, {"data": form, "files": files}
     )
 
 
 def geo_embedding(request: GeoEmbeddingRequest | Fields) -> Call[list[Embedding | GeoBentoError]]:
     """Places into vectors or grids."""
-    content = {"json": _fields(_made(GeoEmbeddingRequest, request))}
-    return Call("POST", "/geo_embedding", serialization.decode_answer, content)
+    content = {"json": _dump_fields(_to_request(GeoEmbeddingRequest, request))}
+    return Call("POST", "/geo_embedding", serialization.decode_embeddings, content)
 
 
 def plan_embedding(request: GeoEmbeddingRequest | Fields) -> Call[EmbeddingPlan]:
     """What a request would do."""
-    content = {"json": _fields(_made(GeoEmbeddingRequest, request))}
+    content = {"json": _dump_fields(_to_request(GeoEmbeddingRequest, request))}
     return Call("POST", "/geo_embedding/plan", EmbeddingPlan.model_validate_json, content)
 
 
 def inspect_patch(request: InspectRequest | Fields) -> Call[Inspection]:
     """What the pixels of a place are like."""
-    content = {"json": _fields(_made(InspectRequest, request))}
+    content = {"json": _dump_fields(_to_request(InspectRequest, request))}
     return Call("POST", "/inspect", Inspection.model_validate_json, content)
 
 
-def answer_of(call: Call[Answer], response: httpx.Response, url: str) -> Answer:
+def decode_response(call: Call[Result], response: httpx.Response, url: str) -> Result:
     """What the server answered.
 
     Args:
@@ -138,14 +138,14 @@ def answer_of(call: Call[Answer], response: httpx.Response, url: str) -> Answer:
         GeoBentoError: It answered with an error, or is no GeoBento server.
     """
     if not response.is_success:
-        raise _problem(response, url)
+        raise _error_from_response(response, url)
     try:
         return call.decode(response.content)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise SourceError(f"what {url} answers to {call.path} is not from GeoBento") from None
 
 
-def failure_of(error: httpx.TransportError, url: str) -> GeoBentoError:
+def connection_error(error: httpx.TransportError, url: str) -> GeoBentoError:
     """The error that stands for a connection that gave no answer."""
     if isinstance(error, httpx.TimeoutException):
         return Overloaded(f"no answer from {url} in time")
@@ -154,7 +154,7 @@ def failure_of(error: httpx.TransportError, url: str) -> GeoBentoError:
     return SourceUnavailable(f"no GeoBento server answers at {url}: {error}")
 
 
-def _problem(response: httpx.Response, url: str) -> GeoBentoError:
+def _error_from_response(response: httpx.Response, url: str) -> GeoBentoError:
     status = response.status_code
     retry_after = parse_retry_after(response.headers.get("retry-after"), datetime.now(UTC))
     try:
@@ -164,17 +164,17 @@ def _problem(response: httpx.Response, url: str) -> GeoBentoError:
     return from_body(body, status, retry_after)
 
 
-def _made(cls: type[Record], request: Record | Fields) -> Record:
+def _to_request(cls: type[Record], request: Record | Fields) -> Record:
     return request if isinstance(request, cls) else validated(cls, request)
 
 
-def _fields(request: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:
+def _dump_fields(request: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:
     """The fields of a request as JSON values; arrays come back as base64."""
     fields = request.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=exclude)
     return {**fields, "encoding": "base64"} if "encoding" in fields else fields
 
 
-def _form(fields: dict[str, Any]) -> dict[str, Any]:
+def _to_form(fields: dict[str, Any]) -> dict[str, Any]:
     """Fields as they stand in a form: text as it is, everything else as JSON."""
     return {
         name: value if name in TEXT_LISTS else _form_text(value) for name, value in fields.items()
@@ -188,12 +188,12 @@ def _form_text(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
-def _with_pictures(request: ImageEmbeddingRequest | ZeroShotRequest) -> dict[str, Any]:
+def _with_image_files(request: ImageEmbeddingRequest | ZeroShotRequest) -> dict[str, Any]:
     """What to send of a request with pictures: a form where all are bytes, JSON otherwise."""
-    fields = _fields(request, exclude={"images"})
+    fields = _dump_fields(request, exclude={"images"})
     if all(isinstance(image, bytes) for image in request.images):
         return {
-            "data": _form(fields),
+            "data": _to_form(fields),
             "files": [("images", ("image", image)) for image in request.images],
         }
     images = [

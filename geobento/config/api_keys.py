@@ -7,8 +7,10 @@ import re
 import secrets
 from dataclasses import dataclass
 
-_FORM = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63}):([0-9a-fA-F]{64})")
-ACCEPTED = "accepted: NAME:SHA256, where SHA256 are the 64 hexadecimal digits of the key's sha256"
+_KEY_PATTERN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63}):([0-9a-fA-F]{64})")
+ACCEPTED_FORM = (
+    "accepted: NAME:SHA256, where SHA256 are the 64 hexadecimal digits of the key's sha256"
+)
 
 
 @dataclass(frozen=True)
@@ -27,19 +29,19 @@ class ApiKey:
         return f"{self.name}:{self.digest}"
 
 
-def parsed(text: str) -> ApiKey:
+def parse_key(text: str) -> ApiKey:
     """An entry of the settings.
 
     Raises:
         ValueError: It is none; the message does not hold it, as it may be a key.
     """
-    found = _FORM.fullmatch(text)
+    found = _KEY_PATTERN.fullmatch(text)
     if found is None:
-        raise ValueError(f"an entry cannot be read; {ACCEPTED}")
+        raise ValueError(f"an entry cannot be read; {ACCEPTED_FORM}")
     return ApiKey(found[1], found[2].lower())
 
 
-def made(name: str) -> tuple[str, ApiKey]:
+def generate_key(name: str) -> tuple[str, ApiKey]:
     """A new key of 256 random bits, and what a service has to know of it.
 
     Sha256 alone protects keys that are as random as these; it would not protect passwords.
@@ -48,4 +50,4 @@ def made(name: str) -> tuple[str, ApiKey]:
         ValueError: The name cannot stand in the settings.
     """
     key = secrets.token_urlsafe(32)
-    return key, parsed(f"{name}:{hashlib.sha256(key.encode()).hexdigest()}")
+    return key, parse_key(f"{name}:{hashlib.sha256(key.encode()).hexdigest()}")

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from geobento.config import api_keys as config_api_keys
 from geobento.schemas.errors import SettingsError
 from geobento.schemas.specs import Device
-from geobento.suggestions import near
+from geobento.suggestions import close_matches
 
 _PROJECT = r"^([a-z0-9][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$"
 """Id of a Google Cloud project; it also names a folder."""
@@ -181,7 +181,7 @@ class Settings(BaseSettings):
     @classmethod
     def _are_hashes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for entry in value:
-            config_api_keys.parsed(entry)
+            config_api_keys.parse_key(entry)
         return value
 
     @field_validator("cors_origins", mode="after")
@@ -252,7 +252,7 @@ def _unknown_message(variable: str, name: str, known: set[str]) -> str:
     """Why a variable is not a setting: it was renamed, or it is misspelt."""
     if name in RENAMED:
         return f"{variable}: this setting is now called {PREFIX}{RENAMED[name]}"
-    close = near(name, known)
+    close = close_matches(name, known)
     hint = f" (did you mean {PREFIX}{close[0]}?)" if close else ""
     return f"{variable}: there is no such setting{hint}"
 

@@ -12,41 +12,64 @@ from pathlib import Path
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from geobento.observability.request_context import Asked
+from geobento.observability.request_context import RequestContext
 
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_LATENCY_BUCKETS_S = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1,
+    2.5,
+    5,
+    10,
+    30,
+    60,
+)
 
 ITEMS = Counter("geobento_items", "Pictures, texts and places answered", ["model", "outcome"])
-STAGE = Histogram(
-    "geobento_stage_seconds", "Time of a request in a stage", ["model", "stage"], buckets=_SECONDS
+STAGE_SECONDS = Histogram(
+    "geobento_stage_seconds",
+    "Time of a request in a stage",
+    ["model", "stage"],
+    buckets=_LATENCY_BUCKETS_S,
 )
-BATCH = Histogram(
+BATCH_SIZE = Histogram(
     "geobento_batch_items",
     "Items that a runner got together",
     ["model"],
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
 )
-HELD_ITEMS = Gauge(
-    "geobento_held_items",
+QUEUE_DEPTH = Gauge(
+    "geobento_queue_depth",
     "Items that wait for a model or are with it",
     ["model"],
     multiprocess_mode="livesum",
 )
-HELD_BYTES = Gauge(
-    "geobento_held_bytes",
+PENDING_BYTES = Gauge(
+    "geobento_pending_bytes",
     "Bodies, fetched pixels and inputs held",
-    ["what"],
+    ["kind"],
     multiprocess_mode="livesum",
 )
 REQUESTS = Gauge(
     "geobento_requests_in_flight", "Requests being worked on", multiprocess_mode="livesum"
 )
 ERRORS = Counter("geobento_errors", "Errors answered, those of single items too", ["type"])
-ABANDONED = Counter("geobento_abandoned_requests", "Requests whose client went away")
-LATE = Counter("geobento_late_items", "Items dropped because nobody waited any more", ["model"])
-LOST = Counter("geobento_lost_runner_calls", "Calls that a runner did not answer", ["model"])
-FETCHES = Counter("geobento_fetched_patches", "Patches fetched", ["backend", "cache"])
-MODEL = Gauge(
+ABANDONED_REQUESTS = Counter("geobento_abandoned_requests", "Requests whose client went away")
+EXPIRED_ITEMS = Counter(
+    "geobento_expired_items", "Items dropped because nobody waited any more", ["model"]
+)
+FAILED_RUNNER_CALLS = Counter(
+    "geobento_failed_runner_calls", "Calls that a runner did not answer", ["model"]
+)
+FETCHED_PATCHES = Counter("geobento_fetched_patches", "Patches fetched", ["backend", "cache"])
+MODEL_INFO = Gauge(
     "geobento_model_info",
     "Models served, always 1",
     ["model", "tag", "precision", "device"],
@@ -54,29 +77,29 @@ MODEL = Gauge(
 )
 
 
-def observe(asked: Asked) -> None:
+def observe_stages(asked: RequestContext) -> None:
     """Take over the stages of a request that has ended."""
     if asked.model:
-        for name, seconds in asked.seconds.items():
-            STAGE.labels(asked.model, name).observe(seconds)
+        for name, seconds in asked.stage_seconds.items():
+            STAGE_SECONDS.labels(asked.model, name).observe(seconds)
 
 
-def fetched(backend: str, cached: bool | None) -> None:
+def count_fetch(backend: str, cached: bool | None) -> None:
     """Count a patch; `cached` as in `Sample`."""
-    FETCHES.labels(backend, {None: "off", True: "hit", False: "miss"}[cached]).inc()
+    FETCHED_PATCHES.labels(backend, {None: "off", True: "hit", False: "miss"}[cached]).inc()
 
 
-def forget_the_dead() -> None:
+def remove_dead_process_metrics() -> None:
     """Drop what processes that were killed had in flight."""
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if folder is None:
         return
     for file in Path(folder).glob("gauge_live*_*.db"):
-        if not _alive(file.stem.rpartition("_")[2]):
+        if not _is_alive(file.stem.rpartition("_")[2]):
             file.unlink(missing_ok=True)
 
 
-def _alive(pid: str) -> bool:
+def _is_alive(pid: str) -> bool:
     return pid.isdigit() and Path(f"/proc/{pid}").exists()
 
 

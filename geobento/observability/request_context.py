@@ -14,33 +14,33 @@ _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 @dataclass
-class Asked:
+class RequestContext:
     """A request.
 
     Attributes:
         id: What names it in answers and logs.
         model: `id:variant` of the model that it is for; empty until that is known.
         deadline: Clock time (seconds since 1970) after which nobody waits for it; None: no bound.
-        seconds: Time by stage.
+        stage_seconds: Time by stage.
     """
 
     id: str
     model: str = ""
     deadline: float | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
+    stage_seconds: dict[str, float] = field(default_factory=dict)
 
 
-_ASKED: ContextVar[Asked | None] = ContextVar("asked", default=None)
+_ASKED: ContextVar[RequestContext | None] = ContextVar("asked", default=None)
 
 
-def begin(given: str | None = None) -> Asked:
+def begin_request(given: str | None = None) -> RequestContext:
     """Begin a request in this context, under the id that came with it where that is usable."""
-    asked = Asked(given if given and _ID.fullmatch(given) else uuid.uuid4().hex)
+    asked = RequestContext(given if given and _ID.fullmatch(given) else uuid.uuid4().hex)
     _ASKED.set(asked)
     return asked
 
 
-def get() -> Asked | None:
+def current_request() -> RequestContext | None:
     """The request of this context, or of the one that started this thread; None: there is none."""
     return _ASKED.get()
 
@@ -51,11 +51,11 @@ def deadline() -> float | None:
     return None if asked is None else asked.deadline
 
 
-def spent(stage: str, seconds: float) -> None:
+def record_stage(stage: str, seconds: float) -> None:
     """Note time that the request took in a stage."""
     asked = _ASKED.get()
     if asked is not None:
-        asked.seconds[stage] = asked.seconds.get(stage, 0.0) + seconds
+        asked.stage_seconds[stage] = asked.stage_seconds.get(stage, 0.0) + seconds
 
 
 @contextmanager
@@ -65,4 +65,4 @@ def stage(name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        spent(name, time.perf_counter() - start)
+        record_stage(name, time.perf_counter() - start)

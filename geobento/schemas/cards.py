@@ -19,7 +19,7 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-_unless_empty = Field(exclude_if=lambda value: not value)
+_omit_if_empty = Field(exclude_if=lambda value: not value)
 """Keeps a field that few models have out of the records, and digests, of all others."""
 
 
@@ -100,9 +100,9 @@ class Normalization(_Record):
     """Multiplied second; one value per band."""
     clip: tuple[float, float] | None = None
     """Bounds of the scaled values."""
-    mean: Annotated[tuple[float, ...], _unless_empty] = ()
+    mean: Annotated[tuple[float, ...], _omit_if_empty] = ()
     """Subtracted from the clipped values; one value per band, or none: 0."""
-    std: Annotated[tuple[float, ...], _unless_empty] = ()
+    std: Annotated[tuple[float, ...], _omit_if_empty] = ()
     """Divided by at last; one value per band, or none: 1."""
 
 
@@ -149,33 +149,33 @@ class Modality(_Record):
     normalization: Normalization
     """How raw pixels are scaled; one value for each of `choice`, if there is one, else for each
     band of the sensor."""
-    selectable_bands: Annotated[tuple[str, ...], _unless_empty] = ()
+    selectable_bands: Annotated[tuple[str, ...], _omit_if_empty] = ()
     """Bands of which a sensor may name any, in any order; empty: only the sensor's, in its
     order."""
-    band_options: Annotated[str | None, _unless_empty] = None
+    band_options: Annotated[str | None, _omit_if_empty] = None
     """Option of the model that describes bands which the card does not; with it a sensor may name
     any."""
-    wavelengths_um: Annotated[dict[str, float], _unless_empty] = {}
+    wavelengths_um: Annotated[dict[str, float], _omit_if_empty] = {}
     """Where a band lies in the spectrum, micrometres, for models that read it."""
     size: int | None = None
     """Input side in pixels; null: any size, the place is taken as it is."""
-    tile: Annotated[int | None, _unless_empty] = None
+    tile: Annotated[int | None, _omit_if_empty] = None
     """Side of a tile in pixels, for places that are cut into tiles; null: `size`."""
     min_pixels: int = 1
     """Smallest height and width accepted, pixels."""
-    max_pixels: Annotated[int | None, _unless_empty] = None
+    max_pixels: Annotated[int | None, _omit_if_empty] = None
     """Most pixels of a place, where the service accepts more; null: as many as the service does."""
-    normalize: Annotated[bool, _unless_empty] = False
+    normalize: Annotated[bool, _omit_if_empty] = False
     """Whether the authors' vector of a place has unit length."""
-    series: Annotated[TimeSeries | None, _unless_empty] = None
+    series: Annotated[TimeSeries | None, _omit_if_empty] = None
     """Several composites in time; absent: one."""
-    fixed_collection: Annotated[bool, _unless_empty] = False
+    fixed_collection: Annotated[bool, _omit_if_empty] = False
     """Whether a sensor must name the same collection, because no other shows what the model was
     trained on; pixels of one's own may come from anywhere."""
-    margin_days: Annotated[int, _unless_empty] = 0
+    margin_days: Annotated[int, _omit_if_empty] = 0
     """As a further modality: days before and after the window of which scenes count, too."""
-    auxiliary: Annotated[bool, _unless_empty] = False
-    """Whether requests may name it in `further_modalities`, beside another one."""
+    auxiliary: Annotated[bool, _omit_if_empty] = False
+    """Whether requests may name it in `auxiliary_modalities`, beside another one."""
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -195,7 +195,7 @@ class WeightsSource(_Record):
     """Licence of the weights."""
 
 
-_LATER_FIELDS = {"cloud_mask": "quality_band"}
+_DIGEST_DEFAULTS = {"cloud_mask": "quality_band"}
 """Fields of sensors that came after the first models were saved. At these values nothing is
 different from what it was, and the digests are those that models were saved under."""
 
@@ -291,7 +291,7 @@ class ModelCard(_Record):
         """
         record = self.model_dump(mode="json", include={"image", "image_alternatives", "modalities"})
         for modality in record["modalities"].values():
-            for name, default in _LATER_FIELDS.items():
+            for name, default in _DIGEST_DEFAULTS.items():
                 if modality["sensor"][name] == default:
                     del modality["sensor"][name]
         if self.text is not None:

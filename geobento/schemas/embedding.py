@@ -52,7 +52,7 @@ class SceneMeta(_Meta):
     source or here."""
 
 
-class WindowMeta(_Meta):
+class TimeRange(_Meta):
     """A half-open window of time."""
 
     start: str
@@ -151,7 +151,7 @@ class ImageryMeta(_Meta):
     """What a reader must know about this imagery."""
     sensor: SensorSpec | None = None
     """Collection, bands, scale, cloud filter and composite that were used."""
-    temporal: WindowMeta | None = None
+    temporal: TimeRange | None = None
     """The window that scenes were taken from."""
     frames: FramesMeta | None = None
     """The composites in time; null: one of the whole window."""
@@ -176,7 +176,7 @@ class ImageryMeta(_Meta):
     pixels: GridMeta | None = None
     """The pixels that were fetched or brought."""
 
-    def untimed(self) -> Self:
+    def without_timing(self) -> Self:
         """The same without how it went this time: equal for equal requests."""
         return self.model_copy(update={"cached": None})
 
@@ -186,7 +186,7 @@ class EmbeddingMeta(ImageryMeta, ComputedMeta):
     not apply is null.
     """
 
-    further: dict[str, ImageryMeta] = {}
+    auxiliary: dict[str, ImageryMeta] = {}
     """What was fetched of further modalities, by modality."""
     timing_ms: dict[str, float] = {}
     """How long the steps took: `fetch` (from the source or, if `cached`, from disk), `prepare`,
@@ -200,10 +200,10 @@ class EmbeddingMeta(ImageryMeta, ComputedMeta):
         height, width = self.grid_hw
         return GridMeta(crs=self.crs, transform=self.transform, height=height, width=width)
 
-    def untimed(self) -> Self:
+    def without_timing(self) -> Self:
         """The same without how it went this time: equal for equal requests."""
-        further = {name: meta.untimed() for name, meta in self.further.items()}
-        return super().untimed().model_copy(update={"timing_ms": {}, "further": further})
+        further = {name: meta.without_timing() for name, meta in self.auxiliary.items()}
+        return super().without_timing().model_copy(update={"timing_ms": {}, "auxiliary": further})
 
 
 class ClassificationMeta(_Meta):

@@ -218,10 +218,10 @@ class SettingsError(Exception):
     """A ``GEOBENTO_*`` variable has a value that the service cannot use."""
 
 
-def _all(cls: type[GeoBentoError]) -> list[type[GeoBentoError]]:
+def _all_errors(cls: type[GeoBentoError]) -> list[type[GeoBentoError]]:
     found = [cls]
     for child in cls.__subclasses__():
-        found.extend(_all(child))
+        found.extend(_all_errors(child))
     return found
 
 
@@ -236,7 +236,7 @@ def from_body(body: Any, status: int = 500, retry_after: float | None = None) ->
     error = body.get("error") if isinstance(body, dict) else None
     error = error if isinstance(error, dict) else {"message": str(body)[:500]}
     kind = error.get("type")
-    known = {c.type: c for c in _all(GeoBentoError)}
+    known = {c.type: c for c in _all_errors(GeoBentoError)}
     cls = known.get(kind, by_status(status)) if isinstance(kind, str) else by_status(status)
     return cls(
         str(error.get("message", "")),
@@ -249,7 +249,7 @@ def from_body(body: Any, status: int = 500, retry_after: float | None = None) ->
 def by_status(status: int) -> type[GeoBentoError]:
     """The error class that stands for an HTTP status which another layer chose."""
     # Errors that other rooms have for themselves stand for nothing outside them.
-    ours = [cls for cls in _all(GeoBentoError)[1:] if cls.__module__ == __name__]
+    ours = [cls for cls in _all_errors(GeoBentoError)[1:] if cls.__module__ == __name__]
     general_last = sorted(ours, key=lambda cls: -len(cls.__mro__))
     exact = {cls.status: cls for cls in general_last}
     return exact.get(status, InvalidRequest if 400 <= status < 500 else InternalError)

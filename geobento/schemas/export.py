@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from geobento.schemas.embedding import Embedding, GridMeta
 
-BAND = "band"
+BAND_DIM = "band"
 """Name of the axis of the vectors' components."""
 
 
@@ -29,7 +29,7 @@ def to_xarray(embedding: Embedding) -> xarray.DataArray:
     import xarray
     from rasterio.crs import CRS
 
-    grid = _grid(embedding)
+    grid = _require_grid(embedding)
     a, _, left, _, e, top = grid.transform
     wkt = CRS.from_user_input(grid.crs).to_wkt()
     reference = xarray.Variable(
@@ -43,9 +43,9 @@ def to_xarray(embedding: Embedding) -> xarray.DataArray:
     )
     return xarray.DataArray(
         embedding.data,
-        dims=(BAND, "y", "x"),
+        dims=(BAND_DIM, "y", "x"),
         coords={
-            BAND: np.arange(1, len(embedding.data) + 1),
+            BAND_DIM: np.arange(1, len(embedding.data) + 1),
             "y": ("y", top + e * (np.arange(grid.height) + 0.5)),
             "x": ("x", left + a * (np.arange(grid.width) + 0.5)),
             "spatial_ref": reference,
@@ -67,7 +67,7 @@ def to_geotiff(embedding: Embedding, path: str | Path) -> None:
     import rasterio
     from rasterio.transform import Affine
 
-    grid = _grid(embedding)
+    grid = _require_grid(embedding)
     with rasterio.open(
         path,
         "w",
@@ -87,7 +87,7 @@ def to_geotiff(embedding: Embedding, path: str | Path) -> None:
         file.update_tags(GEOBENTO_META=embedding.meta.model_dump_json())
 
 
-def _grid(embedding: Embedding) -> GridMeta:
+def _require_grid(embedding: Embedding) -> GridMeta:
     grid = embedding.meta.grid
     if grid is None and embedding.data.ndim == 3:
         raise SpecError(

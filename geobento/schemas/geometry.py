@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field
 
-from geobento.schemas.validation import problem_in, spec
+from geobento.schemas.validation import field_error, validated_spec
 
 MAX_VERTICES = 10_000
 """Most positions of a polygon, those of all its rings together."""
@@ -24,7 +24,7 @@ def is_lonlat(crs: str) -> bool:
     return crs.upper() in LONLAT
 
 
-@spec
+@validated_spec
 class BBox:
     """A rectangle whose edges run along the axes of its reference system."""
 
@@ -52,7 +52,7 @@ class BBox:
             raise ValueError(f"minlat ({self.minlat}) must be less than maxlat ({self.maxlat})")
 
 
-@spec
+@validated_spec
 class PointBuffer:
     """A square around a point: `buffer_m` ground metres to the north, south, east and west."""
 
@@ -76,7 +76,7 @@ def _check_degrees(place: Any, longitudes: tuple[str, ...], latitudes: tuple[str
         for name in names:
             value = getattr(place, name)
             if not -limit <= value <= limit:
-                raise problem_in(
+                raise field_error(
                     name, f"{value:g} is not a {kind}; accepted: -{limit} to {limit} degrees"
                 )
 
@@ -95,7 +95,7 @@ Position = Annotated[
 """Longitude and latitude, degrees. An altitude may follow and is not used."""
 
 
-def _closed(ring: tuple[Position, ...]) -> tuple[Position, ...]:
+def _close_ring(ring: tuple[Position, ...]) -> tuple[Position, ...]:
     if len(ring) < 4:
         raise ValueError(f"a ring has at least 4 positions, got {len(ring)}")
     if ring[0] != ring[-1]:
@@ -103,7 +103,7 @@ def _closed(ring: tuple[Position, ...]) -> tuple[Position, ...]:
     return ring
 
 
-Ring = Annotated[tuple[Position, ...], Field(max_length=MAX_VERTICES), AfterValidator(_closed)]
+Ring = Annotated[tuple[Position, ...], Field(max_length=MAX_VERTICES), AfterValidator(_close_ring)]
 """A closed line; its edges are straight in longitude and latitude."""
 
 Rings = tuple[Ring, ...]
@@ -112,17 +112,17 @@ Rings = tuple[Ring, ...]
 
 def _check_rings(polygons: tuple[Rings, ...]) -> None:
     if not polygons or not all(polygons):
-        raise problem_in("coordinates", "a polygon has at least one ring")
+        raise field_error("coordinates", "a polygon has at least one ring")
     count = sum(len(ring) for rings in polygons for ring in rings)
     if count > MAX_VERTICES:
-        raise problem_in(
+        raise field_error(
             "coordinates",
             f"the polygon has {count:,} positions; accepted: up to {MAX_VERTICES:,}. "
             "Simplify it first",
         )
 
 
-@spec
+@validated_spec
 class Polygon:
     """A GeoJSON polygon: its bounding box is fetched, what lies inside counts."""
 
@@ -136,7 +136,7 @@ class Polygon:
         _check_rings((self.coordinates,))
 
 
-@spec
+@validated_spec
 class MultiPolygon:
     """Several GeoJSON polygons as one place.
 
@@ -153,7 +153,7 @@ class MultiPolygon:
         _check_rings(self.coordinates)
 
 
-@spec
+@validated_spec
 class Feature:
     """A GeoJSON feature; its geometry is the place, the rest is not used."""
 
@@ -171,16 +171,16 @@ class Feature:
 Area: TypeAlias = BBox | Polygon | MultiPolygon
 """A place with an outline."""
 
-Place: TypeAlias = PointBuffer | Area
+Region: TypeAlias = PointBuffer | Area
 """A place."""
 
 
-def _geometry(value: Place | Feature) -> Place:
+def _unwrap_feature(value: Region | Feature) -> Region:
     return value.geometry if isinstance(value, Feature) else value
 
 
 Spatial: TypeAlias = Annotated[
     Annotated[PointBuffer | BBox | Polygon | MultiPolygon | Feature, Discriminator("type")],
-    AfterValidator(_geometry),
+    AfterValidator(_unwrap_feature),
 ]
 """A place as requests give it; a feature becomes its geometry."""

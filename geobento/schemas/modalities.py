@@ -13,21 +13,21 @@ SYNONYMS = (
 """Each line one kind of imagery, the usual name first."""
 
 
-def _plain(name: str) -> str:
+def _normalize(name: str) -> str:
     """Without regard to case, dashes, underscores and blanks."""
     return "".join(filter(str.isalnum, name)).lower()
 
 
-_USUAL = {_plain(name): names[0] for names in SYNONYMS for name in names}
+_CANONICAL = {_normalize(name): names[0] for names in SYNONYMS for name in names}
 
 
-def find(name: str, offered: Iterable[str]) -> str | None:
+def find_modality_name(name: str, available: Iterable[str]) -> str | None:
     """Which of a model's modalities a request means; None: none of them.
 
     A name of the model itself comes before what the name means elsewhere.
     """
-    candidates = list(offered)
-    for meaning in (lambda text: text, _plain, lambda text: _USUAL.get(_plain(text))):
+    candidates = list(available)
+    for meaning in (lambda text: text, _normalize, lambda text: _CANONICAL.get(_normalize(text))):
         wanted = meaning(name)
         if wanted is not None:
             for candidate in candidates:

@@ -15,15 +15,15 @@ KEYWORDS = frozenset(
 """What a card's schema may say of an option."""
 
 
-def _is_number(value: Any) -> bool:
+def _is_real_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 _TYPES: dict[str, Callable[[Any], bool]] = {
     "string": lambda value: isinstance(value, str),
     "boolean": lambda value: isinstance(value, bool),
-    "number": _is_number,
-    "integer": lambda value: _is_number(value) and float(value).is_integer(),
+    "number": _is_real_number,
+    "integer": lambda value: _is_real_number(value) and float(value).is_integer(),
     "array": lambda value: isinstance(value, list),
     "null": lambda value: value is None,
 }
@@ -48,16 +48,16 @@ def check_options(card: ModelCard, options: Mapping[str, Any], field: str) -> No
             field=f"{field}.{unknown[0]}",
         )
     for name, value in options.items():
-        if not _fits(known[name], value):
+        if not _matches(known[name], value):
             raise ModelError(
-                f"{card.id} does not take {_shown(value)} for {name!r}; "
-                f"accepted: {_accepted(known[name])}",
+                f"{card.id} does not take {_format_value(value)} for {name!r}; "
+                f"accepted: {_describe_accepted(known[name])}",
                 field=f"{field}.{name}",
             )
 
 
-def _fits(schema: Mapping[str, Any], value: Any) -> bool:
-    if "type" in schema and not any(_TYPES[kind](value) for kind in _kinds(schema)):
+def _matches(schema: Mapping[str, Any], value: Any) -> bool:
+    if "type" in schema and not any(_TYPES[kind](value) for kind in _type_names(schema)):
         return False
     # A truth value is no number, though Python has it equal to one.
     if "enum" in schema and not any(
@@ -66,18 +66,18 @@ def _fits(schema: Mapping[str, Any], value: Any) -> bool:
     ):
         return False
     if isinstance(value, list):
-        return all(_fits(schema.get("items", {}), item) for item in value)
-    if not _is_number(value):
+        return all(_matches(schema.get("items", {}), item) for item in value)
+    if not _is_real_number(value):
         return True
     return bool(schema.get("minimum", -math.inf) <= value <= schema.get("maximum", math.inf))
 
 
-def _accepted(schema: Mapping[str, Any]) -> str:
+def _describe_accepted(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(map(str, schema["enum"]))
     if "items" in schema:
-        return f"array, each item {_accepted(schema['items'])}"
-    kinds = " or ".join(_kinds(schema)) or "a number"
+        return f"array, each item {_describe_accepted(schema['items'])}"
+    kinds = " or ".join(_type_names(schema)) or "a number"
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None and high is not None:
         return f"{kinds} from {low} to {high}"
@@ -86,11 +86,11 @@ def _accepted(schema: Mapping[str, Any]) -> str:
     return kinds if high is None else f"{kinds} of at most {high}"
 
 
-def _kinds(schema: Mapping[str, Any]) -> list[str]:
+def _type_names(schema: Mapping[str, Any]) -> list[str]:
     kinds = schema.get("type", [])
     return [kinds] if isinstance(kinds, str) else list(kinds)
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 
-from geobento.schemas.embedding import GridMeta, ImageryMeta, SceneMeta, TilesMeta, WindowMeta
+from geobento.schemas.embedding import GridMeta, ImageryMeta, SceneMeta, TilesMeta, TimeRange
 from geobento.schemas.requests import ErrorBody
 from geobento.schemas.specs import SensorSpec
 
@@ -16,7 +16,7 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class PlacePlan(_Record):
+class RegionPlan(_Record):
     """What would be done for one place."""
 
     grid: GridMeta
@@ -36,7 +36,7 @@ class PlacePlan(_Record):
     scenes: list[SceneMeta]
     """The scenes that would be read, oldest first; some may turn out to have no usable pixel of
     the place."""
-    further: dict[str, list[SceneMeta]]
+    auxiliary: dict[str, list[SceneMeta]]
     """The same of further modalities, by modality."""
     requests: int
     """`stac` and `demo`: files that would be opened. `gee`: requests that would be sent; more,
@@ -47,12 +47,12 @@ class PlacePlan(_Record):
     bytes for every pixel and band, as it counts them; scenes become one image there."""
 
 
-class ModelFit(_Record):
+class ModelCompatibility(_Record):
     """Whether a served model reads what a sensor gives."""
 
     model: str
     """Id of the model."""
-    fits: bool
+    compatible: bool
     """Whether it takes the sensor's bands in their order."""
     modality: str | None
     """Which of the model's modalities they are; null: none."""
@@ -69,16 +69,16 @@ class EmbeddingPlan(_Record):
     """What the model would read."""
     sensor: SensorSpec
     """Collection, bands, scale, cloud filter and composite that would be used."""
-    temporal: WindowMeta
+    temporal: TimeRange
     """The window that scenes would be taken from."""
     frames: int
     """Parts of the window, each with a composite of its own; those without a usable pixel are left
     out."""
-    further: list[str]
+    auxiliary: list[str]
     """Further modalities that would be fetched."""
-    models: list[ModelFit]
+    models: list[ModelCompatibility]
     """Which of the models served here read this sensor."""
-    places: list[PlacePlan | ErrorBody]
+    regions: list[RegionPlan | ErrorBody]
     """One entry per place, in the order of the request; an entry is a plan or an error."""
 
 
@@ -119,13 +119,13 @@ class BandStatistics(_Record):
     """How the values are spread."""
 
 
-def _decoded(value: object) -> object:
+def _decode_base64(value: object) -> object:
     return base64.b64decode(value, validate=True) if isinstance(value, str) else value
 
 
-Picture = Annotated[
+PngImage = Annotated[
     bytes,
-    BeforeValidator(_decoded),
+    BeforeValidator(_decode_base64),
     PlainSerializer(lambda data: base64.b64encode(data).decode(), str, when_used="json"),
     WithJsonSchema(
         {"type": "string", "contentEncoding": "base64", "contentMediaType": "image/png"}
@@ -142,6 +142,6 @@ class Inspection(ImageryMeta):
     """Units of the values: the collection's own."""
     bands: list[BandStatistics]
     """One entry per band with data, in the order of the sensor."""
-    quicklook: Picture
+    quicklook: PngImage
     """PNG of the pixels' size: true colour where the bands allow it, or else the first band in
     grey; stretched from the 2nd to the 98th percentile, black where there are no data."""

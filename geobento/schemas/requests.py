@@ -17,12 +17,12 @@ from geobento.schemas.specs import (
     Instant,
     Output,
     OutputPooled,
-    Place,
+    Region,
     SensorSpec,
     Spatial,
     Temporal,
 )
-from geobento.schemas.validation import problem_in
+from geobento.schemas.validation import field_error
 
 Encoding = Literal["float", "base64"]
 
@@ -31,7 +31,7 @@ ImagePayload = Annotated[
     WithJsonSchema({"type": "string", "description": "Base64, or a `data:` URL with base64."}),
 ]
 
-EXAMPLE_PICTURE = (
+EXAMPLE_IMAGE = (
     "data:image/png;base64,"
     "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAIUlEQVR42mO0qdBgwAaYGHAAnBIsciIL"
     "SNRh86iOSpYDAIyBA174yLIQAAAAAElFTkSuQmCC"
@@ -53,7 +53,7 @@ class ImageEmbeddingRequest(_Request):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"model": "mosaiks", "images": [EXAMPLE_PICTURE], "encoding": "float"}]
+            "examples": [{"model": "mosaiks", "images": [EXAMPLE_IMAGE], "encoding": "float"}]
         }
     )
 
@@ -104,7 +104,7 @@ class ZeroShotRequest(_Request):
             "examples": [
                 {
                     "model": "clip_vit_large_patch14",
-                    "images": [EXAMPLE_PICTURE],
+                    "images": [EXAMPLE_IMAGE],
                     "classes": ["forest", "harbour"],
                     "template": "a satellite picture of a {}",
                 }
@@ -173,7 +173,7 @@ class GeoEmbeddingRequest(_Request):
     """Options of the model; its card has the schema."""
     modality: str | None = None
     """Which imagery the model reads; null: the card's default."""
-    further_modalities: list[str] = []
+    auxiliary_modalities: list[str] = []
     """Further imagery of the same place and window that the model reads beside it; each with the
     card's sensor."""
     output: Output = OutputPooled()
@@ -196,10 +196,10 @@ class GeoEmbeddingRequest(_Request):
         return self
 
     @property
-    def places(self) -> list[Place]:
+    def regions(self) -> list[Region]:
         """The places asked for, one or several."""
         given = [self.spatial] if self.spatial is not None else list(self.spatials or [])
-        return cast("list[Place]", given)
+        return cast("list[Region]", given)
 
 
 class PixelEmbeddingRequest(_Request):
@@ -282,9 +282,9 @@ class InspectRequest(_Request):
         if self.sensor is not None:
             for field in ("modality", "fetch"):
                 if getattr(self, field) is not None:
-                    raise problem_in(field, "this goes with 'model'; a sensor says all by itself")
+                    raise field_error(field, "this goes with 'model'; a sensor says all by itself")
             if self.sensor.check_save_dir is not None:
-                raise problem_in(
+                raise field_error(
                     "sensor.check_save_dir", "the answer holds the picture; accepted: null"
                 )
         return self

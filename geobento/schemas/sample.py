@@ -149,7 +149,7 @@ class Sample:
         return replace(self, pixels=np.empty((0, *self.pixels.shape[-2:])), extras=extras)
 
 
-def middle(times: Sequence[datetime]) -> datetime:
+def mid_time(times: Sequence[datetime]) -> datetime:
     """Halfway between the first and the last of some times."""
     first = min(times)
     return first + (max(times) - first) / 2

@@ -30,7 +30,7 @@ def decode_array(data: list[Any] | str, shape: Sequence[int]) -> NDArray[np.floa
     return flat.reshape(tuple(shape))
 
 
-def encode_answer(
+def encode_embeddings(
     model: str, dim: int, answers: Sequence[Embedding | GeoBentoError], encoding: Encoding
 ) -> bytes:
     """The JSON body of an embedding answer: one entry per item, in order.
@@ -90,7 +90,7 @@ def decode_classifications(body: bytes) -> list[Classification | GeoBentoError]:
     ]
 
 
-def decode_answer(body: bytes) -> list[Embedding | GeoBentoError]:
+def decode_embeddings(body: bytes) -> list[Embedding | GeoBentoError]:
     """What a server answered, as objects."""
     return [
         from_body(entry)

@@ -19,13 +19,13 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from geobento.schemas.geometry import BBox, MultiPolygon, Place, PointBuffer, Polygon, Spatial
-from geobento.schemas.validation import spec
+from geobento.schemas.geometry import BBox, MultiPolygon, PointBuffer, Polygon, Region, Spatial
+from geobento.schemas.validation import validated_spec
 
 # -- when --------------------------------------------------------------------------------------
 
 
-def _instant(value: Any) -> datetime:
+def _parse_instant(value: Any) -> datetime:
     """A date or a time, as text or object, as an instant in UTC. A date is its midnight."""
     if isinstance(value, str):
         try:
@@ -44,7 +44,7 @@ def _instant(value: Any) -> datetime:
         raise ValueError(f"{value.isoformat()} lies outside the years 1 to 9999 in UTC") from None
 
 
-def _as_text(value: datetime) -> str:
+def _format_instant(value: datetime) -> str:
     if value.time() == datetime.min.time():
         return value.date().isoformat()
     return value.isoformat().replace("+00:00", "Z")
@@ -52,13 +52,13 @@ def _as_text(value: datetime) -> str:
 
 Instant = Annotated[
     datetime,
-    BeforeValidator(_instant),
-    PlainSerializer(_as_text, return_type=str),
+    BeforeValidator(_parse_instant),
+    PlainSerializer(_format_instant, return_type=str),
     WithJsonSchema({"type": "string", "examples": ["2023-06-01", "2023-06-01T10:30:00Z"]}),
 ]
 
 
-@spec
+@validated_spec
 class TemporalRange:
     """A half-open window: imagery with `start <= time < end`."""
 
@@ -71,7 +71,7 @@ class TemporalRange:
     def __post_init__(self) -> None:
         if not self.start < self.end:
             raise ValueError(
-                f"end ({_as_text(self.end)}) must be after start ({_as_text(self.start)}); "
+                f"end ({_format_instant(self.end)}) must be after start ({_format_instant(self.start)}); "
                 "the window is half-open: start <= time < end"
             )
 
@@ -81,7 +81,7 @@ class TemporalRange:
         return self.start, self.end
 
 
-@spec
+@validated_spec
 class TemporalYear:
     """A calendar year, from its 1 January to the next, UTC."""
 
@@ -120,7 +120,7 @@ ScaleM = Annotated[float, Field(gt=0, le=10_000)]
 CloudyPct = Annotated[float, Field(ge=0, le=100)]
 
 
-@spec
+@validated_spec
 class SensorSpec:
     """Which pixels to fetch. Replaces the model's default sensor as a whole."""
 
@@ -160,7 +160,7 @@ class SensorSpec:
     `cloud_score_plus` (band `cs_cdf`) below 0.6, or without one."""
 
 
-@spec
+@validated_spec
 class FetchSpec:
     """Changes to the model's default sensor; what is null stays as the model has it."""
 
@@ -178,21 +178,21 @@ class FetchSpec:
 
 # -- in which form -----------------------------------------------------------------------------
 
-PlacePooling = Literal["native", "mean", "max"]
+RegionPooling = Literal["native", "mean", "max"]
 
 
-@spec
+@validated_spec
 class OutputPooled:
     """One vector `(D,)` for the whole place."""
 
-    pooling: PlacePooling = "native"
+    pooling: RegionPooling = "native"
     """`authors`: the authors' own feature of a whole input, which is the mean of the grid where
     they have no other. `mean` and `max`: of the vectors of the grid, which may lie in another
     space and have another length."""
     mode: Literal["pooled"] = "pooled"
 
 
-@spec
+@validated_spec
 class OutputGrid:
     """A grid of vectors `(D, H, W)` with its CRS and transform in the metadata."""
 
@@ -209,7 +209,7 @@ class OutputSpec:
     """Makes output specs: `OutputSpec.pooled("mean")`, `OutputSpec.grid()`."""
 
     @staticmethod
-    def pooled(pooling: PlacePooling = "native") -> OutputPooled:
+    def pooled(pooling: RegionPooling = "native") -> OutputPooled:
         """One vector for the place."""
         return OutputPooled(pooling)
 
@@ -222,7 +222,7 @@ class OutputSpec:
 PrepMode = Literal["resize", "tile", "auto"]
 
 
-@spec
+@validated_spec
 class InputPrepSpec:
     """How a place larger than the model's input is brought to it."""
 
@@ -238,11 +238,11 @@ class InputPrepSpec:
     """Pad a place that is smaller than one tile."""
 
 
-def _prep(value: InputPrepSpec | PrepMode) -> InputPrepSpec:
+def _to_input_prep(value: InputPrepSpec | PrepMode) -> InputPrepSpec:
     return InputPrepSpec(mode=value) if isinstance(value, str) else value
 
 
-InputPrep: TypeAlias = Annotated[InputPrepSpec | PrepMode, AfterValidator(_prep)]
+InputPrep: TypeAlias = Annotated[InputPrepSpec | PrepMode, AfterValidator(_to_input_prep)]
 
 Backend = Literal["auto", "gee", "stac", "demo"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -263,9 +263,9 @@ __all__ = [
     "OutputGrid",
     "OutputPooled",
     "OutputSpec",
-    "Place",
     "PointBuffer",
     "Polygon",
+    "Region",
     "SensorSpec",
     "Spatial",
     "Temporal",

@@ -15,10 +15,12 @@ from geobento.schemas.errors import InvalidRequest, SpecError
 Record = TypeVar("Record", bound=BaseModel)
 Spec = TypeVar("Spec")
 
-_SPECS = frozenset({"spatial", "spatials", "temporal", "sensor", "fetch", "output", "input_prep"})
+_SPEC_FIELDS = frozenset(
+    {"spatial", "spatials", "temporal", "sensor", "fetch", "output", "input_prep"}
+)
 """Parameters of requests whose values are specs."""
 
-_TAGS = frozenset(
+_UNION_TAGS = frozenset(
     {
         "PointBuffer", "BBox", "Polygon", "MultiPolygon", "Feature", "range", "year", "pooled",
         "grid", "InputPrepSpec", "str", "bytes",
@@ -30,7 +32,7 @@ _YEAR_FIELD = ("temporal", "year", "year")
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(Field,))
-def spec(cls: type[Spec]) -> type[Spec]:
+def validated_spec(cls: type[Spec]) -> type[Spec]:
     """A frozen dataclass with checked fields that goes to JSON and back.
 
     Making one with values that do not fit raises a SpecError.
@@ -54,7 +56,7 @@ def spec(cls: type[Spec]) -> type[Spec]:
     return checked_type
 
 
-def problem_in(field: str, message: str) -> ValueError:
+def field_error(field: str, message: str) -> ValueError:
     """What a spec's ``__post_init__`` raises where one of its fields is at fault."""
     return PydanticCustomError("problem_in", "{message}", {"message": message, "field": field})
 
@@ -69,7 +71,7 @@ def invalid_request(
         kind: Class of the error; None: SpecError where a spec of a request is at fault.
     """
     problems = [
-        {"field": _path(problem), "message": _message(problem)}
+        {"field": _field_path(problem), "message": _problem_message(problem)}
         for problem in error.errors(include_url=False, include_context=True)
     ]
     first = problems[0]
@@ -77,7 +79,7 @@ def invalid_request(
     where = f"{first['field']}: " if first["field"] else ""
     if kind is None:
         root = str(first["field"]).partition(".")[0]
-        kind = SpecError if root in _SPECS else InvalidRequest
+        kind = SpecError if root in _SPEC_FIELDS else InvalidRequest
     return kind(
         f"{where}{first['message']}{more}",
         field=first["field"],
@@ -109,7 +111,7 @@ def validated_json(cls: type[Record], body: bytes) -> Record:
         raise invalid_request(error) from None
 
 
-def _path(problem: Any) -> str | None:
+def _field_path(problem: Any) -> str | None:
     loc = problem["loc"]
     if problem["type"] == "problem_in":
         loc = (*loc, problem["ctx"]["field"])
@@ -119,12 +121,14 @@ def _path(problem: Any) -> str | None:
     parts = [
         str(part)
         for position, part in enumerate(loc)
-        if position == 0 or isinstance(part, int) or (part not in _TAGS and part.isidentifier())
+        if position == 0
+        or isinstance(part, int)
+        or (part not in _UNION_TAGS and part.isidentifier())
     ]
     return ".".join(parts) or None
 
 
-def _message(problem: Any) -> str:
+def _problem_message(problem: Any) -> str:
     message = str(problem["msg"]).removeprefix("Value error, ")
     kind = problem["type"]
     if kind == "json_invalid":

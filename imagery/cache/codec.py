@@ -129,7 +129,9 @@ def _sample_from_header(
                 for extra, part in header[name].items()
             }
         elif name not in EXCLUDED_FIELDS:
-            found[name] = None if header[name] is None else _adapter(name).validate_python(header[name])
+            found[name] = (
+                None if header[name] is None else _adapter(name).validate_python(header[name])
+            )
     return Sample(**found)
 
 

@@ -60,7 +60,9 @@ class CachedSource:
         deadline = time.monotonic() + self._timeout_s
         key = patch_key(query, self.backend, self._fingerprint)
         try:
-            return self._single_flight.run(key, partial(self._fetch, query, key, deadline), deadline)
+            return self._single_flight.run(
+                key, partial(self._fetch, query, key, deadline), deadline
+            )
         except WaitTimeout:
             raise SourceError(
                 f"the source {self.backend!r} had not answered an earlier request for the same "
@@ -82,9 +84,7 @@ class CachedSource:
                 if entry is None:
                     asked = datetime.now(UTC)
                     sample = self._source.fetch(query)
-                    store.write(
-                        key, CacheEntry(sample, expiry_time(query.end, asked, self._ttl))
-                    )
+                    store.write(key, CacheEntry(sample, expiry_time(query.end, asked, self._ttl)))
                     return replace(sample, cached=False)
         return replace(entry.sample, cached=True)
 

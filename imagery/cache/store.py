@@ -213,12 +213,18 @@ class PatchStore:
                 return
             held = self.list_files()
             total = size + sum(file.size for file in held)
-            goal = self._max_bytes if total <= self._max_bytes else int(self._max_bytes * (1 - EVICTION_FRACTION))
+            goal = (
+                self._max_bytes
+                if total <= self._max_bytes
+                else int(self._max_bytes * (1 - EVICTION_FRACTION))
+            )
             for file in held:
                 if (file.is_complete and total > goal) or file.is_abandoned:
                     _remove(file.path)
                     total -= file.size
-            self._bytes_until_scan = min(self._max_bytes - total, int(self._max_bytes * EVICTION_FRACTION))
+            self._bytes_until_scan = min(
+                self._max_bytes - total, int(self._max_bytes * EVICTION_FRACTION)
+            )
 
     def _warn_once(self, error: OSError) -> None:
         if not self._warned:

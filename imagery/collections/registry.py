@@ -235,7 +235,8 @@ COLLECTIONS = {
             static=True,
             valid_range=(-500, 9000),
             gee=EarthEngineMetadata(
-                acquisition_date=datetime(2000, 2, 11, tzinfo=UTC), derived_slope=("slope", "elevation")
+                acquisition_date=datetime(2000, 2, 11, tzinfo=UTC),
+                derived_slope=("slope", "elevation"),
             ),
         ),
         Collection(
@@ -354,14 +355,18 @@ def get_stac_collection(
             which sources do.
     """
     collection = get(collection_id)
-    if collection.stac_collections and (available is None or not available.isdisjoint(collection.stac_collections)):
+    if collection.stac_collections and (
+        available is None or not available.isdisjoint(collection.stac_collections)
+    ):
         return collection
     others = [
         f"the STAC catalog {preset.name!r}"
         for preset in PRESETS.values()
         if not preset.collections.isdisjoint(collection.stac_collections)
     ]
-    place = f"in the source {source!r}" if collection.stac_collections else "read from STAC catalogs"
+    place = (
+        f"in the source {source!r}" if collection.stac_collections else "read from STAC catalogs"
+    )
     raise ModelError(
         f"the collection {collection_id!r} is not {place}; Earth Engine has it (backend 'gee')"
         + "".join(f", and {other}" for other in others),

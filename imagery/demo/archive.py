@@ -215,13 +215,17 @@ def _item_writers(region: DemoRegion) -> Iterator[Callable[[Path], list[pystac.I
 def _write_sentinel_2(region: DemoRegion, month: int, root: Path) -> list[pystac.Item]:
     """One acquisition, as it is at the ground and as it is seen from space."""
     time = region.overpass_time(month, 10 + month % 5, 10.5)
-    numbers, classes = region.landscape.scene(month, CLOUD_FRACTIONS[(month - 1 + region.first_cloud_index) % 12])
+    numbers, classes = region.landscape.scene(
+        month, CLOUD_FRACTIONS[(month - 1 + region.first_cloud_index) % 12]
+    )
     ground = _write_optical(root, region, time, "sentinel-2-l2a", numbers, classes)
     _write_asset(root, ground, "scl", classes, {"data_type": "uint8", "nodata": 0}, nodata=0)
     _write_asset(root, ground, "visual", true_color(numbers), {"data_type": "uint8"}, role="visual")
     return [
         ground,
-        _write_optical(root, region, time, "sentinel-2-l1c", to_top_of_atmosphere(numbers), classes),
+        _write_optical(
+            root, region, time, "sentinel-2-l1c", to_top_of_atmosphere(numbers), classes
+        ),
     ]
 
 
@@ -273,7 +277,9 @@ def _write_elevation(region: DemoRegion, root: Path) -> list[pystac.Item]:
 
 def _write_embeddings(region: DemoRegion, root: Path) -> list[pystac.Item]:
     """The finished product of a year, in the layout of its files: 64 bands in one."""
-    item = _create_item(region, EMBEDDING_COLLECTION.stac_collections[0], datetime(region.year, 1, 1, tzinfo=UTC))
+    item = _create_item(
+        region, EMBEDDING_COLLECTION.stac_collections[0], datetime(region.year, 1, 1, tzinfo=UTC)
+    )
     raster = {"data_type": "int8", "nodata": EMBEDDING_COLLECTION.nodata}
     vectors = region.landscape.embeddings()
     _write_asset(root, item, "data", vectors, raster, nodata=EMBEDDING_COLLECTION.nodata)

@@ -150,7 +150,9 @@ class Landscape:
         for cover, decibels in BACKSCATTER_DB.items():
             for channel, value in enumerate(decibels):
                 level = value + (3.5 * green if cover == FIELD else 0)
-                power[channel] = np.where(self.land_cover == cover, 10 ** (level / 10), power[channel])
+                power[channel] = np.where(
+                    self.land_cover == cover, 10 ** (level / 10), power[channel]
+                )
         power *= random.gamma(RADAR_LOOKS, 1 / RADAR_LOOKS, power.shape)
         power *= 1 + 1.5 * (self._illumination - 1)
         steps = np.round(10 * np.log10(np.maximum(power, 1e-4)) * 4) / 4
@@ -256,7 +258,9 @@ class Landscape:
         houses = random.uniform(0.35, 1, (self.size, self.size))
         return np.where(street, 0.05, houses).astype(np.float32)
 
-    def _scene_classification(self, ground: FloatArray, opacity: FloatArray, shadow: FloatArray) -> ByteArray:
+    def _scene_classification(
+        self, ground: FloatArray, opacity: FloatArray, shadow: FloatArray
+    ) -> ByteArray:
         red, near_infrared = ground[3], ground[7]
         index = (near_infrared - red) / (near_infrared + red)
         classes = np.where(index > 0.4, 4, 5).astype(np.uint8)

@@ -48,7 +48,9 @@ def band_names(index: int, bands: Sequence[str]) -> list[str]:
     return [f"t{index}_{band}" for band in bands]
 
 
-def composite_image(inputs: CompositeInputs, sensor: SensorSpec, collection: Collection) -> ee.Image:
+def composite_image(
+    inputs: CompositeInputs, sensor: SensorSpec, collection: Collection
+) -> ee.Image:
     """The scenes of a frame as one image, by the rules of `imagery.compositing`."""
     image = (
         _composite_passes(inputs, sensor, collection)

@@ -104,7 +104,8 @@ class EarthEngineSource:
         height, width = query.grid.shape
         return FetchEstimate(
             self._provenance(parts, collection),
-            (collection.gee.acquisition_date is None) + count_pixel_requests(query.grid, band_bytes),
+            (collection.gee.acquisition_date is None)
+            + count_pixel_requests(query.grid, band_bytes),
             height * width * band_bytes,
         )
 
@@ -172,7 +173,8 @@ class EarthEngineSource:
                 return self._read_pixels(image, bands, Float32Encoding(), grid, passes, deadline)
         first, second, axis = split_grid(grid)
         parts = [
-            self._read_pixels(image, bands, encoding, part, passes, deadline) for part in (first, second)
+            self._read_pixels(image, bands, encoding, part, passes, deadline)
+            for part in (first, second)
         ]
         return np.concatenate(parts, axis=axis + 1)
 
@@ -268,7 +270,9 @@ def _check_bands(bands: Sequence[str], collection: Collection) -> None:
             )
 
 
-def _no_imagery_error(query: ImageQuery, scenes: Sequence[SceneRecord], explanation: str) -> NoImageryError:
+def _no_imagery_error(
+    query: ImageQuery, scenes: Sequence[SceneRecord], explanation: str
+) -> NoImageryError:
     """The error for an empty result, with what Earth Engine does hold."""
     sensor = query.sensor
     collection = registry.get(sensor.collection)

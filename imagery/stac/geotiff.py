@@ -17,7 +17,7 @@ from typing import Any
 
 from odc.loader import RioDriver, RioReader
 
-from geobento.backoff import delay
+from geobento.backoff import backoff_s
 
 VSICURL_PREFIX = "/vsicurl/"
 """How names begin that GDAL reads in ranges over HTTP."""
@@ -145,7 +145,7 @@ class _GeoTiffReader(RioReader):
                     _record_failure(file)
                     if attempt == MAX_ATTEMPTS - 1:
                         raise
-            sleep(delay(attempt, None, random.random()))
+            sleep(backoff_s(attempt, None, random.random()))
         raise AssertionError("the last attempt returns or raises")
 
 

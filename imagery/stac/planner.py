@@ -156,7 +156,9 @@ def _preferred_items(items: Sequence[pystac.Item], collection: Collection) -> li
     chosen: list[int] = []
     for positions in item_passes(items):
         best: dict[Any, int] = {}
-        ranks = {p: collection.stac_collections.index(items[p].collection_id or "") for p in positions}
+        ranks = {
+            p: collection.stac_collections.index(items[p].collection_id or "") for p in positions
+        }
         for position in positions:
             key = tile_key(items[position])
             best[key] = min(best.get(key, len(collection.stac_collections)), ranks[position])

@@ -51,7 +51,9 @@ class SasTokenSigner:
         with self._lock:
             until, token = self._tokens.get((account, container), (datetime.min, ""))
             if not token or until - EXPIRY_MARGIN <= datetime.now(UTC):
-                answer = self._http_client.request_json(f"{self._token_url}/{account}/{container}", deadline)
+                answer = self._http_client.request_json(
+                    f"{self._token_url}/{account}/{container}", deadline
+                )
                 try:
                     token = answer["token"]
                     until = datetime.fromisoformat(answer["msft:expiry"])

@@ -73,7 +73,9 @@ class StacSource:
         ]
         # Frame by frame, so that not all scenes are in memory at a time.
         parts = time_bins.split_passes(groups, lambda scene: item_time(scene.item), query)
-        found = [self._read_frame(number, scenes, query, deadline) for number, scenes in parts.items()]
+        found = [
+            self._read_frame(number, scenes, query, deadline) for number, scenes in parts.items()
+        ]
         seen = [frame for frame in found if frame is not None]
         if not seen:
             raise self._no_imagery_error(query, build_search(query, collection), deadline)
@@ -134,7 +136,9 @@ class StacSource:
             )
         return collection
 
-    def _plan_scenes(self, query: ImageQuery, collection: Collection, deadline: float) -> list[SceneRead]:
+    def _plan_scenes(
+        self, query: ImageQuery, collection: Collection, deadline: float
+    ) -> list[SceneRead]:
         """What to read for a query; at least one scene."""
         search = build_search(query, collection)
         found = self._catalog.search(search, deadline)
@@ -155,7 +159,9 @@ class StacSource:
     def _name(self) -> str:
         return self._catalog.name if self._name_override is None else self._name_override
 
-    def _no_imagery_error(self, query: ImageQuery, search: Search, deadline: float) -> NoImageryError:
+    def _no_imagery_error(
+        self, query: ImageQuery, search: Search, deadline: float
+    ) -> NoImageryError:
         """The error for an empty result, with what the catalog does hold at this place."""
         holdings = self._catalog.availability(search, deadline)
         times = holdings.times
@@ -165,7 +171,9 @@ class StacSource:
         stated = [cloud for cloud in holdings.cloud_percentages if cloud is not None]
         window = f"{query.start.date()} to {query.end.date()}"
         limit = (
-            f" with at most {search.max_cloud_pct:g} % cloud" if search.max_cloud_pct is not None else ""
+            f" with at most {search.max_cloud_pct:g} % cloud"
+            if search.max_cloud_pct is not None
+            else ""
         )
         if nearest is None:
             reason = "it has none of this place at any time" if holdings.complete else "it has none"

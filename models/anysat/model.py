@@ -19,7 +19,7 @@ from geobento.schemas.cards import (
     WeightsSource,
 )
 from geobento.schemas.errors import ModelError
-from geobento.schemas.sample import Sample, middle
+from geobento.schemas.sample import Sample, mid_time
 from geobento.schemas.specs import SensorSpec
 from models.base import Config, Encoded, Inputs, Model, Tensors, normalized
 from models.preprocessing.radar import power_to_db
@@ -383,7 +383,7 @@ def _days_of_year(sample: Sample) -> NDArray[np.int64]:
     if not times:
         raise ModelError(f"{CARD.id} needs the dates of {sample.modality}", field="temporal")
     if sample.pixels.ndim == 3:
-        times = (middle(times),)
+        times = (mid_time(times),)
     frames = len(sample.pixels) if sample.pixels.ndim == 4 else 1
     if len(times) != frames:
         raise ModelError(

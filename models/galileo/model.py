@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from geobento.schemas.errors import ModelError
-from geobento.schemas.sample import PixelGrid, Sample, middle
+from geobento.schemas.sample import PixelGrid, Sample, mid_time
 from models.base import Config, Encoded, Inputs, Model, Tensors, normalized
 from models.galileo.card import (
     CARD,
@@ -265,7 +265,7 @@ def _months(times: Sequence[datetime], frames: int, *, one_image: bool) -> NDArr
     if not times:
         return np.full(frames, DEFAULT_MONTH, np.int64)
     if one_image:
-        times = [middle(times)]
+        times = [mid_time(times)]
     if len(times) != frames:
         raise ModelError(f"there are {frames} frames but {len(times)} times", field="temporal")
     return np.asarray([time.month - 1 for time in times], np.int64)

@@ -19,7 +19,7 @@ from geobento.schemas.embedding import (
     SceneMeta,
     TextMeta,
     TilesMeta,
-    WindowMeta,
+    TimeRange,
 )
 from geobento.schemas.errors import GeoBentoError, ModelError, from_body
 from geobento.schemas.geometry import Area
@@ -189,7 +189,7 @@ def _build_meta(
         input_prep=None if context.sample is None else "resize" if tiles is None else "tile",
         tiles=None if tiles is None else tiles_meta(tiles),
         text=context.text,
-        further={
+        auxiliary={
             query.modality: ImageryMeta(
                 **imagery_meta_fields(query, context.sample.extras[query.modality], (), query.grid)
             )
@@ -297,9 +297,9 @@ def scenes_meta(scenes: Sequence[Scene]) -> list[SceneMeta]:
     ]
 
 
-def time_range(start: datetime, end: datetime) -> WindowMeta:
+def time_range(start: datetime, end: datetime) -> TimeRange:
     """A window of time as it stands in an answer."""
-    return WindowMeta(start=format_utc(start), end=format_utc(end))
+    return TimeRange(start=format_utc(start), end=format_utc(end))
 
 
 def format_utc(time: datetime) -> str:

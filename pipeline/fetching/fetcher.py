@@ -78,7 +78,9 @@ class ImageryFetcher:
         self._max_threads = max_threads
         self._cached = dict(cached or {})
         self._stale_if_error = dict(stale_if_error or {})
-        self._limiter = BlockingLimiter(max_pending_bytes, metrics.HELD_BYTES.labels("pixels").set)
+        self._limiter = BlockingLimiter(
+            max_pending_bytes, metrics.PENDING_BYTES.labels("pixels").set
+        )
         self._sources: dict[str, Source] = {}
         self._locks = {name: Lock() for name in openers}
         self._failures: dict[str, tuple[float, SourceError]] = {}
@@ -408,7 +410,9 @@ def _open_stac(settings: Settings) -> Source:
     assert settings.stac is not None
     timeout_s = SOURCE_TIMEOUT_SHARE * settings.request_timeout_s
     key = settings.stac_key.get_secret_value() if settings.stac_key is not None else None
-    catalog = open_catalog(settings.stac, extra_hosts=settings.stac_hosts, subscription_key=key, timeout_s=timeout_s)
+    catalog = open_catalog(
+        settings.stac, extra_hosts=settings.stac_hosts, subscription_key=key, timeout_s=timeout_s
+    )
     if settings.cache:
         CatalogFingerprint(settings.patches, settings.stac).write(catalog.fingerprint)
     return _cached_source(StacSource(catalog, timeout_s=timeout_s), settings, *catalog.fingerprint)

@@ -8,7 +8,7 @@ from typing import Any
 from geobento.schemas import modalities
 from geobento.schemas.cards import ServedModel
 from geobento.schemas.errors import ModelError
-from geobento.schemas.plan import ModelFit
+from geobento.schemas.plan import ModelCompatibility
 from geobento.schemas.specs import SensorSpec
 from models.preprocessing import bands
 
@@ -17,7 +17,7 @@ def model_compatibility(
     sensor: SensorSpec,
     models: Sequence[ServedModel],
     options: Mapping[str, Mapping[str, Any]] | None = None,
-) -> list[ModelFit]:
+) -> list[ModelCompatibility]:
     """For every model whether it takes the sensor's bands, and in one sentence why not.
 
     As in a request, the bands decide; where the collection is not the one that the model is made
@@ -33,13 +33,15 @@ def model_compatibility(
     ]
 
 
-def _check_model(sensor: SensorSpec, served: ServedModel, options: Mapping[str, Any]) -> ModelFit:
+def _check_model(
+    sensor: SensorSpec, served: ServedModel, options: Mapping[str, Any]
+) -> ModelCompatibility:
     card = served.card
     offered = [name for name in card.modalities if name in served.modalities]
     if not offered:
         return _incompatible(served, f"{card.id} reads no satellite imagery")
     if sensor.modality is not None:
-        named = modalities.find(sensor.modality, offered)
+        named = modalities.find_modality_name(sensor.modality, offered)
         if named is None:
             return _incompatible(
                 served,
@@ -59,8 +61,8 @@ def _check_model(sensor: SensorSpec, served: ServedModel, options: Mapping[str, 
     exact = [name for name in fitting if made_for[name] == sensor.collection]
     chosen = (exact or fitting)[0]
     note = None if exact else f"{card.id} is made for {made_for[chosen]}: mind what units mean"
-    return ModelFit(model=card.id, fits=True, modality=chosen, note=note)
+    return ModelCompatibility(model=card.id, compatible=True, modality=chosen, note=note)
 
 
-def _incompatible(served: ServedModel, reason: str) -> ModelFit:
-    return ModelFit(model=served.card.id, fits=False, modality=None, note=reason)
+def _incompatible(served: ServedModel, reason: str) -> ModelCompatibility:
+    return ModelCompatibility(model=served.card.id, compatible=False, modality=None, note=reason)

@@ -15,7 +15,7 @@ from geobento.schemas.requests import (
     TextEmbeddingRequest,
     ZeroShotRequest,
 )
-from geobento.schemas.specs import InputPrep, InputPrepSpec, Output, OutputGrid, Place, SensorSpec
+from geobento.schemas.specs import InputPrep, InputPrepSpec, Output, OutputGrid, Region, SensorSpec
 from imagery.source import ImageQuery
 from inference.pooling import Pooling
 from models.preprocessing import bands
@@ -112,7 +112,7 @@ def plan_geo(
     imagery = with_frames_and_auxiliary(card, imagery, request)
     check_output(card, request.output)
     plans: list[GeoPlan | GeoBentoError] = []
-    for position, place in enumerate(request.places):
+    for position, place in enumerate(request.regions):
         field = "spatial" if request.spatial is not None else f"spatials.{position}"
         try:
             plans.append(_plan_region(card, request, place, imagery, limits, field))
@@ -124,7 +124,7 @@ def plan_geo(
 def _plan_region(
     card: ModelCard,
     request: GeoEmbeddingRequest,
-    region: Place,
+    region: Region,
     imagery: ImageryPlan,
     limits: Limits,
     field: str,

@@ -12,7 +12,7 @@ from geobento.schemas.cards import ModelCard
 from geobento.schemas.errors import ModelError, SpecError
 from geobento.schemas.requests import GeoEmbeddingRequest, InspectRequest
 from geobento.schemas.sample import PixelGrid
-from geobento.schemas.specs import Place, SensorSpec
+from geobento.schemas.specs import Region, SensorSpec
 from imagery import grid
 from imagery.collections import registry
 from imagery.source import ImageQuery
@@ -47,7 +47,7 @@ class ImageryPlan:
     frames: int = 1
     auxiliary: tuple[ImageryPlan, ...] = ()
 
-    def region_query(self, region: Place, limits: Limits, field: str) -> ImageQuery:
+    def region_query(self, region: Region, limits: Limits, field: str) -> ImageQuery:
         """The fetch of one place.
 
         Raises:
@@ -96,7 +96,7 @@ def plan_patch(
         _check_sensor(sensor)
         start, end = _resolve_window(None, sensor, request)
         imagery = ImageryPlan(sensor, sensor.modality or "", start, end)
-    return imagery.region_query(cast("Place", request.spatial), limits, "spatial")
+    return imagery.region_query(cast("Region", request.spatial), limits, "spatial")
 
 
 def plan_imagery(
@@ -122,12 +122,12 @@ def with_frames_and_auxiliary(
 ) -> ImageryPlan:
     """With the frames of the window, and with what accompanies it."""
     further = tuple(
-        _plan_auxiliary(card, imagery, name, f"further_modalities.{position}")
-        for position, name in enumerate(request.further_modalities)
+        _plan_auxiliary(card, imagery, name, f"auxiliary_modalities.{position}")
+        for position, name in enumerate(request.auxiliary_modalities)
     )
     names = [imagery.modality, *(one.modality for one in further)]
     if len(set(names)) < len(names):
-        raise ModelError("a modality is named twice", field="further_modalities")
+        raise ModelError("a modality is named twice", field="auxiliary_modalities")
     return replace(
         _with_frames(card, imagery, request.config),
         auxiliary=tuple(
@@ -143,7 +143,7 @@ def _plan_auxiliary(card: ModelCard, imagery: ImageryPlan, name: str, field: str
     """A further modality in the same window."""
     offered = [key for key, spec in card.modalities.items() if spec.auxiliary]
     if not offered:
-        raise ModelError(f"{card.id} reads one modality at a time", field="further_modalities")
+        raise ModelError(f"{card.id} reads one modality at a time", field="auxiliary_modalities")
     modality = _require_modality(card, name, offered, field)
     sensor = card.modalities[modality].sensor
     if (imagery.start, imagery.end) == ANY_TIME and not registry.get(sensor.collection).static:
@@ -216,7 +216,7 @@ def find_modality(
 
 
 def _require_modality(card: ModelCard, name: str, available: list[str], field: str) -> str:
-    found = modalities.find(name, available)
+    found = modalities.find_modality_name(name, available)
     if found is None:
         raise ModelError(
             f"{card.id} does not read modality {name!r}; accepted: {', '.join(available)}",
@@ -304,7 +304,7 @@ def _calendar_year(
     return first, following
 
 
-def _region_grid(region: Place, scale_m: float, snap_m: float | None, field: str) -> PixelGrid:
+def _region_grid(region: Region, scale_m: float, snap_m: float | None, field: str) -> PixelGrid:
     try:
         return grid.for_region(region, scale_m, snap_m)
     except SpecError as error:

@@ -8,27 +8,27 @@ from contextlib import ExitStack
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from geobento.limiters import Budget
+from geobento.limiters import AdmissionLimiter
 from geobento.observability import metrics
 from geobento.schemas.errors import GeoBentoError, Overloaded, PayloadTooLarge
-from server.middleware.request_context import GONE
-from server.responses import ErrorShape, shape_of
+from server.middleware.request_context import CLIENT_CLOSED_REQUEST
+from server.responses import ErrorFormat, error_format_for
 
-UNBOUNDED = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
+UNLIMITED_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
 """Paths that are answered however busy the service is."""
 DRAIN_FACTOR = 4
 """A body over the limit is read and dropped up to so many times the limit, so that a client
 which only reads after writing gets to see the answer."""
 
 
-class Guard:
+class AdmissionMiddleware:
     """ASGI middleware.
 
     Args:
         app: What it wraps.
         max_body_mb: Largest request body, mebibytes.
-        max_in_flight: More requests than this at a time are answered 503.
-        max_mb_in_flight: Bodies that are held at a time, mebibytes.
+        max_concurrent_requests: More requests than this at a time are answered 503.
+        max_pending_mb: Bodies that are held at a time, mebibytes.
         shapes: How errors look, by first part of the path, where not as everywhere.
     """
 
@@ -36,41 +36,41 @@ class Guard:
         self,
         app: ASGIApp,
         max_body_mb: float,
-        max_in_flight: int,
-        max_mb_in_flight: float = 1024,
-        shapes: Mapping[str, ErrorShape] | None = None,
+        max_concurrent_requests: int,
+        max_pending_mb: float = 1024,
+        shapes: Mapping[str, ErrorFormat] | None = None,
     ) -> None:
         self.app = app
         self._shapes = shapes or {}
         self._max_body = int(max_body_mb * 2**20)
-        held = metrics.HELD_BYTES.labels("bodies")
-        self._requests = Budget(max_in_flight, "requests", metrics.REQUESTS.set)
-        self._bodies = Budget(max_mb_in_flight * 2**20, "bytes of requests", held.set)
+        held = metrics.PENDING_BYTES.labels("bodies")
+        self._requests = AdmissionLimiter(max_concurrent_requests, "requests", metrics.REQUESTS.set)
+        self._bodies = AdmissionLimiter(max_pending_mb * 2**20, "bytes of requests", held.set)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http" or scope["path"] in UNBOUNDED:
+        if scope["type"] != "http" or scope["path"] in UNLIMITED_PATHS:
             await self.app(scope, receive, send)
             return
-        shape = shape_of(scope["path"], self._shapes)
+        shape = error_format_for(scope["path"], self._shapes)
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         length = int(declared) if declared.isdigit() else 0
         with ExitStack() as held:
             try:
-                held.enter_context(self._requests.held(1))
-                held.enter_context(self._bodies.held(min(length, self._max_body)))
+                held.enter_context(self._requests.hold(1))
+                held.enter_context(self._bodies.hold(min(length, self._max_body)))
             except Overloaded as error:
-                await shape.problem(error)(scope, receive, send)
+                await shape.render(error)(scope, receive, send)
                 return
-            await self._bounded(scope, receive, send, shape, length)
+            await self._limit_body(scope, receive, send, shape, length)
 
-    async def _bounded(
-        self, scope: Scope, receive: Receive, send: Send, shape: ErrorShape, length: int
+    async def _limit_body(
+        self, scope: Scope, receive: Receive, send: Send, shape: ErrorFormat, length: int
     ) -> None:
         scope["geobento.max_body"] = self._max_body
         if length > self._max_body:
             await self._drain(receive)
-            await shape.problem(self._too_large())(scope, receive, send)
+            await shape.render(self._too_large_error())(scope, receive, send)
             return
         received = 0
         beyond = 0
@@ -83,21 +83,21 @@ class Guard:
             if received > self._max_body:
                 if message.get("more_body", False):
                     await self._drain(receive)
-                raise self._too_large()
+                raise self._too_large_error()
             more = max(0, received - length - beyond)
-            self._bodies.take(more)  # of a body that did not say how long it is
+            self._bodies.acquire(more)  # of a body that did not say how long it is
             beyond += more
             if message["type"] == "http.request" and not message.get("more_body", False):
                 complete.set()
             return message
 
         try:
-            answer = _Answer(send)
-            await _while_wanted(self.app(scope, counted, answer), complete, receive, answer)
+            answer = _AbandonableResponse(send)
+            await _run_until_disconnect(self.app(scope, counted, answer), complete, receive, answer)
         finally:
-            self._bodies.give(beyond)
+            self._bodies.release(beyond)
 
-    def _too_large(self) -> GeoBentoError:
+    def _too_large_error(self) -> GeoBentoError:
         return PayloadTooLarge(
             f"the body is over the limit of {self._max_body / 2**20:g} MiB; "
             "send fewer or smaller pictures a request",
@@ -113,8 +113,8 @@ class Guard:
                 return
 
 
-async def _while_wanted(
-    work: Awaitable[None], complete: asyncio.Event, receive: Receive, answer: _Answer
+async def _run_until_disconnect(
+    work: Awaitable[None], complete: asyncio.Event, receive: Receive, answer: _AbandonableResponse
 ) -> None:
     """Do the work for a client unless it goes away before its answer has begun."""
 
@@ -129,7 +129,7 @@ async def _while_wanted(
         if not working.done() and not answer.begun:
             working.cancel()
             await asyncio.wait([working])
-            metrics.ABANDONED.inc()
+            metrics.ABANDONED_REQUESTS.inc()
             await answer.abandon()
             return
         await working
@@ -138,7 +138,7 @@ async def _while_wanted(
         leaving.cancel()
 
 
-class _Answer:
+class _AbandonableResponse:
     """Knows whether it has begun."""
 
     def __init__(self, send: Send) -> None:
@@ -151,5 +151,5 @@ class _Answer:
 
     async def abandon(self) -> None:
         """Answer a client that has gone: nobody reads it, but the layers outside wait for it."""
-        await self({"type": "http.response.start", "status": GONE, "headers": []})
+        await self({"type": "http.response.start", "status": CLIENT_CLOSED_REQUEST, "headers": []})
         await self({"type": "http.response.body", "body": b""})

@@ -8,21 +8,21 @@ from collections.abc import Mapping, Sequence
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from geobento.config.api_keys import ApiKey, parsed
+from geobento.config.api_keys import ApiKey, parse_key
 from geobento.config.settings import Settings
 from geobento.schemas.errors import GeoBentoError, RateLimited, SettingsError, Unauthorized
-from server.middleware.admission import UNBOUNDED
-from server.middleware.key_quota import Allowance
-from server.responses import ErrorShape, shape_of
+from server.middleware.admission import UNLIMITED_PATHS
+from server.middleware.key_quota import KeyQuota
+from server.responses import ErrorFormat, error_format_for
 
-FREE = UNBOUNDED | {"/", "/docs.json"}
+PUBLIC_PATHS = UNLIMITED_PATHS | {"/", "/docs.json"}
 """Paths that want no key: probes, metrics, the documentation."""
-FREE_BELOW = "/static_content/"
+PUBLIC_PREFIX = "/static_content/"
 """Style and script of the documentation."""
 CHALLENGE = 'Bearer realm="GeoBento"'
 
 
-def configured(settings: Settings) -> tuple[ApiKey, ...]:
+def configured_keys(settings: Settings) -> tuple[ApiKey, ...]:
     """The keys of the settings and of the file that they name.
 
     Raises:
@@ -37,10 +37,10 @@ def configured(settings: Settings) -> tuple[ApiKey, ...]:
             raise SettingsError("GEOBENTO_API_KEYS_FILE: the file cannot be read") from None
     try:
         stripped = [line.strip() for line in lines]
-        listed = [parsed(line) for line in stripped if line and not line.startswith("#")]
+        listed = [parse_key(line) for line in stripped if line and not line.startswith("#")]
     except ValueError as error:
         raise SettingsError(f"GEOBENTO_API_KEYS_FILE: {error}") from None
-    keys = (*map(parsed, settings.api_keys), *listed)
+    keys = (*map(parse_key, settings.api_keys), *listed)
     if len({key.name for key in keys}) < len(keys):
         raise SettingsError("GEOBENTO_API_KEYS: two keys have the same name")
     if settings.require_keys and not keys:
@@ -58,14 +58,14 @@ def configured(settings: Settings) -> tuple[ApiKey, ...]:
     return keys
 
 
-class Keys:
+class ApiKeyMiddleware:
     """ASGI middleware that lets requests with a key pass, each key within its limits.
 
     Args:
         app: What it wraps.
         keys: Those that are accepted; at least one.
         rate: Requests per second of a key; None: any number.
-        max_in_flight: Requests of a key at a time; None: any number.
+        max_concurrency: Requests of a key at a time; None: any number.
         shapes: How errors look, by first part of the path, where not as everywhere.
     """
 
@@ -74,23 +74,23 @@ class Keys:
         app: ASGIApp,
         keys: Sequence[ApiKey],
         rate: float | None = None,
-        max_in_flight: int | None = None,
-        shapes: Mapping[str, ErrorShape] | None = None,
+        max_concurrency: int | None = None,
+        shapes: Mapping[str, ErrorFormat] | None = None,
     ) -> None:
         self.app = app
         self._digests = {key.name: bytes.fromhex(key.digest) for key in keys}
-        self._allowances = {key.name: Allowance(rate, max_in_flight) for key in keys}
+        self._allowances = {key.name: KeyQuota(rate, max_concurrency) for key in keys}
         self._shapes = shapes or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http" or _is_free(scope["path"]):
+        if scope["type"] != "http" or _is_public(scope["path"]):
             await self.app(scope, receive, send)
             return
         try:
-            allowance = self._admitted(dict(scope["headers"]))
+            allowance = self._authenticate(dict(scope["headers"]))
         except GeoBentoError as error:
-            answer = shape_of(scope["path"], self._shapes).problem(error)
+            answer = error_format_for(scope["path"], self._shapes).render(error)
             if isinstance(error, Unauthorized):
                 answer.headers["WWW-Authenticate"] = CHALLENGE
             await answer(scope, receive, send)
@@ -98,16 +98,16 @@ class Keys:
         try:
             await self.app(scope, receive, send)
         finally:
-            allowance.give_back()
+            allowance.release()
 
-    def _admitted(self, headers: Mapping[bytes, bytes]) -> Allowance:
-        allowance = self._allowances[self._holder(_presented(headers))]
-        wait = allowance.take()
+    def _authenticate(self, headers: Mapping[bytes, bytes]) -> KeyQuota:
+        allowance = self._allowances[self._key_name(_presented_key(headers))]
+        wait = allowance.acquire()
         if wait > 0:
             raise RateLimited(f"this key is at its limit: {allowance}", retry_after=wait)
         return allowance
 
-    def _holder(self, key: bytes) -> str:
+    def _key_name(self, key: bytes) -> str:
         digest = hashlib.sha256(key).digest()
         # All are compared, so that the time does not tell which one was nearly right.
         holders = [
@@ -118,11 +118,11 @@ class Keys:
         return holders[0]
 
 
-def _is_free(path: str) -> bool:
-    return path in FREE or path.startswith(FREE_BELOW)
+def _is_public(path: str) -> bool:
+    return path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIX)
 
 
-def _presented(headers: Mapping[bytes, bytes]) -> bytes:
+def _presented_key(headers: Mapping[bytes, bytes]) -> bytes:
     scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
     found = key.strip() if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"").strip()
     if not found:

@@ -21,7 +21,7 @@ class TokenBucket:
         self._tokens = self._size
         self._filled_at = clock()
 
-    def take(self) -> float:
+    def acquire(self) -> float:
         """Take one: 0 where it was granted, or else the seconds until there is one."""
         now = self._clock()
         self._tokens = min(self._size, self._tokens + (now - self._filled_at) * self._rate)
@@ -32,35 +32,35 @@ class TokenBucket:
         return 0.0
 
 
-class Allowance:
+class KeyQuota:
     """What one client may do in this process.
 
     Args:
         rate: Requests per second; None: any number.
-        max_in_flight: Requests at a time; None: any number.
+        max_concurrency: Requests at a time; None: any number.
         clock: Seconds that only grow.
     """
 
     def __init__(
         self,
         rate: float | None,
-        max_in_flight: int | None,
+        max_concurrency: int | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rate = rate
         self._bucket = None if rate is None else TokenBucket(rate, clock)
-        self._max_in_flight = max_in_flight
+        self._max_in_flight = max_concurrency
         self._in_flight = 0
 
-    def take(self) -> float:
+    def acquire(self) -> float:
         """Begin a request: 0 where it may, or else the seconds after which to ask again."""
         if self._max_in_flight is not None and self._in_flight >= self._max_in_flight:
             return 1.0
-        wait = self._bucket.take() if self._bucket is not None else 0.0
+        wait = self._bucket.acquire() if self._bucket is not None else 0.0
         self._in_flight += not wait
         return wait
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """End a request."""
         self._in_flight -= 1
 

@@ -11,7 +11,7 @@ from opentelemetry import trace
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from geobento.observability import metrics, request_context
-from geobento.observability.request_context import Asked
+from geobento.observability.request_context import RequestContext
 from geobento.schemas.errors import (
     GeoBentoError,
     InternalError,
@@ -20,16 +20,16 @@ from geobento.schemas.errors import (
     Overloaded,
     by_status,
 )
-from server.responses import ErrorShape, shape_of
+from server.responses import ErrorFormat, error_format_for
 
 access = logging.getLogger("geobento.access")
 logger = logging.getLogger("geobento")
 
-GONE = 499
+CLIENT_CLOSED_REQUEST = 499
 """Status, in logs alone, of a request whose client did not wait for the answer."""
 
 
-class Envelope:
+class RequestContextMiddleware:
     """ASGI middleware.
 
     Args:
@@ -37,7 +37,7 @@ class Envelope:
         shapes: How errors look, by first part of the path, where not as everywhere.
     """
 
-    def __init__(self, app: ASGIApp, shapes: Mapping[str, ErrorShape] | None = None) -> None:
+    def __init__(self, app: ASGIApp, shapes: Mapping[str, ErrorFormat] | None = None) -> None:
         self.app = app
         self._shapes = shapes or {}
 
@@ -47,26 +47,26 @@ class Envelope:
             await self.app(scope, receive, send)
             return
         given = dict(scope["headers"]).get(b"x-request-id", b"")
-        asked = request_context.begin(given.decode("latin-1"))
-        shape = shape_of(scope["path"], self._shapes)
-        told = _Told(scope, send, asked)
+        asked = request_context.begin_request(given.decode("latin-1"))
+        shape = error_format_for(scope["path"], self._shapes)
+        told = _AnnotatedSend(scope, send, asked)
         try:
-            await self.app(scope, receive, _Shape(scope, told, shape))
+            await self.app(scope, receive, _ErrorFormatter(scope, told, shape))
         except Exception as error:
             if told.status:  # the answer has begun
                 raise
             if not isinstance(error, GeoBentoError):
                 logger.exception("request %s failed", asked.id)
-                error = _failed()
-            await shape.problem(error)(scope, receive, told)
+                error = _internal_error()
+            await shape.render(error)(scope, receive, told)
         finally:
             told.finish()
 
 
-class _Told:
+class _AnnotatedSend:
     """Says the request's id, and when the answer begins, where its time went."""
 
-    def __init__(self, scope: Scope, send: Send, asked: Asked) -> None:
+    def __init__(self, scope: Scope, send: Send, asked: RequestContext) -> None:
         self._scope = scope
         self._send = send
         self._asked = asked
@@ -77,8 +77,8 @@ class _Told:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             said = [(b"x-request-id", self._asked.id.encode())]
-            if self._asked.seconds:
-                value = metrics.server_timing(self._asked.seconds.items())
+            if self._asked.stage_seconds:
+                value = metrics.server_timing(self._asked.stage_seconds.items())
                 said.append((b"server-timing", value.encode()))
             message = {**message, "headers": [*message.get("headers", ()), *said]}
             self._trace()
@@ -90,12 +90,12 @@ class _Told:
         if span.is_recording():
             span.set_attribute("geobento.request", self._asked.id)
             span.set_attribute("geobento.model", self._asked.model)
-            for name, seconds in self._asked.seconds.items():
+            for name, seconds in self._asked.stage_seconds.items():
                 span.set_attribute(f"geobento.{name}_ms", round(1000 * seconds, 1))
 
     def finish(self) -> None:
         """Measure and log the request."""
-        metrics.observe(self._asked)
+        metrics.observe_stages(self._asked)
         if not access.isEnabledFor(logging.INFO):
             return
         access.info(
@@ -106,15 +106,15 @@ class _Told:
                 "status": self.status,
                 "model": self._asked.model,
                 "ms": round(1000 * (time.perf_counter() - self._begun), 1),
-                "stages_ms": {n: round(1000 * s, 1) for n, s in self._asked.seconds.items()},
+                "stages_ms": {n: round(1000 * s, 1) for n, s in self._asked.stage_seconds.items()},
             },
         )
 
 
-class _Shape:
+class _ErrorFormatter:
     """Gives errors of other layers (no such route, wrong method, not ready) the path's shape."""
 
-    def __init__(self, scope: Scope, send: Send, shape: ErrorShape) -> None:
+    def __init__(self, scope: Scope, send: Send, shape: ErrorFormat) -> None:
         self._scope = scope
         self._shape = shape
         self._send = send
@@ -133,12 +133,12 @@ class _Shape:
             await self._finish(self._start)
 
     async def _finish(self, start: Message) -> None:
-        if _fits(self._body, self._shape):
+        if _has_format(self._body, self._shape):
             await self._send(start)
             await self._send({"type": "http.response.body", "body": self._body})
             return
-        answer = self._shape.problem(_error(start["status"], self._scope))
-        kept = [(name, value) for name, value in start["headers"] if _is_kept(name.lower())]
+        answer = self._shape.render(_error_for_status(start["status"], self._scope))
+        kept = [(name, value) for name, value in start["headers"] if _is_kept_header(name.lower())]
         await self._send(
             {
                 "type": "http.response.start",
@@ -150,22 +150,22 @@ class _Shape:
 
 
 def _is_error(status: int) -> bool:
-    return status >= 400 and status != GONE
+    return status >= 400 and status != CLIENT_CLOSED_REQUEST
 
 
-def _is_kept(header: bytes) -> bool:
+def _is_kept_header(header: bytes) -> bool:
     """Whether a header of an answer stands when its body is replaced."""
     return header in {b"allow", b"vary"} or header.startswith(b"access-control-")
 
 
-def _fits(body: bytes, shape: ErrorShape) -> bool:
+def _has_format(body: bytes, shape: ErrorFormat) -> bool:
     try:
-        return shape.fits(orjson.loads(body))
+        return shape.matches(orjson.loads(body))
     except orjson.JSONDecodeError:
         return False
 
 
-def _error(status: int, scope: Scope) -> GeoBentoError:
+def _error_for_status(status: int, scope: Scope) -> GeoBentoError:
     path, method = scope["path"], scope["method"]
     if path == "/readyz" and status >= 500:
         return Overloaded("not ready: a model has not answered its warm-up yet", retry_after=2)
@@ -174,9 +174,9 @@ def _error(status: int, scope: Scope) -> GeoBentoError:
     if status == 405:
         return MethodNotAllowed(f"{path} does not answer {method}")
     if status >= 500:
-        return _failed()
+        return _internal_error()
     return by_status(status)(f"the request was refused with status {status}")
 
 
-def _failed() -> GeoBentoError:
+def _internal_error() -> GeoBentoError:
     return InternalError("the service failed; its log has the cause")

@@ -16,13 +16,13 @@ def _script_hash() -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-EVERYWHERE = {
+COMMON_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
 }
-NO_PAGE = "default-src 'none'; frame-ancestors 'none'"
-DOCS_PAGE = (
+API_CSP = "default-src 'none'; frame-ancestors 'none'"
+DOCS_CSP = (
     "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; connect-src 'self'; "
     f"script-src 'self' 'sha256-{_script_hash()}'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:"
@@ -30,7 +30,7 @@ DOCS_PAGE = (
 """The documentation: its own script, the style that Swagger UI writes, pictures in examples."""
 
 
-class SecurityHeaders:
+class SecurityHeadersMiddleware:
     """ASGI middleware.
 
     Args:
@@ -49,9 +49,9 @@ class SecurityHeaders:
         async def told(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in EVERYWHERE.items():
+                for name, value in COMMON_HEADERS.items():
                     headers.setdefault(name, value)
-                policy = DOCS_PAGE if scope["path"] == "/" else NO_PAGE
+                policy = DOCS_CSP if scope["path"] == "/" else API_CSP
                 headers.setdefault("Content-Security-Policy", policy)
             await send(message)
 

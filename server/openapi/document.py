@@ -50,7 +50,7 @@ from server.openapi.operations import (
     tags,
 )
 
-ABOUT = """Pictures and places into vectors.
+DESCRIPTION = """Pictures and places into vectors.
 
 `POST /image_embedding` takes pictures, `POST /geo_embedding` a place and a time window for which
 the service fetches satellite imagery, or as multipart pixels of your own;
@@ -60,22 +60,22 @@ too. `GET /models` says what is served. `/v1` is OpenAI's embeddings API, `/api`
 feature extraction server."""
 
 EMBEDDINGS = Tag("Embeddings", "Pictures and places into vectors.")
-LOOK = Tag("Look before you leap", "What a request would do, what its pixels are like.")
+PLANNING = Tag("Look before you leap", "What a request would do, what its pixels are like.")
 MODELS = Tag("Models", "What is served.")
 INFRASTRUCTURE = Tag("Infrastructure", "Probes and metrics.")
 
-_WHERE_WANTED = "Where the service wants an API key."
+_KEY_DESCRIPTION = "Where the service wants an API key."
 SECURITY_SCHEMES = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": _WHERE_WANTED},
+    "bearer": {"type": "http", "scheme": "bearer", "description": _KEY_DESCRIPTION},
     "header": {
         "type": "apiKey",
         "in": "header",
         "name": "X-API-Key",
-        "description": _WHERE_WANTED,
+        "description": _KEY_DESCRIPTION,
     },
 }
 
-_ALL: tuple[Failure, ...] = (
+_COMMON_ERRORS: tuple[Failure, ...] = (
     InvalidRequest,
     ModelNotFound,
     PayloadTooLarge,
@@ -84,22 +84,28 @@ _ALL: tuple[Failure, ...] = (
     Overloaded,
     DeadlineExceeded,
 )
-_PLACES: tuple[Failure, ...] = (*_ALL, NoImageryError, QuotaError, SourceError, SourceUnavailable)
+_REGION_ERRORS: tuple[Failure, ...] = (
+    *_COMMON_ERRORS,
+    NoImageryError,
+    QuotaError,
+    SourceError,
+    SourceUnavailable,
+)
 
 
-def document(version: str, others: Sequence[Operation] = ()) -> dict[str, Any]:
+def build_document(version: str, others: Sequence[Operation] = ()) -> dict[str, Any]:
     """The document of the service.
 
     Args:
         version: Version of the API.
         others: Operations beside our own.
     """
-    operations = [_guarded(operation) for operation in (*_operations(), *others)]
+    operations = [_with_key_errors(operation) for operation in (*_operations(), *others)]
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "GeoBento",
-            "description": ABOUT,
+            "description": DESCRIPTION,
             "version": version,
             "license": {"name": "Apache-2.0"},
         },
@@ -111,7 +117,7 @@ def document(version: str, others: Sequence[Operation] = ()) -> dict[str, Any]:
     }
 
 
-def _guarded(operation: Operation) -> Operation:
+def _with_key_errors(operation: Operation) -> Operation:
     """The operation with what a service that wants API keys may answer besides."""
     if operation.keyless:
         return operation
@@ -127,9 +133,9 @@ def _operations() -> list[Operation]:
             EMBEDDINGS,
             "Pictures into vectors",
             EmbeddingResponse,
-            (*_ALL, SourceError),
+            (*_COMMON_ERRORS, SourceError),
             ImageEmbeddingRequest,
-            _picture_forms(ImageEmbeddingRequest),
+            _image_forms(ImageEmbeddingRequest),
             description="One entry per picture, in order",
             example=examples.embeddings("mosaiks", "rgb"),
         ),
@@ -140,7 +146,7 @@ def _operations() -> list[Operation]:
             EMBEDDINGS,
             "Texts into vectors",
             EmbeddingResponse,
-            _ALL,
+            _COMMON_ERRORS,
             TextEmbeddingRequest,
             description="One entry per text, in order",
             example=examples.embeddings("clip_vit_large_patch14", "text"),
@@ -152,9 +158,9 @@ def _operations() -> list[Operation]:
             EMBEDDINGS,
             "Pictures into probabilities of classes",
             ZeroShotResponse,
-            (*_ALL, SourceError),
+            (*_COMMON_ERRORS, SourceError),
             ZeroShotRequest,
-            _picture_forms(ZeroShotRequest),
+            _image_forms(ZeroShotRequest),
             description="One entry per picture, in order",
             example=examples.classifications(),
         ),
@@ -165,7 +171,7 @@ def _operations() -> list[Operation]:
             EMBEDDINGS,
             "Places, or pixels of your own, into vectors",
             EmbeddingResponse,
-            _PLACES,
+            _REGION_ERRORS,
             GeoEmbeddingRequest,
             Forms({"multipart/form-data": Form(PixelEmbeddingRequest, _encoding())}),
             description="One entry per place, in order",
@@ -175,10 +181,10 @@ def _operations() -> list[Operation]:
             "plan_embedding",
             "post",
             "/geo_embedding/plan",
-            LOOK,
+            PLANNING,
             "What a request of `/geo_embedding` would do",
             EmbeddingPlan,
-            _PLACES,
+            _REGION_ERRORS,
             GeoEmbeddingRequest,
             description="One entry per place, in order; no pixel was fetched",
             example=examples.plan(),
@@ -187,10 +193,10 @@ def _operations() -> list[Operation]:
             "inspect_patch",
             "post",
             "/inspect",
-            LOOK,
+            PLANNING,
             "What the pixels of a place are like",
             Inspection,
-            _PLACES,
+            _REGION_ERRORS,
             InspectRequest,
             description="Statistics of every band, and a picture",
             example=examples.inspection(),
@@ -234,7 +240,7 @@ def _probe(name: str, summary: str, *errors: Failure) -> Operation:
     )
 
 
-def _picture_forms(request: type[BaseModel]) -> Forms:
+def _image_forms(request: type[BaseModel]) -> Forms:
     """Other bodies than JSON of an operation that takes pictures, and their parameters."""
     schema = request.model_json_schema(ref_template=REF)
     described = {name: field for name, field in schema["properties"].items() if name != "images"}

@@ -10,7 +10,7 @@ from geobento.schemas.embedding import (
     EmbeddingMeta,
     GridMeta,
     SceneMeta,
-    WindowMeta,
+    TimeRange,
 )
 from geobento.schemas.errors import InternalError
 from geobento.schemas.plan import (
@@ -18,17 +18,17 @@ from geobento.schemas.plan import (
     EmbeddingPlan,
     Histogram,
     Inspection,
-    ModelFit,
-    PlacePlan,
+    ModelCompatibility,
+    RegionPlan,
 )
-from geobento.schemas.requests import EXAMPLE_PICTURE, ErrorBody
+from geobento.schemas.requests import EXAMPLE_IMAGE, ErrorBody
 from geobento.schemas.specs import SensorSpec
 
 _SENSOR = SensorSpec(collection="COPERNICUS/S2_SR_HARMONIZED", bands=("B4", "B3", "B2"))
 _GRID = GridMeta(
     crs="EPSG:32736", transform=(10.0, 0.0, 617420.0, 0.0, -10.0, 9625020.0), height=200, width=200
 )
-_WINDOW = WindowMeta(start="2023-06-01T00:00:00Z", end="2023-07-01T00:00:00Z")
+_WINDOW = TimeRange(start="2023-06-01T00:00:00Z", end="2023-07-01T00:00:00Z")
 _SCENE = SceneMeta(
     id="S2B_36MXA_20230611_0_L2A",
     time="2023-06-11T08:13:00Z",
@@ -77,7 +77,7 @@ def classifications() -> dict[str, Any]:
 
 def plan() -> dict[str, Any]:
     """One place that can be embedded and one that cannot."""
-    place = PlacePlan(
+    place = RegionPlan(
         grid=_GRID,
         tiles=None,
         inputs=1,
@@ -86,7 +86,7 @@ def plan() -> dict[str, Any]:
         source="earth-search",
         notice=None,
         scenes=[_SCENE],
-        further={},
+        auxiliary={},
         requests=4,
         bytes=640_000,
     )
@@ -96,9 +96,9 @@ def plan() -> dict[str, Any]:
         sensor=_SENSOR,
         temporal=_WINDOW,
         frames=1,
-        further=[],
-        models=[ModelFit(model="mosaiks", fits=True, modality="s2", note=None)],
-        places=[place, ErrorBody.model_validate(InternalError("...").body())],
+        auxiliary=[],
+        models=[ModelCompatibility(model="mosaiks", compatible=True, modality="s2", note=None)],
+        regions=[place, ErrorBody.model_validate(InternalError("...").body())],
     )
     return found.model_dump(mode="json")
 
@@ -121,7 +121,7 @@ def inspection() -> dict[str, Any]:
         modality="s2",
         units="digital numbers",
         bands=[band],
-        quicklook=base64.b64decode(EXAMPLE_PICTURE.partition(",")[2]),
+        quicklook=base64.b64decode(EXAMPLE_IMAGE.partition(",")[2]),
         backend="stac",
         source="earth-search",
         sensor=_SENSOR,

@@ -13,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from geobento.schemas.errors import GeoBentoError
-from server.responses import OURS, ErrorShape
+from server.responses import GEOBENTO_ERRORS, ErrorFormat
 
 REF = "#/components/schemas/{model}"
 
@@ -109,7 +109,7 @@ class Operation:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     description: str | None = None
     example: Any = None
-    shape: ErrorShape = OURS
+    shape: ErrorFormat = GEOBENTO_ERRORS
     media_type: str = "application/json"
     keyless: bool = False
 
@@ -120,7 +120,7 @@ def paths(operations: Sequence[Operation]) -> dict[str, Any]:
     taken = _schemas(operations, "validation")[0]
     found: dict[str, Any] = {}
     for operation in operations:
-        described = _described(operation, written, taken)
+        described = _describe(operation, written, taken)
         found.setdefault(operation.path, {})[operation.method] = described
     return found
 
@@ -178,7 +178,7 @@ def _schemas(
     return schemas, definitions.get("$defs", {})
 
 
-def _described(operation: Operation, written: Schemas, taken: Schemas) -> dict[str, Any]:
+def _describe(operation: Operation, written: Schemas, taken: Schemas) -> dict[str, Any]:
     answer = _content(
         operation.description or operation.summary,
         written[operation.id, "serialization"],
@@ -189,7 +189,7 @@ def _described(operation: Operation, written: Schemas, taken: Schemas) -> dict[s
         "operationId": operation.id,
         "summary": operation.summary,
         "tags": [operation.tag.name],
-        "responses": {"200": answer, **_failures(operation, written)},
+        "responses": {"200": answer, **_error_responses(operation, written)},
     }
     parameters = [*_path_parameters(operation), *operation.forms.parameters]
     if parameters:
@@ -199,12 +199,12 @@ def _described(operation: Operation, written: Schemas, taken: Schemas) -> dict[s
     if operation.request is not None:
         described["description"] = operation.request.__doc__
         json = {"application/json": {"schema": taken[operation.id, "validation"]}}
-        forms = {kind: _form(form, taken) for kind, form in operation.forms.bodies.items()}
+        forms = {kind: _form_schema(form, taken) for kind, form in operation.forms.bodies.items()}
         described["requestBody"] = {"required": True, "content": json | forms}
     return described
 
 
-def _form(form: Form, taken: Schemas) -> dict[str, Any]:
+def _form_schema(form: Form, taken: Schemas) -> dict[str, Any]:
     schema = form.schema if isinstance(form.schema, dict) else taken[form.schema, "validation"]
     return {"schema": schema} | ({"encoding": dict(form.encoding)} if form.encoding else {})
 
@@ -231,18 +231,18 @@ def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
     return found
 
 
-def _failures(operation: Operation, written: Schemas) -> dict[str, Any]:
+def _error_responses(operation: Operation, written: Schemas) -> dict[str, Any]:
     schema = written[operation.shape.body, "serialization"]
     found = {}
-    errors = sorted(map(_error, operation.errors), key=lambda error: error.status)
+    errors = sorted(map(_error_example, operation.errors), key=lambda error: error.status)
     for status, several in groupby(errors, key=lambda error: error.status):
         first, *others = several
         meaning = " Or: ".join(error.message for error in (first, *others))
-        found[str(status)] = _content(meaning, schema, operation.shape.answer(first)[0])
+        found[str(status)] = _content(meaning, schema, operation.shape.to_body(first)[0])
     return found
 
 
-def _error(failure: Failure) -> GeoBentoError:
+def _error_example(failure: Failure) -> GeoBentoError:
     if isinstance(failure, GeoBentoError):
         return failure
     return failure((failure.__doc__ or "").split("\n")[0])

@@ -39,7 +39,7 @@ def vectors(answer: Any) -> np.ndarray[Any, Any]:
 def test_texts(client: Any, small_service: httpx.Client) -> None:
     """The vectors are those of `/text_embedding`, in both encodings; tokens are counted."""
     texts = ["a field", "a harbour"]
-    own = serialization.decode_answer(
+    own = serialization.decode_embeddings(
         small_service.post("/text_embedding", json={"model": MODEL, "texts": texts}).content
     )
     expected = np.stack([entry.data for entry in own])  # type: ignore[union-attr]
@@ -60,7 +60,7 @@ def test_texts(client: Any, small_service: httpx.Client) -> None:
 def test_pictures_in_all_forms(client: Any, small_service: httpx.Client) -> None:
     """Every form that clients send gives the vector of `/image_embedding`, between texts."""
     own = small_service.post("/image_embedding", json={"model": MODEL, "images": [PICTURE]})
-    (expected,) = serialization.decode_answer(own.content)
+    (expected,) = serialization.decode_embeddings(own.content)
     bare = PICTURE.partition(",")[2]
     forms: list[Any] = [
         PICTURE,

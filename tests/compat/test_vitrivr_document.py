@@ -85,7 +85,7 @@ class Client:
 def document(request: pytest.FixtureRequest) -> dict[str, Any]:
     """What the client knows."""
     if request.param == "ours":
-        return openapi_document.document("1.2.3", other_apis.operations())
+        return openapi_document.build_document("1.2.3", other_apis.operations())
     if not DOCUMENT.is_file():
         pytest.skip("vitrivr's document is not there")
     theirs: dict[str, Any] = orjson.loads(DOCUMENT.read_bytes())

@@ -35,7 +35,7 @@ def job(client: httpx.Client, task: str, model: str, body: dict[str, Any]) -> st
 def test_the_numbers_are_those_of_our_own_endpoints(small_service: httpx.Client) -> None:
     """Jobs and answers at once give the vectors and probabilities of the typed endpoints."""
     own = small_service.post("/image_embedding", json={"model": "clip_vit_l_14", "images": [FIELD]})
-    (embedding,) = serialization.decode_answer(own.content)
+    (embedding,) = serialization.decode_embeddings(own.content)
     state = result(small_service, job(small_service, "image-embedding", CLIP, {"image": FIELD}))
     np.testing.assert_allclose(state["result"]["embedding"], embedding.data, atol=1e-6)  # type: ignore[union-attr]
 
@@ -45,7 +45,7 @@ def test_the_numbers_are_those_of_our_own_endpoints(small_service: httpx.Client)
     own = small_service.post(
         "/text_embedding", json={"model": "clip_vit_l_14", "texts": ["a field"]}
     )
-    (embedding,) = serialization.decode_answer(own.content)
+    (embedding,) = serialization.decode_embeddings(own.content)
     np.testing.assert_allclose(legacy.json()["embedding"], embedding.data, atol=1e-6)  # type: ignore[union-attr]
 
     asked = {"image": FIELD, "classes": ["forest", "harbour"]}

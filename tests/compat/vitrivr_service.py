@@ -36,8 +36,8 @@ from models.mosaiks.model import Mosaiks
 from pipeline.async_engine import AsyncEngine
 from pipeline.inputs import images as inputs_images
 from pipeline.registry import ModelHandle, ModelRegistry
-from server.middleware.admission import Guard
-from server.middleware.request_context import Envelope
+from server.middleware.admission import AdmissionMiddleware
+from server.middleware.request_context import RequestContextMiddleware
 from tests.servers import free_port
 
 NO_META = cast("EmbeddingMeta", None)
@@ -148,7 +148,9 @@ def app(settings: Settings, serving: InventedServing) -> Any:
         lifespan=lifespan,
     )
     shapes = {"api": routes.ERROR_SHAPE}
-    return Envelope(Guard(inner, settings.max_body_mb, 100, shapes=shapes), shapes)
+    return RequestContextMiddleware(
+        AdmissionMiddleware(inner, settings.max_body_mb, 100, shapes=shapes), shapes
+    )
 
 
 @contextmanager

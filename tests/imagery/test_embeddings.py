@@ -54,7 +54,9 @@ def catalog(root: Path, *years: int) -> StacSource:
     builder = CatalogBuilder(root)
     for year in years:
         files = {"data": numbers(year)}
-        builder.add(COLLECTION.stac_collections[0], f"{year}-01-01T00:00:00Z", files, nodata=NO_DATA)
+        builder.add(
+            COLLECTION.stac_collections[0], f"{year}-01-01T00:00:00Z", files, nodata=NO_DATA
+        )
     return StacSource(StaticCatalog(builder.save()))
 
 
@@ -88,7 +90,9 @@ def test_what_stored_numbers_mean(tmp_path: Path, stored: int, value: float) -> 
     """Squares of 127.5ths that keep their sign."""
     builder = CatalogBuilder(tmp_path)
     pixels = np.full((64, *GRID.shape), stored, np.int8)
-    builder.add(COLLECTION.stac_collections[0], "2022-01-01T00:00:00Z", {"data": pixels}, nodata=NO_DATA)
+    builder.add(
+        COLLECTION.stac_collections[0], "2022-01-01T00:00:00Z", {"data": pixels}, nodata=NO_DATA
+    )
     sample = StacSource(StaticCatalog(builder.save())).fetch(query())
     assert sample.pixels.dtype == np.float32
     assert sample.valid is not None
@@ -140,7 +144,9 @@ def test_a_year_that_is_not_there(tmp_path: Path) -> None:
 def test_files_that_are_stored_from_south_to_north(tmp_path: Path, described: bool) -> None:
     """As the product's own: the first row of the file is the southern edge."""
     builder = CatalogBuilder(tmp_path)
-    item = builder.add(COLLECTION.stac_collections[0], "2022-01-01T00:00:00Z", {"data": numbers()}, nodata=-128)
+    item = builder.add(
+        COLLECTION.stac_collections[0], "2022-01-01T00:00:00Z", {"data": numbers()}, nodata=-128
+    )
     a, _, left, _, e, top = GRID.transform
     upwards = Affine(a, 0, left, 0, -e, top + e * GRID.height)
     if described:
@@ -168,7 +174,11 @@ def interleaved(root: Path, how: str) -> StacSource:
     grid = shifted(GRID, -20, -20, 64, 64)
     stored = np.random.default_rng(3).integers(-127, 128, (64, 64, 64), dtype=np.int8)
     item = builder.add(
-        COLLECTION.stac_collections[0], "2022-01-01T00:00:00Z", {"data": stored}, grid=grid, nodata=NO_DATA
+        COLLECTION.stac_collections[0],
+        "2022-01-01T00:00:00Z",
+        {"data": stored},
+        grid=grid,
+        nodata=NO_DATA,
     )
     with rasterio.open(
         item.assets["data"].href, "w", driver="GTiff", count=64, dtype="int8", nodata=NO_DATA,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pyproj import Geod, Transformer
 
 from geobento.schemas.errors import SpecError
-from geobento.schemas.geometry import BBox, MultiPolygon, Place, PointBuffer, Polygon
+from geobento.schemas.geometry import BBox, MultiPolygon, PointBuffer, Polygon, Region
 from imagery import grid
 
 longitudes = st.floats(-179.9, 179.9)
@@ -127,7 +127,7 @@ def test_zones(lon: float, lat: float, crs: str) -> None:
         Polygon((((179, 0), (-179, 0), (-179, 1), (179, 0)),)),
     ],
 )
-def test_places_outside_utm_are_refused(place: Place) -> None:
+def test_places_outside_utm_are_refused(place: Region) -> None:
     """Near the poles, and wider than a zone: an error that says what is accepted."""
     with pytest.raises(SpecError, match="accepted") as caught:
         grid.for_region(place, 10, 10)

@@ -37,7 +37,9 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> LocalEngine:
     height, width = np.load(FOLDER / "expected.npz")["grid"].shape[1:]
     place = PixelGrid(CRS, (PIXEL, 0, LEFT, 0, -PIXEL, TOP), height, width)
     builder = CatalogBuilder(root)
-    item = builder.add(EMBEDDING_COLLECTION.stac_collections[0], "2022-01-01T00:00:00Z", {}, grid=place)
+    item = builder.add(
+        EMBEDDING_COLLECTION.stac_collections[0], "2022-01-01T00:00:00Z", {}, grid=place
+    )
     item.properties.clear()
     item.add_asset("data", pystac.Asset(str(root / "tile.tif")))
     catalog = builder.save()

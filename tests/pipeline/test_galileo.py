@@ -96,14 +96,14 @@ def test_a_year_is_a_series(engine: LocalEngine) -> None:
     assert whole.meta.dim == year.meta.dim
 
 
-def test_further_modalities(engine: LocalEngine) -> None:
+def test_auxiliary_modalities(engine: LocalEngine) -> None:
     """They change the vector, are told of in the answer, and show the same parts of the window."""
     alone = ask(engine, temporal=YEAR)
-    both = ask(engine, temporal=YEAR, further_modalities=["sentinel-1"])
+    both = ask(engine, temporal=YEAR, auxiliary_modalities=["sentinel-1"])
     assert isinstance(alone, Embedding)
     assert isinstance(both, Embedding)
     assert np.abs(alone.data - both.data).max() > 1e-3
-    radar = both.meta.further["s1"]
+    radar = both.meta.auxiliary["s1"]
     assert radar.sensor is not None
     assert radar.sensor.collection == "COPERNICUS/S1_GRD_FLOAT"
     assert radar.pixels == both.meta.pixels
@@ -112,9 +112,9 @@ def test_further_modalities(engine: LocalEngine) -> None:
     assert radar.frames.dropped == both.meta.frames.dropped
 
 
-def test_further_modalities_in_tiles(engine: LocalEngine) -> None:
+def test_auxiliary_modalities_in_tiles(engine: LocalEngine) -> None:
     """Every tile gets its own part of every modality."""
-    asked: dict[str, Any] = {"further_modalities": ["s1"], "output": {"mode": "grid"}}
+    asked: dict[str, Any] = {"auxiliary_modalities": ["s1"], "output": {"mode": "grid"}}
     prep = {"mode": "tile", "tile_size": 24, "pad_edges": False}
     tiled = ask(engine, **asked, input_prep=prep)
     assert isinstance(tiled, Embedding)
@@ -130,9 +130,9 @@ def test_further_modalities_in_tiles(engine: LocalEngine) -> None:
 @pytest.mark.parametrize(
     ("fields", "field", "words"),
     [
-        ({"further_modalities": ["s2"]}, "further_modalities", "twice"),
-        ({"further_modalities": ["s1", "sentinel-1"]}, "further_modalities", "twice"),
-        ({"further_modalities": ["rgb"]}, "further_modalities.0", "does not read"),
+        ({"auxiliary_modalities": ["s2"]}, "auxiliary_modalities", "twice"),
+        ({"auxiliary_modalities": ["s1", "sentinel-1"]}, "auxiliary_modalities", "twice"),
+        ({"auxiliary_modalities": ["rgb"]}, "auxiliary_modalities.0", "does not read"),
         ({"model_config": {"n_frames": 25}}, "model_config.n_frames", "1 to 24"),
         ({"model_config": {"temporal_mode": "double"}}, "model_config.temporal_mode", "multi"),
     ],

@@ -63,7 +63,7 @@ def request(**fields: Any) -> GeoEmbeddingRequest:
             "model": "galileo",
             "spatial": PLACE,
             "temporal": {"mode": "range", "start": "2023-04-02", "end": "2023-06-01"},
-            "further_modalities": FURTHER,
+            "auxiliary_modalities": FURTHER,
         }
         | fields
     )
@@ -71,14 +71,14 @@ def request(**fields: Any) -> GeoEmbeddingRequest:
 
 def ids(answer: Embedding, name: str) -> list[str]:
     """What the images of a further input are called."""
-    return [scene.id.rsplit("/")[-1] for scene in answer.meta.further[name].scenes or ()]
+    return [scene.id.rsplit("/")[-1] for scene in answer.meta.auxiliary[name].scenes or ()]
 
 
 def test_all_further_inputs_together(engine: LocalEngine) -> None:
     """Each has its own collection and window; maps are one image, the rest follows the frames."""
     (answer,) = engine.geo_embedding(request())
     assert isinstance(answer, Embedding)
-    further = answer.meta.further
+    further = answer.meta.auxiliary
     assert list(further) == FURTHER
     assert answer.meta.frames is not None
     assert answer.meta.frames.requested == answer.meta.frames.distinct == 2
@@ -91,7 +91,7 @@ def test_all_further_inputs_together(engine: LocalEngine) -> None:
     assert ids(answer, "dynamic_world") == ["2023-03-02", "2023-06-20"]
     assert ids(answer, "era5") == ids(answer, "viirs") == ["2023-04", "2023-05"]
     assert ids(answer, "landscan") == ["2023"]
-    (alone,) = engine.geo_embedding(request(further_modalities=[]))
+    (alone,) = engine.geo_embedding(request(auxiliary_modalities=[]))
     assert isinstance(alone, Embedding)
     assert np.abs(answer.data - alone.data).max() > 1e-3
 
@@ -143,7 +143,9 @@ def test_years_that_a_window_lies_in(engine: LocalEngine) -> None:
     """People are the mean of the years of a window across New Year; its end is outside."""
     for end, years in (("2024-01-01", ["2023"]), ("2024-01-02", ["2023", "2024"])):
         window = {"mode": "range", "start": "2023-05-01", "end": end}
-        (answer,) = engine.geo_embedding(request(temporal=window, further_modalities=["landscan"]))
+        (answer,) = engine.geo_embedding(
+            request(temporal=window, auxiliary_modalities=["landscan"])
+        )
         assert isinstance(answer, Embedding)
         assert ids(answer, "landscan") == years
 
@@ -156,7 +158,7 @@ def test_windows_at_the_end_of_the_calendar(engine: LocalEngine) -> None:
     ):
         window = {"mode": "range", "start": start, "end": end}
         with pytest.raises(SpecError, match="calendar") as caught:
-            engine.geo_embedding(request(temporal=window, further_modalities=[name]))
+            engine.geo_embedding(request(temporal=window, auxiliary_modalities=[name]))
         assert caught.value.field == "temporal"
 
 
@@ -168,4 +170,4 @@ def test_a_source_that_lacks_them_says_who_has_them(demo_archive: Path) -> None:
     sensor = {"collection": "COPERNICUS/S2_SR_HARMONIZED", "bands": bands}
     for name in FURTHER:
         with pytest.raises(ModelError, match=r"Earth Engine has it \(backend 'gee'\)"):
-            demo.geo_embedding(request(further_modalities=[name], spatial=place, sensor=sensor))
+            demo.geo_embedding(request(auxiliary_modalities=[name], spatial=place, sensor=sensor))

@@ -101,9 +101,9 @@ def test_cells_without_a_vector(engine: LocalEngine) -> None:
     vector = ask(engine, spatial=beyond)
     np.testing.assert_allclose(vector.data, mean_of(grid.data), atol=1e-6)
     for encoding in ("float", "base64"):
-        body = serialization.encode_answer("gse", 64, [grid], encoding)
+        body = serialization.encode_embeddings("gse", 64, [grid], encoding)
         assert (b"null,null" in body) == (encoding == "float")
-        (read,) = serialization.decode_answer(body)
+        (read,) = serialization.decode_embeddings(body)
         assert isinstance(read, Embedding)
         np.testing.assert_array_equal(read.data, grid.data)
 
@@ -150,10 +150,10 @@ def test_large_places_are_refused(engine: LocalEngine) -> None:
 def test_looking_first(engine: LocalEngine) -> None:
     """The plan and the inspection know the product."""
     plan = engine.plan_embedding(request())
-    (place,) = plan.places
+    (place,) = plan.regions
     assert not isinstance(place, GeoBentoError)
     assert plan.temporal.end == "2024-01-01T00:00:00Z"
-    assert [fit.model for fit in plan.models if fit.fits] == ["gse"]
+    assert [fit.model for fit in plan.models if fit.compatible] == ["gse"]
     asked = {"model": "alphaearth", "spatial": square(300), "temporal": YEAR}
     seen = engine.inspect_patch(InspectRequest.model_validate(asked))
     assert [band.band for band in seen.bands] == list(BANDS)

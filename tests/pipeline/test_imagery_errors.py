@@ -188,7 +188,7 @@ def test_kept_pixels_need_no_source(ask: Ask, tmp_path: Path, bands: tuple[str, 
         assert isinstance(again, Embedding)
         assert (answer.meta.cached, again.meta.cached) == (False, True)
         assert again.data.tobytes() == answer.data.tobytes()
-        assert again.meta.untimed() == answer.meta.untimed()
+        assert again.meta.without_timing() == answer.meta.without_timing()
         assert isinstance(ask(other, request_timeout_s=0.5, **source), SourceUnavailable)
         down = ask({}, cache=False, request_timeout_s=0.5, **source)
         assert isinstance(down, SourceUnavailable)

@@ -21,7 +21,7 @@ from geobento.schemas.errors import (
     PayloadTooLarge,
     SourceError,
 )
-from geobento.schemas.plan import EmbeddingPlan, Inspection, PlacePlan
+from geobento.schemas.plan import EmbeddingPlan, Inspection, RegionPlan
 from geobento.schemas.requests import ErrorBody, GeoEmbeddingRequest, InspectRequest
 from geobento.schemas.sample import Provenance, Sample, Scene
 from imagery.source import FetchEstimate, ImageQuery
@@ -116,10 +116,10 @@ def patch(**fields: Any) -> InspectRequest:
     )
 
 
-def only(plan: EmbeddingPlan) -> PlacePlan:
+def only(plan: EmbeddingPlan) -> RegionPlan:
     """The plan of the only place."""
-    (place,) = plan.places
-    assert isinstance(place, PlacePlan)
+    (place,) = plan.regions
+    assert isinstance(place, RegionPlan)
     return place
 
 
@@ -161,7 +161,7 @@ def test_what_changes_a_plan(engine: Engine) -> None:
 def test_a_plan_says_who_else_reads_the_sensor(engine: Engine) -> None:
     """All models that are served, also the one that is asked."""
     plan = inspection.plan_embedding(engine, geo())
-    assert [(fit.model, fit.fits) for fit in plan.models] == [
+    assert [(fit.model, fit.compatible) for fit in plan.models] == [
         ("mosaiks", True),
         ("dino_v2_vits14", False),
     ]
@@ -196,7 +196,7 @@ def errors(entries: list[Any]) -> list[tuple[str, str | None] | None]:
 def test_places_fail_one_by_one(engine: Engine, source: Scripted) -> None:
     """What cannot be resolved, what has no scenes, and a defect stay with their places."""
     plan = inspection.plan_embedding(engine, geo(spatials=[POLE, PLACE, NOWHERE, BROKEN]))
-    assert errors(plan.places) == [
+    assert errors(plan.regions) == [
         ("spec_error", "spatials.0"),
         None,
         ("no_imagery", None),
@@ -215,8 +215,8 @@ def test_a_bad_place_fails_alike_in_plan_and_embedding(
     job = engine.prepare_regions(asked)
     answers = job.assemble(mosaiks_stored.load().run(job.items))
     assert [isinstance(answer, Embedding) for answer in answers] == [True, False, True]
-    assert [isinstance(entry, PlacePlan) for entry in plan.places] == [True, False, True]
-    failed, planned = answers[1], plan.places[1]
+    assert [isinstance(entry, RegionPlan) for entry in plan.regions] == [True, False, True]
+    failed, planned = answers[1], plan.regions[1]
     assert isinstance(failed, GeoBentoError)
     assert isinstance(planned, ErrorBody)
     assert planned.model_dump() == failed.body()

@@ -92,4 +92,4 @@ def test_kept_pixels_give_the_same_answer(demo_archive: Path, tmp_path: Path) ->
             assert isinstance(other, Embedding)
             assert (one.meta.cached, other.meta.cached) == (False, True)
             assert one.data.tobytes() == other.data.tobytes()
-            assert one.meta.untimed() == other.meta.untimed()
+            assert one.meta.without_timing() == other.meta.without_timing()

@@ -20,8 +20,8 @@ from geobento.schemas.specs import (
     InputPrepSpec,
     MultiPolygon,
     OutputSpec,
-    Place,
     Polygon,
+    Region,
     TemporalSpec,
 )
 from imagery.source import FetchEstimate, ImageQuery
@@ -109,7 +109,7 @@ Run = Callable[..., Embedding]
 def run(mosaiks_stored: StoredModel) -> Run:
     """Runs a request for a place through both halves."""
 
-    def go(place: Place, card: Any = Averages.card, **fields: Any) -> Embedding:
+    def go(place: Region, card: Any = Averages.card, **fields: Any) -> Embedding:
         model = Averages({})
         served = mosaiks_stored.to_served_model().model_copy(update={"card": card})
         layer = ImageryFetcher({"demo": Landscape}, max_threads=1)

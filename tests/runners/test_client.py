@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from bentoml.exceptions import BentoMLException
 
-from geobento.limiters import Budget
+from geobento.limiters import AdmissionLimiter
 from geobento.observability import request_context
 from geobento.schemas.errors import DeadlineExceeded, InternalError, Overloaded
 from inference.batches import EncodeItem, EncodeResult
@@ -141,7 +141,7 @@ def test_what_is_beyond_the_bounds_is_refused_at_once() -> None:
         with pytest.raises(Overloaded) as caught:
             await many.encode(numbered(2))
         assert caught.value.retry_after == 1
-        large = RunnerClient(runner, 2, input_limiter=Budget(20, "bytes"))
+        large = RunnerClient(runner, 2, input_limiter=AdmissionLimiter(20, "bytes"))
         second = asyncio.create_task(large.encode(numbered(2)))
         await settled()
         with pytest.raises(Overloaded, match="bytes"):
@@ -200,7 +200,7 @@ def test_the_deadline_is_kept(ready: bool, cls: type[Exception]) -> None:
     async def go() -> None:
         runner = Slow()
         runner.ready = ready
-        asked = request_context.begin()
+        asked = request_context.begin_request()
         asked.deadline = time.time() + 0.2
         with pytest.raises(cls):
             await RunnerClient(runner, 4).encode(numbered(1))

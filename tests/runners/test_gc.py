@@ -23,7 +23,7 @@ def _thawed() -> Iterator[None]:
 
 def test_what_is_there_is_not_looked_at_again() -> None:
     kept = [Node() for _ in range(1000)]
-    runners_gc.settle()
+    runners_gc.freeze_gc()
     assert gc.get_freeze_count() > len(kept)
     assert not any(each is kept for each in gc.get_objects())
 
@@ -35,7 +35,7 @@ def test_garbage_is_dropped_before_and_collected_after() -> None:
         return weakref.ref(one)
 
     before = circle()
-    runners_gc.settle()
+    runners_gc.freeze_gc()
     assert before() is None
     after = circle()
     gc.collect()

@@ -16,8 +16,8 @@ from starlette.applications import Starlette
 
 from geobento.schemas.errors import NoImageryError, Overloaded
 from server import app as server_app
-from server.middleware.admission import Guard
-from server.middleware.request_context import Envelope
+from server.middleware.admission import AdmissionMiddleware
+from server.middleware.request_context import RequestContextMiddleware
 from tests.servers import free_port
 
 
@@ -53,9 +53,11 @@ async def work(asked: Question) -> Reply:
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
     """A client of a server with one such route, behind the guard."""
-    inner = Starlette(routes=[server_app.posted("/twice", Question, work, timeout_s=0.5)])
+    inner = Starlette(routes=[server_app.post_route("/twice", Question, work, timeout_s=0.5)])
     port = free_port()
-    app = Envelope(Guard(inner, max_body_mb=0.001, max_in_flight=10))
+    app = RequestContextMiddleware(
+        AdmissionMiddleware(inner, max_body_mb=0.001, max_concurrent_requests=10)
+    )
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="critical"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

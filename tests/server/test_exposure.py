@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from server.exposure import listening_on, warn_if_open
+from server.exposure import listening_addresses, warn_if_public
 
 
 @pytest.mark.parametrize(
@@ -27,13 +27,13 @@ def test_a_warning_where_everyone_can_ask(
 ) -> None:
     """Beyond this machine and without keys; it says what to do."""
     with caplog.at_level(logging.WARNING, "geobento"):
-        warn_if_open(addresses, with_keys=with_keys)
+        warn_if_public(addresses, with_keys=with_keys)
     assert [record.levelname for record in caplog.records] == ["WARNING"] * warned
     assert ("GEOBENTO_API_KEYS" in caplog.text) == warned
 
 
 def test_addresses_of_this_process() -> None:
     """A socket that listens is seen, with its address."""
-    before = listening_on()
+    before = listening_addresses()
     with socket.create_server(("127.0.0.1", 0)):
-        assert sorted(listening_on()) == sorted([*before, "127.0.0.1"])
+        assert sorted(listening_addresses()) == sorted([*before, "127.0.0.1"])

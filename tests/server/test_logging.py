@@ -23,7 +23,7 @@ def test_a_line_names_the_request_and_what_was_said() -> None:
     record.path = "/image_embedding"
 
     def within() -> dict[str, object]:
-        request_context.begin("abc")
+        request_context.begin_request("abc")
         return line(record)
 
     written = contextvars.copy_context().run(within)

@@ -30,7 +30,7 @@ def read(content: bytes, kind: str | None, files: str | None = "images") -> Any:
 
     scope = {"type": "http", "method": "POST", "headers": headers, "query_string": b""}
     request = Request(scope, receive)
-    return asyncio.run(parsing.read(request, ImageEmbeddingRequest, files))
+    return asyncio.run(parsing.read_request(request, ImageEmbeddingRequest, files))
 
 
 def read_picture(content: bytes, query: str) -> Any:
@@ -45,7 +45,9 @@ def read_picture(content: bytes, query: str) -> Any:
         "headers": [(b"content-type", b"image/jpeg")],
         "query_string": query.encode(),
     }
-    return asyncio.run(parsing.read(Request(scope, receive), ImageEmbeddingRequest, "images"))
+    return asyncio.run(
+        parsing.read_request(Request(scope, receive), ImageEmbeddingRequest, "images")
+    )
 
 
 def test_a_bare_picture() -> None:
@@ -69,7 +71,9 @@ def read_pixels(content: bytes, kind: str) -> Any:
     headers = [(b"content-type", kind.encode())]
     scope = {"type": "http", "method": "POST", "headers": headers, "query_string": b""}
     request = Request(scope, receive)
-    asked = parsing.read(request, GeoEmbeddingRequest, form=(PixelEmbeddingRequest, "pixels"))
+    asked = parsing.read_request(
+        request, GeoEmbeddingRequest, form=(PixelEmbeddingRequest, "pixels")
+    )
     return asyncio.run(asked)
 
 
@@ -210,7 +214,7 @@ def test_a_client_that_goes_away() -> None:
         headers = [(b"content-type", kind)]
         scope = {"type": "http", "method": "POST", "headers": headers, "query_string": b""}
         request = Request(scope, receive)
-        error = asyncio.run(parsing.read(request, ImageEmbeddingRequest, "images"))
+        error = asyncio.run(parsing.read_request(request, ImageEmbeddingRequest, "images"))
         assert isinstance(error, InvalidRequest)
         assert "closed before the body was complete" in error.message
 

@@ -66,13 +66,18 @@ class ApiCatalog:
         try:
             client = pystac_client.Client.open(url, stac_io=_DeadlineStacIO(http_client, deadline))
             self._search_link = client.get_search_link()
-            self._conformance_classes = {kind for kind in ConformanceClasses if client.conforms_to(kind)}
+            self._conformance_classes = {
+                kind for kind in ConformanceClasses if client.conforms_to(kind)
+            }
             self.name = client.id if name is None else name
         except GeoBentoError:
             raise
         except Exception as error:
             raise SourceError("what GEOBENTO_STAC points to is not a STAC API") from error
-        if self._search_link is None or ConformanceClasses.ITEM_SEARCH not in self._conformance_classes:
+        if (
+            self._search_link is None
+            or ConformanceClasses.ITEM_SEARCH not in self._conformance_classes
+        ):
             raise SourceError("what GEOBENTO_STAC points to offers no search for items")
         self.collections: frozenset[str] = collections or self._list_collections(url, deadline)
 
@@ -95,7 +100,9 @@ class ApiCatalog:
         )
 
     def _list_collections(self, url: str, deadline: float) -> frozenset[str]:
-        pages = _DeadlineStacIO(self._http_client, deadline).get_pages(f"{url.rstrip('/')}/collections")
+        pages = _DeadlineStacIO(self._http_client, deadline).get_pages(
+            f"{url.rstrip('/')}/collections"
+        )
         return frozenset(str(entry.get("id")) for page in pages for entry in page["collections"])
 
     def _nearest_time(self, search: Search, deadline: float, *, after: bool) -> datetime | None:
@@ -110,7 +117,9 @@ class ApiCatalog:
             "max_items": 1,
         }
         west, east = longitude_spans(search.bounds)[0]
-        found = self._request_bbox(asked, (west, search.bounds[1], east, search.bounds[3]), deadline)
+        found = self._request_bbox(
+            asked, (west, search.bounds[1], east, search.bounds[3]), deadline
+        )
         return item_time(found[0]) if found else None
 
     def _find_items(self, search: Search, deadline: float) -> list[pystac.Item]:
@@ -181,7 +190,9 @@ class _DeadlineStacIO(StacApiIO):
     ) -> str:
         method = (method or "GET").upper()
         given = {"body" if method == "POST" else "params": parameters}
-        answer = self._http_client.request_json(href, self._deadline, method=method, headers=headers, **given)
+        answer = self._http_client.request_json(
+            href, self._deadline, method=method, headers=headers, **given
+        )
         return orjson.dumps(answer).decode()
 
 

@@ -20,7 +20,11 @@ SUBSCRIPTION_KEY_HEADER = "Ocp-Apim-Subscription-Key"
 
 
 def open_catalog(
-    location: str, *, extra_hosts: Sequence[str] = (), subscription_key: str | None = None, timeout_s: float
+    location: str,
+    *,
+    extra_hosts: Sequence[str] = (),
+    subscription_key: str | None = None,
+    timeout_s: float,
 ) -> Catalog:
     """Open a catalog.
 
@@ -37,7 +41,12 @@ def open_catalog(
     """
     deadline = time.monotonic() + timeout_s
     if location in PRESETS:
-        return open_preset(PRESETS[location], extra_hosts=extra_hosts, subscription_key=subscription_key, deadline=deadline)
+        return open_preset(
+            PRESETS[location],
+            extra_hosts=extra_hosts,
+            subscription_key=subscription_key,
+            deadline=deadline,
+        )
     if "://" not in location:
         path = Path(location)
         if path.suffix == ".parquet" or path.is_dir():
@@ -76,7 +85,11 @@ def known_fingerprint(location: str) -> tuple[str, ...] | None:
 
 
 def open_preset(
-    preset: CatalogPreset, *, extra_hosts: Sequence[str] = (), subscription_key: str | None = None, deadline: float
+    preset: CatalogPreset,
+    *,
+    extra_hosts: Sequence[str] = (),
+    subscription_key: str | None = None,
+    deadline: float,
 ) -> ApiCatalog:
     """Open a public catalog.
 
@@ -89,7 +102,10 @@ def open_preset(
     if preset.token_url is not None:
         own = HostAllowlist([netloc(parse_url(preset.token_url))], allow_http=plain)
         sign = SasTokenSigner(
-            preset.token_url, HttpJsonClient(own, {SUBSCRIPTION_KEY_HEADER: subscription_key} if subscription_key else None)
+            preset.token_url,
+            HttpJsonClient(
+                own, {SUBSCRIPTION_KEY_HEADER: subscription_key} if subscription_key else None
+            ),
         )
     return ApiCatalog(
         preset.url,

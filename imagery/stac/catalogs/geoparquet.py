@@ -57,7 +57,9 @@ class ParquetCatalog:
         self._cache = TTLCache[pystac.Item](CACHE_TTL_S, CACHE_MAX_ITEMS)
         self._paths = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
         self._open_file = partial(_open_parquet_file, path.name)
-        columns = {name for file in self._paths for name in self._open_file(file).schema_arrow.names}
+        columns = {
+            name for file in self._paths for name in self._open_file(file).schema_arrow.names
+        }
         if not {"id", "assets", "bbox"} <= columns:
             raise SourceError(f"{path.name} is not stac-geoparquet")
         stamps = [(file, file.stat()) for file in self._paths]
@@ -90,7 +92,9 @@ class ParquetCatalog:
 
     def _find_items(self, search: Search, deadline: float) -> list[pystac.Item]:
         """Items that may match."""
-        return self._cache.get_or_load(repr(search), lambda: list(self._scan_files(search, deadline)))
+        return self._cache.get_or_load(
+            repr(search), lambda: list(self._scan_files(search, deadline))
+        )
 
     def _scan_files(self, search: Search, deadline: float) -> Iterator[pystac.Item]:
         count = 0

@@ -95,7 +95,9 @@ class HttpRecordStore:
         deadline: Instant of `time.monotonic` at which reading records ends.
     """
 
-    def __init__(self, url: str, http_client: HttpJsonClient, files: AssetFiles, deadline: float) -> None:
+    def __init__(
+        self, url: str, http_client: HttpJsonClient, files: AssetFiles, deadline: float
+    ) -> None:
         self.root_href = str(parse_url(url))
         self.label = f"at {netloc(parse_url(url))}"
         self.files = files
@@ -117,7 +119,9 @@ class HttpRecordStore:
         if self._records_read > MAX_RECORDS:
             raise SourceError(f"it has more than {MAX_RECORDS} records; use an API or a copy")
         with ThreadPoolExecutor(MAX_CONCURRENT_RECORDS, thread_name_prefix="records") as pool:
-            return list(pool.map(lambda place: self._http_client.request_json(place, self._deadline), hrefs))
+            return list(
+                pool.map(lambda place: self._http_client.request_json(place, self._deadline), hrefs)
+            )
 
 
 class StaticCatalog:

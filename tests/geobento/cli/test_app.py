@@ -13,7 +13,7 @@ from PIL import Image
 from geobento.cli import app
 from geobento.cli.app import main
 from geobento.schemas.embedding import EmbeddingMeta
-from geobento.schemas.plan import EmbeddingPlan, PlacePlan
+from geobento.schemas.plan import EmbeddingPlan, RegionPlan
 from geobento.version import __version__
 from models.mosaiks.model import CARD
 from tests import geotiffs
@@ -84,14 +84,14 @@ def test_a_plan_is_a_line_of_json_per_place() -> None:
     done = run("plan", "mosaiks", *points, *PATCH, "--scale-m", "20", *JUNE, "--grid")
     lines = [orjson.loads(line) for line in done.stdout.splitlines()]
     assert [line.pop("input") for line in lines] == ["34.066,-3.401", "11.03,48.01"]
-    first, second = (EmbeddingPlan.model_validate(line).places[0] for line in lines)
-    assert isinstance(first, PlacePlan)
-    assert isinstance(second, PlacePlan)
+    first, second = (EmbeddingPlan.model_validate(line).regions[0] for line in lines)
+    assert isinstance(first, RegionPlan)
+    assert isinstance(second, RegionPlan)
     assert (first.grid.height, first.grid.width, first.shape) == (20, 20, None)
     assert second.grid.crs == "EPSG:32632"
     tiles = ["--input-prep", "tile", "--tile-size", "24", "--tile-stride", "16"]
     tiled = orjson.loads(run("plan", "mosaiks", *points[:2], *PATCH, *JUNE, *tiles).stdout)
-    assert tiled["places"][0]["tiles"] == {"size": 24, "rows": [0, 16], "columns": [0, 16]}
+    assert tiled["regions"][0]["tiles"] == {"size": 24, "rows": [0, 16], "columns": [0, 16]}
     assert "tile_size" in failed("plan", "mosaiks", *points, *JUNE, *tiles[:2])
 
 

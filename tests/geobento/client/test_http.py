@@ -74,7 +74,7 @@ class Handler(BaseHTTPRequestHandler):
 def server(status: int = 200, body: bytes | None = None) -> Iterator[tuple[Server, Client]]:
     """A server and a client of it."""
     if body is None:
-        body = serialization.encode_answer("m", 2, [VECTOR], "base64")
+        body = serialization.encode_embeddings("m", 2, [VECTOR], "base64")
     with Server(status, body) as listening:
         Thread(target=listening.serve_forever, daemon=True).start()
         client = Client(f"http://127.0.0.1:{listening.server_address[1]}", timeout_s=5)
@@ -167,7 +167,7 @@ def test_a_form_is_read_as_it_was_meant() -> None:
     """What the client writes is what the service reads: every file, every field."""
     from starlette.requests import Request
 
-    from server.parsing import read
+    from server.parsing import read_request
 
     asked = ImageEmbeddingRequest(
         model="7", images=[b"\x00\xff", b"two"], normalize=False, config={"a": "ä"}
@@ -181,7 +181,7 @@ def test_a_form_is_read_as_it_was_meant() -> None:
 
     headers = [(b"content-type", kind.encode())]
     request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
-    found = asyncio.run(read(request, ImageEmbeddingRequest, files="images"))
+    found = asyncio.run(read_request(request, ImageEmbeddingRequest, files="images"))
     assert found == asked.model_copy(update={"encoding": "base64"})
 
 
@@ -221,7 +221,7 @@ def answering(
             raise httpx.RemoteProtocolError("cut")
         if status == 200:
             return httpx.Response(
-                200, content=serialization.encode_answer("m", 2, [VECTOR], "base64")
+                200, content=serialization.encode_embeddings("m", 2, [VECTOR], "base64")
             )
         body = by_status(status)("no").body()
         return httpx.Response(status, json=body, headers={"Retry-After": retry_after})

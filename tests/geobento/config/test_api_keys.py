@@ -14,12 +14,12 @@ from geobento.schemas.errors import SettingsError
 
 def test_a_new_key() -> None:
     """Long and random; its entry holds the hash and can be read back."""
-    (key, entry), (other, _) = api_keys.made("app-1"), api_keys.made("app-1")
+    (key, entry), (other, _) = api_keys.generate_key("app-1"), api_keys.generate_key("app-1")
     assert key != other
     assert len(key) >= 43
     assert entry.digest == hashlib.sha256(key.encode()).hexdigest()
-    assert api_keys.parsed(str(entry)) == entry
-    assert api_keys.parsed(f"app-1:{entry.digest.upper()}") == entry
+    assert api_keys.parse_key(str(entry)) == entry
+    assert api_keys.parse_key(f"app-1:{entry.digest.upper()}") == entry
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_a_new_key() -> None:
 def test_what_is_no_entry(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """A key in plain is refused, and not repeated in the message."""
     with pytest.raises(ValueError, match="accepted: NAME:SHA256"):
-        api_keys.parsed(text)
+        api_keys.parse_key(text)
     monkeypatch.setenv("GEOBENTO_API_KEYS", f"app:{'a' * 64},{text or 'secret'}")
     with pytest.raises(SettingsError, match="GEOBENTO_API_KEYS: ") as caught:
         settings.load()
@@ -39,7 +39,7 @@ def test_the_command() -> None:
     """It prints the key once, and what the service has to know."""
     lines = CliRunner().invoke(main, ["keys", "new", "maps"]).output.splitlines()
     key, entry = (line.rpartition(" ")[2] for line in lines)
-    assert api_keys.parsed(entry) == api_keys.ApiKey(
+    assert api_keys.parse_key(entry) == api_keys.ApiKey(
         "maps", hashlib.sha256(key.encode()).hexdigest()
     )
     assert CliRunner().invoke(main, ["keys", "new", "a b"]).exit_code != 0

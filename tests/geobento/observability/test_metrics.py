@@ -51,9 +51,9 @@ def test_killed_processes_count_and_hold_nothing(tmp_path: Path) -> None:
 def test_nothing_to_forget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A live process keeps its gauges; without several processes there is nothing to do."""
     monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
-    metrics.forget_the_dead()
+    metrics.remove_dead_process_metrics()
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     own = tmp_path / f"gauge_livesum_{os.getpid()}.db"
     own.touch()
-    metrics.forget_the_dead()
+    metrics.remove_dead_process_metrics()
     assert own.exists()

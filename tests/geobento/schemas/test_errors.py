@@ -11,7 +11,7 @@ from geobento.schemas import errors
 from geobento.schemas.errors import GeoBentoError, from_body
 
 # Other rooms have errors of their own, which stay there.
-ALL = [cls for cls in errors._all(GeoBentoError)[1:] if cls.__module__ == errors.__name__]
+ALL = [cls for cls in errors._all_errors(GeoBentoError)[1:] if cls.__module__ == errors.__name__]
 
 
 def test_the_drawing_is_the_tree() -> None:

@@ -14,9 +14,9 @@ from geobento.schemas.geometry import (
     MAX_VERTICES,
     BBox,
     MultiPolygon,
-    Place,
     PointBuffer,
     Polygon,
+    Region,
     Spatial,
 )
 
@@ -25,9 +25,9 @@ TRIANGLE = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 0.0))
 PLACES: TypeAdapter[Any] = TypeAdapter(Spatial)
 
 
-def round_trip(place: Place) -> Place:
+def round_trip(place: Region) -> Region:
     """Through JSON and back."""
-    made: Place = PLACES.validate_json(PLACES.dump_json(place))
+    made: Region = PLACES.validate_json(PLACES.dump_json(place))
     return made
 
 
@@ -59,7 +59,7 @@ def test_boxes_survive_json_or_are_refused(x: float, other_x: float, y: float, z
     ],
     ids=lambda place: type(place).__name__,
 )
-def test_other_places_survive_json(place: Place) -> None:
+def test_other_places_survive_json(place: Region) -> None:
     """In any reference system, and as GeoJSON; all can be keys of a dictionary."""
     assert round_trip(place) == place
     assert len({place, round_trip(place)}) == 1

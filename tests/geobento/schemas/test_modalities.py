@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from geobento.schemas.modalities import SYNONYMS, _plain, find
+from geobento.schemas.modalities import SYNONYMS, _normalize, find_modality_name
 
 
 @pytest.mark.parametrize(
@@ -25,10 +25,10 @@ from geobento.schemas.modalities import SYNONYMS, _plain, find
 )
 def test_what_a_name_means(name: str, offered: list[str], found: str | None) -> None:
     """The model's own names first, then any case and dash, then synonyms."""
-    assert find(name, offered) == found
+    assert find_modality_name(name, offered) == found
 
 
 def test_no_name_means_two_things() -> None:
     """Every name stands in one line."""
-    plain = [_plain(name) for names in SYNONYMS for name in names]
+    plain = [_normalize(name) for names in SYNONYMS for name in names]
     assert len(plain) == len(set(plain))

@@ -24,7 +24,7 @@ def problem(**fields: Any) -> InvalidRequest:
 def test_defaults() -> None:
     """The smallest request: everything else is as the model has it."""
     request = validated(GeoEmbeddingRequest, {"model": "m", "spatial": PLACE})
-    assert request.places == [PointBuffer(1, 2, 3)]
+    assert request.regions == [PointBuffer(1, 2, 3)]
     assert request.output == OutputSpec.pooled()
     assert request.input_prep == InputPrepSpec("resize")
     assert (request.backend, request.device, request.encoding) == ("auto", "auto", "float")

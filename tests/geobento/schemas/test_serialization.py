@@ -25,8 +25,8 @@ META = EmbeddingMeta(
 def test_an_array_comes_back_to_the_last_bit(encoding: Any, shape: tuple[int, ...]) -> None:
     """Vectors and grids, in both encodings, also where the array is a strided view."""
     array = np.random.default_rng(0).normal(size=(*shape, 2)).astype(np.float32)[..., 0]
-    body = serialization.encode_answer("m", 5, [Embedding(array, META)], encoding)
-    (answer,) = serialization.decode_answer(body)
+    body = serialization.encode_embeddings("m", 5, [Embedding(array, META)], encoding)
+    (answer,) = serialization.decode_embeddings(body)
     assert isinstance(answer, Embedding)
     np.testing.assert_array_equal(answer.data, array)
     assert answer.data.dtype == np.float32
@@ -36,7 +36,7 @@ def test_an_array_comes_back_to_the_last_bit(encoding: Any, shape: tuple[int, ..
 def test_base64_is_little_endian_row_by_row() -> None:
     """What the documentation says is what another program can rely on."""
     entry = orjson.loads(
-        serialization.encode_answer(
+        serialization.encode_embeddings(
             "m", 2, [Embedding(np.array([1.0, -2.0], np.float32), META)], "base64"
         )
     )["embeddings"][0]
@@ -48,8 +48,8 @@ def test_errors_keep_their_place() -> None:
     """An entry is an embedding or an error, in the order of the request."""
     vector = Embedding(np.zeros(2, np.float32), META)
     error = NoImageryError("nothing there", field="spatials.1")
-    body = serialization.encode_answer("m", 2, [vector, error, vector], "float")
-    first, failed, last = serialization.decode_answer(body)
+    body = serialization.encode_embeddings("m", 2, [vector, error, vector], "float")
+    first, failed, last = serialization.decode_embeddings(body)
     assert isinstance(first, Embedding)
     assert isinstance(failed, NoImageryError)
     assert failed.field == "spatials.1"
@@ -59,7 +59,7 @@ def test_errors_keep_their_place() -> None:
 def test_numbers_are_nested_row_by_row() -> None:
     """As JSON, a grid is lists of lists in the order (D, H, W)."""
     grid = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
-    body = orjson.loads(serialization.encode_answer("m", 2, [Embedding(grid, META)], "float"))
+    body = orjson.loads(serialization.encode_embeddings("m", 2, [Embedding(grid, META)], "float"))
     assert (body["model"], body["dim"]) == ("m", 2)
     assert body["embeddings"][0]["data"] == grid.tolist()
     assert body["embeddings"][0]["shape"] == [2, 3, 2]

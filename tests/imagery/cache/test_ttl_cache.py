@@ -17,7 +17,11 @@ def test_kept_for_a_while() -> None:
         asked.append(1)
         return [len(asked)]
 
-    assert [recent.get_or_load("a", find), recent.get_or_load("a", find), recent.get_or_load("b", find)] == [[1], [1], [2]]
+    assert [
+        recent.get_or_load("a", find),
+        recent.get_or_load("a", find),
+        recent.get_or_load("b", find),
+    ] == [[1], [1], [2]]
     now[0] = 30
     assert recent.get_or_load("a", find) == [1]
     now[0] = 30.1

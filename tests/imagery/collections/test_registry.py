@@ -76,13 +76,17 @@ def test_a_collection_that_stac_lacks_names_who_has_it() -> None:
     with pytest.raises(ModelError, match=r"'earth-search'; Earth .*, and .* 'planetary-computer'$"):
         registry.get_stac_collection(landsat, "earth-search", held)
     assert registry.get_stac_collection(landsat, "mine").stac_collections
-    assert registry.get_stac_collection(landsat, "mine", frozenset({"landsat-c2-l2", "x"})).stac_collections
+    assert registry.get_stac_collection(
+        landsat, "mine", frozenset({"landsat-c2-l2", "x"})
+    ).stac_collections
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=lambda preset: preset.name)
 def test_presets_and_the_table_name_the_same_collections(preset: CatalogPreset) -> None:
     """Every collection of a preset is one of the table, and all is over https."""
-    known = {name for collection in registry.COLLECTIONS.values() for name in collection.stac_collections}
+    known = {
+        name for collection in registry.COLLECTIONS.values() for name in collection.stac_collections
+    }
     assert preset.collections <= known
     assert all(
         url is None or url.startswith("https://")
@@ -94,7 +98,9 @@ def test_presets_and_the_table_name_the_same_collections(preset: CatalogPreset) 
 def test_every_entry_is_consistent(collection: Collection) -> None:
     """Scalings are of bands that there are; masks hide something; STAC bands have keys."""
     assert set(collection.scaling) <= set(collection.bands)
-    assert all(bool(keys) == bool(collection.stac_collections) for keys in collection.bands.values())
+    assert all(
+        bool(keys) == bool(collection.stac_collections) for keys in collection.bands.values()
+    )
     mask = collection.mask
     assert mask is None or bool(mask.classes) != bool(mask.bits)
     assert bool(collection.gee.tile_property) == bool(collection.gee.processing_properties)

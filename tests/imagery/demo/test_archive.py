@@ -133,7 +133,9 @@ def test_the_readmes_month_is_clear_in_tanzania(demo_archive: Path) -> None:
 def test_pixels_are_the_landscapes(demo_archive: Path) -> None:
     """A file holds exactly what the landscape draws, so two machines have the same archive."""
     place = archive.DEMO_REGIONS[0]
-    numbers, _ = place.landscape.scene(6, archive.CLOUD_FRACTIONS[(5 + place.first_cloud_index) % 12])
+    numbers, _ = place.landscape.scene(
+        6, archive.CLOUD_FRACTIONS[(5 + place.first_cloud_index) % 12]
+    )
     (folder,) = (demo_archive.parent / "data" / "sentinel-2-l2a").glob("*savanna-202306*")
     for number, key in enumerate(archive.S2_ASSETS.values()):
         with rasterio.open(folder / f"{key}.tif") as file:

@@ -40,7 +40,9 @@ def test_signed_files_are_read(
     """One token for all files of a container, asked for with the key; files get it, others not."""
     write_catalog([scene(day) for day in (10, 11, 12)], ("B4", "B8"), tmp_path)
     stac.reset(signed=True)
-    catalog = open_preset(preset(stac, tmp_path), subscription_key="the-key", deadline=time.monotonic() + 20)
+    catalog = open_preset(
+        preset(stac, tmp_path), subscription_key="the-key", deadline=time.monotonic() + 20
+    )
     sample = StacSource(catalog).fetch(query())
     np.testing.assert_array_equal(
         sample.pixels, np.median([bands_of(scene(day)) for day in (10, 11, 12)], axis=0)
@@ -103,7 +105,8 @@ def test_an_answer_without_a_token(stac: StacServer, body: str) -> None:
     """Whatever else is answered is an error that says so."""
     stac.reset(faults={"token": [Fault(body=body)]})
     sign = SasTokenSigner(
-        f"{stac.url}/token", HttpJsonClient(HostAllowlist([stac.url.split("//")[1]], allow_http=True))
+        f"{stac.url}/token",
+        HttpJsonClient(HostAllowlist([stac.url.split("//")[1]], allow_http=True)),
     )
     with pytest.raises(SourceError, match="token has none"):
         sign(httpx.URL("https://account.blob.core.windows.net/container/b.tif"), LATER)
@@ -112,7 +115,8 @@ def test_an_answer_without_a_token(stac: StacServer, body: str) -> None:
 def test_names_of_containers_are_names(stac: StacServer) -> None:
     """An address cannot make the service ask for something else than a token."""
     sign = SasTokenSigner(
-        f"{stac.url}/token", HttpJsonClient(HostAllowlist([stac.url.split("//")[1]], allow_http=True))
+        f"{stac.url}/token",
+        HttpJsonClient(HostAllowlist([stac.url.split("//")[1]], allow_http=True)),
     )
     for path in ("/..%2Fadmin/b.tif", "/b.tif", "//b.tif"):
         with pytest.raises(SourceError, match="no storage container"):

@@ -296,7 +296,7 @@ def test_a_request_without_room_ends_at_its_deadline() -> None:
         return first(position, samples, seconds)
 
     def within(seconds: float) -> list[Any]:
-        request_context.begin().deadline = time.time() + seconds
+        request_context.begin_request().deadline = time.time() + seconds
         return layer.map_regions([[patch(2)], [patch(3)]], first)
 
     with ThreadPoolExecutor(1) as pool:
@@ -330,14 +330,14 @@ def test_threads_know_the_request() -> None:
         backend = "demo"
 
         def fetch(self, query: ImageQuery) -> Sample:
-            asked = request_context.get()
+            asked = request_context.current_request()
             seen.append(None if asked is None else asked.id)
             raise SourceError("down")
 
     layer = ImageryFetcher({"demo": lambda: cast(Source, Noting())}, max_threads=2)
 
     def within() -> None:
-        request_context.begin("abc")
+        request_context.begin_request("abc")
         layer.fetch_all([("demo", cast(ImageQuery, None))] * 3)
 
     copy_context().run(within)

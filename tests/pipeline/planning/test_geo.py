@@ -172,12 +172,12 @@ def test_a_further_modality_needs_a_window_where_the_first_does_not() -> None:
     """Aerial images are the same at all times, Sentinel-2 beside them is not."""
     small: dict[str, Any] = {"spatial": PointBuffer(13.4, 52.5, 40), "limit": 10**6}
     aerial = {"sensor": ORTHOS} | small
-    (made,) = plan(model.CARD, further_modalities=["s2"], **aerial)
+    (made,) = plan(model.CARD, auxiliary_modalities=["s2"], **aerial)
     assert made.auxiliary[0].frames == 8
     with pytest.raises(ModelError, match="S2_SR_HARMONIZED needs a time window") as caught:
-        plan(model.CARD, further_modalities=["s2"], temporal=None, **aerial)
+        plan(model.CARD, auxiliary_modalities=["s2"], temporal=None, **aerial)
     assert caught.value.field == "temporal"
-    (made,) = plan(model.CARD, further_modalities=["aerial"], **small)
+    (made,) = plan(model.CARD, auxiliary_modalities=["aerial"], **small)
     assert made.auxiliary[0].grid.shape == (400, 400)
 
 

@@ -16,18 +16,18 @@ from starlette.routing import Route
 from geobento.schemas.errors import GeoBentoError, NoImageryError
 from geobento.schemas.requests import ImageEmbeddingRequest
 from server import parsing
-from server.middleware.admission import Guard
-from server.middleware.request_context import Envelope
-from server.responses import answered, problem
+from server.middleware.admission import AdmissionMiddleware
+from server.middleware.request_context import RequestContextMiddleware
+from server.responses import error_response, respond
 
 LIMIT = 1000
 
 
 async def echo(request: Request) -> Response:
     """The length of a typed request's body, or its error."""
-    read = await parsing.read(request, ImageEmbeddingRequest, files="images")
+    read = await parsing.read_request(request, ImageEmbeddingRequest, files="images")
     if isinstance(read, GeoBentoError):
-        return problem(read)
+        return error_response(read)
     return JSONResponse({"images": len(read.images)})
 
 
@@ -40,7 +40,7 @@ async def teapot(_: Request) -> Response:
 
 
 async def ours(_: Request) -> Response:
-    return problem(NoImageryError("nothing there", detail={"n": 1}, retry_after=3))
+    return error_response(NoImageryError("nothing there", detail={"n": 1}, retry_after=3))
 
 
 async def stream(_: Request) -> Response:
@@ -66,7 +66,9 @@ APP = Starlette(
 
 def client(app: Any = APP, in_flight: int = 10) -> httpx.AsyncClient:
     """A client of an app behind the guard and what stands before it."""
-    guarded = Envelope(Guard(app, max_body_mb=LIMIT / 2**20, max_in_flight=in_flight))
+    guarded = RequestContextMiddleware(
+        AdmissionMiddleware(app, max_body_mb=LIMIT / 2**20, max_concurrent_requests=in_flight)
+    )
     return httpx.AsyncClient(transport=httpx.ASGITransport(guarded), base_url="http://test")
 
 
@@ -150,7 +152,7 @@ async def _work(outcome: object) -> bytes:
 )
 def test_every_outcome_has_an_answer(outcome: object, status: int) -> None:
     """A result, an error of ours, a defect, and work that takes too long."""
-    answer = asyncio.run(answered(_work(outcome), timeout_s=0.05))
+    answer = asyncio.run(respond(_work(outcome), timeout_s=0.05))
     assert answer.status_code == status
     assert b"secret" not in bytes(answer.body)
 
@@ -183,7 +185,7 @@ def test_a_declared_length_is_refused_unread() -> None:
     async def app(*_: Any) -> None:
         called.append(True)
 
-    guarded = Guard(app, max_body_mb=LIMIT / 2**20, max_in_flight=1)
+    guarded = AdmissionMiddleware(app, max_body_mb=LIMIT / 2**20, max_concurrent_requests=1)
     for length, expected in ((LIMIT + 1, []), (LIMIT, [True])):
         sent = asyncio.run(raw(guarded, {"body": b""}, content_length=str(length)))
         assert called == expected
@@ -198,7 +200,7 @@ def test_the_limit_is_exact(over: int) -> None:
     frame = b'{"model": "m", "images": [""]}'
     content = frame.replace(b'""', b'"' + b"a" * (LIMIT + over - len(frame)) + b'"')
     assert len(content) == LIMIT + over
-    app = Guard(APP, max_body_mb=LIMIT / 2**20, max_in_flight=1)
+    app = AdmissionMiddleware(APP, max_body_mb=LIMIT / 2**20, max_concurrent_requests=1)
     half = {"body": content[:500], "more_body": True}
     rest = {"body": content[500:], "more_body": True}
     sent = asyncio.run(raw(app, half, rest, {"body": b"", "more_body": False}))
@@ -207,7 +209,7 @@ def test_the_limit_is_exact(over: int) -> None:
 
 def test_the_last_message_crosses_the_limit() -> None:
     """A body without a length that ends in the message that is too much is answered."""
-    app = Guard(APP, max_body_mb=LIMIT / 2**20, max_in_flight=1)
+    app = AdmissionMiddleware(APP, max_body_mb=LIMIT / 2**20, max_concurrent_requests=1)
     sent = asyncio.run(raw(app, {"body": b"a" * (LIMIT + 100), "more_body": False}))
     assert sent[0]["status"] == 413
 
@@ -218,7 +220,7 @@ def test_a_crash_frees_its_place() -> None:
     async def app(*_: Any) -> None:
         raise RuntimeError("defect")
 
-    guarded = Guard(app, max_body_mb=1, max_in_flight=1)
+    guarded = AdmissionMiddleware(app, max_body_mb=1, max_concurrent_requests=1)
     for _ in range(3):
         with pytest.raises(RuntimeError, match="defect"):
             asyncio.run(raw(guarded, {"body": b""}))
@@ -231,7 +233,7 @@ def test_other_scopes_pass() -> None:
     async def app(scope: Any, *_: Any) -> None:
         heard.append(scope["type"])
 
-    guarded = Guard(app, max_body_mb=1, max_in_flight=1)
+    guarded = AdmissionMiddleware(app, max_body_mb=1, max_concurrent_requests=1)
     asyncio.run(guarded({"type": "lifespan"}, None, None))  # type: ignore[arg-type]
     assert heard == ["lifespan"]
 
@@ -244,15 +246,17 @@ def test_bytes_in_flight_are_bounded() -> None:
         read = []
 
         async def slow(request: Request) -> Response:
-            found = await parsing.read(request, ImageEmbeddingRequest)
+            found = await parsing.read_request(request, ImageEmbeddingRequest)
             if isinstance(found, GeoBentoError) and found.status == 503:
-                return problem(found)
+                return error_response(found)
             read.append(True)
             await gate.wait()
             return PlainTextResponse("done")
 
         app = Starlette(routes=[Route("/slow", slow, methods=["POST"])])
-        guarded = Guard(app, max_body_mb=1, max_in_flight=9, max_mb_in_flight=LIMIT / 2**20)
+        guarded = AdmissionMiddleware(
+            app, max_body_mb=1, max_concurrent_requests=9, max_pending_mb=LIMIT / 2**20
+        )
         transport = httpx.ASGITransport(guarded)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
             waiting = asyncio.create_task(http.post("/slow", content=b"a" * 600))
@@ -284,7 +288,7 @@ def test_a_client_that_goes_away_frees_its_place() -> None:
                 cancelled.set()
                 raise
 
-        guarded = Guard(app, max_body_mb=1, max_in_flight=1)
+        guarded = AdmissionMiddleware(app, max_body_mb=1, max_concurrent_requests=1)
         sent: list[Any] = []
         for _ in range(3):
             cancelled.clear()

@@ -18,10 +18,10 @@ from compat.vitrivr import routes
 from geobento.config import api_keys
 from geobento.config.settings import Settings
 from geobento.schemas.errors import SettingsError
-from server.middleware.api_keys import Keys, configured
+from server.middleware.api_keys import ApiKeyMiddleware, configured_keys
 
-KEY, ENTRY = api_keys.made("ours")
-OTHER_KEY, OTHER = api_keys.made("theirs")
+KEY, ENTRY = api_keys.generate_key("ours")
+OTHER_KEY, OTHER = api_keys.generate_key("theirs")
 
 
 async def hello(_: Request) -> Response:
@@ -36,7 +36,7 @@ APP = Starlette(
 def client(app: Any = APP, **limits: Any) -> httpx.AsyncClient:
     """A client of an app that wants a key."""
     shapes = {"v1": openai.ERROR_SHAPE, "api": routes.ERROR_SHAPE}
-    guarded = Keys(app, (ENTRY, OTHER), shapes=shapes, **limits)
+    guarded = ApiKeyMiddleware(app, (ENTRY, OTHER), shapes=shapes, **limits)
     return httpx.AsyncClient(transport=httpx.ASGITransport(guarded), base_url="http://test")
 
 
@@ -108,8 +108,8 @@ def test_what_only_looks_like_it(path: str) -> None:
 
 def test_every_api_has_its_own_shape() -> None:
     """Programs for OpenAI and vitrivr understand the refusal."""
-    assert openai.ERROR_SHAPE.fits(get("/v1/models").json())
-    assert routes.ERROR_SHAPE.fits(get("/api/tasks").json())
+    assert openai.ERROR_SHAPE.matches(get("/v1/models").json())
+    assert routes.ERROR_SHAPE.matches(get("/api/tasks").json())
 
 
 def test_a_key_at_its_rate() -> None:
@@ -155,9 +155,9 @@ def test_keys_come_from_both_places(tmp_path: Path) -> None:
     """The variable and the file, which may have comments."""
     file = tmp_path / "keys"
     file.write_text(f"# a comment\n\n {OTHER} \n")
-    found = configured(Settings(api_keys=(str(ENTRY),), api_keys_file=file))
+    found = configured_keys(Settings(api_keys=(str(ENTRY),), api_keys_file=file))
     assert found == (ENTRY, OTHER)
-    assert configured(Settings()) == ()
+    assert configured_keys(Settings()) == ()
 
 
 @pytest.mark.parametrize(
@@ -179,6 +179,6 @@ def test_keys_that_cannot_be(
         given = {"api_keys_file": tmp_path / "keys"}
         given["api_keys_file"].write_text(text)
     with pytest.raises(SettingsError, match=said) as caught:
-        configured(Settings(**given))
+        configured_keys(Settings(**given))
     assert "secret" not in str(caught.value)
     assert "nowhere" not in str(caught.value)

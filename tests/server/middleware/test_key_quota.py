@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.middleware.key_quota import Allowance, TokenBucket
+from server.middleware.key_quota import KeyQuota, TokenBucket
 
 
 class Clock:
@@ -25,7 +25,7 @@ def test_one_seconds_worth_at_once(rate: float, at_once: int) -> None:
     for idle in (0, 1000):
         clock.now += idle
         granted = 0
-        while bucket.take() == 0:
+        while bucket.acquire() == 0:
             granted += 1
         assert granted == at_once
 
@@ -35,12 +35,12 @@ def test_the_wait_that_is_said_is_enough(rate: float) -> None:
     """Whoever waits for so long is granted, and who waits for less is not."""
     clock = Clock()
     bucket = TokenBucket(rate, clock)
-    while not (wait := bucket.take()):
+    while not (wait := bucket.acquire()):
         pass
     clock.now += wait * 0.9
-    assert bucket.take() > 0
+    assert bucket.acquire() > 0
     clock.now += wait * 0.1 + 1e-6
-    assert bucket.take() == 0
+    assert bucket.acquire() == 0
 
 
 def test_the_mean_is_the_rate() -> None:
@@ -49,23 +49,23 @@ def test_the_mean_is_the_rate() -> None:
     bucket = TokenBucket(4, clock)
     granted = 0
     for _ in range(1000):
-        granted += bucket.take() == 0
+        granted += bucket.acquire() == 0
         clock.now += 0.01
     assert granted == pytest.approx(4 * 10 + 4, abs=1)
 
 
 def test_a_refusal_for_requests_in_flight_takes_no_token() -> None:
     """The two limits do not eat each other."""
-    allowance = Allowance(rate=2, max_in_flight=1, clock=Clock())
-    assert [allowance.take(), allowance.take()] == [0, 1]
-    allowance.give_back()
-    assert allowance.take() == 0
-    allowance.give_back()
-    assert allowance.take() > 0
+    allowance = KeyQuota(rate=2, max_concurrency=1, clock=Clock())
+    assert [allowance.acquire(), allowance.acquire()] == [0, 1]
+    allowance.release()
+    assert allowance.acquire() == 0
+    allowance.release()
+    assert allowance.acquire() > 0
     assert str(allowance) == "2 requests per second, 1 at a time"
 
 
 def test_without_limits() -> None:
     """Any number."""
-    allowance = Allowance(None, None)
-    assert not any(allowance.take() for _ in range(1000))
+    allowance = KeyQuota(None, None)
+    assert not any(allowance.acquire() for _ in range(1000))

@@ -19,8 +19,8 @@ from starlette.routing import Route
 from geobento.observability import request_context
 from geobento.schemas.errors import NoImageryError
 from server.logging import JSONFormatter
-from server.middleware.request_context import Envelope
-from server.responses import problem
+from server.middleware.request_context import RequestContextMiddleware
+from server.responses import error_response
 from tests.server.middleware.test_admission import ask, client
 
 
@@ -60,7 +60,7 @@ def test_our_errors_and_all_successes_pass_unchanged() -> None:
 @pytest.mark.parametrize("ours", [True, False])
 def test_an_error_in_pieces(ours: bool) -> None:
     """An error body that is streamed is looked at as a whole."""
-    whole = problem(NoImageryError("nothing there")).body if ours else b'{"detail": "no"}'
+    whole = error_response(NoImageryError("nothing there")).body if ours else b'{"detail": "no"}'
 
     async def pieces(_: Request) -> Response:
         async def chunks() -> AsyncIterator[bytes]:
@@ -100,7 +100,7 @@ def test_an_answer_says_where_its_time_went() -> None:
                 pass
 
         await asyncio.to_thread(work)
-        request_context.spent("forward", 0.25)
+        request_context.record_stage("forward", 0.25)
         return PlainTextResponse("done")
 
     async def go() -> httpx.Response:
@@ -118,7 +118,7 @@ def test_a_crash_is_answered_and_logged(caplog: pytest.LogCaptureFixture) -> Non
         raise RuntimeError("/secret/place")
 
     async def go() -> httpx.Response:
-        transport = httpx.ASGITransport(Envelope(app))
+        transport = httpx.ASGITransport(RequestContextMiddleware(app))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
             return await http.get("/any", headers={"x-request-id": "abc"})
 
@@ -141,7 +141,7 @@ def test_a_crash_after_the_answer_has_begun() -> None:
 
     scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
     with pytest.raises(RuntimeError, match="defect"):
-        asyncio.run(Envelope(app)(scope, send, send))  # type: ignore[arg-type]
+        asyncio.run(RequestContextMiddleware(app)(scope, send, send))  # type: ignore[arg-type]
 
 
 def test_a_refused_request_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -18,11 +18,11 @@ from starlette.routing import Route
 
 from geobento.config import api_keys
 from geobento.config.settings import Settings
-from server.middleware.stack import layers
+from server.middleware.stack import middleware_stack
 from server.openapi.docs_page import PAGE
 from tests.servers import free_port
 
-KEY, ENTRY = api_keys.made("tests")
+KEY, ENTRY = api_keys.generate_key("tests")
 PAGE_OF = {"Origin": "https://maps.example.com"}
 
 
@@ -33,7 +33,7 @@ async def hello(_: Request) -> Response:
 def app(**settings: Any) -> Starlette:
     """An application behind what the settings ask for, with a key."""
     routes = [Route(path, hello) for path in ("/", "/models", "/metrics", "/livez")]
-    found = layers(Settings(**settings), (ENTRY,), {})
+    found = middleware_stack(Settings(**settings), (ENTRY,), {})
     return Starlette(routes=routes, middleware=[Middleware(cls, **how) for cls, how in found])
 
 
