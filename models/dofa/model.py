@@ -280,7 +280,7 @@ class Dofa(Model):
             picometres = tuple(round(value * 1e6) for value in RGB_WAVELENGTHS_UM)
         tokens = dofa(image, picometres)
         vector = dofa.fc_norm(tokens[:, 1:].mean(dim=1))
-        return Encoded(tokens, (dofa.side, dofa.side), num_prefix_tokens=1, vector=vector)
+        return Encoded(tokens, (dofa.grid_size, dofa.grid_size), num_prefix_tokens=1, vector=vector)
 
     @classmethod
     def default_config(cls, variant: str) -> Config:

@@ -17,9 +17,9 @@ def test_torchvision_does_not_get_in_the_way(order: tuple[str, str]) -> None:
     """Both libraries load beside CPU torch, whichever comes first."""
     pytest.importorskip("transformers")
     code = (
-        "from models.optional_import import library\n"
-        f"for name in {order!r}: library(name)\n"
-        "library('transformers').CLIPModel, library('open_clip').CustomTextCLIP"
+        "from models.optional_import import optional_import\n"
+        f"for name in {order!r}: optional_import(name)\n"
+        "optional_import('transformers').CLIPModel, optional_import('open_clip').CustomTextCLIP"
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

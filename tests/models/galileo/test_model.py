@@ -286,7 +286,7 @@ def test_rows_and_columns_are_not_mixed_up() -> None:
     network: Any = small.loaded(MODEL)._network
     with torch.inference_mode():
         before, after = (
-            network.embedded(
+            network.embed(
                 small.loaded(MODEL).collate_inputs([MODEL.prepare(Sample(pixels, S2_BANDS, "s2"))]),
                 torch.tensor([[5]]),
                 torch.tensor([[10.0, 10.0]]),

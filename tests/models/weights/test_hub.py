@@ -149,7 +149,7 @@ def test_a_tokenizer_comes_along(tmp_path: Path) -> None:
     assert fetched >= files.keys()
     code = (
         "from models.weights.store import get_model; "
-        "print(get_model('clip_vit_l_14').model().prepare_text('ein Hafen').count)"
+        "print(get_model('clip_vit_l_14').model().prepare_text('ein Hafen').num_tokens)"
     )
     offline = {**os.environ, "BENTOML_HOME": str(tmp_path / "bentoml"), "HF_HUB_OFFLINE": "1"}
     used = subprocess.run(

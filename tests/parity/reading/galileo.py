@@ -59,7 +59,7 @@ def stages(
     network: Any = loaded._network
     with torch.inference_mode():
         batch = loaded.collate_inputs([inputs])
-        tokens = loaded.model.tokens(network, batch)  # type: ignore[attr-defined]
+        tokens = loaded.model.encode_tokens(network, batch)  # type: ignore[attr-defined]
     height, width = inputs["s2"].shape[-2:]
     frames = len(inputs["months"])
     shown = {
