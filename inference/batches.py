@@ -14,7 +14,8 @@ from geobento.schemas.errors import GeoBentoError, InternalError
 from inference import cpu_pool, devices, pooling
 from inference.pooling import Pooling
 from inference.precision import Precision
-from models.base import Encoded, Inputs, Model
+from models.base import Model
+from models.types import Encoded, Inputs
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import torch
 
-    from models.base import Encoded
+    from models.types import Encoded
 
 Pooling = Literal["native", "mean", "max"]
 

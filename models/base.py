@@ -1,4 +1,4 @@
-"""What a model family has to say for itself; everything else lives outside it, once."""
+"""What a model family states about itself; everything else is written once, elsewhere."""
 
 from __future__ import annotations
 
@@ -6,78 +6,50 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping
 from copy import copy
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL.Image import Image
 from PIL.Image import fromarray as image_from_array
 
 from geobento.schemas.cards import ImageInput, ModelCard, TextInput
 from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import Sample
-from models.preprocessing import bands, images
+from models.preprocessing import images
 from models.preprocessing import text as preprocessing_text
 from models.preprocessing.text import TokenizedText, Tokenizer
+from models.types import Config, Encoded, Inputs, Tensors
+from models.weights.checkpoints import require_state_dict
+from models.weights.conversion import Checkpoint
+from models.weights.initialization import on_meta, random_state_dict
 
 if TYPE_CHECKING:
     import torch
 
 EXAMPLE_TIME = datetime(2021, 6, 15, tzinfo=UTC)
-"""When invented samples are from."""
-
-Inputs = dict[str, NDArray[Any]]
-Tensors = dict[str, "torch.Tensor"]
-Config = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """What a network makes of a batch.
-
-    Attributes:
-        tokens: ``(B, prefix + h * w, D)``; grid tokens row by row, first row north.
-        grid_shape: ``(h, w)``: the grid tokens are equal cells of the input.
-        num_prefix_tokens: Tokens before those of the grid (class token, registers).
-        pixel_margin: Input pixels at every side that no grid token covers.
-        area_weights: ``(h * w,)`` shares of the area that each grid token stands for, with sum 1;
-            None: all alike.
-        vector: ``(B, D)``: the authors' own feature of the whole input, where it is not the
-            mean of the grid.
-        feature_map: ``(B, D, h, w)``: the grid, where it is not the tokens in rows; there may be any
-            number of tokens then.
-        valid: ``(B, h * w)``: False for grid tokens that there are no data for. They are NaN, and
-            do not count in a mean or maximum. None: there are data for all.
-    """
-
-    tokens: torch.Tensor
-    grid_shape: tuple[int, int]
-    num_prefix_tokens: int = 0
-    pixel_margin: float = 0.0
-    area_weights: torch.Tensor | None = None
-    vector: torch.Tensor | None = None
-    feature_map: torch.Tensor | None = None
-    valid: torch.Tensor | None = None
+"""Acquisition time of example samples."""
 
 
 class Model(ABC):
     """A network with its preprocessing.
 
-    A model is made from its configuration alone and is cheap until `network` is called, so the
-    process that prepares inputs needs no weights.
+    An instance is made from its configuration alone and is cheap until `network` is called, so a
+    process that only prepares inputs needs no weights.
 
     Args:
-        config: Architecture record as it lies in the model store beside the weights.
-        tokenizer_factory: Opens the tokenizer that lies there; None: there is none.
+        config: Architecture, as stored beside the weights.
+        tokenizer_factory: Opens the tokenizer stored there; None: there is none.
     """
 
     card: ClassVar[ModelCard]
+    variants: ClassVar[Mapping[str, Config]] = {}
+    """Architecture of each variant of the card."""
+    checkpoint: ClassVar[Checkpoint] = Checkpoint()
+    """How a released checkpoint becomes the state dict of the network."""
     requirements: ClassVar[tuple[str, ...]] = ()
-    """Distributions of the extra `models` that preparing and encoding need, as pip names them."""
+    """Distributions of the extra `models` that preparing and encoding need, by their pip names."""
 
     def __init__(
         self, config: Config, tokenizer_factory: Callable[[TextInput], Tokenizer] | None = None
@@ -86,26 +58,25 @@ class Model(ABC):
         self.options: Mapping[str, Any] = {}
         self._tokenizer_factory = tokenizer_factory
 
+    # -- to be stated by a family --------------------------------------------------------------
+
     @property
     @abstractmethod
     def dim(self) -> int:
         """Length D of the vectors."""
 
-    @property
-    def vocab_size(self) -> int:
-        """Tokens that the network knows; 0 for a model that reads no texts."""
-        return 0
+    @abstractmethod
+    def network(self) -> torch.nn.Module:
+        """The network, its parameters not yet loaded."""
 
-    def with_options(self, options: Mapping[str, Any]) -> Self:
-        """The same model, to prepare inputs with the options of a request (`config_schema`)."""
-        changed = copy(self)
-        changed.options = options
-        return changed
+    @abstractmethod
+    def encode(self, network: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> Encoded:
+        """One forward pass for a batch of inputs that share a batch key."""
 
     def prepare(self, sample: Sample) -> Inputs:
-        """Bring one sample to what the network reads, exactly as the authors do; pure.
+        """Prepare one sample as the reference implementation does; pure.
 
-        What `options` change has to show in the inputs, and in their batch key.
+        Effects of `options` must be visible in the inputs and in their batch key.
 
         Returns:
             Arrays by input name, without a batch axis.
@@ -115,18 +86,44 @@ class Model(ABC):
         """
         raise ModelError(f"{self.card.id} reads no satellite imagery", field="model")
 
+    def batch_key(self, inputs: Inputs) -> Hashable:
+        """Inputs with equal keys can be stacked into one batch; by default: equal shapes."""
+        return tuple((name, inputs[name].shape, inputs[name].dtype.str) for name in sorted(inputs))
+
+    def modalities(self) -> tuple[str, ...]:
+        """Names of all inputs that these weights read."""
+        names = set(self.card.modalities)
+        if self.card.image is not None:
+            names.add(self.card.image.modality)
+        if self.card.text is not None and self._tokenizer_factory is not None:
+            names.add(self.card.text.modality)
+        return tuple(sorted(names))
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens in the vocabulary of the network; 0 for a model that reads no texts."""
+        return 0
+
+    # -- preparing inputs ----------------------------------------------------------------------
+
+    def with_options(self, options: Mapping[str, Any]) -> Self:
+        """The same model with the options of a request (`config_schema`)."""
+        changed = copy(self)
+        changed.options = options
+        return changed
+
     def prepare_image(self, image: Image, preprocessing: str | None = None) -> Inputs:
-        """Bring one picture to the size that the network reads; pure.
+        """Resize and crop one image to the input size of the network; pure.
 
         Args:
-            image: The picture, 8-bit RGB.
-            preprocessing: One of the card's alternatives; None: the authors' own.
+            image: 8-bit RGB.
+            preprocessing: One of the card's alternatives; None: the native one.
 
         Returns:
-            Pixels (H, W, 3), 0 to 255; `finished` makes the network's input of them.
+            Pixels (H, W, 3), 0 to 255; `collate` makes the network's input of them.
 
         Raises:
-            InvalidImage: The picture is too small.
+            InvalidImage: The image is too small.
         """
         spec = self.image_input(preprocessing)
         return {spec.modality: images.resize_and_crop(image, spec)}
@@ -134,31 +131,31 @@ class Model(ABC):
     def collate(
         self, batch: Mapping[str, torch.Tensor], preprocessing: str | None = None
     ) -> dict[str, torch.Tensor]:
-        """What the network reads, from a batch of prepared inputs; pure.
+        """Network inputs from a batch of prepared inputs; pure.
 
         Args:
             batch: Prepared inputs, stacked.
-            preprocessing: That of the pictures among them.
+            preprocessing: Preprocessing of the images in the batch.
         """
-        finished = dict(batch)
+        collated = dict(batch)
         image = self.card.image
         if image is not None and image.modality in batch:
             spec = self.image_input(preprocessing)
-            finished[spec.modality] = images.standardize(batch[spec.modality], spec)
-        return finished
+            collated[spec.modality] = images.standardize(batch[spec.modality], spec)
+        return collated
 
     def prepare_text(self, text: str) -> TokenizedText:
-        """Bring one text to what the network reads.
+        """Tokenize one text.
 
         Raises:
             ModelError: The model reads no texts.
-            InvalidRequest: The text is empty, or very long.
+            InvalidRequest: The text is empty or too long.
         """
         return self.tokenizer.tokenize(text)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer that belongs to these weights, opened when first needed.
+        """The tokenizer of these weights, opened on first use.
 
         Raises:
             ModelError: The model reads no texts, or its tokenizer was not imported.
@@ -175,80 +172,39 @@ class Model(ABC):
 
     @property
     def logit_scale(self) -> float:
-        """The learned factor on cosines between pictures and texts before a softmax.
+        """Learned factor on cosines between images and texts before a softmax.
 
         Raises:
             ModelError: The model has no such factor.
         """
         if "logit_scale" not in self.config:
-            raise ModelError(f"{self.card.id} does not compare pictures with texts", field="model")
+            raise ModelError(f"{self.card.id} does not compare images with texts", field="model")
         return math.exp(self.config["logit_scale"])
 
     def image_input(self, preprocessing: str | None = None) -> ImageInput:
-        """How pictures are brought to these weights.
+        """How images are prepared for these weights.
 
         Raises:
-            ModelError: The model reads no pictures, or not in this way.
+            ModelError: The model reads no images, or has no such preprocessing.
         """
         if self.card.image is None:
-            raise ModelError(f"{self.card.id} reads no pictures", field="model")
-        known: dict[str | None, ImageInput] = {None: self.card.image, "native": self.card.image}
-        known.update(self.card.image_alternatives)
-        spec = known.get(preprocessing) if isinstance(preprocessing, str | None) else None
+            raise ModelError(f"{self.card.id} reads no images", field="model")
+        available: dict[str | None, ImageInput] = {
+            None: self.card.image,
+            "native": self.card.image,
+        }
+        available.update(self.card.image_alternatives)
+        spec = available.get(preprocessing) if isinstance(preprocessing, str | None) else None
         if spec is None:
             raise ModelError(
                 f"{self.card.id} has no preprocessing {preprocessing!r}; "
-                f"accepted: {', '.join(filter(None, known))}",
+                f"accepted: {', '.join(filter(None, available))}",
                 field="config.preprocessing",
             )
         return spec
 
-    @abstractmethod
-    def network(self) -> torch.nn.Module:
-        """The network, its parameters not yet filled."""
-
-    @abstractmethod
-    def encode(self, network: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> Encoded:
-        """One forward for a batch of inputs that share a batch key."""
-
-    def batch_key(self, inputs: Inputs) -> Hashable:
-        """Inputs with equal keys can be stacked into one batch; by default: equal shapes."""
-        return tuple((name, inputs[name].shape, inputs[name].dtype.str) for name in sorted(inputs))
-
-    # -- where weights come from ---------------------------------------------------------------
-
-    @classmethod
-    @abstractmethod
-    def default_config(cls, variant: str) -> Config:
-        """Configuration of a variant of the card."""
-
-    @classmethod
-    def seeded_state_dict(cls, config: Config) -> Tensors:
-        """Reproducible random weights for a configuration: as the network is initialised."""
-        from models.weights.initialization import random_state_dict
-
-        return random_state_dict(cls(config))
-
-    @classmethod
-    @abstractmethod
-    def convert(
-        cls, checkpoint: Tensors, checkpoint_config: Mapping[str, Any], variant: str
-    ) -> tuple[Config, Tensors]:
-        """The authors' checkpoint as configuration and tensors of this network.
-
-        Args:
-            checkpoint: Tensors under the authors' names.
-            checkpoint_config: The configuration that came with them; empty where none did.
-            variant: Variant of the card.
-
-        Raises:
-            CheckpointError: Keys or shapes are not the expected ones.
-        """
-
-    # -- shared by all -------------------------------------------------------------------------
-
     def example_inputs(self, modality: str, side: int = 32, seed: int = 0) -> Inputs:
-        """Inputs of an invented picture, text or sample, for warming up and measuring."""
+        """Inputs of a random image, text or sample, for warm-up and calibration."""
         random = np.random.default_rng(seed)
         if self.card.image is not None and modality == self.card.image.modality:
             coarse = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
@@ -259,77 +215,50 @@ class Model(ABC):
         side = spec.size or max(side, spec.min_pixels)
         shape = (len(spec.sensor.bands), side, side)
         pixels = random.integers(100, 4000, shape).astype(np.float32)
-        # Some models do not do without a date.
+        # Some models need a date.
         return self.prepare(Sample(pixels, spec.sensor.bands, modality, times=(EXAMPLE_TIME,)))
 
-    def modalities(self) -> tuple[str, ...]:
-        """Names of all inputs that these weights read."""
-        named = set(self.card.modalities)
-        if self.card.image is not None:
-            named.add(self.card.image.modality)
-        if self.card.text is not None and self._tokenizer_factory is not None:
-            named.add(self.card.text.modality)
-        return tuple(sorted(named))
+    # -- weights -------------------------------------------------------------------------------
 
+    @classmethod
+    def default_config(cls, variant: str) -> Config:
+        """Configuration of a variant; of one that the card does not list, the default's."""
+        return dict(cls.variants.get(variant, cls.variants[cls.card.default_variant]))
 
-def validated_pixels(
-    sample: Sample,
-    card: ModelCard,
-    *,
-    min_pixels: int = 1,
-    options: Mapping[str, Any] = MappingProxyType({}),
-) -> NDArray[Any]:
-    """Raw pixels of satellite imagery that a model can read.
+    @classmethod
+    def seeded_state_dict(cls, config: Config) -> Tensors:
+        """Reproducible random weights: the network's own initialization from a fixed seed."""
+        return random_state_dict(cls(config).network)
 
-    Args:
-        sample: (..., H, W) raw values of bands that the card's modality has.
-        card: The record.
-        min_pixels: Smallest height and width that these weights need, if more than the card says.
-        options: Options of the model, which may describe further bands.
+    @classmethod
+    def read_config(cls, checkpoint_config: Mapping[str, Any], variant: str) -> Config:
+        """Configuration of a checkpoint; sizes that its file leaves out are the variant's."""
+        stated = checkpoint_config.get("arch", checkpoint_config)
+        return {
+            name: stated.get(name, value) for name, value in cls.default_config(variant).items()
+        }
 
-    Returns:
-        The sample's pixels as they are.
+    @classmethod
+    def adapt_tensors(cls, tensors: Tensors, config: Config, variant: str) -> Tensors:
+        """Changes that names alone cannot express, such as a resampled position table."""
+        return tensors
 
-    Raises:
-        ModelError: The bands are others than the modality's, or too few pixels.
-    """
-    bands.check_bands(card, sample.modality, sample.bands, options)
-    height, width = sample.pixels.shape[-2:]
-    least = max(card.modalities[sample.modality].min_pixels, min_pixels)
-    if min(height, width) < least:
-        raise ModelError(
-            f"{card.id} needs at least {least} x {least} pixels, "
-            f"got {height} x {width}; take a larger place or a smaller scale_m",
-            field="spatial",
-        )
-    return sample.pixels
+    @classmethod
+    def convert(
+        cls, checkpoint: Tensors, checkpoint_config: Mapping[str, Any], variant: str
+    ) -> tuple[Config, Tensors]:
+        """A released checkpoint as configuration and state dict of this network.
 
+        Args:
+            checkpoint: Tensors under the released names.
+            checkpoint_config: The configuration file of the checkpoint; empty if it has none.
+            variant: Variant of the card.
 
-def normalized(
-    sample: Sample, card: ModelCard, *, min_pixels: int = 1, clip: bool = True
-) -> NDArray[np.float32]:
-    """Raw pixels of satellite imagery scaled by the statistics of their modality.
-
-    Args:
-        sample: (..., C, H, W) raw values of bands that the card's modality has.
-        card: The record with the statistics.
-        min_pixels: Smallest height and width that these weights need, if more than the card says.
-        clip: Whether the statistics' bounds are applied.
-
-    Raises:
-        ModelError: The bands are not those that the statistics belong to, or too few pixels.
-    """
-    pixels = validated_pixels(sample, card, min_pixels=min_pixels).astype(np.float32)
-    spec = card.modalities[sample.modality]
-    chosen = [spec.bands.index(band) for band in sample.bands]
-
-    def of_bands(numbers: tuple[float, ...]) -> NDArray[np.float32]:
-        return np.asarray(numbers, np.float32)[chosen, None, None]
-
-    stats = spec.normalization
-    values = (pixels - of_bands(stats.offset)) * of_bands(stats.scale)
-    if stats.clip is not None and clip:
-        values = np.clip(values, *stats.clip)
-    if stats.mean:
-        values = values - of_bands(stats.mean)
-    return values / of_bands(stats.std) if stats.std else values
+        Raises:
+            CheckpointError: Names or shapes are not those of the network; the message lists them.
+        """
+        config = cls.read_config(checkpoint_config, variant)
+        tensors = cls.adapt_tensors(cls.checkpoint.convert(checkpoint), config, variant)
+        expected = on_meta(cls(config).network).state_dict()
+        require_state_dict(tensors, expected, f"checkpoint of {cls.card.title}, {variant}")
+        return config, tensors

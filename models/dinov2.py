@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from geobento.schemas.cards import ImageInput, ModelCard, Variant, WeightsSource
-from models.base import Config, Encoded, Model, Tensors
+from models.base import Model
 from models.optional_import import optional_import
+from models.types import Config, Encoded, Tensors
 from models.weights.checkpoints import CheckpointError, require_state_dict
 from models.weights.initialization import on_meta
 
@@ -172,7 +173,7 @@ class DinoV2(Model):
         )
         if (table := named.get(POSITION_EMBEDDINGS_KEY)) is not None:
             named[POSITION_EMBEDDINGS_KEY] = resample_position_embeddings(table, GRID_SIZE, variant)
-        require_state_dict(named, on_meta(cls(config)).state_dict(), "checkpoint of DINOv2")
+        require_state_dict(named, on_meta(cls(config).network).state_dict(), "checkpoint of DINOv2")
         return config, named
 
 

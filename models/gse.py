@@ -11,7 +11,9 @@ from geobento.schemas.cards import Modality, ModelCard, Normalization, Variant, 
 from geobento.schemas.errors import NoImageryError
 from geobento.schemas.sample import Sample
 from geobento.schemas.specs import SensorSpec
-from models.base import Config, Encoded, Inputs, Model, Tensors, validated_pixels
+from models.base import Model
+from models.preprocessing.pixels import validated_pixels
+from models.types import Config, Encoded, Inputs, Tensors
 from models.weights.checkpoints import CheckpointError
 
 if TYPE_CHECKING:

@@ -21,9 +21,11 @@ from geobento.schemas.cards import (
 from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import Sample, mid_time
 from geobento.schemas.specs import SensorSpec
-from models.base import Config, Encoded, Inputs, Model, Tensors, normalized
+from models.base import Model
+from models.preprocessing.pixels import normalized
 from models.preprocessing.radar import power_to_db
 from models.preprocessing.resampling import resize
+from models.types import Config, Encoded, Inputs, Tensors
 from models.weights.checkpoints import CheckpointError, require_state_dict
 from models.weights.initialization import on_meta
 
@@ -268,7 +270,7 @@ class AnySat(Model):
             for name, tensor in checkpoint.items()
             if not name.startswith(others)
         }
-        require_state_dict(named, on_meta(cls(config)).state_dict(), "checkpoint of AnySat")
+        require_state_dict(named, on_meta(cls(config).network).state_dict(), "checkpoint of AnySat")
         return config, named
 
     def _patch_size_m(self) -> int:

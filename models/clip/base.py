@@ -6,7 +6,8 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from models.base import Encoded, Model
+from models.base import Model
+from models.types import Encoded
 
 if TYPE_CHECKING:
     import torch

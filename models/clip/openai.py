@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from geobento.schemas.cards import ModelCard, TextInput, Variant, WeightsSource
-from models.base import Config, Encoded, Model, Tensors
+from models.base import Model
 from models.clip.preprocessing import CLIP_IMAGE_INPUT, INITIAL_LOGIT_SCALE
 from models.optional_import import optional_import
+from models.types import Config, Encoded, Tensors
 from models.weights.checkpoints import require_state_dict
 from models.weights.initialization import on_meta
 
@@ -139,7 +140,7 @@ class Clip(Model):
             INITIAL_LOGIT_SCALE,
         )
         named = {name: tensor for name, tensor in checkpoint.items() if name not in IGNORED_KEYS}
-        require_state_dict(named, on_meta(cls(config)).state_dict(), "checkpoint of CLIP")
+        require_state_dict(named, on_meta(cls(config).network).state_dict(), "checkpoint of CLIP")
         return config | {"logit_scale": float(named["logit_scale"])}, named
 
 

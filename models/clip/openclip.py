@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from geobento.schemas.cards import ModelCard, TextInput, Variant, WeightsSource
-from models.base import Config, Encoded, Tensors
 from models.clip.base import OpenClipModel
 from models.clip.preprocessing import CLIP_IMAGE_INPUT, INITIAL_LOGIT_SCALE
 from models.optional_import import optional_import
+from models.types import Config, Encoded, Tensors
 from models.weights.checkpoints import require_state_dict
 from models.weights.initialization import on_meta
 
@@ -130,7 +130,9 @@ class OpenClipXlmRoberta(OpenClipModel):
             arch.get("hf_text_config", {}), arch.get("vision_cfg", {}), arch.get("embed_dim", 512)
         )
         named = {name: tensor for name, tensor in checkpoint.items() if name not in IGNORED_KEYS}
-        require_state_dict(named, on_meta(cls(config)).state_dict(), "checkpoint of OpenCLIP")
+        require_state_dict(
+            named, on_meta(cls(config).network).state_dict(), "checkpoint of OpenCLIP"
+        )
         return config | {"logit_scale": float(named["logit_scale"])}, named
 
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from geobento.schemas.cards import ModelCard, TextInput, Variant, WeightsSource
 from geobento.schemas.sample import Sample
-from models.base import Config, Encoded, Inputs, Tensors
 from models.clip.base import OpenClipModel
 from models.clip.preprocessing import CLIP_IMAGE_INPUT, INITIAL_LOGIT_SCALE
 from models.optional_import import optional_import
 from models.preprocessing import true_color
+from models.types import Config, Encoded, Inputs, Tensors
 from models.weights.checkpoints import CheckpointError, require_state_dict, strip_prefix
 from models.weights.initialization import on_meta
 
@@ -143,7 +143,9 @@ class RemoteClip(OpenClipModel):
         if held is not None and held != variant:
             raise CheckpointError(f"the checkpoint is of the variant {held!r}, not {variant!r}")
         config = _build_config(checkpoint_config.get("arch", checkpoint_config), variant)
-        require_state_dict(named, on_meta(cls(config)).state_dict(), "checkpoint of RemoteCLIP")
+        require_state_dict(
+            named, on_meta(cls(config).network).state_dict(), "checkpoint of RemoteCLIP"
+        )
         return config | {"logit_scale": float(named["logit_scale"])}, named
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from models.base import Encoded
+from models.types import Encoded
 
 
 def encode_images(visual: Any, images: torch.Tensor) -> Encoded:

@@ -20,8 +20,10 @@ from geobento.schemas.cards import (
 from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import Sample
 from geobento.schemas.specs import SensorSpec
-from models.base import Config, Encoded, Inputs, Model, Tensors, normalized, validated_pixels
+from models.base import Model
+from models.preprocessing.pixels import normalized, validated_pixels
 from models.preprocessing.resampling import resize
+from models.types import Config, Encoded, Inputs, Tensors
 from models.weights.checkpoints import require_state_dict
 from models.weights.initialization import on_meta
 
@@ -306,6 +308,6 @@ class Dofa(Model):
         named.setdefault("fc_norm.weight", torch.ones(config["embed_dim"]))
         named.setdefault("fc_norm.bias", torch.zeros(config["embed_dim"]))
         require_state_dict(
-            named, on_meta(cls(config)).state_dict(), f"checkpoint of DOFA {variant}"
+            named, on_meta(cls(config).network).state_dict(), f"checkpoint of DOFA {variant}"
         )
         return config, named

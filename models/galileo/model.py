@@ -14,7 +14,7 @@ from pyproj import Transformer
 
 from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import PixelGrid, Sample, mid_time
-from models.base import Config, Encoded, Inputs, Model, Tensors, normalized
+from models.base import Model
 from models.galileo.card import (
     CARD,
     DEFAULT_MONTH,
@@ -27,8 +27,10 @@ from models.galileo.card import (
     SERIES_MODALITIES,
     TOKENS_PER_PATCH,
 )
+from models.preprocessing.pixels import normalized
 from models.preprocessing.radar import power_to_db
 from models.preprocessing.resampling import resize
+from models.types import Config, Encoded, Inputs, Tensors
 from models.weights.checkpoints import CheckpointError, require_state_dict
 from models.weights.initialization import on_meta
 
@@ -148,7 +150,9 @@ class Galileo(Model):
             if sizes == released and variant in ARCHITECTURES and other != variant:
                 raise CheckpointError(f"the configuration is that of {other}, not of {variant}")
         named = {name.replace(".backbone", ""): tensor for name, tensor in checkpoint.items()}
-        require_state_dict(named, on_meta(cls(config)).state_dict(), "checkpoint of Galileo")
+        require_state_dict(
+            named, on_meta(cls(config).network).state_dict(), "checkpoint of Galileo"
+        )
         return config, named
 
     def _typed_option(self, name: str, expected_type: type, default: Any) -> Any:

@@ -15,7 +15,9 @@ from geobento.schemas.cards import (
 )
 from geobento.schemas.sample import Sample
 from geobento.schemas.specs import SensorSpec
-from models.base import Config, Encoded, Inputs, Model, Tensors, normalized
+from models.base import Model
+from models.preprocessing.pixels import normalized
+from models.types import Config, Encoded, Inputs, Tensors
 from models.weights.checkpoints import CheckpointError, require_keys, require_shape
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from geobento.schemas.cards import TextInput
 from geobento.schemas.errors import InvalidRequest, PayloadTooLarge
 from models.optional_import import optional_import
-
-if TYPE_CHECKING:
-    from models.base import Inputs
+from models.types import Inputs
 
 MAX_CHARACTERS = 100_000
 PAD_MULTIPLE = 16

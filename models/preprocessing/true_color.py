@@ -14,8 +14,8 @@ from PIL import Image
 from geobento.schemas.cards import ImageInput, Modality, ModelCard, Normalization
 from geobento.schemas.sample import Sample
 from geobento.schemas.specs import SensorSpec
-from models.base import normalized
 from models.preprocessing import images
+from models.preprocessing.pixels import normalized
 
 MAX_DIGITAL_NUMBER = 2750
 """Digital number that becomes 255."""

@@ -20,10 +20,12 @@ from geobento.schemas.cards import (
 from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import Sample
 from geobento.schemas.specs import SensorSpec
-from models.base import Config, Encoded, Inputs, Model, Tensors, validated_pixels
+from models.base import Model
 from models.optional_import import optional_import
 from models.preprocessing import true_color
+from models.preprocessing.pixels import validated_pixels
 from models.preprocessing.resampling import center_crop, resize, shorter_side_shape
+from models.types import Config, Encoded, Inputs, Tensors
 from models.weights.checkpoints import CheckpointError, require_state_dict
 from models.weights.initialization import on_meta
 
@@ -268,7 +270,9 @@ class SatMaePp(Model):
             for name, tensor in checkpoint.items()
             if not name.startswith(TRAINING_ONLY_PREFIXES)
         }
-        require_state_dict(encoder, on_meta(cls(config)).state_dict(), "checkpoint of SatMAE++")
+        require_state_dict(
+            encoder, on_meta(cls(config).network).state_dict(), "checkpoint of SatMAE++"
+        )
         return config, encoder
 
 

@@ -13,8 +13,10 @@ from geobento.schemas.cards import Modality, ModelCard, Normalization, Variant, 
 from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import Sample
 from geobento.schemas.specs import SensorSpec
-from models.base import Config, Encoded, Inputs, Model, Tensors, normalized
+from models.base import Model
+from models.preprocessing.pixels import normalized
 from models.preprocessing.resampling import resize
+from models.types import Config, Encoded, Inputs, Tensors
 from models.weights.checkpoints import require_state_dict
 from models.weights.initialization import on_meta
 
@@ -268,7 +270,7 @@ class Thor(Model):
             and not any(part in name for part in IGNORED_KEY_PARTS)
         }
         require_state_dict(
-            named, on_meta(cls(config)).state_dict(), f"checkpoint of THOR {variant}"
+            named, on_meta(cls(config).network).state_dict(), f"checkpoint of THOR {variant}"
         )
         return config, named
 

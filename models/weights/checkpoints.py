@@ -23,15 +23,17 @@ class CheckpointError(ValueError):
     """A checkpoint is not of the layout that the model family expects."""
 
 
-def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+def read_tensors(path: Path, key: str | None = None) -> dict[str, torch.Tensor]:
     """The tensors of a checkpoint file; no code of the file is ever run.
 
     Args:
         path: ``*.safetensors``, or a file of ``torch.save`` that holds a mapping of names to
             tensors, flat or as a training script keeps it.
+        key: Entry of that mapping that holds the tensors; None: the mapping itself, or the entry
+            `model` or `state_dict`.
 
     Raises:
-        CheckpointError: The file is neither, or is damaged.
+        CheckpointError: The file is neither, is damaged, or has no such entry.
     """
     import torch
     from safetensors import SafetensorError
@@ -52,11 +54,12 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
             f"{path.name} is not a checkpoint of tensors alone ({type(error).__name__}); "
             "accepted: safetensors, or torch.save of names to tensors"
         ) from error
-    tensors = _find_state_dict(loaded)
+    keys = STATE_DICT_KEYS if key is None else (key,)
+    tensors = _find_state_dict(loaded, keys)
     if tensors is None:
         raise CheckpointError(
             f"{path.name} does not hold a mapping of names to tensors, neither flat nor under "
-            f"{' or '.join(map(repr, STATE_DICT_KEYS))}"
+            f"{' or '.join(map(repr, keys))}"
         )
     return strip_prefix(tensors, DATA_PARALLEL_PREFIX)
 
@@ -68,13 +71,13 @@ def strip_prefix(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, tor
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
 
 
-def _find_state_dict(loaded: Any) -> dict[str, torch.Tensor] | None:
-    """The mapping of names to tensors that a file holds; None: there is none."""
+def _find_state_dict(loaded: Any, keys: tuple[str, ...]) -> dict[str, torch.Tensor] | None:
+    """The mapping of names to tensors that a file holds, flat or under a key; None: none."""
     import torch
 
     if not isinstance(loaded, Mapping):
         return None
-    for candidate in (loaded, *(loaded.get(nest) for nest in STATE_DICT_KEYS)):
+    for candidate in (loaded, *(loaded.get(key) for key in keys)):
         if isinstance(candidate, Mapping) and all(
             isinstance(name, str) and isinstance(value, torch.Tensor)
             for name, value in candidate.items()

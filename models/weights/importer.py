@@ -9,9 +9,10 @@ from typing import Any
 import orjson
 
 from geobento.schemas.errors import ModelError
-from models.base import Config, Model
+from models.base import Model
 from models.preprocessing import text as preprocessing_text
 from models.registry import get_model_class
+from models.types import Config
 from models.weights import checkpoints, hub, store
 
 
@@ -110,9 +111,7 @@ def _save_converted(
     revision: str | None,
     tokenizer: Path | None,
 ) -> store.StoredModel:
-    architecture, tensors = cls.convert(
-        checkpoints.read_tensors(checkpoint), checkpoint_config, variant
-    )
+    architecture, tensors = cls.convert(cls.checkpoint.read(checkpoint), checkpoint_config, variant)
     vocabulary = _read_tokenizer(cls, architecture, tokenizer)
     return store.save(
         cls,

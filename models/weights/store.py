@@ -34,9 +34,10 @@ from inference.precision import (
     example_vectors,
     has_int8_hardware,
 )
-from models.base import Config, Model, Tensors
+from models.base import Model
 from models.preprocessing.text import Tokenizer
 from models.registry import get_model_class
+from models.types import Config, Tensors
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -191,7 +192,7 @@ def save(
 
     from models.weights.initialization import on_meta
 
-    expected = on_meta(cls(config)).state_dict()
+    expected = on_meta(cls(config).network).state_dict()
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     wanted = {name: tuple(tensor.shape) for name, tensor in expected.items()}
     if shapes != wanted:

@@ -16,7 +16,8 @@ from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import Sample
 from inference import pooling
 from inference.batches import EncodeItem, EncodeResult, LoadedModel
-from models.base import Config, Encoded, Inputs, Model, Tensors
+from models.base import Model
+from models.types import Config, Encoded, Inputs, Tensors
 
 CARD = ModelCard(
     id="sums",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from geobento.schemas.sample import PixelGrid
 from inference.batches import EncodeItem, LoadedModel
 from models.anysat.model import AnySat
-from models.base import Inputs, Model, Tensors
+from models.base import Model
 from models.clip.openai import Clip
 from models.clip.openclip import OpenClipXlmRoberta
 from models.clip.remoteclip import RemoteClip
@@ -22,6 +22,7 @@ from models.galileo.model import Galileo
 from models.preprocessing import text
 from models.satmaepp.model import SatMaePp
 from models.thor.model import Thor
+from models.types import Inputs, Tensors
 from models.weights import store
 
 SIZES: dict[type[Model], dict[str, Any]] = {

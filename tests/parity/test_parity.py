@@ -22,8 +22,9 @@ from geobento.schemas.errors import ModelNotFound
 from geobento.schemas.sample import Sample
 from inference import pooling
 from inference.batches import LoadedModel
-from models.base import Inputs, Model
+from models.base import Model
 from models.registry import get_model_class
+from models.types import Inputs
 from models.weights import checkpoints
 from tests.conftest import SHARED
 

@@ -26,8 +26,9 @@ from geobento.schemas.specs import (
 )
 from imagery.source import FetchEstimate, ImageQuery
 from inference.batches import LoadedModel
-from models.base import Config, Encoded, Inputs, Model, Tensors
+from models.base import Model
 from models.mosaiks.model import CARD
+from models.types import Config, Encoded, Inputs, Tensors
 from models.weights.store import StoredModel
 from pipeline.engine import Engine
 from pipeline.fetching.fetcher import ImageryFetcher

@@ -17,10 +17,10 @@ pytest.importorskip("transformers")
 from benchmarks.comparison import layout
 from benchmarks.synthetic_images import make_jpegs
 from inference.batches import EncodeItem, LoadedModel
-from models.base import Inputs
 from models.clip.remoteclip import RemoteClip
 from models.optional_import import optional_import
 from models.preprocessing.text import TokenizedText
+from models.types import Inputs
 from pipeline.inputs import images
 from tests.models import small
 

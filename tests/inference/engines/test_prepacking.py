@@ -16,8 +16,9 @@ from inference import precision
 from inference.batches import LoadedModel
 from inference.engines import prepacking, quantized_linear
 from inference.precision import Precision, has_int8_hardware
-from models.base import Config, Model
+from models.base import Model
 from models.clip.remoteclip import RemoteClip
+from models.types import Config
 from tests.models import small
 
 needs_operators = pytest.mark.skipif(

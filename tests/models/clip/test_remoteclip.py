@@ -13,8 +13,8 @@ pytest.importorskip("transformers")  # comes with the same extra as open_clip
 from geobento.schemas.sample import Sample
 from inference import pooling
 from inference.batches import EncodeItem, LoadedModel
-from models.base import Inputs, Tensors
 from models.clip.remoteclip import CARD, RemoteClip
+from models.types import Inputs, Tensors
 from models.weights.checkpoints import CheckpointError
 
 SMALL: dict[str, dict[str, Any]] = {

@@ -16,9 +16,9 @@ from geobento.schemas.errors import InvalidImage, ModelError
 from geobento.schemas.sample import Sample
 from inference import pooling
 from inference.batches import LoadedModel
-from models.base import Encoded
 from models.mosaiks import network as mosaiks_network
 from models.mosaiks.model import S2_BANDS, Mosaiks
+from models.types import Encoded
 from models.weights.checkpoints import CheckpointError
 
 ROLF = {"variant": "rolf2021", "arch": {}}

@@ -15,8 +15,8 @@ pytest.importorskip("transformers")  # comes with the same extra as timm
 from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import PixelGrid, Sample
 from inference.batches import EncodeItem, LoadedModel
-from models.base import Inputs, Tensors
 from models.satmaepp.model import CARD, S2_BANDS, S2_MEAN, SatMaePp
+from models.types import Inputs, Tensors
 from models.weights.checkpoints import CheckpointError
 from tests.models import small
 

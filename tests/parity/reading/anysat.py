@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from geobento.schemas.sample import Sample
 from inference.batches import LoadedModel
 from models.anysat.model import CARD
-from models.base import Encoded, Inputs, Model
+from models.base import Model
+from models.types import Encoded, Inputs
 
 INPUT_TOLERANCE = 1e-5
 OUTPUT_TOLERANCE = 1e-4

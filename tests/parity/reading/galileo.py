@@ -13,7 +13,7 @@ from pyproj import Transformer
 
 from geobento.schemas.sample import PixelGrid, Sample
 from inference.batches import LoadedModel
-from models.base import Encoded, Inputs, Model
+from models.base import Model
 from models.galileo.card import CARD
 from models.galileo.network import (
     SPACE_GROUPS,
@@ -22,6 +22,7 @@ from models.galileo.network import (
     TIME_GROUPS,
     ChannelGroups,
 )
+from models.types import Encoded, Inputs
 
 UTM = "EPSG:32632"
 INPUT_TOLERANCE = 1e-5

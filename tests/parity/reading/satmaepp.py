@@ -10,7 +10,8 @@ from PIL import Image
 
 from geobento.schemas.sample import Sample
 from inference.batches import LoadedModel
-from models.base import Encoded, Inputs, Model
+from models.base import Model
+from models.types import Encoded, Inputs
 
 
 def prepared(model: Model, arrays: Mapping[str, Any], record: Mapping[str, Any]) -> Inputs:

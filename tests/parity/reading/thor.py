@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from geobento.schemas.sample import Sample
 from inference import pooling
 from inference.batches import LoadedModel
-from models.base import Encoded, Inputs, Model
+from models.base import Model
 from models.thor import network as networks
 from models.thor.model import CHECKPOINT_BANDS, Thor
+from models.types import Encoded, Inputs
 
 INPUT_TOLERANCE = 1e-5
 OUTPUT_TOLERANCE = 1e-4
