@@ -157,7 +157,8 @@ def _modality(spec: Modality) -> list[tuple[str, str]]:
 
 def _source(spec: Modality) -> str:
     """Restrictions on where the pixels come from."""
-    text = "" if registry.get(spec.sensor.collection).stac_collections else ", from Earth Engine alone"
+    collection = registry.get(spec.sensor.collection)
+    text = "" if collection.stac_collections else ", from Earth Engine alone"
     if spec.fixed_collection:
         text += "; other collections are refused, user-supplied pixels are read"
     return text
