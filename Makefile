@@ -10,10 +10,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 export BENTOML_DO_NOT_TRACK := 1
 
-.PHONY: serve gee models test test-all lint bento image readme clients bench bench-peers clean help
+.PHONY: serve gee models test test-all lint docs docs-generate bento image clients bench bench-peers clean help
 
 help:
-	@echo "make serve | gee | models | test | test-all | lint | bento | image | readme | clients | bench | bench-peers | clean"
+	@echo "make serve | gee | models | test | test-all | lint | docs | docs-generate | bento | image | clients | bench | bench-peers | clean"
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
@@ -67,8 +67,13 @@ bento: $(VENV)/.installed
 image: bento
 	$(BIN)/python -m deploy.image --torch '$(TORCH)'
 
-readme: $(VENV)/.developing
+# The generated parts of the documentation: answers, tables, a page per model, the OpenAPI document.
+docs-generate: $(VENV)/.developing
 	$(BIN)/python -m docs.generate
+
+# The documentation as a site of plain files in build/site; fails on broken links and anchors.
+docs: $(VENV)/.developing
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Clients in Python and, where node is, in TypeScript, from docs/openapi.json; in build/clients.
 clients: $(VENV)/.developing

@@ -1,4 +1,4 @@
-"""The examples of docs/clients.md run."""
+"""The examples of docs/python.md run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.servers import Keyed
 
-TEXT = (ROOT / "docs" / "clients.md").read_text()
+TEXT = (ROOT / "docs" / "python.md").read_text()
 PRINTED = [
     ["(1024,) float32", "(1024,)", "has no usable pixel"],
     ["Embedding(data=array", "Embedding(data=array"],
