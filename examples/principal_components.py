@@ -107,7 +107,7 @@ def main() -> None:
         asked.model,
         output=OutputSpec.grid(),
         input_prep=InputPrepSpec(mode="tile", tile_size=asked.tile),
-        patch_size=asked.patch_size,
+        model_config={"patch_size": asked.patch_size},
         **where,
     )
     ground = subtract_position_mean(grid.data, asked.tile // asked.patch_size)

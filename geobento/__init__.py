@@ -6,18 +6,20 @@
 """
 
 from geobento.client.functions import (
-    classify_images,
-    describe_model,
     embed_pixels,
     get_embedding,
     get_embeddings_batch,
-    get_image_embeddings,
-    get_text_embeddings,
     inspect_patch,
-    list_models,
     plan_embedding,
 )
 from geobento.client.http import AsyncClient, Client
+from geobento.client.image_functions import (
+    classify_images,
+    describe_model,
+    get_image_embeddings,
+    get_text_embeddings,
+    list_models,
+)
 from geobento.schemas.cards import ModelCard, ServedModel
 from geobento.schemas.embedding import Classification, ClassificationMeta, Embedding, EmbeddingMeta
 from geobento.schemas.errors import (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from threading import Lock
 
+from geobento.client.operations import Operation, RequestT, ResultT
 from geobento.config.settings import Settings
 from geobento.schemas.cards import ServedModel
 from geobento.schemas.embedding import Classification, Embedding
@@ -52,6 +53,12 @@ class LocalEngine:
             for entry in chosen
         )
         self._engine = Engine(registry, settings, allow_saving=True)
+
+    def run(self, operation: Operation[RequestT, ResultT], request: RequestT) -> ResultT:
+        """The result of an operation."""
+        method = getattr(self, operation.name)
+        result: ResultT = method() if request is None else method(request)
+        return result
 
     def list_models(self) -> list[ServedModel]:
         """What can be asked for."""

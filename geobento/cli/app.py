@@ -16,10 +16,10 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from geobento.client import functions
+from geobento.client import functions, image_functions
 from geobento.config import api_keys as config_api_keys
 from geobento.schemas.embedding import Embedding
-from geobento.schemas.errors import GeoBentoError, ModelStoreError, SettingsError
+from geobento.schemas.errors import GeoBentoError, MissingExtra, ModelStoreError, SettingsError
 from geobento.schemas.specs import (
     FetchSpec,
     InputPrepSpec,
@@ -52,7 +52,13 @@ class _LazyGroup(click.Group):
         if cmd_name not in LAZY_COMMANDS:
             return super().get_command(ctx, cmd_name)
         module, _, name = LAZY_COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(import_module(module), name)
+        try:
+            command: click.Command = getattr(import_module(module), name)
+        except ModuleNotFoundError as error:
+            raise click.ClickException(
+                f"`geobento {cmd_name}` needs: pip install 'geobento[serve]' "
+                f"({error.name} is missing)"
+            ) from None
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -61,7 +67,7 @@ class _LazyGroup(click.Group):
         except GeoBentoError as error:
             where = f" ({error.field})" if error.field else ""
             raise click.ClickException(f"{error.message}{where}") from None
-        except (ModelStoreError, SettingsError) as error:
+        except (MissingExtra, ModelStoreError, SettingsError) as error:
             raise click.ClickException(str(error)) from None
 
 
@@ -305,7 +311,7 @@ def embed_image(
         task = progress.add_task("pictures", total=len(files))
         for first in range(0, len(files), IMAGES_PER_REQUEST):
             part = files[first : first + IMAGES_PER_REQUEST]
-            embeddings += functions.get_image_embeddings(model, part, normalize=normalize)
+            embeddings += image_functions.get_image_embeddings(model, part, normalize=normalize)
             progress.advance(task, len(part))
     _write_embeddings(embeddings, [str(file) for file in files], out)
 
@@ -320,7 +326,7 @@ def embed_text(
 ) -> None:
     """Embed texts, in the space of the model's pictures."""
     _write_embeddings(
-        functions.get_text_embeddings(model, texts, normalize=normalize), list(texts), out
+        image_functions.get_text_embeddings(model, texts, normalize=normalize), list(texts), out
     )
 
 
@@ -334,7 +340,7 @@ def embed_text(
 def classify(files: tuple[Path, ...], classes: tuple[str, ...], template: str, model: str) -> None:
     """Say which of some classes every picture shows (zero shot)."""
     for file, found in zip(
-        files, functions.classify_images(model, files, classes, template=template), strict=True
+        files, image_functions.classify_images(model, files, classes, template=template), strict=True
     ):
         line = {
             "input": str(file),

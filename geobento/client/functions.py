@@ -1,28 +1,25 @@
-"""The Python functions: the same request in-process or against a server."""
+"""Python functions for regions: the same request in-process or against a server."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geobento.client.engine import get_engine
-from geobento.schemas.cards import ServedModel
-from geobento.schemas.embedding import Classification, Embedding
+from geobento.client import operations
+from geobento.client.engine import get_engine, raise_first_error
+from geobento.schemas.embedding import Embedding
 from geobento.schemas.errors import GeoBentoError, InvalidRequest
 from geobento.schemas.plan import EmbeddingPlan, Inspection
 from geobento.schemas.requests import (
     GeoEmbeddingRequest,
-    ImageEmbeddingRequest,
     InspectRequest,
     PixelEmbeddingRequest,
-    TextEmbeddingRequest,
-    ZeroShotRequest,
 )
 from geobento.schemas.specs import (
     Backend,
@@ -42,62 +39,48 @@ from geobento.schemas.validation import validated
 Result = TypeVar("Result")
 
 
+class GeoOptions(TypedDict, total=False):
+    """Options that `get_embedding`, `get_embeddings_batch` and `plan_embedding` share.
+
+    Each is the field of `GeoEmbeddingRequest` with the same name.
+    """
+
+    temporal: TemporalRange | TemporalYear | None
+    sensor: SensorSpec | None
+    fetch: FetchSpec | None
+    model_config: dict[str, Any] | None
+    modality: str | None
+    auxiliary_modalities: Sequence[str]
+    output: OutputPooled | OutputGrid
+    backend: Backend
+    device: Device
+    input_prep: InputPrepSpec | str
+
+
 def get_embedding(
-    model: str,
-    *,
-    spatial: Region | dict[str, Any],
-    temporal: TemporalRange | TemporalYear | None = None,
-    sensor: SensorSpec | None = None,
-    fetch: FetchSpec | None = None,
-    model_config: dict[str, Any] | None = None,
-    modality: str | None = None,
-    auxiliary_modalities: Sequence[str] = (),
-    output: OutputPooled | OutputGrid = OutputSpec.pooled(),  # noqa: B008 - frozen
-    backend: Backend = "auto",
-    device: Device = "auto",
-    input_prep: InputPrepSpec | str = "resize",
-    **model_kwargs: Any,
+    model: str, *, spatial: Region | dict[str, Any], **options: Unpack[GeoOptions]
 ) -> Embedding:
-    """The embedding of a place in a time window.
+    """Embed a region in a time window.
 
     Args:
         model: Id or alias; see `list_models`.
-        spatial: The place; also a GeoJSON polygon, multipolygon or feature as a dictionary.
-        temporal: The time window, half-open.
-        sensor: Replaces the model's default sensor.
-        fetch: Changes single settings of the default sensor.
-        model_config: Options of the model.
-        modality: Which imagery the model reads.
-        auxiliary_modalities: Imagery of the same place and window that it reads beside it.
-        output: A vector ``(D,)`` or a grid ``(D, H, W)``.
-        backend: Where pixels come from.
-        device: Where the forward pass runs.
-        input_prep: How a large place is brought to the model.
-        **model_kwargs: Options of the model, as in `model_config`.
+        spatial: The region; also a GeoJSON polygon, multipolygon or feature as a dictionary.
+        **options: `temporal`: time window, half-open. `sensor`: replaces the default sensor of the
+            model. `fetch`: changes single settings of the default sensor. `model_config`: options
+            of the model. `modality`: imagery that the model reads. `auxiliary_modalities`: further
+            imagery of the same region and window. `output`: a vector ``(D,)`` (default) or a grid
+            ``(D, H, W)``. `backend`: source of the pixels. `device`: device of the forward pass.
+            `input_prep`: how a large region is brought to the model. Every other keyword is an
+            option of the model, as in `model_config`.
 
     Returns:
         float32 data and metadata.
 
     Raises:
-        GeoBentoError: The request cannot be answered; its subclass and message say why.
+        GeoBentoError: The request fails; the subclass and the message say why.
     """
-    (answer,) = get_embeddings_batch(
-        model,
-        spatials=[spatial],
-        temporal=temporal,
-        sensor=sensor,
-        fetch=fetch,
-        model_config=model_config,
-        modality=modality,
-        auxiliary_modalities=auxiliary_modalities,
-        output=output,
-        backend=backend,
-        device=device,
-        input_prep=input_prep,
-        on_error="raise",
-        **model_kwargs,
-    )
-    return answer
+    (embedding,) = get_embeddings_batch(model, spatials=[spatial], **options)
+    return embedding
 
 
 @overload
@@ -105,18 +88,8 @@ def get_embeddings_batch(
     model: str,
     *,
     spatials: Sequence[Region | dict[str, Any]],
-    temporal: TemporalRange | TemporalYear | None = None,
-    sensor: SensorSpec | None = None,
-    fetch: FetchSpec | None = None,
-    model_config: dict[str, Any] | None = None,
-    modality: str | None = None,
-    auxiliary_modalities: Sequence[str] = (),
-    output: OutputPooled | OutputGrid = OutputSpec.pooled(),  # noqa: B008 - frozen
-    backend: Backend = "auto",
-    device: Device = "auto",
-    input_prep: InputPrepSpec | str = "resize",
     on_error: Literal["raise"] = "raise",
-    **model_kwargs: Any,
+    **options: Unpack[GeoOptions],
 ) -> list[Embedding]: ...
 
 
@@ -126,7 +99,7 @@ def get_embeddings_batch(
     *,
     spatials: Sequence[Region | dict[str, Any]],
     on_error: Literal["collect"],
-    **how: Any,
+    **options: Unpack[GeoOptions],
 ) -> list[Embedding | GeoBentoError]: ...
 
 
@@ -134,55 +107,59 @@ def get_embeddings_batch(
     model: str,
     *,
     spatials: Sequence[Region | dict[str, Any]],
-    temporal: TemporalRange | TemporalYear | None = None,
-    sensor: SensorSpec | None = None,
-    fetch: FetchSpec | None = None,
-    model_config: dict[str, Any] | None = None,
-    modality: str | None = None,
-    auxiliary_modalities: Sequence[str] = (),
-    output: OutputPooled | OutputGrid = OutputSpec.pooled(),  # noqa: B008 - frozen
-    backend: Backend = "auto",
-    device: Device = "auto",
-    input_prep: InputPrepSpec | str = "resize",
     on_error: Literal["raise", "collect"] = "raise",
-    **model_kwargs: Any,
+    **options: Unpack[GeoOptions],
 ) -> list[Embedding] | list[Embedding | GeoBentoError]:
-    """The embeddings of several places, in their order; arguments as in `get_embedding`.
+    """Embed several regions.
 
     Args:
         model: Id or alias; see `list_models`.
-        spatials: The places.
-        temporal: The time window of all of them.
-        sensor: Replaces the model's default sensor.
-        fetch: Changes single settings of the default sensor.
-        model_config: Options of the model.
-        modality: Which imagery the model reads.
-        auxiliary_modalities: Imagery of the same place and window that it reads beside it.
-        output: A vector ``(D,)`` or a grid ``(D, H, W)`` per place.
-        backend: Where pixels come from.
-        device: Where the forward pass runs.
-        input_prep: How a large place is brought to the model.
-        on_error: `raise` the first failure of a place, or `collect` failures in its position.
-        **model_kwargs: Options of the model, as in `model_config`.
+        spatials: The regions.
+        on_error: `raise` the first failure of a region, or `collect` failures in their positions.
+        **options: As in `get_embedding`.
+
+    Returns:
+        One embedding per region, in order.
 
     Raises:
-        GeoBentoError: The request; and, unless collected, the first of the places that failed,
+        GeoBentoError: The request fails; or, unless collected, the first failure of a region,
             whose `field` names it.
     """
-    request = _geo_request(locals())
+    request = _geo_request(model, options, spatials=list(spatials))
     if on_error == "raise":
-        return _all_or_raise(get_engine().geo_embedding(request), "spatials")
+        return raise_first_error(get_engine().run(operations.GEO_EMBEDDING, request), "spatials")
     if on_error != "collect":
         raise InvalidRequest(
             f"on_error is {on_error!r}; accepted: 'raise', 'collect'", field="on_error"
         )
     try:
-        return get_engine().geo_embedding(request)
+        return get_engine().run(operations.GEO_EMBEDDING, request)
     except GeoBentoError as error:
         if len(spatials) != 1 or isinstance(error, InvalidRequest):
             raise
-        alone: list[Embedding | GeoBentoError] = [error]
-        return alone
+        single: list[Embedding | GeoBentoError] = [error]
+        return single
+
+
+def plan_embedding(
+    model: str, *, spatial: Region | dict[str, Any], **options: Unpack[GeoOptions]
+) -> EmbeddingPlan:
+    """Say what `get_embedding` would do with the same arguments. No pixel is fetched.
+
+    Args:
+        model: Id or alias; see `list_models`.
+        spatial: The region.
+        **options: As in `get_embedding`.
+
+    Returns:
+        Pixels, tiles, scenes, requests and bytes of the region, and which models fit the sensor.
+
+    Raises:
+        GeoBentoError: `get_embedding` would fail. If the sensor is at fault, `detail` says which
+            models it fits.
+    """
+    request = _geo_request(model, options, spatial=spatial)
+    return get_engine().run(operations.PLAN_EMBEDDING, request)
 
 
 def embed_pixels(
@@ -249,37 +226,8 @@ def embed_pixels(
             "input_prep": input_prep,
         },
     )
-    (answer,) = _all_or_raise(get_engine().pixel_embedding(request), "pixels")
+    (answer,) = raise_first_error(get_engine().run(operations.PIXEL_EMBEDDING, request), "pixels")
     return answer
-
-
-def plan_embedding(
-    model: str,
-    *,
-    spatial: Region | dict[str, Any],
-    temporal: TemporalRange | TemporalYear | None = None,
-    sensor: SensorSpec | None = None,
-    fetch: FetchSpec | None = None,
-    model_config: dict[str, Any] | None = None,
-    modality: str | None = None,
-    auxiliary_modalities: Sequence[str] = (),
-    output: OutputPooled | OutputGrid = OutputSpec.pooled(),  # noqa: B008 - frozen
-    backend: Backend = "auto",
-    device: Device = "auto",
-    input_prep: InputPrepSpec | str = "resize",
-    **model_kwargs: Any,
-) -> EmbeddingPlan:
-    """What `get_embedding` would do with the same arguments; no pixel is fetched.
-
-    Returns:
-        Pixels, tiles, scenes, requests and bytes of the place, and which models fit the sensor.
-
-    Raises:
-        GeoBentoError: `get_embedding` would fail. Where the sensor is at fault, `detail` says
-            which models it fits.
-    """
-    request = _geo_request(locals())
-    return get_engine().plan_embedding(request)
 
 
 def inspect_patch(
@@ -318,120 +266,18 @@ def inspect_patch(
             "backend": backend,
         },
     )
-    return get_engine().inspect_patch(request)
+    return get_engine().run(operations.INSPECT_PATCH, request)
 
 
-def get_image_embeddings(
-    model: str,
-    images: Sequence[bytes | str | Path],
-    *,
-    normalize: bool | None = None,
-    config: dict[str, Any] | None = None,
-) -> list[Embedding]:
-    """The embeddings of pictures, in their order.
-
-    Args:
-        model: Id or alias; see `list_models`.
-        images: Encoded pictures as bytes, or paths of files.
-        normalize: Scale to unit length; None: as the card says.
-        config: Options of the model.
-
-    Raises:
-        GeoBentoError: The request, or the first of the pictures that failed; `field` names it.
-    """
-    request = validated(
-        ImageEmbeddingRequest,
-        {
-            "model": model,
-            "images": _read_images(images),
-            "normalize": normalize,
-            "config": config or {},
-        },
-    )
-    return _all_or_raise(get_engine().image_embedding(request), "images")
-
-
-def get_text_embeddings(
-    model: str, texts: Sequence[str], *, normalize: bool | None = None
-) -> list[Embedding]:
-    """The embeddings of texts, in their order and in the space of the model's pictures.
-
-    Args:
-        model: Id or alias of a model that reads texts; see `list_models`.
-        texts: What to embed.
-        normalize: Scale to unit length; None: as the card says.
-
-    Raises:
-        GeoBentoError: The request, or the first of the texts that failed; `field` names it.
-    """
-    request = validated(
-        TextEmbeddingRequest, {"model": model, "texts": list(texts), "normalize": normalize}
-    )
-    return _all_or_raise(get_engine().text_embedding(request), "texts")
-
-
-def classify_images(
-    model: str,
-    images: Sequence[bytes | str | Path],
-    classes: Sequence[str],
-    *,
-    template: str = "{}",
-    config: dict[str, Any] | None = None,
-) -> list[Classification]:
-    """Which of the given classes every picture shows, without training on them (zero shot).
-
-    Args:
-        model: Id or alias of a model that reads pictures and texts; see `list_models`.
-        images: Encoded pictures as bytes, or paths of files.
-        classes: Names of the classes.
-        template: Sentence that every class is put into, at ``{}``.
-        config: Options of the model.
-
-    Raises:
-        GeoBentoError: The request, or the first of the pictures that failed; `field` names it.
-    """
-    request = validated(
-        ZeroShotRequest,
-        {
-            "model": model,
-            "images": _read_images(images),
-            "classes": list(classes),
-            "template": template,
-            "config": config or {},
-        },
-    )
-    return _all_or_raise(get_engine().zero_shot_classification(request), "images")
-
-
-def list_models() -> list[ServedModel]:
-    """The models that can be asked for, with their cards."""
-    return get_engine().list_models()
-
-
-def describe_model(model: str) -> ServedModel:
-    """What there is to know about a model: its card and which weights are served.
-
-    Args:
-        model: Id or alias.
-
-    Raises:
-        ModelNotFound: It is not served; the message says how to import it.
-    """
-    return get_engine().describe_model(model)
-
-
-def _geo_request(arguments: dict[str, Any]) -> GeoEmbeddingRequest:
-    """The request that a function's arguments say, which are named like its fields."""
-    given = {**arguments, "auxiliary_modalities": list(arguments["auxiliary_modalities"])}
-    given["model_config"] = {**(given["model_config"] or {}), **given.pop("model_kwargs")}
-    given.pop("on_error", None)
-    if "spatials" in given:
-        given["spatials"] = list(given["spatials"])
-    return validated(GeoEmbeddingRequest, given)
-
-
-def _read_images(images: Sequence[bytes | str | Path]) -> list[bytes]:
-    return [image if isinstance(image, bytes) else Path(image).read_bytes() for image in images]
+def _geo_request(model: str, options: Mapping[str, Any], **where: Any) -> GeoEmbeddingRequest:
+    """The request of a function's arguments. Unknown options are options of the model."""
+    known = GeoOptions.__annotations__
+    fields = {name: value for name, value in options.items() if name in known and value is not None}
+    model_options = {name: value for name, value in options.items() if name not in known}
+    if "auxiliary_modalities" in fields:
+        fields["auxiliary_modalities"] = list(fields["auxiliary_modalities"])
+    fields["model_config"] = {**fields.get("model_config", {}), **model_options}
+    return validated(GeoEmbeddingRequest, {"model": model, **where, **fields})
 
 
 def _pixels_to_file(pixels: NDArray[Any] | str | Path) -> bytes:
@@ -462,13 +308,3 @@ def _affine_coefficients(transform: Iterable[float] | None) -> tuple[float, ...]
         return None
     numbers = tuple(transform)
     return numbers[:6] if numbers[6:] == (0, 0, 1) else numbers
-
-
-def _all_or_raise(answers: list[Result | GeoBentoError], field: str) -> list[Result]:
-    embeddings = []
-    for position, answer in enumerate(answers):
-        if isinstance(answer, GeoBentoError):
-            answer.field = answer.field or f"{field}.{position}"
-            raise answer
-        embeddings.append(answer)
-    return embeddings

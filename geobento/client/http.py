@@ -1,32 +1,27 @@
-"""The HTTP clients: the same answers as in-process, from a server."""
+"""HTTP clients, synchronous and asynchronous, with the same results as in-process."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, Self, overload
 
 import httpx
 
-from geobento.backoff import backoff_s
-from geobento.client import protocol
-from geobento.client.protocol import Call, Fields, connection_error, decode_response
-from geobento.schemas.cards import ServedModel
-from geobento.schemas.embedding import Classification, Embedding
-from geobento.schemas.errors import GeoBentoError
-from geobento.schemas.plan import EmbeddingPlan, Inspection
-from geobento.schemas.requests import (
-    GeoEmbeddingRequest,
-    ImageEmbeddingRequest,
-    InspectRequest,
-    PixelEmbeddingRequest,
-    TextEmbeddingRequest,
-    ZeroShotRequest,
+from geobento import backoff
+from geobento.client import operations
+from geobento.client.operations import Operation, RequestT, ResultT
+from geobento.client.protocol import (
+    Fields,
+    HttpRequest,
+    connection_error,
+    decode_response,
+    encode_request,
 )
-
-Result = TypeVar("Result")
+from geobento.schemas.errors import GeoBentoError
 
 RETRYABLE_STATUSES = frozenset({429, 503})
 """Statuses of failures that may pass: busy, at a limit, not reachable."""
@@ -41,15 +36,15 @@ class _RetryPolicy:
 
     @property
     def remaining_s(self) -> float:
-        """Seconds until the deadline; never nothing, as httpx takes that for no wait at all."""
+        """Seconds until the deadline; never zero, which httpx takes for no wait at all."""
         return max(self.deadline - time.monotonic(), 0.001)
 
-    def backoff_s(self, number: int, error: GeoBentoError) -> float:
-        """Seconds until the next attempt; raises the error where there is none."""
-        wait = backoff_s(number, error.retry_after, random.random())
+    def backoff_s(self, attempt: int, error: GeoBentoError) -> float:
+        """Seconds until the next attempt; raises the error if there is none."""
+        wait = backoff.backoff_s(attempt, error.retry_after, random.random())
         if (
             error.status not in RETRYABLE_STATUSES
-            or number >= self.retries
+            or attempt >= self.retries
             or wait >= self.remaining_s
         ):
             raise error
@@ -57,7 +52,7 @@ class _RetryPolicy:
 
 
 class _BaseClient:
-    """What both clients know."""
+    """What both clients share."""
 
     def __init__(self, url: str, api_key: str | None, timeout_s: float, retries: int) -> None:
         self.url = url
@@ -72,18 +67,82 @@ class _BaseClient:
         return _RetryPolicy(self._retries, time.monotonic() + self._timeout_s)
 
 
-class Client(_BaseClient):
-    """Asks a GeoBento server. A context manager; safe to share between threads.
+class _SyncMethod(Generic[RequestT, ResultT]):
+    """A method of `Client` that runs one operation."""
 
-    Requests are records of `geobento.schemas.requests`, or their fields. An answer that says the
-    server is busy, not reachable or that a limit is reached is waited for and asked again, for as
-    long as `timeout_s` allows; everything else that fails is raised as its GeoBentoError.
+    def __init__(self, operation: Operation[RequestT, ResultT]) -> None:
+        self._operation = operation
+        self.__doc__ = operation.summary
+
+    @overload
+    def __get__(self, client: None, owner: type[Client]) -> Self: ...
+    @overload
+    def __get__(
+        self: _SyncMethod[None, ResultT], client: Client, owner: type[Client]
+    ) -> Callable[[], ResultT]: ...
+    @overload
+    def __get__(
+        self: _SyncMethod[str, ResultT], client: Client, owner: type[Client]
+    ) -> Callable[[str], ResultT]: ...
+    @overload
+    def __get__(
+        self, client: Client, owner: type[Client]
+    ) -> Callable[[RequestT | Fields], ResultT]: ...
+    def __get__(self, client: Client | None, owner: type[Client]) -> Any:
+        if client is None:
+            return self
+
+        def method(request: Any = None) -> ResultT:
+            return client.run(self._operation, request)
+
+        method.__name__, method.__doc__ = self._operation.name, self._operation.summary
+        return method
+
+
+class _AsyncMethod(Generic[RequestT, ResultT]):
+    """A method of `AsyncClient` that runs one operation."""
+
+    def __init__(self, operation: Operation[RequestT, ResultT]) -> None:
+        self._operation = operation
+        self.__doc__ = operation.summary
+
+    @overload
+    def __get__(self, client: None, owner: type[AsyncClient]) -> Self: ...
+    @overload
+    def __get__(
+        self: _AsyncMethod[None, ResultT], client: AsyncClient, owner: type[AsyncClient]
+    ) -> Callable[[], Awaitable[ResultT]]: ...
+    @overload
+    def __get__(
+        self: _AsyncMethod[str, ResultT], client: AsyncClient, owner: type[AsyncClient]
+    ) -> Callable[[str], Awaitable[ResultT]]: ...
+    @overload
+    def __get__(
+        self, client: AsyncClient, owner: type[AsyncClient]
+    ) -> Callable[[RequestT | Fields], Awaitable[ResultT]]: ...
+    def __get__(self, client: AsyncClient | None, owner: type[AsyncClient]) -> Any:
+        if client is None:
+            return self
+
+        async def method(request: Any = None) -> ResultT:
+            return await client.run(self._operation, request)
+
+        method.__name__, method.__doc__ = self._operation.name, self._operation.summary
+        return method
+
+
+class Client(_BaseClient):
+    """A client of a GeoBento server. A context manager; safe to share between threads.
+
+    Requests are models of `geobento.schemas.requests`, or their fields as a mapping. If the server
+    is busy, at a limit or not reachable, the client waits and tries again until `timeout_s` is
+    over. Every other failure is raised as its GeoBentoError.
 
     Args:
-        url: Where the server listens, such as ``http://localhost:3000``.
-        api_key: Key that the server wants.
-        timeout_s: Longest wait for an answer, all attempts together, seconds.
-        retries: Most attempts after the first.
+        url: Address of the server, such as ``http://localhost:3000``.
+        api_key: API key, if the server wants one.
+        timeout_s: Longest wait for a result, all attempts together, seconds.
+        retries: Maximum number of attempts after the first.
         transport: In place of the network.
     """
 
@@ -109,64 +168,37 @@ class Client(_BaseClient):
         """Close the connections."""
         self._http.close()
 
-    def list_models(self) -> list[ServedModel]:
-        """What can be asked for."""
-        return self._call(protocol.list_models())
+    list_models = _SyncMethod(operations.LIST_MODELS)
+    describe_model = _SyncMethod(operations.DESCRIBE_MODEL)
+    image_embedding = _SyncMethod(operations.IMAGE_EMBEDDING)
+    text_embedding = _SyncMethod(operations.TEXT_EMBEDDING)
+    zero_shot_classification = _SyncMethod(operations.ZERO_SHOT_CLASSIFICATION)
+    geo_embedding = _SyncMethod(operations.GEO_EMBEDDING)
+    pixel_embedding = _SyncMethod(operations.PIXEL_EMBEDDING)
+    plan_embedding = _SyncMethod(operations.PLAN_EMBEDDING)
+    inspect_patch = _SyncMethod(operations.INSPECT_PATCH)
 
-    def describe_model(self, name: str) -> ServedModel:
-        """One of them, by id or alias."""
-        return self._call(protocol.describe_model(name))
+    def run(self, operation: Operation[RequestT, ResultT], request: RequestT | Fields) -> ResultT:
+        """Run an operation on the server.
 
-    def image_embedding(
-        self, request: ImageEmbeddingRequest | Fields
-    ) -> list[Embedding | GeoBentoError]:
-        """One answer per picture, in order."""
-        return self._call(protocol.image_embedding(request))
+        Args:
+            operation: Entry of the table of operations.
+            request: Its request, or the fields of one.
 
-    def text_embedding(
-        self, request: TextEmbeddingRequest | Fields
-    ) -> list[Embedding | GeoBentoError]:
-        """One answer per text, in order."""
-        return self._call(protocol.text_embedding(request))
-
-    def zero_shot_classification(
-        self, request: ZeroShotRequest | Fields
-    ) -> list[Classification | GeoBentoError]:
-        """One answer per picture, in order."""
-        return self._call(protocol.zero_shot_classification(request))
-
-    def pixel_embedding(
-        self, request: PixelEmbeddingRequest | Fields
-    ) -> list[Embedding | GeoBentoError]:
-        """The answer for the pixels of the request."""
-        return self._call(protocol.pixel_embedding(request))
-
-    def geo_embedding(
-        self, request: GeoEmbeddingRequest | Fields
-    ) -> list[Embedding | GeoBentoError]:
-        """One answer per place, in order."""
-        return self._call(protocol.geo_embedding(request))
-
-    def plan_embedding(self, request: GeoEmbeddingRequest | Fields) -> EmbeddingPlan:
-        """What a request would do."""
-        return self._call(protocol.plan_embedding(request))
-
-    def inspect_patch(self, request: InspectRequest | Fields) -> Inspection:
-        """What the pixels of a place are like."""
-        return self._call(protocol.inspect_patch(request))
-
-    def _call(self, call: Call[Result]) -> Result:
-        attempts, number = self._retry_policy(), 0
+        Raises:
+            GeoBentoError: The server responded with an error, or there was no response.
+        """
+        sent, policy, attempt = encode_request(operation, request), self._retry_policy(), 0
         while True:
             try:
-                return decode_response(call, self._send(call, attempts.remaining_s), self.url)
+                return decode_response(operation, self._send(sent, policy.remaining_s), self.url)
             except GeoBentoError as error:
-                time.sleep(attempts.backoff_s(number, error))
-            number += 1
+                time.sleep(policy.backoff_s(attempt, error))
+            attempt += 1
 
-    def _send(self, call: Call[Any], timeout_s: float) -> httpx.Response:
+    def _send(self, sent: HttpRequest, timeout_s: float) -> httpx.Response:
         try:
-            return self._http.request(call.method, call.path, timeout=timeout_s, **call.content)
+            return self._http.request(sent.method, sent.path, timeout=timeout_s, **sent.content)
         except httpx.TransportError as error:
             raise connection_error(error, self.url) from None
 
@@ -175,10 +207,10 @@ class AsyncClient(_BaseClient):
     """`Client` for asyncio, with the same methods; `async with` closes its connections.
 
     Args:
-        url: Where the server listens, such as ``http://localhost:3000``.
-        api_key: Key that the server wants.
-        timeout_s: Longest wait for an answer, all attempts together, seconds.
-        retries: Most attempts after the first.
+        url: Address of the server, such as ``http://localhost:3000``.
+        api_key: API key, if the server wants one.
+        timeout_s: Longest wait for a result, all attempts together, seconds.
+        retries: Maximum number of attempts after the first.
         transport: In place of the network.
     """
 
@@ -204,65 +236,41 @@ class AsyncClient(_BaseClient):
         """Close the connections."""
         await self._http.aclose()
 
-    async def list_models(self) -> list[ServedModel]:
-        """What can be asked for."""
-        return await self._call(protocol.list_models())
+    list_models = _AsyncMethod(operations.LIST_MODELS)
+    describe_model = _AsyncMethod(operations.DESCRIBE_MODEL)
+    image_embedding = _AsyncMethod(operations.IMAGE_EMBEDDING)
+    text_embedding = _AsyncMethod(operations.TEXT_EMBEDDING)
+    zero_shot_classification = _AsyncMethod(operations.ZERO_SHOT_CLASSIFICATION)
+    geo_embedding = _AsyncMethod(operations.GEO_EMBEDDING)
+    pixel_embedding = _AsyncMethod(operations.PIXEL_EMBEDDING)
+    plan_embedding = _AsyncMethod(operations.PLAN_EMBEDDING)
+    inspect_patch = _AsyncMethod(operations.INSPECT_PATCH)
 
-    async def describe_model(self, name: str) -> ServedModel:
-        """One of them, by id or alias."""
-        return await self._call(protocol.describe_model(name))
+    async def run(
+        self, operation: Operation[RequestT, ResultT], request: RequestT | Fields
+    ) -> ResultT:
+        """Run an operation on the server.
 
-    async def image_embedding(
-        self, request: ImageEmbeddingRequest | Fields
-    ) -> list[Embedding | GeoBentoError]:
-        """One answer per picture, in order."""
-        return await self._call(protocol.image_embedding(request))
+        Args:
+            operation: Entry of the table of operations.
+            request: Its request, or the fields of one.
 
-    async def text_embedding(
-        self, request: TextEmbeddingRequest | Fields
-    ) -> list[Embedding | GeoBentoError]:
-        """One answer per text, in order."""
-        return await self._call(protocol.text_embedding(request))
-
-    async def zero_shot_classification(
-        self, request: ZeroShotRequest | Fields
-    ) -> list[Classification | GeoBentoError]:
-        """One answer per picture, in order."""
-        return await self._call(protocol.zero_shot_classification(request))
-
-    async def pixel_embedding(
-        self, request: PixelEmbeddingRequest | Fields
-    ) -> list[Embedding | GeoBentoError]:
-        """The answer for the pixels of the request."""
-        return await self._call(protocol.pixel_embedding(request))
-
-    async def geo_embedding(
-        self, request: GeoEmbeddingRequest | Fields
-    ) -> list[Embedding | GeoBentoError]:
-        """One answer per place, in order."""
-        return await self._call(protocol.geo_embedding(request))
-
-    async def plan_embedding(self, request: GeoEmbeddingRequest | Fields) -> EmbeddingPlan:
-        """What a request would do."""
-        return await self._call(protocol.plan_embedding(request))
-
-    async def inspect_patch(self, request: InspectRequest | Fields) -> Inspection:
-        """What the pixels of a place are like."""
-        return await self._call(protocol.inspect_patch(request))
-
-    async def _call(self, call: Call[Result]) -> Result:
-        attempts, number = self._retry_policy(), 0
+        Raises:
+            GeoBentoError: The server responded with an error, or there was no response.
+        """
+        sent, policy, attempt = encode_request(operation, request), self._retry_policy(), 0
         while True:
             try:
-                return decode_response(call, await self._send(call, attempts.remaining_s), self.url)
+                response = await self._send(sent, policy.remaining_s)
+                return decode_response(operation, response, self.url)
             except GeoBentoError as error:
-                await asyncio.sleep(attempts.backoff_s(number, error))
-            number += 1
+                await asyncio.sleep(policy.backoff_s(attempt, error))
+            attempt += 1
 
-    async def _send(self, call: Call[Any], timeout_s: float) -> httpx.Response:
+    async def _send(self, sent: HttpRequest, timeout_s: float) -> httpx.Response:
         try:
             return await self._http.request(
-                call.method, call.path, timeout=timeout_s, **call.content
+                sent.method, sent.path, timeout=timeout_s, **sent.content
             )
         except httpx.TransportError as error:
             raise connection_error(error, self.url) from None

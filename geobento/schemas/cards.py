@@ -238,7 +238,7 @@ class ModelCard(_Record):
     feature: Literal["mean", "own"] = "own"
     """What that vector is: the `mean` of the grid, which can be taken over part of a place, too; or
     the authors' `own`, of the input as a whole."""
-    class_token: Annotated[bool, _unless_empty] = False
+    class_token: Annotated[bool, _omit_if_empty] = False
     """Whether the network has a class token, so that `pooling: cls` is on offer."""
     outputs: tuple[Literal["pooled", "grid"], ...] = ("pooled", "grid")
     """Answers on offer."""

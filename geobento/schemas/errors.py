@@ -21,6 +21,7 @@
     └── DeadlineExceeded       504  the work took longer than the service allows
 
     ModelStoreError            the model store lacks a model, or what it holds is damaged
+    MissingExtra               a feature needs an extra such as geobento[serve]
     SettingsError              a GEOBENTO_* variable is not usable; raised at start
 
 Who asks for places catches three: ``SpecError`` (what was asked is not a place, a window ...),
@@ -212,6 +213,10 @@ class DeadlineExceeded(GeoBentoError):
 
 class ModelStoreError(Exception):
     """The model store lacks what was asked for, or what it holds fails its digest."""
+
+
+class MissingExtra(Exception):
+    """A feature needs an extra of the distribution, such as ``geobento[serve]``."""
 
 
 class SettingsError(Exception):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from geobento.schemas.cards import ModelList, ServedModel
+from geobento.client import operations
 from geobento.schemas.errors import (
     DeadlineExceeded,
     InternalError,
@@ -25,16 +25,10 @@ from geobento.schemas.errors import (
     Unauthorized,
     UnsupportedMediaType,
 )
-from geobento.schemas.plan import EmbeddingPlan, Inspection
 from geobento.schemas.requests import (
-    EmbeddingResponse,
-    GeoEmbeddingRequest,
     ImageEmbeddingRequest,
-    InspectRequest,
     PixelEmbeddingRequest,
-    TextEmbeddingRequest,
     ZeroShotRequest,
-    ZeroShotResponse,
 )
 from server.openapi import examples
 from server.openapi.operations import (
@@ -126,97 +120,57 @@ def _with_key_errors(operation: Operation) -> Operation:
 
 def _operations() -> list[Operation]:
     return [
-        Operation(
-            "image_embedding",
-            "post",
-            "/image_embedding",
+        _describe(
+            operations.IMAGE_EMBEDDING,
             EMBEDDINGS,
-            "Pictures into vectors",
-            EmbeddingResponse,
             (*_COMMON_ERRORS, SourceError),
-            ImageEmbeddingRequest,
-            _image_forms(ImageEmbeddingRequest),
-            description="One entry per picture, in order",
+            forms=_image_forms(ImageEmbeddingRequest),
+            description="One entry per image, in order",
             example=examples.embeddings("mosaiks", "rgb"),
         ),
-        Operation(
-            "text_embedding",
-            "post",
-            "/text_embedding",
+        _describe(
+            operations.TEXT_EMBEDDING,
             EMBEDDINGS,
-            "Texts into vectors",
-            EmbeddingResponse,
             _COMMON_ERRORS,
-            TextEmbeddingRequest,
             description="One entry per text, in order",
             example=examples.embeddings("clip_vit_large_patch14", "text"),
         ),
-        Operation(
-            "zero_shot_classification",
-            "post",
-            "/zero_shot_classification",
+        _describe(
+            operations.ZERO_SHOT_CLASSIFICATION,
             EMBEDDINGS,
-            "Pictures into probabilities of classes",
-            ZeroShotResponse,
             (*_COMMON_ERRORS, SourceError),
-            ZeroShotRequest,
-            _image_forms(ZeroShotRequest),
-            description="One entry per picture, in order",
+            forms=_image_forms(ZeroShotRequest),
+            description="One entry per image, in order",
             example=examples.classifications(),
         ),
-        Operation(
-            "geo_embedding",
-            "post",
-            "/geo_embedding",
+        # The path takes the fields of two operations: JSON with regions, a form with pixels.
+        _describe(
+            operations.GEO_EMBEDDING,
             EMBEDDINGS,
-            "Places, or pixels of your own, into vectors",
-            EmbeddingResponse,
             _REGION_ERRORS,
-            GeoEmbeddingRequest,
-            Forms({"multipart/form-data": Form(PixelEmbeddingRequest, _encoding())}),
-            description="One entry per place, in order",
+            forms=Forms({"multipart/form-data": Form(PixelEmbeddingRequest, _encoding())}),
+            summary="Embed regions, or user-supplied pixels.",
+            description="One entry per region, in order",
             example=examples.embeddings("mosaiks", "s2"),
         ),
-        Operation(
-            "plan_embedding",
-            "post",
-            "/geo_embedding/plan",
+        _describe(
+            operations.PLAN_EMBEDDING,
             PLANNING,
-            "What a request of `/geo_embedding` would do",
-            EmbeddingPlan,
             _REGION_ERRORS,
-            GeoEmbeddingRequest,
-            description="One entry per place, in order; no pixel was fetched",
+            description="One entry per region, in order; no pixel was fetched",
             example=examples.plan(),
         ),
-        Operation(
-            "inspect_patch",
-            "post",
-            "/inspect",
+        _describe(
+            operations.INSPECT_PATCH,
             PLANNING,
-            "What the pixels of a place are like",
-            Inspection,
             _REGION_ERRORS,
-            InspectRequest,
-            description="Statistics of every band, and a picture",
+            description="Statistics of every band, and an image",
             example=examples.inspection(),
         ),
-        Operation(
-            "list_models",
-            "get",
-            "/models",
+        _describe(operations.LIST_MODELS, MODELS, (Overloaded,)),
+        _describe(
+            operations.DESCRIBE_MODEL,
             MODELS,
-            "The models that are served",
-            ModelList,
-            (Overloaded,),
-        ),
-        Operation(
-            "describe_model",
-            "get",
-            "/models/{model_id}",
-            MODELS,
-            "The card of a model",
-            ServedModel,
             (ModelNotFound, Overloaded),
             parameters={"model_id": Parameter("Id or alias.", "mosaiks")},
         ),
@@ -224,6 +178,27 @@ def _operations() -> list[Operation]:
         _probe("readyz", "Whether every model has answered its warm-up", Overloaded),
         _probe("metrics", "Metrics in the format of Prometheus", NotFound("On another port.")),
     ]
+
+
+def _describe(
+    operation: operations.Operation[Any, Any],
+    tag: Tag,
+    errors: Sequence[Failure],
+    **more: Any,
+) -> Operation:
+    """An operation of the table as the document describes it."""
+    is_body = issubclass(operation.request, BaseModel)
+    return Operation(
+        operation.name,
+        operation.method.lower(),
+        operation.path,
+        tag,
+        more.pop("summary", operation.summary),
+        operation.response,
+        tuple(errors),
+        operation.request if is_body else None,
+        **more,
+    )
 
 
 def _probe(name: str, summary: str, *errors: Failure) -> Operation:
