@@ -100,7 +100,7 @@ class ImageBody(ImageEmbeddingRequest, bentoml.IODescriptor):
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> Any:
         """The typed request, or the error that answers it."""
-        return await parsing.read_request(request, ImageEmbeddingRequest, files="images")
+        return await parsing.read_request(request, ImageEmbeddingRequest, file_field="images")
 
 
 class GeoBody(GeoEmbeddingRequest, bentoml.IODescriptor):
@@ -138,7 +138,7 @@ class ZeroShotBody(ZeroShotRequest, bentoml.IODescriptor):
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> Any:
         """The typed request, or the error that answers it."""
-        return await parsing.read_request(request, ZeroShotRequest, files="images")
+        return await parsing.read_request(request, ZeroShotRequest, file_field="images")
 
 
 def runner_attribute(entry: store.StoredModel) -> str:
@@ -182,7 +182,7 @@ class GeoBento:
     @bentoml.on_startup
     def warn_if_public(self) -> None:
         """Warn where that is everyone."""
-        exposure.warn_if_public(exposure.listening_addresses(), with_keys=bool(API_KEYS))
+        exposure.warn_if_public(exposure.listening_addresses(), has_keys=bool(API_KEYS))
 
     @bentoml.on_startup
     def publish_model_info(self) -> None:
@@ -322,10 +322,10 @@ for layer, options in middleware_stack(SETTINGS, API_KEYS, ERROR_SHAPES):
     svc.add_asgi_middleware(layer, **options)
 svc.mount_asgi_app(
     app.build_app(
-        models=REGISTRY.served,
-        find=lambda name: REGISTRY.find(name).served,
-        document=lambda: document.build_document(__version__, other_apis.operations()),
-        others=[
+        get_models=REGISTRY.served,
+        find_model=lambda name: REGISTRY.find(name).served,
+        get_document=lambda: document.build_document(__version__, other_apis.operations()),
+        extra_routes=[
             app.post_route(
                 "/geo_embedding/plan",
                 GeoEmbeddingRequest,

@@ -26,7 +26,7 @@ from geobento.schemas.requests import (
     ImageEmbeddingRequest,
     TextEmbeddingRequest,
 )
-from geobento.schemas.validation import validated
+from geobento.schemas.validation import validate
 from pipeline.async_engine import AsyncEngine
 from server import parsing
 from server.responses import ErrorFormat, JSONBytesResponse, respond
@@ -209,8 +209,8 @@ def _parse_item(item: Any, field: str) -> InputItem:
         )
     try:
         if isinstance(item, dict) and "content" in item:
-            return validated(InputContent, item)
-        return validated(InputPart, item)
+            return validate(InputContent, item)
+        return validate(InputPart, item)
     except InvalidRequest as error:
         raise InvalidRequest(
             f"this input cannot be read ({error.message}); accepted: {ACCEPTED_ITEMS}", field=field

@@ -23,15 +23,15 @@ from geobento.schemas.errors import (
     SourceError,
     UnsupportedMediaType,
 )
-from server.openapi.operations import Failure, Operation, Parameter, Tag
+from server.openapi.operations import ErrorOrType, Operation, Parameter, Tag
 
 OPENAI_TAG = Tag("OpenAI", "OpenAI's embeddings API.")
 VITRIVR_TAG = Tag(
     "vitrivr", "The API of vitrivr's feature extraction server: its models and tasks."
 )
 
-_COMMON_ERRORS: tuple[Failure, ...] = (InternalError, Overloaded, DeadlineExceeded)
-_BODY_ERRORS: tuple[Failure, ...] = (
+_COMMON_ERRORS: tuple[ErrorOrType, ...] = (InternalError, Overloaded, DeadlineExceeded)
+_BODY_ERRORS: tuple[ErrorOrType, ...] = (
     InvalidRequest,
     PayloadTooLarge,
     ModelNotFound,
@@ -88,9 +88,9 @@ def _openai_operations() -> list[Operation]:
                 SourceError,
             ),
             openai.EmbeddingsRequest,
-            description="One vector per input, in order",
-            example=embedded.model_dump(mode="json"),
-            shape=openai.ERROR_SHAPE,
+            response_description="One vector per input, in order",
+            response_example=embedded.model_dump(mode="json"),
+            error_format=openai.ERROR_SHAPE,
         ),
         Operation(
             "openai_list_models",
@@ -100,7 +100,7 @@ def _openai_operations() -> list[Operation]:
             "The models that are served",
             openai.OpenAIModels,
             (Overloaded,),
-            shape=openai.ERROR_SHAPE,
+            error_format=openai.ERROR_SHAPE,
         ),
         Operation(
             "openai_retrieve_model",
@@ -111,7 +111,7 @@ def _openai_operations() -> list[Operation]:
             openai.OpenAIModel,
             (ModelNotFound, Overloaded),
             parameters={"model": Parameter("Id or alias.", "mosaiks")},
-            shape=openai.ERROR_SHAPE,
+            error_format=openai.ERROR_SHAPE,
         ),
     ]
 
@@ -224,7 +224,7 @@ def _vitrivr_operation(
     path: str,
     summary: str,
     response: Any,
-    errors: Sequence[Failure],
+    errors: Sequence[ErrorOrType],
     request: type[BaseModel] | None = None,
     *,
     tag: Tag = VITRIVR_TAG,
@@ -240,5 +240,5 @@ def _vitrivr_operation(
         tuple(errors),
         request,
         parameters=parameters,
-        shape=routes.ERROR_SHAPE,
+        error_format=routes.ERROR_SHAPE,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-BASE_S, LONGEST_S = 0.5, 20.0
+BASE_DELAY_S, MAX_DELAY_S = 0.5, 20.0
 """The first wait is at most the former; each further one twice as long, up to the latter."""
 
 
@@ -17,7 +17,7 @@ def backoff_s(attempt: int, retry_after: float | None, jitter: float) -> float:
         retry_after: Seconds that the other side asked to wait.
         jitter: 0 to 1.
     """
-    return (retry_after or 0.0) + jitter * min(LONGEST_S, BASE_S * 2.0**attempt)
+    return (retry_after or 0.0) + jitter * min(MAX_DELAY_S, BASE_DELAY_S * 2.0**attempt)
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:

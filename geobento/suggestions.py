@@ -12,7 +12,7 @@ def close_matches(name: str, known: Iterable[str]) -> list[str]:
     return [spelt[found] for found in get_close_matches(name.casefold(), spelt)]
 
 
-def hint(names: Iterable[str], known: Iterable[str]) -> str:
+def did_you_mean(names: Iterable[str], known: Iterable[str]) -> str:
     """The end of a message: which known names resemble the first that is not one of them.
 
     Args:

@@ -14,9 +14,9 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError, ProjError
 
 from geobento.schemas.errors import SpecError
-from geobento.schemas.geometry import LONLAT, Area, BBox, Polygon
+from geobento.schemas.geometry import LONLAT_CRS, Area, BBox, Polygon
 
-WGS84 = LONLAT[0]
+WGS84 = LONLAT_CRS[0]
 DENSIFY_POINTS = 2000
 """Points along the longer side of an outline when it is carried to another reference system,
 where straight edges become curves: enough to stay within 2 mm of the curve over six degrees."""

@@ -15,41 +15,41 @@ from starlette.routing import Route
 from geobento.schemas.cards import ModelList, ServedModel
 from geobento.schemas.errors import GeoBentoError
 from server import parsing
-from server.openapi.docs_page import PAGE
+from server.openapi.docs_page import SWAGGER_UI_HTML
 from server.responses import JSONBytesResponse, error_response, respond
 
 RequestType = TypeVar("RequestType", bound=BaseModel)
 
 
 def build_app(
-    models: Callable[[], list[ServedModel]],
-    find: Callable[[str], ServedModel],
-    document: Callable[[], dict[str, Any]],
-    others: Sequence[Route] = (),
+    get_models: Callable[[], list[ServedModel]],
+    find_model: Callable[[str], ServedModel],
+    get_document: Callable[[], dict[str, Any]],
+    extra_routes: Sequence[Route] = (),
 ) -> Starlette:
     """An ASGI app to mount beside the typed endpoints.
 
     Args:
-        models: What is served.
-        find: One of them, by id or alias; raises ModelNotFound.
-        document: The OpenAPI document.
-        others: Further routes.
+        get_models: What is served.
+        find_model: One of them, by id or alias; raises ModelNotFound.
+        get_document: The OpenAPI document.
+        extra_routes: Further routes.
     """
 
     async def docs_page(_: Request) -> Response:
-        return HTMLResponse(PAGE)
+        return HTMLResponse(SWAGGER_UI_HTML)
 
     async def list_models(_: Request) -> Response:
-        return JSONBytesResponse(ModelList(models=models()).model_dump_json())
+        return JSONBytesResponse(ModelList(models=get_models()).model_dump_json())
 
     async def describe_model(request: Request) -> Response:
         try:
-            return JSONBytesResponse(find(request.path_params["model_id"]).model_dump_json())
+            return JSONBytesResponse(find_model(request.path_params["model_id"]).model_dump_json())
         except GeoBentoError as error:
             return error_response(error)
 
     async def openapi(_: Request) -> Response:
-        return JSONBytesResponse(orjson.dumps(document()))
+        return JSONBytesResponse(orjson.dumps(get_document()))
 
     return Starlette(
         routes=[
@@ -57,33 +57,33 @@ def build_app(
             Route("/models", list_models, methods=["GET"]),
             Route("/models/{model_id}", describe_model, methods=["GET"]),
             Route("/docs.json", openapi, methods=["GET"]),
-            *others,
+            *extra_routes,
         ]
     )
 
 
 def post_route(
     path: str,
-    cls: type[RequestType],
-    work: Callable[[RequestType], Awaitable[BaseModel]],
+    request_type: type[RequestType],
+    handler: Callable[[RequestType], Awaitable[BaseModel]],
     timeout_s: float,
 ) -> Route:
     """A route that takes a record as JSON and answers with another.
 
     Args:
         path: Where.
-        cls: Type of the request.
-        work: Makes the answer; raises GeoBentoError where there is none.
+        request_type: Type of the request.
+        handler: Makes the answer; raises GeoBentoError where there is none.
         timeout_s: Longest time for a request.
     """
 
     async def answer(request: Request) -> Response:
-        asked = await parsing.read_request(request, cls)
+        asked = await parsing.read_request(request, request_type)
         if isinstance(asked, GeoBentoError):
             return error_response(asked)
 
         async def written() -> bytes:
-            return (await work(asked)).model_dump_json().encode()
+            return (await handler(asked)).model_dump_json().encode()
 
         return await respond(written(), timeout_s)
 

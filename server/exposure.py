@@ -11,10 +11,10 @@ import psutil
 logger = logging.getLogger("geobento")
 
 
-def warn_if_public(addresses: Iterable[str], *, with_keys: bool) -> None:
+def warn_if_public(addresses: Iterable[str], *, has_keys: bool) -> None:
     """Say so where the service listens beyond this machine and wants no keys."""
     beyond = sorted({address for address in addresses if not is_loopback(address)})
-    if beyond and not with_keys:
+    if beyond and not has_keys:
         logger.warning(
             "ANYONE WHO REACHES THIS MACHINE CAN USE THE SERVICE: it listens on %s and wants no "
             "API keys. Set GEOBENTO_API_KEYS, or listen on 127.0.0.1 (bentoml serve --host).",

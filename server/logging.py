@@ -10,7 +10,7 @@ import orjson
 
 from geobento.observability import request_context
 
-LOGGERS = ("", "bentoml", "uvicorn.error", "circus")
+LOGGER_NAMES = ("", "bentoml", "uvicorn.error", "circus")
 """Loggers to which BentoML gives handlers."""
 _STANDARD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {
     "asctime", "message", "levelname_bracketed", "component", "trace_msg", "service_name",
@@ -42,11 +42,11 @@ class JSONFormatter(logging.Formatter):
         return orjson.dumps(line, default=str).decode()
 
 
-def configure_logging(form: Literal["text", "json"]) -> None:
+def configure_logging(log_format: Literal["text", "json"]) -> None:
     """Give the handlers that are there the format, and in JSON log every request."""
-    if form == "text":
+    if log_format == "text":
         return
-    for name in LOGGERS:
+    for name in LOGGER_NAMES:
         for handler in logging.getLogger(name).handlers:
             handler.setFormatter(JSONFormatter())
     logging.getLogger("geobento.access").setLevel(logging.INFO)

@@ -29,41 +29,43 @@ class MetricsPortMiddleware:
     Args:
         app: What it wraps.
         port: The second port, on all addresses.
-        shapes: How errors look, by first part of the path, where not as everywhere.
+        error_formats: How errors look, by first part of the path, where not as everywhere.
     """
 
     def __init__(
-        self, app: ASGIApp, port: int, shapes: Mapping[str, ErrorFormat] | None = None
+        self, app: ASGIApp, port: int, error_formats: Mapping[str, ErrorFormat] | None = None
     ) -> None:
         self.app = app
         self._port = port
-        self._shapes = shapes or {}
-        self._starlette: Any = None
+        self._error_formats = error_formats or {}
+        self._root_app: Any = None
         self._server: _MetricsServer | None = None
-        self._running: asyncio.Task[None] | None = None
+        self._server_task: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or start and stop."""
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
         elif scope["type"] == "http" and (wrong := _wrong_port_error(scope)) is not None:
-            await error_format_for(scope["path"], self._shapes).render(wrong)(scope, receive, send)
+            await error_format_for(scope["path"], self._error_formats).render(wrong)(
+                scope, receive, send
+            )
         else:
             await self.app(scope, receive, send)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._starlette = scope.get("app")
+        self._root_app = scope.get("app")
 
         async def heard() -> Message:
             message = await receive()
             if message["type"] == "lifespan.shutdown":
-                await self._close()
+                await self._stop_server()
             return message
 
         async def told(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
                 try:
-                    self._open()
+                    self._start_server()
                 except OSError:
                     why = f"GEOBENTO_METRICS_PORT: port {self._port} cannot be opened"
                     message = {"type": "lifespan.startup.failed", "message": why}
@@ -71,10 +73,10 @@ class MetricsPortMiddleware:
 
         await self.app(scope, heard, told)
 
-    def _open(self) -> None:
+    def _start_server(self) -> None:
         listening = _listen(self._port)
         config = uvicorn.Config(
-            self._inside,
+            self._serve_internal,
             interface="asgi3",
             lifespan="off",
             log_config=None,
@@ -83,15 +85,15 @@ class MetricsPortMiddleware:
             proxy_headers=False,
         )
         self._server = _MetricsServer(config)
-        self._running = asyncio.create_task(self._server.serve(sockets=[listening]))
+        self._server_task = asyncio.create_task(self._server.serve(sockets=[listening]))
 
-    async def _close(self) -> None:
-        if self._server is not None and self._running is not None:
+    async def _stop_server(self) -> None:
+        if self._server is not None and self._server_task is not None:
             self._server.should_exit = True
-            await self._running
+            await self._server_task
 
-    async def _inside(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._starlette({**scope, ON_METRICS_PORT: True}, receive, send)
+    async def _serve_internal(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._root_app({**scope, ON_METRICS_PORT: True}, receive, send)
 
 
 def _wrong_port_error(scope: Scope) -> NotFound | None:

@@ -15,26 +15,26 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 
 from geobento.schemas.errors import GeoBentoError, InvalidRequest, UnsupportedMediaType
-from geobento.schemas.validation import validated, validated_json
+from geobento.schemas.validation import validate, validate_json
 
 Record = TypeVar("Record", bound=BaseModel)
 FormRecord = TypeVar("FormRecord", bound=BaseModel)
 
-MAX_PARTS = 4096
+MAX_FORM_PARTS = 4096
 
 
 async def read_request(
     request: Request,
-    cls: type[Record],
-    files: str | None = None,
+    request_type: type[Record],
+    file_field: str | None = None,
     form: tuple[type[FormRecord], str] | None = None,
 ) -> Record | FormRecord | GeoBentoError:
     """Parse the body of a request.
 
     Args:
-        request: The request; JSON, or where `files` is given multipart or ``image/*``.
-        cls: Type of the request.
-        files: Name of the list field that repeated multipart parts fill, and that a bare
+        request: The request; JSON, or where `file_field` is given multipart or ``image/*``.
+        request_type: Type of the request.
+        file_field: Name of the list field that repeated multipart parts fill, and that a bare
             picture fills while the other fields are in the query string.
         form: Type of a multipart body where that is another one, and its field that takes a file.
 
@@ -45,14 +45,14 @@ async def read_request(
     try:
         kind = request.headers.get("content-type", "application/json").partition(";")[0].strip()
         if kind.lower() == "application/json":
-            return validated_json(cls, await request.body() or b"{}")
+            return validate_json(request_type, await request.body() or b"{}")
         if kind.lower() == "multipart/form-data" and form is not None:
-            return validated(form[0], await _read_form(request, *form))
-        if kind.lower() == "multipart/form-data" and files is not None:
-            return validated(cls, await _read_form(request, cls, files))
-        if kind.lower().startswith("image/") and files is not None:
-            fields = _form_fields(request.query_params.multi_items(), cls)
-            return validated(cls, {**fields, files: [await request.body()]})
+            return validate(form[0], await _read_form(request, *form))
+        if kind.lower() == "multipart/form-data" and file_field is not None:
+            return validate(request_type, await _read_form(request, request_type, file_field))
+        if kind.lower().startswith("image/") and file_field is not None:
+            fields = _form_fields(request.query_params.multi_items(), request_type)
+            return validate(request_type, {**fields, file_field: [await request.body()]})
     except GeoBentoError as error:
         return error
     except ClientDisconnect:
@@ -60,28 +60,29 @@ async def read_request(
     accepted = "application/json"
     if form is not None:
         accepted += " or multipart/form-data"
-    if files is not None:
+    if file_field is not None:
         accepted += ", multipart/form-data or, for a single picture, image/*"
     return UnsupportedMediaType(f"the body is {kind!r}; accepted: {accepted}")
 
 
-async def _read_form(request: Request, cls: type[BaseModel], files: str) -> dict[str, Any]:
+async def _read_form(request: Request, cls: type[BaseModel], file_field: str) -> dict[str, Any]:
     scope_limit = request.scope.get("geobento.max_body", 64 * 2**20)
     try:
         form = await request.form(
-            max_files=MAX_PARTS, max_fields=MAX_PARTS, max_part_size=scope_limit
+            max_files=MAX_FORM_PARTS, max_fields=MAX_FORM_PARTS, max_part_size=scope_limit
         )
     except (HTTPException, MultiPartException, ValueError, LookupError) as error:
         why = error.detail if isinstance(error, HTTPException) else str(error)
         raise InvalidRequest(f"the multipart body cannot be read: {why}") from None
-    given = [(name, part) for name, part in form.multi_items() if name != files]
+    given = [(name, part) for name, part in form.multi_items() if name != file_field]
     uploads = [
-        await part.read() if isinstance(part, UploadFile) else part for part in form.getlist(files)
+        await part.read() if isinstance(part, UploadFile) else part
+        for part in form.getlist(file_field)
     ]
     data = _form_fields(given, cls)
     await form.close()
     if uploads:
-        data[files] = uploads if _is_list(files, cls) else _single(uploads, files)
+        data[file_field] = uploads if _is_list(file_field, cls) else _single(uploads, file_field)
     return data
 
 
@@ -96,12 +97,12 @@ def _single(uploads: list[Any], name: str) -> Any:
 
 
 def _form_fields(
-    given: Iterable[tuple[str, UploadFile | str]], cls: type[BaseModel]
+    pairs: Iterable[tuple[str, UploadFile | str]], cls: type[BaseModel]
 ) -> dict[str, Any]:
     """Fields that came as text: one value each, or several where the request has a list."""
     data: dict[str, Any] = {}
     several = set()
-    for name, part in given:
+    for name, part in pairs:
         if _accepts_list(name, cls) and isinstance(part, str):
             several.add(name)
             data.setdefault(name, []).append(part)

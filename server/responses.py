@@ -34,12 +34,12 @@ class ErrorFormat:
     Attributes:
         to_body: Body of an error as JSON values, and its status.
         matches: Whether a decoded body is of this shape already.
-        body: Type of the bodies.
+        body_type: Type of the bodies.
     """
 
     to_body: Callable[[GeoBentoError], tuple[Any, int]]
     matches: Callable[[Any], bool]
-    body: type[BaseModel]
+    body_type: type[BaseModel]
 
     def render(self, error: GeoBentoError) -> Response:
         """The answer for an error, which is counted."""
@@ -62,9 +62,9 @@ GEOBENTO_ERRORS = ErrorFormat(
 """``{"error": {"type", "message", "field", "detail"}}``."""
 
 
-def error_format_for(path: str, shapes: Mapping[str, ErrorFormat]) -> ErrorFormat:
+def error_format_for(path: str, error_formats: Mapping[str, ErrorFormat]) -> ErrorFormat:
     """How errors look under a path, by its first part; ours where that is not named."""
-    return shapes.get(path.strip("/").partition("/")[0], GEOBENTO_ERRORS)
+    return error_formats.get(path.strip("/").partition("/")[0], GEOBENTO_ERRORS)
 
 
 def error_response(error: GeoBentoError) -> Response:
@@ -73,7 +73,7 @@ def error_response(error: GeoBentoError) -> Response:
 
 
 async def respond(
-    work: Awaitable[bytes], timeout_s: float, shape: ErrorFormat = GEOBENTO_ERRORS
+    work: Awaitable[bytes], timeout_s: float, error_format: ErrorFormat = GEOBENTO_ERRORS
 ) -> Response:
     """The answer for work that gives a JSON body, whatever becomes of it."""
     asked = request_context.current_request()
@@ -86,11 +86,11 @@ async def respond(
     except GeoBentoError as error:
         if error.status >= 500:
             logger.warning("request %s: %s: %s", name, error.type, error.message)
-        return shape.render(error)
+        return error_format.render(error)
     except TimeoutError:
-        return shape.render(
+        return error_format.render(
             DeadlineExceeded(f"the request took longer than the {timeout_s:g} s that it may take")
         )
     except Exception:
         logger.exception("request %s failed", name)
-        return shape.render(InternalError("the service failed; its log has the cause"))
+        return error_format.render(InternalError("the service failed; its log has the cause"))

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import yaml
 
-from geobento.config.settings import OTHERS, PREFIX, Settings
+from geobento.config.settings import NON_SETTINGS, PREFIX, Settings
 from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 OUTSIDE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 """Files that are not part of the site, so that its build does not check them."""
-NOT_SETTINGS = OTHERS | {"PORT", "REQUIRE_KEY"}
+NOT_SETTINGS = NON_SETTINGS | {"PORT", "REQUIRE_KEY"}
 """Names after the prefix that pages show as what is no setting."""
 
 

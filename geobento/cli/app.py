@@ -94,7 +94,7 @@ def new_key(name: str) -> None:
     click.echo(f"entry (for the service): {entry}")
 
 
-class _Point(click.ParamType[tuple[float, float]]):
+class _PointType(click.ParamType[tuple[float, float]]):
     name = "LON,LAT"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[float, float]:
@@ -121,7 +121,7 @@ class _Transform(click.ParamType[tuple[float, ...]]):
         return a, b, c, d, e, f
 
 
-class _NewFile(click.ParamType[Path]):
+class _OutputFile(click.ParamType[Path]):
     name = "FILE"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Path:
@@ -144,7 +144,7 @@ _FETCH_OPTIONS = (
 _EMBED_OPTIONS = (
     click.argument("model"),
     click.option(
-        "--point", "points", type=_Point(), multiple=True, required=True, metavar="LON,LAT"
+        "--point", "points", type=_PointType(), multiple=True, required=True, metavar="LON,LAT"
     ),
     *_FETCH_OPTIONS,
     click.option("--grid", is_flag=True, help="A grid of vectors instead of one vector."),
@@ -194,19 +194,19 @@ def _to_regions(points: Sequence[tuple[float, float]], buffer_m: float) -> list[
 
 @main.command()
 @_with_options(_EMBED_OPTIONS)
-@click.option("--out", type=_NewFile(), help="Write an .npz file.")
+@click.option("--out", type=_OutputFile(), help="Write an .npz file.")
 def embed(
     model: str,
     points: tuple[tuple[float, float], ...],
     buffer_m: float,
-    how: dict[str, Any],
+    options: dict[str, Any],
     out: Path | None,
 ) -> None:
     """Embed places (--point may be repeated) in a time window."""
     places = _to_regions(points, buffer_m)
-    with _progress() as progress:
+    with _progress_bar() as progress:
         embeddings = [
-            functions.get_embedding(model, spatial=place, **how)
+            functions.get_embedding(model, spatial=place, **options)
             for place in progress.track(places, description="places")
         ]
     _write_embeddings(embeddings, [f"{lon},{lat}" for lon, lat in points], out)
@@ -215,39 +215,41 @@ def embed(
 @main.command()
 @_with_options(_EMBED_OPTIONS)
 def plan(
-    model: str, points: tuple[tuple[float, float], ...], buffer_m: float, how: dict[str, Any]
+    model: str, points: tuple[tuple[float, float], ...], buffer_m: float, options: dict[str, Any]
 ) -> None:
     """Say what `embed` would do: pixels, tiles, scenes, requests, bytes. Fetches no pixel."""
     for (lon, lat), place in zip(points, _to_regions(points, buffer_m), strict=True):
-        found = functions.plan_embedding(model, spatial=place, **how)
+        found = functions.plan_embedding(model, spatial=place, **options)
         click.echo(orjson.dumps({"input": f"{lon},{lat}", **found.model_dump(mode="json")}))
 
 
 @main.command()
 @click.argument("model", required=False)
-@click.option("--point", type=_Point(), required=True, metavar="LON,LAT")
+@click.option("--point", type=_PointType(), required=True, metavar="LON,LAT")
 @click.option("--collection", help="Instead of MODEL: what to fetch; with --bands.")
 @click.option("--bands", help="Names of bands, separated by commas.")
 @_with_options(_FETCH_OPTIONS)
-@click.option("--out", type=_NewFile(), help="Write a picture (PNG).")
+@click.option("--out", type=_OutputFile(), help="Write a picture (PNG).")
 def inspect(
     model: str | None,
     point: tuple[float, float],
     collection: str | None,
     bands: str | None,
     buffer_m: float,
-    how: dict[str, Any],
+    options: dict[str, Any],
     out: Path | None,
 ) -> None:
     """Say what the pixels of a place are like: statistics, histograms, what is odd."""
     if (collection is None) != (bands is None):
         raise click.UsageError("--collection and --bands go together")
     if collection is not None and bands is not None:
-        fetch = how.pop("fetch") or FetchSpec()
+        fetch = options.pop("fetch") or FetchSpec()
         given = {name: value for name, value in asdict(fetch).items() if value is not None}
-        how["sensor"] = SensorSpec(collection=collection, bands=tuple(bands.split(",")), **given)
+        options["sensor"] = SensorSpec(
+            collection=collection, bands=tuple(bands.split(",")), **given
+        )
     (place,) = _to_regions([point], buffer_m)
-    found = functions.inspect_patch(model, spatial=place, **how)
+    found = functions.inspect_patch(model, spatial=place, **options)
     if out is not None:
         _write_file(out, lambda stream: stream.write(found.quicklook))
     described = found.model_dump(mode="json", exclude={"quicklook"})
@@ -265,7 +267,7 @@ def inspect(
 @click.option("--nodata", type=float, help="Value that means no data; default: as it says.")
 @click.option("--time", "times", multiple=True, help="When it is from; may be repeated.")
 @click.option("--grid", is_flag=True, help="A grid of vectors instead of one vector.")
-@click.option("--out", type=_NewFile(), help="Write an .npz file.")
+@click.option("--out", type=_OutputFile(), help="Write an .npz file.")
 def embed_pixels(
     file: Path,
     model: str,
@@ -301,13 +303,13 @@ def embed_pixels(
 )
 @click.option("--model", default="mosaiks", show_default=True)
 @click.option("--normalize/--no-normalize", default=None, help="Unit length; default: the card's.")
-@click.option("--out", type=_NewFile(), help="Write an .npz file.")
+@click.option("--out", type=_OutputFile(), help="Write an .npz file.")
 def embed_image(
     files: tuple[Path, ...], model: str, normalize: bool | None, out: Path | None
 ) -> None:
     """Embed pictures."""
     embeddings: list[Embedding] = []
-    with _progress() as progress:
+    with _progress_bar() as progress:
         task = progress.add_task("pictures", total=len(files))
         for first in range(0, len(files), IMAGES_PER_REQUEST):
             part = files[first : first + IMAGES_PER_REQUEST]
@@ -320,7 +322,7 @@ def embed_image(
 @click.argument("texts", nargs=-1, required=True)
 @click.option("--model", default="clip_vit_large_patch14", show_default=True)
 @click.option("--normalize/--no-normalize", default=None, help="Unit length; default: the card's.")
-@click.option("--out", type=_NewFile(), help="Write an .npz file.")
+@click.option("--out", type=_OutputFile(), help="Write an .npz file.")
 def embed_text(
     texts: tuple[str, ...], model: str, normalize: bool | None, out: Path | None
 ) -> None:
@@ -340,7 +342,9 @@ def embed_text(
 def classify(files: tuple[Path, ...], classes: tuple[str, ...], template: str, model: str) -> None:
     """Say which of some classes every picture shows (zero shot)."""
     for file, found in zip(
-        files, image_functions.classify_images(model, files, classes, template=template), strict=True
+        files,
+        image_functions.classify_images(model, files, classes, template=template),
+        strict=True,
     ):
         line = {
             "input": str(file),
@@ -350,7 +354,7 @@ def classify(files: tuple[Path, ...], classes: tuple[str, ...], template: str, m
         click.echo(orjson.dumps(line))
 
 
-def _progress() -> Progress:
+def _progress_bar() -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

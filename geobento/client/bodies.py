@@ -9,11 +9,7 @@ from typing import Any
 import orjson
 from pydantic import BaseModel
 
-from geobento.schemas.requests import (
-    ImageEmbeddingRequest,
-    PixelEmbeddingRequest,
-    ZeroShotRequest,
-)
+from geobento.schemas.requests import ImageEmbeddingRequest, PixelEmbeddingRequest, ZeroShotRequest
 
 REPEATED_TEXT_FIELDS = ("classes",)
 """Fields that a form repeats, once per text."""

@@ -16,11 +16,7 @@ from geobento.client.engine import get_engine, raise_first_error
 from geobento.schemas.embedding import Embedding
 from geobento.schemas.errors import GeoBentoError, InvalidRequest
 from geobento.schemas.plan import EmbeddingPlan, Inspection
-from geobento.schemas.requests import (
-    GeoEmbeddingRequest,
-    InspectRequest,
-    PixelEmbeddingRequest,
-)
+from geobento.schemas.requests import GeoEmbeddingRequest, InspectRequest, PixelEmbeddingRequest
 from geobento.schemas.specs import (
     Backend,
     Device,
@@ -34,7 +30,7 @@ from geobento.schemas.specs import (
     TemporalRange,
     TemporalYear,
 )
-from geobento.schemas.validation import validated
+from geobento.schemas.validation import validate
 
 Result = TypeVar("Result")
 
@@ -208,7 +204,7 @@ def embed_pixels(
     Raises:
         GeoBentoError: The request cannot be answered; its subclass and message say why.
     """
-    request = validated(
+    request = validate(
         PixelEmbeddingRequest,
         {
             "model": model,
@@ -254,7 +250,7 @@ def inspect_patch(
     Raises:
         GeoBentoError: The pixels cannot be had; its subclass and message say why.
     """
-    request = validated(
+    request = validate(
         InspectRequest,
         {
             "model": model,
@@ -277,7 +273,7 @@ def _geo_request(model: str, options: Mapping[str, Any], **where: Any) -> GeoEmb
     if "auxiliary_modalities" in fields:
         fields["auxiliary_modalities"] = list(fields["auxiliary_modalities"])
     fields["model_config"] = {**fields.get("model_config", {}), **model_options}
-    return validated(GeoEmbeddingRequest, {"model": model, **where, **fields})
+    return validate(GeoEmbeddingRequest, {"model": model, **where, **fields})
 
 
 def _pixels_to_file(pixels: NDArray[Any] | str | Path) -> bytes:

@@ -11,7 +11,7 @@ from geobento.client.engine import get_engine, raise_first_error
 from geobento.schemas.cards import ServedModel
 from geobento.schemas.embedding import Classification, Embedding
 from geobento.schemas.requests import ImageEmbeddingRequest, TextEmbeddingRequest, ZeroShotRequest
-from geobento.schemas.validation import validated
+from geobento.schemas.validation import validate
 
 
 def get_image_embeddings(
@@ -32,7 +32,7 @@ def get_image_embeddings(
     Raises:
         GeoBentoError: The request, or the first of the pictures that failed; `field` names it.
     """
-    request = validated(
+    request = validate(
         ImageEmbeddingRequest,
         {
             "model": model,
@@ -57,7 +57,7 @@ def get_text_embeddings(
     Raises:
         GeoBentoError: The request, or the first of the texts that failed; `field` names it.
     """
-    request = validated(
+    request = validate(
         TextEmbeddingRequest, {"model": model, "texts": list(texts), "normalize": normalize}
     )
     return raise_first_error(get_engine().run(operations.TEXT_EMBEDDING, request), "texts")
@@ -83,7 +83,7 @@ def classify_images(
     Raises:
         GeoBentoError: The request, or the first of the pictures that failed; `field` names it.
     """
-    request = validated(
+    request = validate(
         ZeroShotRequest,
         {
             "model": model,

@@ -19,10 +19,10 @@ from geobento.schemas.errors import (
     Overloaded,
     SourceError,
     SourceUnavailable,
-    by_status,
-    from_body,
+    error_class_for_status,
+    error_from_body,
 )
-from geobento.schemas.validation import validated
+from geobento.schemas.validation import validate
 
 Fields = Mapping[str, Any]
 """A request by its fields."""
@@ -55,7 +55,7 @@ def encode_request(operation: Operation[RequestT, Any], request: RequestT | Fiel
     """
     checked: Any = request
     if issubclass(operation.request, BaseModel) and not isinstance(request, operation.request):
-        checked = validated(operation.request, request)
+        checked = validate(operation.request, request)
     path = operation.path.format(model_id=quote(str(checked), safe=""))
     return HttpRequest(operation.method, path, operation.encode(checked))
 
@@ -98,5 +98,7 @@ def _error_from_response(response: httpx.Response, url: str) -> GeoBentoError:
     try:
         body = orjson.loads(response.content)
     except orjson.JSONDecodeError:
-        return by_status(status)(f"{url} responded with {status}", retry_after=retry_after)
-    return from_body(body, status, retry_after)
+        return error_class_for_status(status)(
+            f"{url} responded with {status}", retry_after=retry_after
+        )
+    return error_from_body(body, status, retry_after)

@@ -18,13 +18,13 @@ from geobento.schemas.errors import SettingsError
 from geobento.schemas.specs import Device
 from geobento.suggestions import close_matches
 
-_PROJECT = r"^([a-z0-9][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$"
+_PROJECT_ID_PATTERN = r"^([a-z0-9][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$"
 """Id of a Google Cloud project; it also names a folder."""
 
 PREFIX = "GEOBENTO_"
-OTHERS = frozenset({"IMAGE", "PROFILE", "PARITY", "SHARED"})
+NON_SETTINGS = frozenset({"IMAGE", "PROFILE", "PARITY", "SHARED"})
 """Names after the prefix that are no settings: of `deploy/compose.yaml`, and of the tests."""
-SECRET = frozenset({"api_key", "api_keys", "job_store", "stac_key"})
+SECRET_FIELDS = frozenset({"api_key", "api_keys", "job_store", "stac_key"})
 """Settings whose values no message holds."""
 
 RENAMED = {
@@ -43,7 +43,7 @@ RENAMED = {
 }
 """Old name of a setting -> its name now."""
 
-_ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
+_ORIGIN_PATTERN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 
 
 class Settings(BaseSettings):
@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     commas; `.example.com` stands for all below it."""
     stac_key: SecretStr | None = None
     """Subscription key for Planetary Computer, where a collection wants one."""
-    ee_project: Annotated[str, Field(pattern=_PROJECT)] | None = None
+    ee_project: Annotated[str, Field(pattern=_PROJECT_ID_PATTERN)] | None = None
     """Cloud project that Earth Engine charges. Empty: no such source."""
     ee_key_file: FilePath | None = None
     """JSON key of a service account for Earth Engine. Empty: the default credentials."""
@@ -157,7 +157,7 @@ class Settings(BaseSettings):
 
     @field_validator("models", "stac_hosts", "api_keys", "cors_origins", mode="before")
     @classmethod
-    def _split(cls, value: object) -> object:
+    def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
@@ -167,27 +167,27 @@ class Settings(BaseSettings):
         "api_key", "api_keys_file", "key_rate_limit", "key_max_concurrency", "metrics_port", mode="before",
     )  # fmt: skip
     @classmethod
-    def _empty_is_unset(cls, value: object) -> object:
+    def _empty_to_none(cls, value: object) -> object:
         return None if value == "" else value
 
     @field_validator("ee_url", mode="after")
     @classmethod
-    def _is_http(cls, value: str | None) -> str | None:
+    def _check_ee_url(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("http://", "https://")):
             raise ValueError("accepted: a URL that begins with http:// or https://")
         return value
 
     @field_validator("api_keys", mode="after")
     @classmethod
-    def _are_hashes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_api_keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for entry in value:
             config_api_keys.parse_key(entry)
         return value
 
     @field_validator("cors_origins", mode="after")
     @classmethod
-    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not all(origin == "*" or _ORIGIN.fullmatch(origin) for origin in value):
+    def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(origin == "*" or _ORIGIN_PATTERN.fullmatch(origin) for origin in value):
             raise ValueError("accepted: *, or origins such as https://maps.example.com")
         return value
 
@@ -214,17 +214,17 @@ def load() -> Settings:
         SettingsError: A variable has an unusable value, or is none of ours; the message names
             every such variable and what is accepted.
     """
-    wrong = _unknown(os.environ)
+    wrong = _unknown_messages(os.environ)
     try:
         found = Settings()
     except ValidationError as error:
-        wrong = [*map(_unusable, error.errors()), *wrong]
+        wrong = [*map(_invalid_value_message, error.errors()), *wrong]
     if wrong:
         raise SettingsError("; ".join(wrong))
     return found
 
 
-def _unusable(error: ErrorDetails) -> str:
+def _invalid_value_message(error: ErrorDetails) -> str:
     """What a variable holds, unless that is secret, and what it takes."""
     name = str(error["loc"][0])
     said = error["msg"].removeprefix("Value error, ").replace("Input should be ", "accepted: ", 1)
@@ -232,11 +232,11 @@ def _unusable(error: ErrorDetails) -> str:
     said = said.partition(", unable to parse")[0]
     given = error["input"]
     shown = ",".join(given) if isinstance(given, tuple) else given
-    got = "" if name in SECRET else f"got {str(shown)!r}; "
+    got = "" if name in SECRET_FIELDS else f"got {str(shown)!r}; "
     return f"{PREFIX}{name.upper()}: {got}{said}"
 
 
-def _unknown(environment: Mapping[str, str]) -> list[str]:
+def _unknown_messages(environment: Mapping[str, str]) -> list[str]:
     """One message for each variable with our prefix that is not a setting."""
     known = {name.upper() for name in Settings.model_fields}
     variables = sorted(name for name in environment if name.upper().startswith(PREFIX))
@@ -244,7 +244,7 @@ def _unknown(environment: Mapping[str, str]) -> list[str]:
     return [
         _unknown_message(variable, name, known)
         for variable, name in names.items()
-        if name not in known | OTHERS
+        if name not in known | NON_SETTINGS
     ]
 
 

@@ -57,7 +57,7 @@ PENDING_BYTES = Gauge(
     ["kind"],
     multiprocess_mode="livesum",
 )
-REQUESTS = Gauge(
+REQUESTS_IN_FLIGHT = Gauge(
     "geobento_requests_in_flight", "Requests being worked on", multiprocess_mode="livesum"
 )
 ERRORS = Counter("geobento_errors", "Errors answered, those of single items too", ["type"])
@@ -77,11 +77,11 @@ MODEL_INFO = Gauge(
 )
 
 
-def observe_stages(asked: RequestContext) -> None:
+def observe_stages(context: RequestContext) -> None:
     """Take over the stages of a request that has ended."""
-    if asked.model:
-        for name, seconds in asked.stage_seconds.items():
-            STAGE_SECONDS.labels(asked.model, name).observe(seconds)
+    if context.model:
+        for name, seconds in context.stage_seconds.items():
+            STAGE_SECONDS.labels(context.model, name).observe(seconds)
 
 
 def count_fetch(backend: str, cached: bool | None) -> None:
@@ -103,6 +103,6 @@ def _is_alive(pid: str) -> bool:
     return pid.isdigit() and Path(f"/proc/{pid}").exists()
 
 
-def server_timing(seconds: Iterable[tuple[str, float]]) -> str:
+def server_timing(stage_seconds: Iterable[tuple[str, float]]) -> str:
     """The value of the header of that name."""
-    return ", ".join(f"{name};dur={1000 * value:.1f}" for name, value in seconds)
+    return ", ".join(f"{name};dur={1000 * value:.1f}" for name, value in stage_seconds)

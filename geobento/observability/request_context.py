@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 @dataclass
@@ -30,30 +30,32 @@ class RequestContext:
     stage_seconds: dict[str, float] = field(default_factory=dict)
 
 
-_ASKED: ContextVar[RequestContext | None] = ContextVar("asked", default=None)
+_CONTEXT: ContextVar[RequestContext | None] = ContextVar("asked", default=None)
 
 
-def begin_request(given: str | None = None) -> RequestContext:
+def begin_request(request_id: str | None = None) -> RequestContext:
     """Begin a request in this context, under the id that came with it where that is usable."""
-    asked = RequestContext(given if given and _ID.fullmatch(given) else uuid.uuid4().hex)
-    _ASKED.set(asked)
+    asked = RequestContext(
+        request_id if request_id and _REQUEST_ID_PATTERN.fullmatch(request_id) else uuid.uuid4().hex
+    )
+    _CONTEXT.set(asked)
     return asked
 
 
 def current_request() -> RequestContext | None:
     """The request of this context, or of the one that started this thread; None: there is none."""
-    return _ASKED.get()
+    return _CONTEXT.get()
 
 
 def deadline() -> float | None:
     """Its deadline."""
-    asked = _ASKED.get()
+    asked = _CONTEXT.get()
     return None if asked is None else asked.deadline
 
 
 def record_stage(stage: str, seconds: float) -> None:
     """Note time that the request took in a stage."""
-    asked = _ASKED.get()
+    asked = _CONTEXT.get()
     if asked is not None:
         asked.stage_seconds[stage] = asked.stage_seconds.get(stage, 0.0) + seconds
 

@@ -75,10 +75,13 @@ class GeoBentoError(Exception):
         }
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild, (type(self), self.message, self.field, self.detail, self.retry_after))
+        return (
+            _restore_error,
+            (type(self), self.message, self.field, self.detail, self.retry_after),
+        )
 
 
-def _rebuild(
+def _restore_error(
     cls: type[GeoBentoError],
     message: str,
     field: str | None,
@@ -230,7 +233,9 @@ def _all_errors(cls: type[GeoBentoError]) -> list[type[GeoBentoError]]:
     return found
 
 
-def from_body(body: Any, status: int = 500, retry_after: float | None = None) -> GeoBentoError:
+def error_from_body(
+    body: Any, status: int = 500, retry_after: float | None = None
+) -> GeoBentoError:
     """Rebuild the error that a server answered with.
 
     Args:
@@ -242,7 +247,11 @@ def from_body(body: Any, status: int = 500, retry_after: float | None = None) ->
     error = error if isinstance(error, dict) else {"message": str(body)[:500]}
     kind = error.get("type")
     known = {c.type: c for c in _all_errors(GeoBentoError)}
-    cls = known.get(kind, by_status(status)) if isinstance(kind, str) else by_status(status)
+    cls = (
+        known.get(kind, error_class_for_status(status))
+        if isinstance(kind, str)
+        else error_class_for_status(status)
+    )
     return cls(
         str(error.get("message", "")),
         field=error.get("field"),
@@ -251,7 +260,7 @@ def from_body(body: Any, status: int = 500, retry_after: float | None = None) ->
     )
 
 
-def by_status(status: int) -> type[GeoBentoError]:
+def error_class_for_status(status: int) -> type[GeoBentoError]:
     """The error class that stands for an HTTP status which another layer chose."""
     # Errors that other rooms have for themselves stand for nothing outside them.
     ours = [cls for cls in _all_errors(GeoBentoError)[1:] if cls.__module__ == __name__]

@@ -11,7 +11,7 @@ from geobento.schemas.validation import field_error, validated_spec
 MAX_VERTICES = 10_000
 """Most positions of a polygon, those of all its rings together."""
 
-LONLAT = ("EPSG:4326", "OGC:CRS84")
+LONLAT_CRS = ("EPSG:4326", "OGC:CRS84")
 """Names of longitude and latitude in degrees on WGS 84."""
 
 Crs = Annotated[
@@ -21,7 +21,7 @@ Crs = Annotated[
 
 def is_lonlat(crs: str) -> bool:
     """Whether coordinates are longitude and latitude in degrees, as far as the name says."""
-    return crs.upper() in LONLAT
+    return crs.upper() in LONLAT_CRS
 
 
 @validated_spec
@@ -71,10 +71,10 @@ class PointBuffer:
             _check_degrees(self, longitudes=("lon",), latitudes=("lat",))
 
 
-def _check_degrees(place: Any, longitudes: tuple[str, ...], latitudes: tuple[str, ...]) -> None:
+def _check_degrees(geometry: Any, longitudes: tuple[str, ...], latitudes: tuple[str, ...]) -> None:
     for names, kind, limit in ((longitudes, "longitude", 180), (latitudes, "latitude", 90)):
         for name in names:
-            value = getattr(place, name)
+            value = getattr(geometry, name)
             if not -limit <= value <= limit:
                 raise field_error(
                     name, f"{value:g} is not a {kind}; accepted: -{limit} to {limit} degrees"
@@ -130,7 +130,7 @@ class Polygon:
     """Rings of positions (longitude, latitude): the outer one, then the holes."""
     type: Literal["Polygon"] = "Polygon"
 
-    crs: ClassVar[str] = LONLAT[0]
+    crs: ClassVar[str] = LONLAT_CRS[0]
 
     def __post_init__(self) -> None:
         _check_rings((self.coordinates,))
@@ -147,7 +147,7 @@ class MultiPolygon:
     """For each polygon the outer ring, then the holes."""
     type: Literal["MultiPolygon"] = "MultiPolygon"
 
-    crs: ClassVar[str] = LONLAT[0]
+    crs: ClassVar[str] = LONLAT_CRS[0]
 
     def __post_init__(self) -> None:
         _check_rings(self.coordinates)

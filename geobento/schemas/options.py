@@ -9,7 +9,7 @@ from typing import Any
 from geobento.schemas.cards import ModelCard
 from geobento.schemas.errors import ModelError
 
-KEYWORDS = frozenset(
+SUPPORTED_KEYWORDS = frozenset(
     {"type", "enum", "minimum", "maximum", "items", "default", "description", "title"}
 )
 """What a card's schema may say of an option."""
@@ -19,7 +19,7 @@ def _is_real_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-_TYPES: dict[str, Callable[[Any], bool]] = {
+_TYPE_CHECKS: dict[str, Callable[[Any], bool]] = {
     "string": lambda value: isinstance(value, str),
     "boolean": lambda value: isinstance(value, bool),
     "number": _is_real_number,
@@ -57,7 +57,7 @@ def check_options(card: ModelCard, options: Mapping[str, Any], field: str) -> No
 
 
 def _matches(schema: Mapping[str, Any], value: Any) -> bool:
-    if "type" in schema and not any(_TYPES[kind](value) for kind in _type_names(schema)):
+    if "type" in schema and not any(_TYPE_CHECKS[kind](value) for kind in _type_names(schema)):
         return False
     # A truth value is no number, though Python has it equal to one.
     if "enum" in schema and not any(

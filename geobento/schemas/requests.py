@@ -125,7 +125,7 @@ class ZeroShotRequest(_Request):
 
     @field_validator("template")
     @classmethod
-    def _has_one_place(cls, value: str) -> str:
+    def _check_template(cls, value: str) -> str:
         if value.count("{}") != 1:
             raise ValueError("the template needs {} exactly once, where the class goes")
         return value
@@ -188,7 +188,7 @@ class GeoEmbeddingRequest(_Request):
     """`float`: JSON numbers. `base64`: little-endian float32, row by row."""
 
     @model_validator(mode="after")
-    def _one_way_to_name_places(self) -> GeoEmbeddingRequest:
+    def _check_spatial(self) -> GeoEmbeddingRequest:
         if (self.spatial is None) == (self.spatials is None):
             raise ValueError(
                 "exactly one of 'spatial' (one place) and 'spatials' (a list) is needed"
@@ -276,7 +276,7 @@ class InspectRequest(_Request):
     """Where pixels come from; `auto` takes what the service is configured with."""
 
     @model_validator(mode="after")
-    def _one_way_to_name_the_sensor(self) -> InspectRequest:
+    def _check_sensor(self) -> InspectRequest:
         if (self.sensor is None) == (self.model is None):
             raise ValueError("exactly one of 'sensor' and 'model' is needed")
         if self.sensor is not None:

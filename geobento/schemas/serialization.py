@@ -11,7 +11,7 @@ import orjson
 from numpy.typing import NDArray
 
 from geobento.schemas.embedding import Classification, ClassificationMeta, Embedding, EmbeddingMeta
-from geobento.schemas.errors import GeoBentoError, from_body
+from geobento.schemas.errors import GeoBentoError, error_from_body
 from geobento.schemas.requests import Encoding
 
 
@@ -31,18 +31,18 @@ def decode_array(data: list[Any] | str, shape: Sequence[int]) -> NDArray[np.floa
 
 
 def encode_embeddings(
-    model: str, dim: int, answers: Sequence[Embedding | GeoBentoError], encoding: Encoding
+    model: str, dim: int, results: Sequence[Embedding | GeoBentoError], encoding: Encoding
 ) -> bytes:
     """The JSON body of an embedding answer: one entry per item, in order.
 
     Args:
         model: Id of the model.
         dim: Length of its vectors, stated where no answer has one.
-        answers: What became of each item.
+        results: What became of each item.
         encoding: Of the arrays.
     """
     # A grid, and a mean of its cells, may be in another space than the authors' own feature.
-    dim = next((len(a.data) for a in answers if isinstance(a, Embedding)), dim)
+    dim = next((len(a.data) for a in results if isinstance(a, Embedding)), dim)
     entries = [
         answer.body()
         if isinstance(answer, GeoBentoError)
@@ -52,7 +52,7 @@ def encode_embeddings(
             "dtype": "float32",
             "meta": answer.meta.model_dump(mode="json"),
         }
-        for answer in answers
+        for answer in results
     ]
     return orjson.dumps(
         {"model": model, "dim": dim, "embeddings": entries}, option=orjson.OPT_SERIALIZE_NUMPY
@@ -60,7 +60,7 @@ def encode_embeddings(
 
 
 def encode_classifications(
-    model: str, classes: Sequence[str], answers: Sequence[Classification | GeoBentoError]
+    model: str, classes: Sequence[str], results: Sequence[Classification | GeoBentoError]
 ) -> bytes:
     """The JSON body of a classification answer: one entry per picture, in order."""
     entries = [
@@ -70,7 +70,7 @@ def encode_classifications(
             "probabilities": answer.probabilities,
             "meta": answer.meta.model_dump(mode="json"),
         }
-        for answer in answers
+        for answer in results
     ]
     return orjson.dumps(
         {"model": model, "classes": classes, "results": entries}, option=orjson.OPT_SERIALIZE_NUMPY
@@ -80,7 +80,7 @@ def encode_classifications(
 def decode_classifications(body: bytes) -> list[Classification | GeoBentoError]:
     """What a server answered, as objects."""
     return [
-        from_body(entry)
+        error_from_body(entry)
         if "error" in entry
         else Classification(
             np.asarray(entry["probabilities"], np.float32),
@@ -93,7 +93,7 @@ def decode_classifications(body: bytes) -> list[Classification | GeoBentoError]:
 def decode_embeddings(body: bytes) -> list[Embedding | GeoBentoError]:
     """What a server answered, as objects."""
     return [
-        from_body(entry)
+        error_from_body(entry)
         if "error" in entry
         else Embedding(
             decode_array(entry["data"], entry["shape"]),

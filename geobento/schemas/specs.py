@@ -219,14 +219,14 @@ class OutputSpec:
         return OutputGrid(grid_orientation)
 
 
-PrepMode = Literal["resize", "tile", "auto"]
+InputPrepMode = Literal["resize", "tile", "auto"]
 
 
 @validated_spec
 class InputPrepSpec:
     """How a place larger than the model's input is brought to it."""
 
-    mode: PrepMode = "resize"
+    mode: InputPrepMode = "resize"
     """`resize` the pixels to the input size, `tile` them, or decide by size (`auto`)."""
     tile_size: Annotated[int, Field(gt=0)] | None = None
     """Side of a tile in pixels; the model's input size if null."""
@@ -238,11 +238,11 @@ class InputPrepSpec:
     """Pad a place that is smaller than one tile."""
 
 
-def _to_input_prep(value: InputPrepSpec | PrepMode) -> InputPrepSpec:
+def _to_input_prep(value: InputPrepSpec | InputPrepMode) -> InputPrepSpec:
     return InputPrepSpec(mode=value) if isinstance(value, str) else value
 
 
-InputPrep: TypeAlias = Annotated[InputPrepSpec | PrepMode, AfterValidator(_to_input_prep)]
+InputPrep: TypeAlias = Annotated[InputPrepSpec | InputPrepMode, AfterValidator(_to_input_prep)]
 
 Backend = Literal["auto", "gee", "stac", "demo"]
 Device = Literal["auto", "cpu", "cuda"]

@@ -28,7 +28,7 @@ _UNION_TAGS = frozenset(
 )  # fmt: skip
 """Parts of pydantic's location that name a member of a union and not a field."""
 
-_YEAR_FIELD = ("temporal", "year", "year")
+_YEAR_LOCATION = ("temporal", "year", "year")
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(Field,))
@@ -49,7 +49,7 @@ def validated_spec(cls: type[Spec]) -> type[Spec]:
         try:
             make(self, **given)
         except ValidationError as error:
-            raise invalid_request(error, SpecError) from None
+            raise to_invalid_request(error, SpecError) from None
 
     made.__init__ = checked
     checked_type: type[Spec] = made
@@ -61,14 +61,14 @@ def field_error(field: str, message: str) -> ValueError:
     return PydanticCustomError("problem_in", "{message}", {"message": message, "field": field})
 
 
-def invalid_request(
-    error: ValidationError, kind: type[InvalidRequest] | None = None
+def to_invalid_request(
+    error: ValidationError, error_class: type[InvalidRequest] | None = None
 ) -> InvalidRequest:
     """The first problem as message and field, all of them as detail.
 
     Args:
         error: What pydantic found in a request or a spec.
-        kind: Class of the error; None: SpecError where a spec of a request is at fault.
+        error_class: Class of the error; None: SpecError where a spec of a request is at fault.
     """
     problems = [
         {"field": _field_path(problem), "message": _problem_message(problem)}
@@ -77,17 +77,17 @@ def invalid_request(
     first = problems[0]
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     where = f"{first['field']}: " if first["field"] else ""
-    if kind is None:
+    if error_class is None:
         root = str(first["field"]).partition(".")[0]
-        kind = SpecError if root in _SPEC_FIELDS else InvalidRequest
-    return kind(
+        error_class = SpecError if root in _SPEC_FIELDS else InvalidRequest
+    return error_class(
         f"{where}{first['message']}{more}",
         field=first["field"],
         detail=problems if len(problems) > 1 else None,
     )
 
 
-def validated(cls: type[Record], data: Any) -> Record:
+def validate(cls: type[Record], data: Any) -> Record:
     """A record from Python values.
 
     Raises:
@@ -96,10 +96,10 @@ def validated(cls: type[Record], data: Any) -> Record:
     try:
         return cls.model_validate(data)
     except ValidationError as error:
-        raise invalid_request(error) from None
+        raise to_invalid_request(error) from None
 
 
-def validated_json(cls: type[Record], body: bytes) -> Record:
+def validate_json(cls: type[Record], body: bytes) -> Record:
     """A record from JSON text.
 
     Raises:
@@ -108,14 +108,14 @@ def validated_json(cls: type[Record], body: bytes) -> Record:
     try:
         return cls.model_validate_json(body)
     except ValidationError as error:
-        raise invalid_request(error) from None
+        raise to_invalid_request(error) from None
 
 
 def _field_path(problem: Any) -> str | None:
     loc = problem["loc"]
     if problem["type"] == "problem_in":
         loc = (*loc, problem["ctx"]["field"])
-    if loc == _YEAR_FIELD:
+    if loc == _YEAR_LOCATION:
         return "temporal.year"
     # The first part is a field, whatever its name; below it, members of unions are left out.
     parts = [

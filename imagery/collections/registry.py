@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from geobento.schemas.errors import ModelError
-from geobento.suggestions import hint
+from geobento.suggestions import did_you_mean
 from imagery.collections.schema import CloudScore, Collection, EarthEngineMetadata
 from imagery.compositing import MASKED_CLASSES, QualityMask
 from imagery.stac.catalogs.presets import PRESETS
@@ -334,7 +334,7 @@ def get(collection_id: str) -> Collection:
     except KeyError:
         raise ModelError(
             f"the collection {collection_id!r} is not known"
-            f"{hint([collection_id], COLLECTIONS)}; accepted: "
+            f"{did_you_mean([collection_id], COLLECTIONS)}; accepted: "
             f"{', '.join(sorted(COLLECTIONS))}",
             field="sensor.collection",
         ) from None

@@ -20,7 +20,7 @@ from geobento.schemas.errors import (
     SourceError,
 )
 from geobento.schemas.sample import PixelGrid, Provenance, Sample
-from geobento.suggestions import hint
+from geobento.suggestions import did_you_mean
 from imagery import time_bins
 from imagery.collections import registry
 from imagery.collections.schema import Collection
@@ -264,7 +264,7 @@ def _check_bands(bands: Sequence[str], collection: Collection) -> None:
     for band in bands:
         if band not in collection.bands:
             raise ModelError(
-                f"{collection.id} has no band {band!r}{hint([band], collection.bands)}; accepted: "
+                f"{collection.id} has no band {band!r}{did_you_mean([band], collection.bands)}; accepted: "
                 f"{', '.join(collection.bands)}",
                 field="sensor.bands",
             )

@@ -10,7 +10,7 @@ import pystac
 
 from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import Scene
-from geobento.suggestions import hint
+from geobento.suggestions import did_you_mean
 from imagery.collections import registry
 from imagery.collections.schema import Collection
 from imagery.grid import lonlat_bounds
@@ -145,7 +145,7 @@ def _items_with_bands(
     absent = [band for band in bands if band not in offered]
     lacks = f"no band {absent[0]!r}" if absent else f"no scene with all of {', '.join(bands)}"
     raise ModelError(
-        f"{collection.id} has {lacks} in this source{hint(absent, offered)}; accepted: "
+        f"{collection.id} has {lacks} in this source{did_you_mean(absent, offered)}; accepted: "
         f"{', '.join(offered)}",
         field="sensor.bands",
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from geobento.schemas.cards import ModelCard
 from geobento.schemas.errors import ModelError
-from geobento.suggestions import hint
+from geobento.suggestions import did_you_mean
 
 
 def check_bands(
@@ -27,7 +27,7 @@ def check_bands(
     spec = card.modalities[modality]
     if spec.band_options is not None and spec.band_options in options:
         return
-    got = f"got {', '.join(bands)}{hint(bands, spec.selectable_bands or spec.sensor.bands)}"
+    got = f"got {', '.join(bands)}{did_you_mean(bands, spec.selectable_bands or spec.sensor.bands)}"
     if not spec.selectable_bands:
         if bands != spec.sensor.bands:
             raise ModelError(

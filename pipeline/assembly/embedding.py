@@ -21,7 +21,7 @@ from geobento.schemas.embedding import (
     TilesMeta,
     TimeRange,
 )
-from geobento.schemas.errors import GeoBentoError, ModelError, from_body
+from geobento.schemas.errors import GeoBentoError, ModelError, error_from_body
 from geobento.schemas.geometry import Area
 from geobento.schemas.sample import PixelGrid, Sample, Scene
 from imagery import cell_fractions
@@ -86,7 +86,7 @@ def build_embedding(
     """The answer for one picture, text or place, from the results of its items."""
     for result in results:
         if result.error is not None:
-            return from_body({"error": result.error["error"]})
+            return error_from_body({"error": result.error["error"]})
     arrays = [np.asarray(result.data, dtype=np.float32) for result in results]
     try:
         data, cells = _assemble(arrays, results[0].pixel_margin, context)

@@ -29,7 +29,7 @@ class AdmissionMiddleware:
         max_body_mb: Largest request body, mebibytes.
         max_concurrent_requests: More requests than this at a time are answered 503.
         max_pending_mb: Bodies that are held at a time, mebibytes.
-        shapes: How errors look, by first part of the path, where not as everywhere.
+        error_formats: How errors look, by first part of the path, where not as everywhere.
     """
 
     def __init__(
@@ -38,39 +38,46 @@ class AdmissionMiddleware:
         max_body_mb: float,
         max_concurrent_requests: int,
         max_pending_mb: float = 1024,
-        shapes: Mapping[str, ErrorFormat] | None = None,
+        error_formats: Mapping[str, ErrorFormat] | None = None,
     ) -> None:
         self.app = app
-        self._shapes = shapes or {}
-        self._max_body = int(max_body_mb * 2**20)
+        self._error_formats = error_formats or {}
+        self._max_body_bytes = int(max_body_mb * 2**20)
         held = metrics.PENDING_BYTES.labels("bodies")
-        self._requests = AdmissionLimiter(max_concurrent_requests, "requests", metrics.REQUESTS.set)
-        self._bodies = AdmissionLimiter(max_pending_mb * 2**20, "bytes of requests", held.set)
+        self._request_limiter = AdmissionLimiter(
+            max_concurrent_requests, "requests", metrics.REQUESTS_IN_FLIGHT.set
+        )
+        self._body_limiter = AdmissionLimiter(max_pending_mb * 2**20, "bytes of requests", held.set)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http" or scope["path"] in UNLIMITED_PATHS:
             await self.app(scope, receive, send)
             return
-        shape = error_format_for(scope["path"], self._shapes)
+        shape = error_format_for(scope["path"], self._error_formats)
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         length = int(declared) if declared.isdigit() else 0
         with ExitStack() as held:
             try:
-                held.enter_context(self._requests.hold(1))
-                held.enter_context(self._bodies.hold(min(length, self._max_body)))
+                held.enter_context(self._request_limiter.hold(1))
+                held.enter_context(self._body_limiter.hold(min(length, self._max_body_bytes)))
             except Overloaded as error:
                 await shape.render(error)(scope, receive, send)
                 return
             await self._limit_body(scope, receive, send, shape, length)
 
     async def _limit_body(
-        self, scope: Scope, receive: Receive, send: Send, shape: ErrorFormat, length: int
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        error_format: ErrorFormat,
+        content_length: int,
     ) -> None:
-        scope["geobento.max_body"] = self._max_body
-        if length > self._max_body:
+        scope["geobento.max_body"] = self._max_body_bytes
+        if content_length > self._max_body_bytes:
             await self._drain(receive)
-            await shape.render(self._too_large_error())(scope, receive, send)
+            await error_format.render(self._too_large_error())(scope, receive, send)
             return
         received = 0
         beyond = 0
@@ -80,12 +87,12 @@ class AdmissionMiddleware:
             nonlocal received, beyond
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._max_body:
+            if received > self._max_body_bytes:
                 if message.get("more_body", False):
                     await self._drain(receive)
                 raise self._too_large_error()
-            more = max(0, received - length - beyond)
-            self._bodies.acquire(more)  # of a body that did not say how long it is
+            more = max(0, received - content_length - beyond)
+            self._body_limiter.acquire(more)  # of a body that did not say how long it is
             beyond += more
             if message["type"] == "http.request" and not message.get("more_body", False):
                 complete.set()
@@ -95,18 +102,18 @@ class AdmissionMiddleware:
             answer = _AbandonableResponse(send)
             await _run_until_disconnect(self.app(scope, counted, answer), complete, receive, answer)
         finally:
-            self._bodies.release(beyond)
+            self._body_limiter.release(beyond)
 
     def _too_large_error(self) -> GeoBentoError:
         return PayloadTooLarge(
-            f"the body is over the limit of {self._max_body / 2**20:g} MiB; "
+            f"the body is over the limit of {self._max_body_bytes / 2**20:g} MiB; "
             "send fewer or smaller pictures a request",
-            detail={"limit_bytes": self._max_body},
+            detail={"limit_bytes": self._max_body_bytes},
         )
 
     async def _drain(self, receive: Receive) -> None:
         dropped = 0
-        while dropped < DRAIN_FACTOR * self._max_body:
+        while dropped < DRAIN_FACTOR * self._max_body_bytes:
             message = await receive()
             dropped += len(message.get("body", b""))
             if message["type"] == "http.disconnect" or not message.get("more_body", False):
@@ -114,23 +121,26 @@ class AdmissionMiddleware:
 
 
 async def _run_until_disconnect(
-    work: Awaitable[None], complete: asyncio.Event, receive: Receive, answer: _AbandonableResponse
+    work: Awaitable[None],
+    body_received: asyncio.Event,
+    receive: Receive,
+    response: _AbandonableResponse,
 ) -> None:
     """Do the work for a client unless it goes away before its answer has begun."""
 
     async def gone() -> None:
-        await complete.wait()
+        await body_received.wait()
         while (await receive())["type"] != "http.disconnect":
             pass
 
     working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(gone())
     try:
         await asyncio.wait([working, leaving], return_when=asyncio.FIRST_COMPLETED)
-        if not working.done() and not answer.begun:
+        if not working.done() and not response.started:
             working.cancel()
             await asyncio.wait([working])
             metrics.ABANDONED_REQUESTS.inc()
-            await answer.abandon()
+            await response.abandon()
             return
         await working
     finally:
@@ -143,10 +153,10 @@ class _AbandonableResponse:
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self.begun = False
+        self.started = False
 
     async def __call__(self, message: Message) -> None:
-        self.begun = True
+        self.started = True
         await self._send(message)
 
     async def abandon(self) -> None:

@@ -19,7 +19,7 @@ PUBLIC_PATHS = UNLIMITED_PATHS | {"/", "/docs.json"}
 """Paths that want no key: probes, metrics, the documentation."""
 PUBLIC_PREFIX = "/static_content/"
 """Style and script of the documentation."""
-CHALLENGE = 'Bearer realm="GeoBento"'
+WWW_AUTHENTICATE = 'Bearer realm="GeoBento"'
 
 
 def configured_keys(settings: Settings) -> tuple[ApiKey, ...]:
@@ -64,23 +64,23 @@ class ApiKeyMiddleware:
     Args:
         app: What it wraps.
         keys: Those that are accepted; at least one.
-        rate: Requests per second of a key; None: any number.
+        rate_limit: Requests per second of a key; None: any number.
         max_concurrency: Requests of a key at a time; None: any number.
-        shapes: How errors look, by first part of the path, where not as everywhere.
+        error_formats: How errors look, by first part of the path, where not as everywhere.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         keys: Sequence[ApiKey],
-        rate: float | None = None,
+        rate_limit: float | None = None,
         max_concurrency: int | None = None,
-        shapes: Mapping[str, ErrorFormat] | None = None,
+        error_formats: Mapping[str, ErrorFormat] | None = None,
     ) -> None:
         self.app = app
         self._digests = {key.name: bytes.fromhex(key.digest) for key in keys}
-        self._allowances = {key.name: KeyQuota(rate, max_concurrency) for key in keys}
-        self._shapes = shapes or {}
+        self._quotas = {key.name: KeyQuota(rate_limit, max_concurrency) for key in keys}
+        self._error_formats = error_formats or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -90,9 +90,9 @@ class ApiKeyMiddleware:
         try:
             allowance = self._authenticate(dict(scope["headers"]))
         except GeoBentoError as error:
-            answer = error_format_for(scope["path"], self._shapes).render(error)
+            answer = error_format_for(scope["path"], self._error_formats).render(error)
             if isinstance(error, Unauthorized):
-                answer.headers["WWW-Authenticate"] = CHALLENGE
+                answer.headers["WWW-Authenticate"] = WWW_AUTHENTICATE
             await answer(scope, receive, send)
             return
         try:
@@ -101,7 +101,7 @@ class ApiKeyMiddleware:
             allowance.release()
 
     def _authenticate(self, headers: Mapping[bytes, bytes]) -> KeyQuota:
-        allowance = self._allowances[self._key_name(_presented_key(headers))]
+        allowance = self._quotas[self._key_name(_presented_key(headers))]
         wait = allowance.acquire()
         if wait > 0:
             raise RateLimited(f"this key is at its limit: {allowance}", retry_after=wait)

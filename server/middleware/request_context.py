@@ -18,11 +18,11 @@ from geobento.schemas.errors import (
     MethodNotAllowed,
     NotFound,
     Overloaded,
-    by_status,
+    error_class_for_status,
 )
 from server.responses import ErrorFormat, error_format_for
 
-access = logging.getLogger("geobento.access")
+access_logger = logging.getLogger("geobento.access")
 logger = logging.getLogger("geobento")
 
 CLIENT_CLOSED_REQUEST = 499
@@ -34,12 +34,14 @@ class RequestContextMiddleware:
 
     Args:
         app: What it wraps.
-        shapes: How errors look, by first part of the path, where not as everywhere.
+        error_formats: How errors look, by first part of the path, where not as everywhere.
     """
 
-    def __init__(self, app: ASGIApp, shapes: Mapping[str, ErrorFormat] | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, error_formats: Mapping[str, ErrorFormat] | None = None
+    ) -> None:
         self.app = app
-        self._shapes = shapes or {}
+        self._error_formats = error_formats or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -48,7 +50,7 @@ class RequestContextMiddleware:
             return
         given = dict(scope["headers"]).get(b"x-request-id", b"")
         asked = request_context.begin_request(given.decode("latin-1"))
-        shape = error_format_for(scope["path"], self._shapes)
+        shape = error_format_for(scope["path"], self._error_formats)
         told = _AnnotatedSend(scope, send, asked)
         try:
             await self.app(scope, receive, _ErrorFormatter(scope, told, shape))
@@ -66,47 +68,49 @@ class RequestContextMiddleware:
 class _AnnotatedSend:
     """Says the request's id, and when the answer begins, where its time went."""
 
-    def __init__(self, scope: Scope, send: Send, asked: RequestContext) -> None:
+    def __init__(self, scope: Scope, send: Send, context: RequestContext) -> None:
         self._scope = scope
         self._send = send
-        self._asked = asked
+        self._context = context
         self.status = 0
-        self._begun = time.perf_counter()
+        self._started_at = time.perf_counter()
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            said = [(b"x-request-id", self._asked.id.encode())]
-            if self._asked.stage_seconds:
-                value = metrics.server_timing(self._asked.stage_seconds.items())
+            said = [(b"x-request-id", self._context.id.encode())]
+            if self._context.stage_seconds:
+                value = metrics.server_timing(self._context.stage_seconds.items())
                 said.append((b"server-timing", value.encode()))
             message = {**message, "headers": [*message.get("headers", ()), *said]}
-            self._trace()
+            self._annotate_span()
         await self._send(message)
 
-    def _trace(self) -> None:
+    def _annotate_span(self) -> None:
         """Say it on the request's span, which ends with the answer."""
         span = trace.get_current_span()
         if span.is_recording():
-            span.set_attribute("geobento.request", self._asked.id)
-            span.set_attribute("geobento.model", self._asked.model)
-            for name, seconds in self._asked.stage_seconds.items():
+            span.set_attribute("geobento.request", self._context.id)
+            span.set_attribute("geobento.model", self._context.model)
+            for name, seconds in self._context.stage_seconds.items():
                 span.set_attribute(f"geobento.{name}_ms", round(1000 * seconds, 1))
 
     def finish(self) -> None:
         """Measure and log the request."""
-        metrics.observe_stages(self._asked)
-        if not access.isEnabledFor(logging.INFO):
+        metrics.observe_stages(self._context)
+        if not access_logger.isEnabledFor(logging.INFO):
             return
-        access.info(
+        access_logger.info(
             "request",
             extra={
                 "method": self._scope["method"],
                 "path": self._scope["path"],
                 "status": self.status,
-                "model": self._asked.model,
-                "ms": round(1000 * (time.perf_counter() - self._begun), 1),
-                "stages_ms": {n: round(1000 * s, 1) for n, s in self._asked.stage_seconds.items()},
+                "model": self._context.model,
+                "ms": round(1000 * (time.perf_counter() - self._started_at), 1),
+                "stages_ms": {
+                    n: round(1000 * s, 1) for n, s in self._context.stage_seconds.items()
+                },
             },
         )
 
@@ -114,9 +118,9 @@ class _AnnotatedSend:
 class _ErrorFormatter:
     """Gives errors of other layers (no such route, wrong method, not ready) the path's shape."""
 
-    def __init__(self, scope: Scope, send: Send, shape: ErrorFormat) -> None:
+    def __init__(self, scope: Scope, send: Send, error_format: ErrorFormat) -> None:
         self._scope = scope
-        self._shape = shape
+        self._error_format = error_format
         self._send = send
         self._start: Message | None = None
         self._body = b""
@@ -133,11 +137,11 @@ class _ErrorFormatter:
             await self._finish(self._start)
 
     async def _finish(self, start: Message) -> None:
-        if _has_format(self._body, self._shape):
+        if _has_format(self._body, self._error_format):
             await self._send(start)
             await self._send({"type": "http.response.body", "body": self._body})
             return
-        answer = self._shape.render(_error_for_status(start["status"], self._scope))
+        answer = self._error_format.render(_error_for_status(start["status"], self._scope))
         kept = [(name, value) for name, value in start["headers"] if _is_kept_header(name.lower())]
         await self._send(
             {
@@ -158,9 +162,9 @@ def _is_kept_header(header: bytes) -> bool:
     return header in {b"allow", b"vary"} or header.startswith(b"access-control-")
 
 
-def _has_format(body: bytes, shape: ErrorFormat) -> bool:
+def _has_format(body: bytes, error_format: ErrorFormat) -> bool:
     try:
-        return shape.matches(orjson.loads(body))
+        return error_format.matches(orjson.loads(body))
     except orjson.JSONDecodeError:
         return False
 
@@ -175,7 +179,7 @@ def _error_for_status(status: int, scope: Scope) -> GeoBentoError:
         return MethodNotAllowed(f"{path} does not answer {method}")
     if status >= 500:
         return _internal_error()
-    return by_status(status)(f"the request was refused with status {status}")
+    return error_class_for_status(status)(f"the request was refused with status {status}")
 
 
 def _internal_error() -> GeoBentoError:

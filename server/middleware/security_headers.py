@@ -8,11 +8,11 @@ import hashlib
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.openapi.docs_page import PAGE
+from server.openapi.docs_page import SWAGGER_UI_HTML
 
 
 def _script_hash() -> str:
-    script = PAGE.partition("<script>")[2].partition("</script>")[0]
+    script = SWAGGER_UI_HTML.partition("<script>")[2].partition("</script>")[0]
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 

@@ -21,18 +21,18 @@ Middleware = tuple[Any, dict[str, Any]]
 
 
 def middleware_stack(
-    settings: Settings, keys: Sequence[ApiKey], shapes: Mapping[str, ErrorFormat]
+    settings: Settings, keys: Sequence[ApiKey], error_formats: Mapping[str, ErrorFormat]
 ) -> list[Middleware]:
     """What the settings ask for.
 
     Args:
         settings: Of the service.
         keys: Those that are accepted; none: no key is wanted.
-        shapes: How errors look, by first part of the path, where not as everywhere.
+        error_formats: How errors look, by first part of the path, where not as everywhere.
     """
     found: list[Middleware] = [
         (SecurityHeadersMiddleware, {}),
-        (RequestContextMiddleware, {"shapes": shapes}),
+        (RequestContextMiddleware, {"shapes": error_formats}),
     ]
     if settings.cors_origins:
         cors = {
@@ -43,14 +43,16 @@ def middleware_stack(
         }
         found.append((CORSMiddleware, cors))
     if settings.metrics_port is not None:
-        found.append((MetricsPortMiddleware, {"port": settings.metrics_port, "shapes": shapes}))
+        found.append(
+            (MetricsPortMiddleware, {"port": settings.metrics_port, "shapes": error_formats})
+        )
     if keys:
         limits = {"rate": settings.key_rate_limit, "max_in_flight": settings.key_max_concurrency}
-        found.append((ApiKeyMiddleware, {"keys": keys, "shapes": shapes, **limits}))
+        found.append((ApiKeyMiddleware, {"keys": keys, "shapes": error_formats, **limits}))
     bounds = {
         "max_body_mb": settings.max_body_mb,
         "max_in_flight": settings.max_concurrent_requests,
         "max_mb_in_flight": settings.max_pending_mb,
     }
-    found.append((AdmissionMiddleware, {"shapes": shapes, **bounds}))
+    found.append((AdmissionMiddleware, {"shapes": error_formats, **bounds}))
     return found

@@ -3,7 +3,7 @@
 BentoML's own page loads a tracker from outside; this one asks nobody but the service.
 """
 
-PAGE = """<!doctype html>
+SWAGGER_UI_HTML = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">

@@ -25,23 +25,19 @@ from geobento.schemas.errors import (
     Unauthorized,
     UnsupportedMediaType,
 )
-from geobento.schemas.requests import (
-    ImageEmbeddingRequest,
-    PixelEmbeddingRequest,
-    ZeroShotRequest,
-)
+from geobento.schemas.requests import ImageEmbeddingRequest, PixelEmbeddingRequest, ZeroShotRequest
 from server.openapi import examples
 from server.openapi.operations import (
-    REF,
-    Failure,
-    Form,
-    Forms,
+    REF_TEMPLATE,
+    AlternateBodies,
+    AlternateBody,
+    ErrorOrType,
     Operation,
     Parameter,
     Tag,
-    components,
-    paths,
-    tags,
+    component_schemas,
+    operation_tags,
+    path_items,
 )
 
 DESCRIPTION = """Pictures and places into vectors.
@@ -69,7 +65,7 @@ SECURITY_SCHEMES = {
     },
 }
 
-_COMMON_ERRORS: tuple[Failure, ...] = (
+_COMMON_ERRORS: tuple[ErrorOrType, ...] = (
     InvalidRequest,
     ModelNotFound,
     PayloadTooLarge,
@@ -78,7 +74,7 @@ _COMMON_ERRORS: tuple[Failure, ...] = (
     Overloaded,
     DeadlineExceeded,
 )
-_REGION_ERRORS: tuple[Failure, ...] = (
+_REGION_ERRORS: tuple[ErrorOrType, ...] = (
     *_COMMON_ERRORS,
     NoImageryError,
     QuotaError,
@@ -87,14 +83,14 @@ _REGION_ERRORS: tuple[Failure, ...] = (
 )
 
 
-def build_document(version: str, others: Sequence[Operation] = ()) -> dict[str, Any]:
+def build_document(version: str, extra_operations: Sequence[Operation] = ()) -> dict[str, Any]:
     """The document of the service.
 
     Args:
         version: Version of the API.
-        others: Operations beside our own.
+        extra_operations: Operations beside our own.
     """
-    operations = [_with_key_errors(operation) for operation in (*_operations(), *others)]
+    operations = [_with_key_errors(operation) for operation in (*_operations(), *extra_operations)]
     return {
         "openapi": "3.1.0",
         "info": {
@@ -104,16 +100,19 @@ def build_document(version: str, others: Sequence[Operation] = ()) -> dict[str, 
             "license": {"name": "Apache-2.0"},
         },
         "servers": [{"url": "."}],
-        "tags": tags(operations),
-        "paths": paths(operations),
-        "components": {"schemas": components(operations), "securitySchemes": SECURITY_SCHEMES},
+        "tags": operation_tags(operations),
+        "paths": path_items(operations),
+        "components": {
+            "schemas": component_schemas(operations),
+            "securitySchemes": SECURITY_SCHEMES,
+        },
         "security": [{}, *({name: []} for name in SECURITY_SCHEMES)],
     }
 
 
 def _with_key_errors(operation: Operation) -> Operation:
     """The operation with what a service that wants API keys may answer besides."""
-    if operation.keyless:
+    if operation.is_public:
         return operation
     return replace(operation, errors=(*operation.errors, Unauthorized, RateLimited))
 
@@ -126,14 +125,14 @@ def _operations() -> list[Operation]:
             (*_COMMON_ERRORS, SourceError),
             forms=_image_forms(ImageEmbeddingRequest),
             description="One entry per image, in order",
-            example=examples.embeddings("mosaiks", "rgb"),
+            example=examples.embedding_response("mosaiks", "rgb"),
         ),
         _describe(
             operations.TEXT_EMBEDDING,
             EMBEDDINGS,
             _COMMON_ERRORS,
             description="One entry per text, in order",
-            example=examples.embeddings("clip_vit_large_patch14", "text"),
+            example=examples.embedding_response("clip_vit_large_patch14", "text"),
         ),
         _describe(
             operations.ZERO_SHOT_CLASSIFICATION,
@@ -141,31 +140,33 @@ def _operations() -> list[Operation]:
             (*_COMMON_ERRORS, SourceError),
             forms=_image_forms(ZeroShotRequest),
             description="One entry per image, in order",
-            example=examples.classifications(),
+            example=examples.classification_response(),
         ),
         # The path takes the fields of two operations: JSON with regions, a form with pixels.
         _describe(
             operations.GEO_EMBEDDING,
             EMBEDDINGS,
             _REGION_ERRORS,
-            forms=Forms({"multipart/form-data": Form(PixelEmbeddingRequest, _encoding())}),
+            forms=AlternateBodies(
+                {"multipart/form-data": AlternateBody(PixelEmbeddingRequest, _multipart_encoding())}
+            ),
             summary="Embed regions, or user-supplied pixels.",
             description="One entry per region, in order",
-            example=examples.embeddings("mosaiks", "s2"),
+            example=examples.embedding_response("mosaiks", "s2"),
         ),
         _describe(
             operations.PLAN_EMBEDDING,
             PLANNING,
             _REGION_ERRORS,
             description="One entry per region, in order; no pixel was fetched",
-            example=examples.plan(),
+            example=examples.plan_response(),
         ),
         _describe(
             operations.INSPECT_PATCH,
             PLANNING,
             _REGION_ERRORS,
             description="Statistics of every band, and an image",
-            example=examples.inspection(),
+            example=examples.inspection_response(),
         ),
         _describe(operations.LIST_MODELS, MODELS, (Overloaded,)),
         _describe(
@@ -174,16 +175,18 @@ def _operations() -> list[Operation]:
             (ModelNotFound, Overloaded),
             parameters={"model_id": Parameter("Id or alias.", "mosaiks")},
         ),
-        _probe("livez", "Whether the process is alive"),
-        _probe("readyz", "Whether every model has answered its warm-up", Overloaded),
-        _probe("metrics", "Metrics in the format of Prometheus", NotFound("On another port.")),
+        _probe_operation("livez", "Whether the process is alive"),
+        _probe_operation("readyz", "Whether every model has answered its warm-up", Overloaded),
+        _probe_operation(
+            "metrics", "Metrics in the format of Prometheus", NotFound("On another port.")
+        ),
     ]
 
 
 def _describe(
     operation: operations.Operation[Any, Any],
     tag: Tag,
-    errors: Sequence[Failure],
+    errors: Sequence[ErrorOrType],
     **more: Any,
 ) -> Operation:
     """An operation of the table as the document describes it."""
@@ -201,7 +204,7 @@ def _describe(
     )
 
 
-def _probe(name: str, summary: str, *errors: Failure) -> Operation:
+def _probe_operation(name: str, summary: str, *errors: ErrorOrType) -> Operation:
     return Operation(
         name,
         "get",
@@ -211,18 +214,18 @@ def _probe(name: str, summary: str, *errors: Failure) -> Operation:
         str,
         errors,
         media_type="text/plain",
-        keyless=True,
+        is_public=True,
     )
 
 
-def _image_forms(request: type[BaseModel]) -> Forms:
+def _image_forms(request: type[BaseModel]) -> AlternateBodies:
     """Other bodies than JSON of an operation that takes pictures, and their parameters."""
-    schema = request.model_json_schema(ref_template=REF)
+    schema = request.model_json_schema(ref_template=REF_TEMPLATE)
     described = {name: field for name, field in schema["properties"].items() if name != "images"}
-    return Forms(
+    return AlternateBodies(
         {
-            "multipart/form-data": Form(_with_files(request)),
-            "image/*": Form({"type": "string", "format": "binary"}),
+            "multipart/form-data": AlternateBody(_multipart_model(request)),
+            "image/*": AlternateBody({"type": "string", "format": "binary"}),
         },
         [
             {
@@ -230,14 +233,14 @@ def _image_forms(request: type[BaseModel]) -> Forms:
                 "in": "query",
                 "required": False,
                 "description": f"Only with a bare picture as the body. {field['description']}",
-                **_query_form(field),
+                **_query_parameter(field),
             }
             for name, field in described.items()
         ],
     )
 
 
-def _with_files(request: type[BaseModel]) -> type[BaseModel]:
+def _multipart_model(request: type[BaseModel]) -> type[BaseModel]:
     """The request as a form, with files for its pictures."""
     files = Annotated[
         list[Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})]],
@@ -252,9 +255,9 @@ def _with_files(request: type[BaseModel]) -> type[BaseModel]:
     return type(request.__name__.replace("Request", "Form"), (request,), parts)
 
 
-def _encoding() -> dict[str, Any]:
+def _multipart_encoding() -> dict[str, Any]:
     """How fields beside a file of pixels are written: text as it is, everything else as JSON."""
-    described = PixelEmbeddingRequest.model_json_schema(ref_template=REF)["properties"]
+    described = PixelEmbeddingRequest.model_json_schema(ref_template=REF_TEMPLATE)["properties"]
     return {
         name: {"contentType": "application/json"}
         for name, schema in described.items()
@@ -262,7 +265,7 @@ def _encoding() -> dict[str, Any]:
     }
 
 
-def _query_form(schema: dict[str, Any]) -> dict[str, Any]:
+def _query_parameter(schema: dict[str, Any]) -> dict[str, Any]:
     """A parameter's schema; one that is an object is written as JSON."""
     # Without its default, which generated clients would send with every other body, too.
     plain = {

@@ -28,7 +28,7 @@ _SENSOR = SensorSpec(collection="COPERNICUS/S2_SR_HARMONIZED", bands=("B4", "B3"
 _GRID = GridMeta(
     crs="EPSG:32736", transform=(10.0, 0.0, 617420.0, 0.0, -10.0, 9625020.0), height=200, width=200
 )
-_WINDOW = TimeRange(start="2023-06-01T00:00:00Z", end="2023-07-01T00:00:00Z")
+_TIME_RANGE = TimeRange(start="2023-06-01T00:00:00Z", end="2023-07-01T00:00:00Z")
 _SCENE = SceneMeta(
     id="S2B_36MXA_20230611_0_L2A",
     time="2023-06-11T08:13:00Z",
@@ -38,7 +38,7 @@ _SCENE = SceneMeta(
 )
 
 
-def embeddings(model: str, modality: str) -> dict[str, Any]:
+def embedding_response(model: str, modality: str) -> dict[str, Any]:
     """One embedding and one failure."""
     meta = EmbeddingMeta(
         model=model,
@@ -59,7 +59,7 @@ def embeddings(model: str, modality: str) -> dict[str, Any]:
     return {"model": model, "dim": 1024, "embeddings": entries}
 
 
-def classifications() -> dict[str, Any]:
+def classification_response() -> dict[str, Any]:
     """The probabilities of one picture."""
     meta = ClassificationMeta(
         model="clip_vit_large_patch14",
@@ -75,7 +75,7 @@ def classifications() -> dict[str, Any]:
     return {"model": meta.model, "classes": ["forest", "harbour"], "results": [result]}
 
 
-def plan() -> dict[str, Any]:
+def plan_response() -> dict[str, Any]:
     """One place that can be embedded and one that cannot."""
     place = RegionPlan(
         grid=_GRID,
@@ -94,7 +94,7 @@ def plan() -> dict[str, Any]:
         model="mosaiks",
         modality="s2",
         sensor=_SENSOR,
-        temporal=_WINDOW,
+        temporal=_TIME_RANGE,
         frames=1,
         auxiliary=[],
         models=[ModelCompatibility(model="mosaiks", compatible=True, modality="s2", note=None)],
@@ -103,7 +103,7 @@ def plan() -> dict[str, Any]:
     return found.model_dump(mode="json")
 
 
-def inspection() -> dict[str, Any]:
+def inspection_response() -> dict[str, Any]:
     """The pixels of a place, one band of them."""
     band = BandStatistics(
         band="B4",
@@ -125,7 +125,7 @@ def inspection() -> dict[str, Any]:
         backend="stac",
         source="earth-search",
         sensor=_SENSOR,
-        temporal=_WINDOW,
+        temporal=_TIME_RANGE,
         scenes=[_SCENE],
         offset_applied=True,
         valid_fraction=0.988325,

@@ -15,9 +15,9 @@ from pydantic.json_schema import JsonSchemaMode
 from geobento.schemas.errors import GeoBentoError
 from server.responses import GEOBENTO_ERRORS, ErrorFormat
 
-REF = "#/components/schemas/{model}"
+REF_TEMPLATE = "#/components/schemas/{model}"
 
-Failure = GeoBentoError | type[GeoBentoError]
+ErrorOrType = GeoBentoError | type[GeoBentoError]
 """An error as it would be answered; a class stands for one with its own description."""
 
 
@@ -41,16 +41,16 @@ class Parameter:
     Attributes:
         description: What it is.
         example: A value.
-        accepted: All values; empty: any.
+        allowed_values: All values; empty: any.
     """
 
     description: str
     example: str
-    accepted: tuple[str, ...] = ()
+    allowed_values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Form:
+class AlternateBody:
     """Another body than JSON.
 
     Attributes:
@@ -63,7 +63,7 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Forms:
+class AlternateBodies:
     """Other bodies than JSON.
 
     Attributes:
@@ -71,7 +71,7 @@ class Forms:
         parameters: Fields in the query string, as the document has them.
     """
 
-    bodies: Mapping[str, Form] = field(default_factory=dict)
+    bodies: Mapping[str, AlternateBody] = field(default_factory=dict)
     parameters: Sequence[dict[str, Any]] = ()
 
 
@@ -85,16 +85,16 @@ class Operation:
         path: With parameters in braces.
         tag: Where it is shown.
         summary: Some words.
-        answer: Type of the answer with status 200.
+        response_type: Type of the answer with status 200.
         errors: What else can be answered.
-        request: Type of the body.
-        forms: Other bodies.
+        request_type: Type of the body.
+        alternate_bodies: Other bodies.
         parameters: The parameters of the path.
-        description: What the answer is; None: the summary.
-        example: An answer.
-        shape: How errors look.
+        response_description: What the answer is; None: the summary.
+        response_example: An answer.
+        error_format: How errors look.
         media_type: Of the answer.
-        keyless: Whether it never wants an API key.
+        is_public: Whether it never wants an API key.
     """
 
     id: str
@@ -102,19 +102,19 @@ class Operation:
     path: str
     tag: Tag
     summary: str
-    answer: Any
-    errors: tuple[Failure, ...] = ()
-    request: type[BaseModel] | None = None
-    forms: Forms = Forms()
+    response_type: Any
+    errors: tuple[ErrorOrType, ...] = ()
+    request_type: type[BaseModel] | None = None
+    alternate_bodies: AlternateBodies = AlternateBodies()
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
-    description: str | None = None
-    example: Any = None
-    shape: ErrorFormat = GEOBENTO_ERRORS
+    response_description: str | None = None
+    response_example: Any = None
+    error_format: ErrorFormat = GEOBENTO_ERRORS
     media_type: str = "application/json"
-    keyless: bool = False
+    is_public: bool = False
 
 
-def paths(operations: Sequence[Operation]) -> dict[str, Any]:
+def path_items(operations: Sequence[Operation]) -> dict[str, Any]:
     """The operations by path and method."""
     written = _schemas(operations, "serialization")[0]
     taken = _schemas(operations, "validation")[0]
@@ -125,13 +125,13 @@ def paths(operations: Sequence[Operation]) -> dict[str, Any]:
     return found
 
 
-def components(operations: Sequence[Operation]) -> dict[str, Any]:
+def component_schemas(operations: Sequence[Operation]) -> dict[str, Any]:
     """Schemas of all types; answers as they are written, requests as they are read."""
     found = _schemas(operations, "serialization")[1] | _schemas(operations, "validation")[1]
-    return {name: _without_records_as_defaults(schema) for name, schema in found.items()}
+    return {name: _without_object_defaults(schema) for name, schema in found.items()}
 
 
-def tags(operations: Sequence[Operation]) -> list[dict[str, str]]:
+def operation_tags(operations: Sequence[Operation]) -> list[dict[str, str]]:
     """The tags in the order of their first operations."""
     return [
         {"name": tag.name, "description": tag.description}
@@ -139,17 +139,17 @@ def tags(operations: Sequence[Operation]) -> list[dict[str, str]]:
     ]
 
 
-def _without_records_as_defaults(schema: Any) -> Any:
+def _without_object_defaults(schema: Any) -> Any:
     """A schema whose defaults that are records stand in words: generators of clients fail on them.
 
     Args:
         schema: Of a type, or any part of one.
     """
     if isinstance(schema, list):
-        return [_without_records_as_defaults(part) for part in schema]
+        return [_without_object_defaults(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    found = {name: _without_records_as_defaults(part) for name, part in schema.items()}
+    found = {name: _without_object_defaults(part) for name, part in schema.items()}
     default = found.get("default")
     if isinstance(default, dict) and default and "description" in found:
         del found["default"]
@@ -157,55 +157,62 @@ def _without_records_as_defaults(schema: Any) -> Any:
     return found
 
 
-Schemas = dict[tuple[Hashable, JsonSchemaMode], Any]
+SchemasByType = dict[tuple[Hashable, JsonSchemaMode], Any]
 
 
 def _schemas(
     operations: Sequence[Operation], mode: JsonSchemaMode
-) -> tuple[Schemas, dict[str, Any]]:
+) -> tuple[SchemasByType, dict[str, Any]]:
     """Schemas by id of the operation (of errors and forms by type), and what they refer to."""
     types: dict[Hashable, Any] = {}
     for operation in operations:
         if mode == "serialization":
-            types[operation.id] = operation.answer
-            types[operation.shape.body] = operation.shape.body
-        elif operation.request is not None:
-            types[operation.id] = operation.request
-            forms = [form.schema for form in operation.forms.bodies.values()]
+            types[operation.id] = operation.response_type
+            types[operation.error_format.body_type] = operation.error_format.body_type
+        elif operation.request_type is not None:
+            types[operation.id] = operation.request_type
+            forms = [form.schema for form in operation.alternate_bodies.bodies.values()]
             types |= {schema: schema for schema in forms if isinstance(schema, type)}
     inputs = [(name, mode, TypeAdapter(cls)) for name, cls in types.items()]
-    schemas, definitions = TypeAdapter.json_schemas(inputs, ref_template=REF)
+    schemas, definitions = TypeAdapter.json_schemas(inputs, ref_template=REF_TEMPLATE)
     return schemas, definitions.get("$defs", {})
 
 
-def _describe(operation: Operation, written: Schemas, taken: Schemas) -> dict[str, Any]:
-    answer = _content(
-        operation.description or operation.summary,
-        written[operation.id, "serialization"],
-        operation.example,
+def _describe(
+    operation: Operation, response_schemas: SchemasByType, request_schemas: SchemasByType
+) -> dict[str, Any]:
+    answer = _response_object(
+        operation.response_description or operation.summary,
+        response_schemas[operation.id, "serialization"],
+        operation.response_example,
         operation.media_type,
     )
     described: dict[str, Any] = {
         "operationId": operation.id,
         "summary": operation.summary,
         "tags": [operation.tag.name],
-        "responses": {"200": answer, **_error_responses(operation, written)},
+        "responses": {"200": answer, **_error_responses(operation, response_schemas)},
     }
-    parameters = [*_path_parameters(operation), *operation.forms.parameters]
+    parameters = [*_path_parameters(operation), *operation.alternate_bodies.parameters]
     if parameters:
         described["parameters"] = parameters
-    if operation.keyless:
+    if operation.is_public:
         described["security"] = []
-    if operation.request is not None:
-        described["description"] = operation.request.__doc__
-        json = {"application/json": {"schema": taken[operation.id, "validation"]}}
-        forms = {kind: _form_schema(form, taken) for kind, form in operation.forms.bodies.items()}
+    if operation.request_type is not None:
+        described["description"] = operation.request_type.__doc__
+        json = {"application/json": {"schema": request_schemas[operation.id, "validation"]}}
+        forms = {
+            kind: _form_schema(form, request_schemas)
+            for kind, form in operation.alternate_bodies.bodies.items()
+        }
         described["requestBody"] = {"required": True, "content": json | forms}
     return described
 
 
-def _form_schema(form: Form, taken: Schemas) -> dict[str, Any]:
-    schema = form.schema if isinstance(form.schema, dict) else taken[form.schema, "validation"]
+def _form_schema(form: AlternateBody, request_schemas: SchemasByType) -> dict[str, Any]:
+    schema = (
+        form.schema if isinstance(form.schema, dict) else request_schemas[form.schema, "validation"]
+    )
     return {"schema": schema} | ({"encoding": dict(form.encoding)} if form.encoding else {})
 
 
@@ -216,8 +223,8 @@ def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
             continue
         parameter = operation.parameters[name]
         schema: dict[str, Any] = {"type": "string"}
-        if parameter.accepted:
-            schema["enum"] = list(parameter.accepted)
+        if parameter.allowed_values:
+            schema["enum"] = list(parameter.allowed_values)
         found.append(
             {
                 "name": name,
@@ -231,24 +238,26 @@ def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
     return found
 
 
-def _error_responses(operation: Operation, written: Schemas) -> dict[str, Any]:
-    schema = written[operation.shape.body, "serialization"]
+def _error_responses(operation: Operation, response_schemas: SchemasByType) -> dict[str, Any]:
+    schema = response_schemas[operation.error_format.body_type, "serialization"]
     found = {}
     errors = sorted(map(_error_example, operation.errors), key=lambda error: error.status)
     for status, several in groupby(errors, key=lambda error: error.status):
         first, *others = several
         meaning = " Or: ".join(error.message for error in (first, *others))
-        found[str(status)] = _content(meaning, schema, operation.shape.to_body(first)[0])
+        found[str(status)] = _response_object(
+            meaning, schema, operation.error_format.to_body(first)[0]
+        )
     return found
 
 
-def _error_example(failure: Failure) -> GeoBentoError:
+def _error_example(failure: ErrorOrType) -> GeoBentoError:
     if isinstance(failure, GeoBentoError):
         return failure
     return failure((failure.__doc__ or "").split("\n")[0])
 
 
-def _content(
+def _response_object(
     description: str, schema: Any, example: Any, media_type: str = "application/json"
 ) -> dict[str, Any]:
     content = {"schema": schema} | ({} if example is None else {"example": example})

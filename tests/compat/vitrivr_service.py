@@ -149,7 +149,7 @@ def app(settings: Settings, serving: InventedServing) -> Any:
     )
     shapes = {"api": routes.ERROR_SHAPE}
     return RequestContextMiddleware(
-        AdmissionMiddleware(inner, settings.max_body_mb, 100, shapes=shapes), shapes
+        AdmissionMiddleware(inner, settings.max_body_mb, 100, error_formats=shapes), shapes
     )
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from geobento.backoff import LONGEST_S, backoff_s, parse_retry_after
+from geobento.backoff import MAX_DELAY_S, backoff_s, parse_retry_after
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -15,7 +15,7 @@ def test_waits_grow_to_a_bound_and_keep_what_was_asked() -> None:
     """Full jitter: from nothing to twice as much each time, on top of Retry-After."""
     assert backoff_s(0, None, 0) == 0
     assert [backoff_s(number, None, 1) for number in range(3)] == [0.5, 1, 2]
-    assert backoff_s(50, None, 1) == LONGEST_S
+    assert backoff_s(50, None, 1) == MAX_DELAY_S
     assert backoff_s(0, 7, 0) == 7
     assert backoff_s(0, 7, 1) == 7.5
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from geobento.suggestions import hint
+from geobento.suggestions import did_you_mean
 
 
 @pytest.mark.parametrize(
@@ -19,4 +19,4 @@ from geobento.suggestions import hint
 )
 def test_names_that_resemble_the_first_unknown_one(names: list[str], expected: str) -> None:
     """Whatever the case; nothing is said where all are known or none is near."""
-    assert hint(names, ["B8", "B8A", "swir16"]) == expected
+    assert did_you_mean(names, ["B8", "B8A", "swir16"]) == expected

@@ -27,7 +27,7 @@ def test_a_warning_where_everyone_can_ask(
 ) -> None:
     """Beyond this machine and without keys; it says what to do."""
     with caplog.at_level(logging.WARNING, "geobento"):
-        warn_if_public(addresses, with_keys=with_keys)
+        warn_if_public(addresses, has_keys=with_keys)
     assert [record.levelname for record in caplog.records] == ["WARNING"] * warned
     assert ("GEOBENTO_API_KEYS" in caplog.text) == warned
 

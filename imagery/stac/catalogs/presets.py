@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from geobento.schemas.errors import SettingsError
-from geobento.suggestions import hint
+from geobento.suggestions import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -85,5 +85,5 @@ def check_stac_location(location: str) -> None:
     if location not in PRESETS and "/" not in location and not Path(location).is_file():
         raise SettingsError(
             f"GEOBENTO_STAC: got {location!r}; accepted: {', '.join(PRESETS)}, the URL of a STAC API "
-            f"or of a static catalog, or the path of a catalog.json{hint([location], PRESETS)}"
+            f"or of a static catalog, or the path of a catalog.json{did_you_mean([location], PRESETS)}"
         )

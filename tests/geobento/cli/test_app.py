@@ -238,7 +238,9 @@ def test_settings_are_checked_before_work(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """With GEOBENTO_URL the command line asks that server and no other."""
     monkeypatch.setenv("GEOBENTO_URL", "http://127.0.0.1:9")
-    assert "Error: no GeoBento server answers at http://127.0.0.1:9" in failed("embed-image", FIELD)
+    assert "Error: no GeoBento server responds at http://127.0.0.1:9" in failed(
+        "embed-image", FIELD
+    )
 
 
 def test_checkpoints_that_cannot_be_read(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from geobento.schemas.errors import (
     RateLimited,
     SourceError,
     SpecError,
-    by_status,
+    error_class_for_status,
 )
 from geobento.schemas.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
 from geobento.schemas.specs import PointBuffer
@@ -131,7 +131,7 @@ def test_nobody_there() -> None:
         url = str(client._http.base_url)
         listening.shutdown()
         listening.server_close()
-    with pytest.raises(SourceError, match="no GeoBento server answers"):
+    with pytest.raises(SourceError, match="no GeoBento server responds"):
         Client(url, timeout_s=5, retries=1).geo_embedding(GEO)
 
 
@@ -181,7 +181,7 @@ def test_a_form_is_read_as_it_was_meant() -> None:
 
     headers = [(b"content-type", kind.encode())]
     request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
-    found = asyncio.run(read_request(request, ImageEmbeddingRequest, files="images"))
+    found = asyncio.run(read_request(request, ImageEmbeddingRequest, file_field="images"))
     assert found == asked.model_copy(update={"encoding": "base64"})
 
 
@@ -223,7 +223,7 @@ def answering(
             return httpx.Response(
                 200, content=serialization.encode_embeddings("m", 2, [VECTOR], "base64")
             )
-        body = by_status(status)("no").body()
+        body = error_class_for_status(status)("no").body()
         return httpx.Response(status, json=body, headers={"Retry-After": retry_after})
 
     return asked, httpx.MockTransport(answer)
@@ -258,7 +258,10 @@ def test_what_may_pass_is_asked_again(statuses: tuple[int, ...]) -> None:
 def test_what_does_not_pass_is_raised_at_once(status: int) -> None:
     """Asking again would give the same."""
     asked, transport = answering(status, 200)
-    with Client("http://test", transport=transport) as client, pytest.raises(by_status(status)):
+    with (
+        Client("http://test", transport=transport) as client,
+        pytest.raises(error_class_for_status(status)),
+    ):
         client.geo_embedding(GEO)
     assert len(asked) == 1
 

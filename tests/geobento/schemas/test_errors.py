@@ -8,7 +8,7 @@ import re
 import pytest
 
 from geobento.schemas import errors
-from geobento.schemas.errors import GeoBentoError, from_body
+from geobento.schemas.errors import GeoBentoError, error_from_body
 
 # Other rooms have errors of their own, which stay there.
 ALL = [cls for cls in errors._all_errors(GeoBentoError)[1:] if cls.__module__ == errors.__name__]
@@ -28,7 +28,7 @@ def test_an_error_survives_the_wire(cls: type[GeoBentoError]) -> None:
     """Type, message, field and detail come back from the body, and from a pickle."""
     error = cls("what was wrong", field="a.0", detail={"limit": 3}, retry_after=2)
     assert set(error.body()["error"]) == {"type", "message", "field", "detail"}
-    for copy in (from_body(error.body()), pickle.loads(pickle.dumps(error))):
+    for copy in (error_from_body(error.body()), pickle.loads(pickle.dumps(error))):
         assert type(copy) is cls
         assert (copy.message, copy.field, copy.detail) == ("what was wrong", "a.0", {"limit": 3})
 
@@ -50,7 +50,7 @@ def test_types_are_distinct() -> None:
 )
 def test_bodies_of_others(body: object, status: int, cls: type[GeoBentoError]) -> None:
     """What another version or another server answers still becomes one of ours."""
-    assert type(from_body(body, status)) is cls
+    assert type(error_from_body(body, status)) is cls
 
 
 def test_parents_are_those_of_the_drawing() -> None:
@@ -91,7 +91,7 @@ def test_errors_of_the_deployer_are_not_answered(cls: type[Exception]) -> None:
 )
 def test_the_class_of_a_status(status: int, cls: type[GeoBentoError]) -> None:
     """A status that several classes share stands for the most general of them."""
-    assert errors.by_status(status) is cls
+    assert errors.error_class_for_status(status) is cls
 
 
 def test_a_pickle_keeps_the_time_to_wait() -> None:
@@ -104,7 +104,9 @@ def test_a_pickle_keeps_the_time_to_wait() -> None:
 
 def test_a_body_whose_type_is_no_text() -> None:
     """Whatever another server answers becomes one of ours."""
-    assert type(from_body({"error": {"type": ["x"], "message": "m"}}, 502)) is errors.SourceError
+    assert (
+        type(error_from_body({"error": {"type": ["x"], "message": "m"}}, 502)) is errors.SourceError
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geobento.schemas.errors import ModelError
-from geobento.schemas.options import KEYWORDS, check_options
+from geobento.schemas.options import SUPPORTED_KEYWORDS, check_options
 from models.mosaiks.model import CARD
 from models.registry import list_model_classes
 
@@ -110,7 +110,7 @@ def test_cards_say_nothing_that_is_not_checked(cls: Any) -> None:
     schema = cls.card.config_schema
     assert set(schema) <= {"type", "properties"}
     for option in schema["properties"].values():
-        assert set(option) <= KEYWORDS
+        assert set(option) <= SUPPORTED_KEYWORDS
     defaults = {
         name: option["default"]
         for name, option in schema["properties"].items()

@@ -9,7 +9,7 @@ import pytest
 from geobento.schemas.errors import InvalidRequest
 from geobento.schemas.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
 from geobento.schemas.specs import InputPrepSpec, OutputSpec, PointBuffer
-from geobento.schemas.validation import validated, validated_json
+from geobento.schemas.validation import validate, validate_json
 
 PLACE = {"type": "PointBuffer", "lon": 1, "lat": 2, "buffer_m": 3}
 
@@ -17,13 +17,13 @@ PLACE = {"type": "PointBuffer", "lon": 1, "lat": 2, "buffer_m": 3}
 def problem(**fields: Any) -> InvalidRequest:
     """The error that a geo request with these fields gets."""
     with pytest.raises(InvalidRequest) as caught:
-        validated(GeoEmbeddingRequest, {"model": "m", "spatial": PLACE, **fields})
+        validate(GeoEmbeddingRequest, {"model": "m", "spatial": PLACE, **fields})
     return caught.value
 
 
 def test_defaults() -> None:
     """The smallest request: everything else is as the model has it."""
-    request = validated(GeoEmbeddingRequest, {"model": "m", "spatial": PLACE})
+    request = validate(GeoEmbeddingRequest, {"model": "m", "spatial": PLACE})
     assert request.regions == [PointBuffer(1, 2, 3)]
     assert request.output == OutputSpec.pooled()
     assert request.input_prep == InputPrepSpec("resize")
@@ -33,7 +33,7 @@ def test_defaults() -> None:
 def test_model_config_keeps_its_name_on_the_wire() -> None:
     """Read as `model_config`, written as `model_config`."""
     body = {"model": "m", "spatial": PLACE, "model_config": {"variant": "large"}}
-    request = validated(GeoEmbeddingRequest, body)
+    request = validate(GeoEmbeddingRequest, body)
     assert request.config == {"variant": "large"}
     assert request.model_dump(by_alias=True)["model_config"] == {"variant": "large"}
 
@@ -75,7 +75,7 @@ def test_several_problems_are_all_listed() -> None:
 def test_text_that_is_not_json() -> None:
     """The parser's place is kept, its jargon is not."""
     with pytest.raises(InvalidRequest, match="the body is not valid JSON"):
-        validated_json(GeoEmbeddingRequest, b'{"model": ')
+        validate_json(GeoEmbeddingRequest, b'{"model": ')
 
 
 @pytest.mark.parametrize("cls", [GeoEmbeddingRequest, ImageEmbeddingRequest])
@@ -83,7 +83,7 @@ def test_the_examples_are_valid_and_every_field_is_described(cls: Any) -> None:
     """What the documentation shows can be sent."""
     schema = cls.model_json_schema()
     for example in schema["examples"]:
-        validated(cls, example)
+        validate(cls, example)
     assert all(field.get("description") for field in schema["properties"].values())
 
 
@@ -93,13 +93,13 @@ def test_the_examples_are_valid_and_every_field_is_described(cls: Any) -> None:
 def test_picture_requests_are_strict(fields: dict[str, Any]) -> None:
     """Unknown parameters, the options under the other route's name, and no picture at all."""
     with pytest.raises(InvalidRequest) as caught:
-        validated(ImageEmbeddingRequest, {"model": "m", "images": ["aa"], **fields})
+        validate(ImageEmbeddingRequest, {"model": "m", "images": ["aa"], **fields})
     assert caught.value.field == next(iter(fields))
 
 
 def test_picture_defaults() -> None:
     """Nothing but model and pictures is needed; the card decides on the length."""
-    request = validated(ImageEmbeddingRequest, {"model": "m", "images": ["aa", b"bb"]})
+    request = validate(ImageEmbeddingRequest, {"model": "m", "images": ["aa", b"bb"]})
     assert request.images == ["aa", b"bb"]
     assert (request.normalize, request.encoding, request.config) == (None, "float", {})
 

@@ -9,7 +9,7 @@ import pytest
 
 from geobento.schemas.errors import InvalidRequest, SpecError
 from geobento.schemas.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
-from geobento.schemas.validation import validated, validated_json
+from geobento.schemas.validation import validate, validate_json
 
 PLACE = {"type": "PointBuffer", "lon": 1, "lat": 2, "buffer_m": 3}
 BOX = {"type": "BBox", "minlon": 1, "minlat": 2, "maxlon": 3, "maxlat": 4}
@@ -24,7 +24,7 @@ def problem(cls: Any = GeoEmbeddingRequest, **fields: Any) -> InvalidRequest:
         else {"model": "m", "images": ["aa"]}
     )
     with pytest.raises(InvalidRequest) as caught:
-        validated(cls, {**smallest, **fields})
+        validate(cls, {**smallest, **fields})
     return caught.value
 
 
@@ -106,12 +106,12 @@ def test_a_missing_parameter(missing: str) -> None:
     """What is required is said by name."""
     body = {key: value for key, value in {"model": "m", "images": ["a"]}.items() if key != missing}
     with pytest.raises(InvalidRequest, match=f"^{missing}: this parameter is required$"):
-        validated(ImageEmbeddingRequest, body)
+        validate(ImageEmbeddingRequest, body)
 
 
 def test_options_of_the_model_are_not_ours() -> None:
     """What stands inside `model_config` is checked against the card and not here."""
-    request = validated(
+    request = validate(
         GeoEmbeddingRequest, {"model": "m", "spatial": PLACE, "model_config": {"x": {"y": [1]}}}
     )
     assert request.config == {"x": {"y": [1]}}
@@ -130,7 +130,7 @@ def test_options_of_the_model_are_not_ours() -> None:
 def test_json_text(body: bytes, says: str) -> None:
     """Text that is no JSON object is the caller's mistake, however strange."""
     with pytest.raises(InvalidRequest, match=says):
-        validated_json(ImageEmbeddingRequest, body)
+        validate_json(ImageEmbeddingRequest, body)
 
 
 @pytest.mark.parametrize("name", ["grid", "year", "range", "input-prep"])

@@ -25,7 +25,7 @@ LIMIT = 1000
 
 async def echo(request: Request) -> Response:
     """The length of a typed request's body, or its error."""
-    read = await parsing.read_request(request, ImageEmbeddingRequest, files="images")
+    read = await parsing.read_request(request, ImageEmbeddingRequest, file_field="images")
     if isinstance(read, GeoBentoError):
         return error_response(read)
     return JSONResponse({"images": len(read.images)})

@@ -36,7 +36,7 @@ APP = Starlette(
 def client(app: Any = APP, **limits: Any) -> httpx.AsyncClient:
     """A client of an app that wants a key."""
     shapes = {"v1": openai.ERROR_SHAPE, "api": routes.ERROR_SHAPE}
-    guarded = ApiKeyMiddleware(app, (ENTRY, OTHER), shapes=shapes, **limits)
+    guarded = ApiKeyMiddleware(app, (ENTRY, OTHER), error_formats=shapes, **limits)
     return httpx.AsyncClient(transport=httpx.ASGITransport(guarded), base_url="http://test")
 
 

@@ -56,7 +56,7 @@ def test_the_mean_is_the_rate() -> None:
 
 def test_a_refusal_for_requests_in_flight_takes_no_token() -> None:
     """The two limits do not eat each other."""
-    allowance = KeyQuota(rate=2, max_concurrency=1, clock=Clock())
+    allowance = KeyQuota(rate_limit=2, max_concurrency=1, clock=Clock())
     assert [allowance.acquire(), allowance.acquire()] == [0, 1]
     allowance.release()
     assert allowance.acquire() == 0

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from geobento.config import api_keys
 from geobento.config.settings import Settings
 from server.middleware.stack import middleware_stack
-from server.openapi.docs_page import PAGE
+from server.openapi.docs_page import SWAGGER_UI_HTML
 from tests.servers import free_port
 
 KEY, ENTRY = api_keys.generate_key("tests")
@@ -69,7 +69,7 @@ def test_browsers_are_told_to_be_careful(path: str) -> None:
 
 def test_the_policy_knows_the_script_of_the_page() -> None:
     """Its hash is that of what stands between the tags; there is no other script in the page."""
-    (script,) = re.findall(r"<script>(.*?)</script>", PAGE, re.DOTALL)
+    (script,) = re.findall(r"<script>(.*?)</script>", SWAGGER_UI_HTML, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"'sha256-{digest}'" in get("/").headers["content-security-policy"]
 
