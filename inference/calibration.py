@@ -14,9 +14,8 @@ from inference.engine import LoadedModel
 from inference.types import EncodeItem, Precision
 from models.preprocessing.text import Tokenizer
 from models.weights.converted_model import ConvertedModel
+from models.weights.stored_model import CALIBRATED_PRECISIONS
 
-CALIBRATED: tuple[Precision, ...] = ("bfloat16", "int8")
-"""Precisions that are compared with float32."""
 EXAMPLES_PER_MODALITY = 4
 
 Vector: TypeAlias = NDArray[np.float64]
@@ -26,7 +25,7 @@ def measurable_precisions(card: ModelCard) -> list[Precision]:
     """Precisions of a model whose cost can be measured on this machine."""
     return [
         precision
-        for precision in CALIBRATED
+        for precision in CALIBRATED_PRECISIONS
         if precision in card.precisions
         and (precision != "int8" or devices.has_int8_hardware("cpu"))
     ]

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict
 Pooling: TypeAlias = Literal["native", "mean", "max"]
 """How grid tokens become one vector. `native`: as in the reference implementation."""
 Precision: TypeAlias = Literal["float32", "bfloat16", "int8"]
-"""Number type of weights and forward passes. `int8`: large linear layers are int8, and all else is
-bfloat16 or float32."""
+"""Data type of weights and forward passes. In `int8`, large linear layers are int8 and all other
+layers bfloat16 or float32."""
 
 
 class EncodeItem(BaseModel):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import orjson
 
@@ -22,8 +22,8 @@ from models.types import Config
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 TOKENIZER_FILE = "tokenizer.json"
-CALIBRATED_PRECISIONS = ("bfloat16", "int8")
-"""Precisions whose cost against float32 is part of the metadata."""
+CALIBRATED_PRECISIONS: tuple[Literal["bfloat16", "int8"], ...] = ("bfloat16", "int8")
+"""Precisions that are compared with float32 at import."""
 
 Calibration: TypeAlias = Mapping[str, Mapping[str, float]]
 """Precision -> `cosine` and `max_error` against float32; precisions without a measurement are
