@@ -108,6 +108,7 @@ class Present:
 
 
 sys.meta_path[:] = map(Present, sys.meta_path)
+from inference.loading import load_model
 from models.weights import store
 
 stored = store.get_model(tag)
