@@ -41,7 +41,9 @@ from geobento.schemas.requests import (
 )
 from imagery.stac.catalogs import presets
 from inference import cpu_pool, devices
+from inference.loading import load_model, model_device, model_precision
 from models.weights import store
+from models.weights.stored_model import StoredModel
 from pipeline.async_engine import AsyncEngine
 from pipeline.engine import Engine
 from pipeline.offload import offload
@@ -78,8 +80,8 @@ with startup.exit_on_config_error():
         ModelHandle(
             entry.model(),
             entry.to_served_model(),
-            entry.resolve_device(DEVICE),
-            entry.resolve_precision(SETTINGS.precision, DEVICE),
+            model_device(entry, DEVICE),
+            model_precision(entry, SETTINGS.precision, DEVICE),
         )
         for entry in STORED_MODELS
     )
@@ -141,7 +143,7 @@ class ZeroShotBody(ZeroShotRequest, bentoml.IODescriptor):
         return await parsing.read_request(request, ZeroShotRequest, file_field="images")
 
 
-def runner_attribute(entry: store.StoredModel) -> str:
+def runner_attribute(entry: StoredModel) -> str:
     """Name of a model's runner, or of what stands in for it, at the front service."""
     return runner_name(entry.metadata["model"], entry.metadata["variant"])
 
@@ -168,7 +170,7 @@ class GeoBento:
                 input_limiter=inputs,
             )
             if entry.is_on_the_fly
-            else InProcessEncoder(entry.load())
+            else InProcessEncoder(load_model(entry))
             for entry in STORED_MODELS
         }
         self.runners = runners
@@ -299,7 +301,7 @@ for entry in STORED_MODELS:
         runner = make_runner(
             entry,
             device=DEVICE,
-            precision=entry.resolve_precision(SETTINGS.precision, DEVICE),
+            precision=model_precision(entry, SETTINGS.precision, DEVICE),
             workers=SETTINGS.runner_workers,
             timeout_s=SETTINGS.request_timeout_s + TIMEOUT_MARGIN_S,
             data_dir=SETTINGS.data_dir,

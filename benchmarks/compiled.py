@@ -23,7 +23,7 @@ from benchmarks import verify
 from benchmarks.images import write_results
 
 if TYPE_CHECKING:
-    from inference.batches import LoadedModel
+    from inference.engine import LoadedModel
 
 BATCHES = (1, 4, 8)
 EAGER, SERVED, COMPILED = "torch's layers", "as served", "compiled"
@@ -36,14 +36,15 @@ def measure(
     """A row of the table, and the vectors of the largest batch."""
     import torch
 
-    from inference.batches import EncodeItem
     from inference.engines import prepacking
+    from inference.loading import load_model
+    from inference.types import EncodeItem
     from models.weights import store
 
     torch.set_num_threads(1)
     start = time.perf_counter()
-    with nullcontext() if mode == SERVED else mock.patch.object(prepacking, "pack"):
-        loaded = store.get_model(tag).load(precision=precision)  # type: ignore[arg-type]
+    with nullcontext() if mode == SERVED else mock.patch.object(prepacking, "prepack_layers"):
+        loaded = load_model(store.get_model(tag), precision=precision)  # type: ignore[arg-type]
     if mode == COMPILED:
         compile_forward(loaded)
     modality = loaded.model.modalities()[0]
@@ -81,7 +82,7 @@ def main() -> None:
     parser.add_argument("--batches", nargs="*", type=int, default=BATCHES)
     parser.add_argument("--seconds", type=float, default=4, help="for each size of a batch")
     chosen = parser.parse_args()
-    from models.weights.importer import import_model
+    from inference.importing import import_model
 
     tag = import_model(chosen.model, dummy=True).tag
     rows: list[dict[str, Any]] = []

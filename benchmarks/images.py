@@ -26,7 +26,7 @@ from benchmarks.synthetic_images import SIZES, make_jpegs
 from benchmarks.verify import Vector
 
 if TYPE_CHECKING:
-    from models.weights.store import StoredModel
+    from models.weights.stored_model import StoredModel
 
 RESULTS = Path(__file__).parent / "results"
 COUNT = 32
@@ -93,11 +93,12 @@ def min_cosine(result: load.LoadResult, expected: Sequence[Vector]) -> float:
 
 def reference_vectors(tag: str, data: Sequence[bytes]) -> list[Vector]:
     """The vectors in float32, in this process."""
-    from inference.batches import EncodeItem
+    from inference.loading import load_model
+    from inference.types import EncodeItem
     from models.weights import store
     from pipeline.inputs import images
 
-    loaded = store.get_model(tag).load()
+    loaded = load_model(store.get_model(tag))
     return [
         loaded.run(
             [
@@ -121,7 +122,7 @@ def main() -> None:
     parser.add_argument("--forms", nargs="*", default=["multipart", "base64"])
     parser.add_argument("--connections", nargs="*", type=int, default=list(CONNECTIONS))
     chosen = parser.parse_args()
-    from models.weights.importer import import_model
+    from inference.importing import import_model
 
     stored = import_model(chosen.model, dummy=True)
     rows: list[dict[str, Any]] = []

@@ -17,7 +17,7 @@ def prepare_load(
     model: str, size: tuple[int, int] = (320, 240), checkpoint: Path | None = None
 ) -> tuple[str, list[bytes], Verify]:
     """The model's tag, requests with different pictures, and a judge that knows their vectors."""
-    from models.weights.importer import import_model
+    from inference.importing import import_model
 
     if checkpoint is None:
         tag = import_model(model, dummy=model != "mosaiks").tag

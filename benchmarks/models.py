@@ -22,7 +22,7 @@ import psutil
 from benchmarks.images import RESULTS
 
 if TYPE_CHECKING:
-    from models.weights.store import StoredModel
+    from models.weights.stored_model import StoredModel
 
 BATCHES = (1, 4, 16)
 COMPARED_ITEMS = 4
@@ -37,11 +37,12 @@ def measure(
     tag: str, modality: str, precision: str, seconds: float, batches: tuple[int, ...]
 ) -> dict[str, Any]:
     """Items a second at the best batch size, memory, and the vectors of some items."""
-    from inference.batches import EncodeItem
+    from inference.loading import load_model
+    from inference.types import EncodeItem
     from models.weights import store
 
     stored = store.get_model(tag)
-    loaded = stored.load(precision=precision)  # type: ignore[arg-type]
+    loaded = load_model(stored, precision=precision)  # type: ignore[arg-type]
     items = [
         EncodeItem(inputs=loaded.model.example_inputs(modality, seed=seed), pooling="native")
         for seed in range(max(*batches, COMPARED_ITEMS))
@@ -105,10 +106,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--batches", nargs="*", type=int, default=BATCHES)
     chosen = parser.parse_args()
+    from inference.importing import import_model
     from models.registry import list_model_classes
     from models.weights import store
     from models.weights.checkpoints import CheckpointError
-    from models.weights.importer import import_model
 
     rows = []
     for card, variant in (

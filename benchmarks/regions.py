@@ -25,7 +25,7 @@ from geobento.schemas.requests import GeoEmbeddingRequest
 from geobento.schemas.sample import Sample
 
 if TYPE_CHECKING:
-    from models.weights.store import StoredModel
+    from models.weights.stored_model import StoredModel
 
 COUNT = 128
 """More than connections, so that no two of them ask for the same place at a time."""
@@ -61,7 +61,8 @@ def reference_data(
     tag: str, bodies: Sequence[dict[str, Any]], data_dir: Path
 ) -> tuple[list[Sample], list[np.ndarray[Any, Any]]]:
     """Pixels and float32 vectors, by this process; fills the cache."""
-    from inference.batches import LoadedModel
+    from inference.engine import LoadedModel
+    from inference.loading import load_model
     from models.weights import store
     from pipeline.engine import Engine, map_regions
     from pipeline.planning import temporal
@@ -72,7 +73,7 @@ def reference_data(
         [ModelHandle(entry.model(), entry.to_served_model(), "cpu", "float32")]
     )
     engine = Engine(registry, Settings(data_dir=data_dir))
-    loaded: LoadedModel = entry.load(precision="float32")
+    loaded: LoadedModel = load_model(entry, precision="float32")
     samples, vectors = [], []
     for body in bodies:
         _, _, plans = engine.plan_regions(GeoEmbeddingRequest.model_validate(body))
@@ -121,7 +122,7 @@ def main() -> None:
     parser.add_argument("--caches", nargs="*", choices=CACHES, default=list(CACHES))
     parser.add_argument("--connections", nargs="*", type=int, default=list(CONNECTIONS))
     chosen = parser.parse_args()
-    from models.weights.importer import import_model
+    from inference.importing import import_model
 
     stored = import_model(chosen.model, dummy=chosen.model != "mosaiks")
     rows: list[dict[str, Any]] = []

@@ -15,16 +15,16 @@ from geobento.config import settings
 
 if TYPE_CHECKING:
     from geobento.schemas.sample import Sample
-    from inference.batches import EncodeItem
+    from inference.types import EncodeItem
     from models.base import Model
-    from models.weights.store import StoredModel
+    from models.weights.stored_model import StoredModel
 
 BATCH = 32
 
 
 def prepare_image(model: Model, encoded: bytes) -> EncodeItem:
     """From a JPEG to an input."""
-    from inference.batches import EncodeItem
+    from inference.types import EncodeItem
     from pipeline.inputs import images
 
     inputs = model.prepare_image(images.decode_image(encoded, 64))
@@ -33,15 +33,17 @@ def prepare_image(model: Model, encoded: bytes) -> EncodeItem:
 
 def prepare_region(model: Model, sample: Sample) -> EncodeItem:
     """From the pixels of a place to an input."""
-    from inference.batches import EncodeItem
+    from inference.types import EncodeItem
 
     return EncodeItem(inputs=model.prepare(sample), pooling="native")
 
 
 def precisions(stored: StoredModel) -> list[str]:
     """Number formats to look for the most in: float32, and what the service computes in."""
-    wanted = ("float32", "auto", settings.get().precision)
-    return sorted({stored.resolve_precision(each, "cpu") for each in wanted})
+    from inference.loading import model_precision
+
+    settings_to_try = ("float32", "auto", settings.get().precision)
+    return sorted({model_precision(stored, name, "cpu") for name in settings_to_try})
 
 
 def items_per_s(
@@ -79,9 +81,10 @@ def _measure_single(
     data: list[Any],
     seconds: float,
 ) -> float:
+    from inference.loading import load_model
     from models.weights import store
 
-    loaded = store.get_model(tag).load(precision=precision)  # type: ignore[arg-type]
+    loaded = load_model(store.get_model(tag), precision=precision)  # type: ignore[arg-type]
     loaded.warm_up()
     times: list[float] = []
     begin = time.perf_counter()
@@ -102,11 +105,12 @@ def _measure_core(
     tag, precision, prepare, data, seconds = work
     import torch
 
+    from inference.loading import load_model
     from models.weights import store
 
     torch.set_num_threads(1)
     stored = store.get_model(tag)
-    loaded = stored.load(precision=precision)  # type: ignore[arg-type]
+    loaded = load_model(stored, precision=precision)  # type: ignore[arg-type]
     model = loaded.model
 
     batch = [data[position % len(data)] for position in range(BATCH)]

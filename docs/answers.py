@@ -12,7 +12,7 @@ from docs.markdown import json_block
 from geobento.config.settings import Settings
 from geobento.schemas import serialization
 from geobento.schemas.requests import GeoEmbeddingRequest, ImageEmbeddingRequest, InspectRequest
-from models.weights.importer import import_model
+from inference.importing import import_model
 from pipeline.local_engine import LocalEngine
 
 ROOT = Path(__file__).resolve().parent.parent

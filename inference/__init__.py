@@ -1,1 +1,1 @@
-"""Running a loaded model: engines, devices, precision, batches, pooling."""
+"""Running models: loading, engines, devices, precision, batches and pooling."""

@@ -1,4 +1,4 @@
-"""``geobento models``: what is there, what is stored, importing and removing."""
+"""``geobento models``: list, describe, import and remove models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from geobento.schemas.errors import GeoBentoError, ModelStoreError
 from models.registry import get_model_class, list_model_classes
 
 if TYPE_CHECKING:
-    from models.weights.store import StoredModel
+    from models.weights.stored_model import StoredModel
 
 
 @click.group()
@@ -23,16 +23,16 @@ def models() -> None:
 
 @models.command("list")
 def list_command() -> None:
-    """Models of the catalog, and which of them the model store holds."""
+    """List all models, and which of them are in the model store."""
     from models.weights import store
 
-    stored: dict[str, list[store.StoredModel]] = {}
-    for entry in store.list_models():
-        stored.setdefault(entry.metadata["model"], []).append(entry)
+    stored_by_id: dict[str, list[StoredModel]] = {}
+    for stored in store.list_models():
+        stored_by_id.setdefault(stored.metadata["model"], []).append(stored)
     table = Table("model", "title", "dim", "stored as", "weights", box=None)
     for cls in list_model_classes():
         card = cls.card
-        entries = stored.get(card.id, [])
+        entries = stored_by_id.get(card.id, [])
         table.add_row(
             card.id,
             card.title,
@@ -59,7 +59,7 @@ def describe(name: str) -> None:
 
 @models.command("import")
 @click.argument("name")
-@click.option("--variant", help="Variant of the card; default: the card's.")
+@click.option("--variant", help="Variant of the model; default: the one of its card.")
 @click.option(
     "--checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE"
 )
@@ -72,7 +72,7 @@ def describe(name: str) -> None:
     metavar="FILE",
     help="tokenizer.json; default: the one beside the checkpoint.",
 )
-@click.option("--weights", type=click.Choice(["dummy"]), help="Random numbers, for tests.")
+@click.option("--weights", type=click.Choice(["dummy"]), help="Random weights, for tests.")
 def import_command(
     name: str,
     variant: str | None,
@@ -82,8 +82,8 @@ def import_command(
     weights: str | None,
 ) -> None:
     """Save a model into the model store."""
+    from inference.importing import import_model
     from models.weights.checkpoints import CheckpointError
-    from models.weights.importer import import_model
 
     try:
         stored = import_model(

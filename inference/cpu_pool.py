@@ -1,9 +1,9 @@
-"""Batches spread over the cores of a process, each piece on one of them.
+"""Batches spread over the cores of a process, one micro-batch per core.
 
-Torch by itself spreads every operation over all cores, and lets them wait for each other after
-each. With a neighbour on one of the cores, a decoder for instance, all go at its pace. Pieces on
-a core each wait for nobody: a core that is done takes what has come by then. Only what has the
-process to itself is computed on all cores, so that who is alone is answered soonest.
+Torch's intra-op threads synchronise after every operation, so one busy core, with an image decoder
+for instance, slows all of them. Therefore each core runs micro-batches of its own with a single
+torch thread, and takes the next one when it is done. Only a small batch in an idle process uses all
+cores, for the lowest latency.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import TypeVar
 from inference import devices
 
 MICRO_BATCH_SIZE = 8
-"""Most items in a piece: more gain little, and pieces of one size end at different times."""
+"""Maximum number of items in a micro-batch. Larger ones gain little, and small ones of equal size
+end at different times, so that cores are not idle together."""
 
 MicroBatch = Sequence[int]
-"""Positions of items that share a forward."""
+"""Positions of items that share a forward pass."""
 Result = TypeVar("Result")
 
 
@@ -28,43 +29,45 @@ def concurrent_batches(device: str, processes: int) -> int:
     """Batches that each process of a runner works on at a time.
 
     Args:
-        device: Where the forward passes run.
-        processes: How many share the cores.
+        device: Device of the forward passes.
+        processes: Processes that share the cores.
     """
     return devices.cores_per_process(processes) if device == "cpu" else 1
 
 
 def max_items_per_call(device: str, max_batch_size: int) -> int:
-    """Most items to be sent in one call, so that no core waits while another has more to do.
+    """Maximum number of items in one call to a runner.
+
+    On a CPU one micro-batch, so that no core is idle while another has several.
 
     Args:
-        device: Where the forward passes run.
-        max_batch_size: Most items that the model takes in one forward.
+        device: Device of the forward passes.
+        max_batch_size: Maximum number of items in one forward pass of the model.
     """
     return min(max_batch_size, MICRO_BATCH_SIZE) if device == "cpu" else max_batch_size
 
 
 def micro_batches(batches: Sequence[MicroBatch], idle_cores: int) -> list[MicroBatch]:
-    """Batches cut so that every core has work, as far as there are items.
+    """Split batches so that every idle core has work, as far as there are items.
 
     Args:
-        batches: Positions of items that may share a forward.
-        idle_cores: Those that have nothing to do.
+        batches: Positions of items that may share a forward pass.
+        idle_cores: Number of cores without work.
     """
-    most = min(MICRO_BATCH_SIZE, -(-sum(map(len, batches)) // idle_cores))
+    limit = min(MICRO_BATCH_SIZE, -(-sum(map(len, batches)) // idle_cores))
     return [
         positions[start : start + size]
         for positions in batches
-        for size in [_even_size(len(positions), most)]
+        for size in [_even_size(len(positions), limit)]
         for start in range(0, len(positions), size)
     ]
 
 
 class CpuPool:
-    """The cores of a process; for any number of threads.
+    """The cores of a process. Thread-safe.
 
     Args:
-        num_cores: How many; one, too, where a GPU does the work.
+        num_cores: Number of cores; 1 also if a GPU runs the forward passes.
     """
 
     def __init__(self, num_cores: int) -> None:
@@ -81,43 +84,43 @@ class CpuPool:
     def run_batches(
         self, run: Callable[[MicroBatch], Result], batches: Sequence[MicroBatch]
     ) -> list[tuple[MicroBatch, Result]]:
-        """Pieces of batches, and what came of each.
+        """Run batches; returns micro-batches with their results.
 
-        All cores work together on fewer items than there are cores, if nothing else is under
-        way, and nothing was beside what came last: else a neighbour is to be expected.
+        Fewer items than cores run on all cores together if the process is idle, and if the previous
+        call had no concurrent one either: otherwise more calls are to be expected.
 
         Args:
-            run: The forward of a piece; must not raise.
-            batches: Positions of items that may share a forward.
+            run: Runs a micro-batch; must not raise.
+            batches: Positions of items that may share a forward pass.
         """
         if self._num_cores == 1:
             return [(batch, run(batch)) for batch in batches]
         with self._lock:
-            together = (
+            use_all_cores = (
                 not (self._busy or self._had_concurrent_work)
                 and sum(map(len, batches)) < self._num_cores
             )
-            free = max(1, self._num_cores - self._busy)
-            cut = list(batches) if together else micro_batches(batches, free)
+            idle_cores = max(1, self._num_cores - self._busy)
+            parts = list(batches) if use_all_cores else micro_batches(batches, idle_cores)
             self._had_concurrent_work = self._busy > 0
-            self._busy += len(cut)
+            self._busy += len(parts)
         try:
-            if together:
-                return self.on_all_cores(lambda: [(batch, run(batch)) for batch in cut])
-            return list(zip(cut, self._pool.map(run, cut), strict=True))
+            if use_all_cores:
+                return self.on_all_cores(lambda: [(part, run(part)) for part in parts])
+            return list(zip(parts, self._pool.map(run, parts), strict=True))
         finally:
             with self._lock:
-                self._busy -= len(cut)
+                self._busy -= len(parts)
 
     def on_all_cores(self, function: Callable[[], Result]) -> Result:
-        """What comes of work that torch spreads over all cores.
+        """Call a function in the thread whose torch operations use all cores.
 
-        It is always the same thread that does it. Once a second one has led a team of OpenMP
-        threads, there are more of them than cores, and they sleep wherever they wait for each
-        other: a forward of a single picture takes a third more time, ever after.
+        It is always the same thread. Once a second thread leads a team of OpenMP threads, there are
+        more threads than cores, and they sleep at every barrier: the forward pass of a single image
+        takes a third more time from then on.
 
         Args:
-            function: Must not call this again.
+            function: Must not call this method.
         """
         if self._num_cores == 1:
             return function()
@@ -125,7 +128,7 @@ class CpuPool:
 
 
 def get_cpu_pool(device: str) -> CpuPool:
-    """Those of this process, as many as torch has threads; one where a GPU does the work."""
+    """The pool of this process, with as many cores as torch has threads; 1 core for a GPU."""
     import torch
 
     return _cached_pool(torch.get_num_threads() if device == "cpu" else 1)
@@ -137,30 +140,30 @@ def _cached_pool(num_cores: int) -> CpuPool:
 
 
 def _even_size(items: int, limit: int) -> int:
-    """Size of pieces of nearly the same size, of at most so many items."""
+    """Size of the parts when items are split evenly into parts of at most `limit`."""
     count = -(-items // limit)
     return -(-items // count)
 
 
 def _set_torch_threads(threads: int) -> None:
-    """Have torch use so many in the calling thread; those that come later get as many."""
+    """Set the number of torch threads of the calling thread, and of threads created later."""
     import torch
 
-    torch.get_num_threads()  # or torch would later give this thread the number of the process
+    torch.get_num_threads()  # without this, torch later resets the thread to the process's number
     torch.set_num_threads(threads)
 
 
 def _single_core_threads(cores: int) -> ThreadPoolExecutor:
-    """Threads in which torch uses one core each; all others keep theirs."""
-    begun = Barrier(cores + 1)
+    """A pool of threads in which torch uses one core; other threads are not affected."""
+    started = Barrier(cores + 1)
 
-    def begin() -> None:
+    def start() -> None:
         _set_torch_threads(1)
-        begun.wait()
+        started.wait()
 
     pool = ThreadPoolExecutor(cores, "forward")
     for _ in range(cores):
-        pool.submit(begin)
-    begun.wait()
+        pool.submit(start)
+    started.wait()
     _set_torch_threads(cores)
     return pool

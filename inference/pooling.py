@@ -1,43 +1,38 @@
-"""From the tokens of a network to a vector or a grid, the same for every model."""
+"""From the tokens of a network to vectors or grids, the same for every model."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import torch
 
-if TYPE_CHECKING:
-    import torch
-
-    from models.types import Encoded
-
-Pooling = Literal["native", "mean", "max"]
+from inference.types import Pooling
+from models.types import Encoded
 
 
 def grid_tokens(encoded: Encoded) -> torch.Tensor:
-    """The grid's vectors (B, h * w, D)."""
+    """Tokens of the grid, (B, h * w, D)."""
     if encoded.feature_map is not None:
         return encoded.feature_map.flatten(2).transpose(1, 2)
     return encoded.tokens[:, encoded.num_prefix_tokens :]
 
 
 def pool(encoded: Encoded, pooling: Pooling) -> torch.Tensor:
-    """Vectors (B, D).
+    """Vectors, (B, D).
 
     Args:
-        encoded: What the network made of the batch.
-        pooling: `authors`: the authors' own feature, which is the mean where they have no
-            other. `mean`: over the area that the grid tokens cover. `max`: of the grid tokens.
+        encoded: Output of the network.
+        pooling: `native`: the vector of the reference implementation, which is the mean if the
+            network has no other. `mean`: over the area that the grid tokens cover. `max`: over the
+            grid tokens.
     """
     if pooling == "native" and encoded.vector is not None:
         return encoded.vector.float()
     tokens = grid_tokens(encoded).float()
     if encoded.valid is None:
         return _pool_tokens(tokens, encoded.area_weights, pooling)
-    import torch
-
     return torch.cat(
         [
-            _pool_tokens(each[None, seen], _valid_weights(encoded.area_weights, seen), pooling)
-            for each, seen in zip(tokens, encoded.valid, strict=True)
+            _pool_tokens(row[None, valid], _valid_weights(encoded.area_weights, valid), pooling)
+            for row, valid in zip(tokens, encoded.valid, strict=True)
         ]
     )
 

@@ -22,7 +22,7 @@ from geobento.schemas.requests import (
     TextEmbeddingRequest,
     ZeroShotRequest,
 )
-from inference.batches import EncodeItem, EncodeResult
+from inference.types import EncodeItem, EncodeResult
 from pipeline import inspection
 from pipeline.engine import Engine
 from pipeline.inputs import images as inputs_images

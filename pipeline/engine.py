@@ -28,8 +28,7 @@ from geobento.schemas.requests import (
 )
 from geobento.schemas.sample import Sample
 from imagery.source import ImageQuery
-from inference.batches import EncodeItem
-from inference.pooling import Pooling
+from inference.types import EncodeItem, Pooling
 from models.base import Model
 from pipeline.assembly import embedding
 from pipeline.fetching.fetcher import FetchRequest, ImageryFetcher

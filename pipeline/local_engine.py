@@ -20,9 +20,11 @@ from geobento.schemas.requests import (
     ZeroShotRequest,
 )
 from inference import devices
-from inference.batches import EncodeItem, EncodeResult, LoadedModel
-from inference.precision import Precision
+from inference.engine import LoadedModel
+from inference.loading import load_model, model_device, model_precision
+from inference.types import EncodeItem, EncodeResult, Precision
 from models.weights import store
+from models.weights.stored_model import StoredModel
 from pipeline import inspection
 from pipeline.engine import Engine
 from pipeline.prepared_requests import ItemResult, PreparedRequest
@@ -47,7 +49,7 @@ class LocalEngine:
             ModelHandle(
                 entry.model(),
                 entry.to_served_model(),
-                entry.resolve_device(self._device),
+                model_device(entry, self._device),
                 self._precision_for(entry),
             )
             for entry in chosen
@@ -98,8 +100,8 @@ class LocalEngine:
         """What the pixels of a place are like."""
         return inspection.inspect_patch(self._engine, request)
 
-    def _precision_for(self, entry: store.StoredModel) -> Precision:
-        return entry.resolve_precision(self._requested_precision, self._device)
+    def _precision_for(self, entry: StoredModel) -> Precision:
+        return model_precision(entry, self._requested_precision, self._device)
 
     def _run(self, prepared: PreparedRequest[ItemResult]) -> list[ItemResult | GeoBentoError]:
         start = time.perf_counter()
@@ -110,6 +112,6 @@ class LocalEngine:
         with self._lock:
             if tag not in self._loaded_models:
                 entry = self._stored_models[tag]
-                device = entry.resolve_device(self._device)
-                self._loaded_models[tag] = entry.load(device, self._precision_for(entry))
+                device = model_device(entry, self._device)
+                self._loaded_models[tag] = load_model(entry, device, self._precision_for(entry))
             return self._loaded_models[tag].run(items)

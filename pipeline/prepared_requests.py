@@ -11,7 +11,7 @@ import numpy as np
 
 from geobento.schemas.embedding import Classification, ClassificationMeta, Embedding
 from geobento.schemas.errors import GeoBentoError
-from inference.batches import EncodeItem, EncodeResult
+from inference.types import EncodeItem, EncodeResult
 from pipeline.assembly import embedding
 
 ItemResult = TypeVar("ItemResult")

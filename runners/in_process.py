@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import anyio.to_thread
 
-from inference.batches import EncodeItem, EncodeResult, LoadedModel
+from inference.engine import LoadedModel
+from inference.types import EncodeItem, EncodeResult
 
 
 class InProcessEncoder:

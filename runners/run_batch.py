@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from geobento.observability import metrics
 from geobento.schemas.errors import DeadlineExceeded
-from inference.batches import EncodeItem, EncodeResult
+from inference.types import EncodeItem, EncodeResult
 
 _EXPIRED = DeadlineExceeded("the request's time was over before the model got to it")
 

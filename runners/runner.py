@@ -12,9 +12,10 @@ from bentoml.models import BentoModel
 from bentoml.validators import ContentType
 
 from inference import cpu_pool, devices
-from inference.batches import EncodeItem, EncodeResult
-from inference.precision import Precision
-from models.weights.store import StoredModel, from_bentoml_model
+from inference.loading import load_model
+from inference.types import EncodeItem, EncodeResult, Precision
+from models.weights.registration import to_stored_model
+from models.weights.stored_model import StoredModel
 from runners import gc, malloc
 from runners.bentoml_patches import graceful_shutdown
 from runners.run_batch import run_batch
@@ -72,7 +73,7 @@ def make_runner(
         def __init__(self) -> None:
             devices.limit_torch_threads(workers)
             malloc.configure_malloc()
-            self._loaded = from_bentoml_model(self.weights).load(device, precision)
+            self._loaded = load_model(to_stored_model(self.weights), device, precision)
             self._loaded.warm_up()
             gc.freeze_gc()
             logger.info("%s is warm", stored.tag)

@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     import httpx
 
-    from models.weights.store import StoredModel
+    from models.weights.stored_model import StoredModel
     from tests.servers import Keyed
 
 for name in [name for name in os.environ if name.startswith(("GEOBENTO_", "BENTOML_"))]:
@@ -45,7 +45,7 @@ def home() -> Path:
 @pytest.fixture(scope="session")
 def mosaiks_stored() -> StoredModel:
     """`mosaiks` in the model store."""
-    from models.weights.importer import import_model
+    from inference.importing import import_model
 
     return import_model("mosaiks")
 
@@ -62,9 +62,9 @@ def demo_archive(home: Path) -> Path:
 def small_models() -> str:
     """Small models of the families that read pictures and texts, as GEOBENTO_MODELS has them."""
     pytest.importorskip("transformers")
+    from inference.importing import import_model
     from models.clip.openai import Clip
     from models.dinov2 import DinoV2
-    from models.weights.importer import import_model
     from tests.models import small
 
     tags = [small.stored(cls).tag for cls in (Clip, DinoV2)]

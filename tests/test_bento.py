@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from models.galileo.model import Galileo
-from models.weights.store import StoredModel
+from models.weights.stored_model import StoredModel
 from tests.conftest import ROOT
 from tests.models import small
 from tests.servers import serving

@@ -22,10 +22,10 @@ from geobento import (
     get_embeddings_batch,
 )
 from geobento.schemas.errors import ModelError, ModelNotFound, NoImageryError
+from inference.importing import import_model
 from models.base import Model
 from models.registry import get_model_class
-from models.weights.importer import import_model
-from models.weights.store import StoredModel
+from models.weights.stored_model import StoredModel
 from tests.models import small
 
 SUMMER = TemporalSpec.range("2022-06-01", "2022-09-01")

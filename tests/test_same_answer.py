@@ -19,7 +19,7 @@ from geobento.schemas import serialization
 from geobento.schemas.embedding import Embedding, GridMeta
 from geobento.schemas.specs import BBox, InputPrepSpec, OutputSpec, PointBuffer, TemporalSpec
 from models.thor.model import Thor
-from models.weights.store import StoredModel
+from models.weights.stored_model import StoredModel
 from tests.models import small
 from tests.servers import serving
 

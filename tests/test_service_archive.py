@@ -10,9 +10,9 @@ import pytest
 
 pytest.importorskip("transformers")
 
+from inference.importing import import_model
 from models.base import Model
 from models.registry import get_model_class
-from models.weights.importer import import_model
 from tests.models import small
 from tests.pipeline.test_galileo import ARCHIVE, WEIGHTS, windows
 from tests.servers import serving

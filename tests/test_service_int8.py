@@ -10,8 +10,9 @@ import pytest
 
 from geobento.schemas import serialization
 from geobento.schemas.embedding import Embedding
-from inference import precision
-from inference.batches import EncodeItem
+from inference import devices, precision
+from inference.loading import load_model, model_precision
+from inference.types import EncodeItem
 from tests.conftest import ROOT
 from tests.servers import serving
 
@@ -26,7 +27,7 @@ FIELD = (ROOT / "tests" / "data" / "field.jpg").read_bytes()
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not precision.has_int8_hardware("cpu"), reason="the processor does not")
+@pytest.mark.skipif(not devices.has_int8_hardware("cpu"), reason="the processor does not")
 def test_int8_where_it_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model with large layers computes in it; of another one the log says what it does."""
     sizes: dict[str, Any] = {"hidden_size": 256, "num_hidden_layers": 1, "num_attention_heads": 4}
@@ -46,11 +47,11 @@ def test_int8_where_it_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert isinstance(rounded, Embedding)
     assert isinstance(other, Embedding)
     assert rounded.meta.precision == "int8"
-    assert other.meta.precision == none.resolve_precision("auto", "cpu")
+    assert other.meta.precision == model_precision(none, "auto", "cpu")
     said = [line for line in log.read_text().splitlines() if "GEOBENTO_PRECISION" in line]
     assert len(said) == 1
     assert f"{none.tag} computes in {other.meta.precision}" in said[0]
-    loaded = large.load()
+    loaded = load_model(large)
     inputs = loaded.model.prepare_image(images.decode_image(FIELD, 64))
     (exact,) = loaded.run([EncodeItem(inputs=inputs, pooling="native")])
     cosine = rounded.data @ exact.data / np.linalg.norm(rounded.data) / np.linalg.norm(exact.data)

@@ -13,9 +13,9 @@ pytest.importorskip("transformers")
 
 from geobento.schemas import serialization
 from geobento.schemas.embedding import Embedding
+from inference.importing import import_model
 from models.base import Model
 from models.registry import get_model_class, list_model_classes
-from models.weights.importer import import_model
 from tests.models import small
 from tests.servers import serving
 

@@ -78,12 +78,13 @@ def main() -> None:
     """Run, print, write."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # no server is left behind
     chosen = parse_options()
-    from models.weights.importer import import_model
+    from inference.importing import import_model
+    from inference.loading import model_precision
 
     stored = import_model(MODEL, variant=VARIANT, dummy=True)
     folder = layout.write_model(stored, environment.PEERS_DIR / "weights")
     own = [geobento_server(MODEL, stored.tag, form) for form in chosen.forms]
-    if stored.resolve_precision("int8", "cpu") == "int8":
+    if model_precision(stored, "int8", "cpu") == "int8":
         own += [geobento_server(MODEL, stored.tag, form, "int8") for form in chosen.forms]
     servers = [*own, *peer_servers(folder)]
     if chosen.servers:

@@ -14,7 +14,7 @@ from geobento.schemas.cards import ImageInput, TextInput
 if TYPE_CHECKING:
     import torch
 
-    from models.weights.store import StoredModel
+    from models.weights.stored_model import StoredModel
 
 Tensors = Mapping[str, "torch.Tensor"]
 
@@ -141,7 +141,7 @@ def write_model(stored: StoredModel, cache_dir: Path) -> Path:
     """The folder with a stored RemoteCLIP as the peers load it, made if need be."""
     from safetensors.torch import load_file, save_file
 
-    from models.weights.store import WEIGHTS_FILE
+    from models.weights.stored_model import WEIGHTS_FILE
 
     folder = cache_dir / stored.tag.replace(":", "-")
     if folder.exists():

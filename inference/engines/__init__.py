@@ -1,1 +1,1 @@
-"""Faster replacements of torch layers on a CPU."""
+"""Engines that run the network of a model."""

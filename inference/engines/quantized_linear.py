@@ -1,7 +1,7 @@
-"""Products with weights in the order in which the processor reads them.
+"""Linear layers with prepacked weights, in bfloat16 or int8.
 
-Torch brings a matrix of weights into that order at every forward. Here it is done at the first,
-which pays most where few items share a forward.
+Torch reorders a weight matrix for the processor in every forward pass. These layers do so once, in
+the first pass, which gains most for small batches.
 """
 
 from __future__ import annotations
@@ -13,27 +13,28 @@ import torch
 from torch import nn
 
 MIN_INT8_SIDE = 256
-"""Smaller matrices gain less by whole numbers than it costs to make them."""
+"""For smaller matrices, quantizing the inputs costs more than int8 gains."""
 INT8_MAX = 127
 UINT8_ZERO_POINT = 128
-"""Whole numbers of eight bits are -127 to 127. The processor multiplies those of one side without
-a sign, with what stands for zero added: the same bits but the first."""
+"""Quantized values are -127 to 127. The processor multiplies unsigned inputs with signed weights,
+so this offset is added to the inputs. Adding it flips the first bit and changes no other."""
 MIN_SCALE = 1e-30
+"""Avoids a division by zero for rows of zeros."""
 
 
 class PrepackedLinear(nn.Module):
-    """A product with weights, for inference in bfloat16 on a CPU.
+    """A linear layer for inference in bfloat16 on a CPU.
 
-    They are packed when it is first used. Where others read them instead of calling this layer, as
-    the attention of open_clip's residual networks does, they stay what they are.
+    The weights are packed at the first call. If other code reads them instead of calling this
+    layer, as the attention of open_clip's residual networks does, they stay unpacked.
 
     Args:
-        weight: (out, ...), of which all but the first axis are summed over.
+        weight: (out, ...); all axes but the first are summed over.
         bias: (out,), or None.
 
     Attributes:
-        weight: What was given; once packed, a tensor of that type without numbers.
-        bias: What was given.
+        weight: The weights; once they are packed, an empty tensor of the same dtype.
+        bias: The bias, or None.
     """
 
     weight: torch.Tensor
@@ -61,41 +62,41 @@ class PrepackedLinear(nn.Module):
             return self._packed_weight
 
     def _prepack(self, matrix: torch.Tensor) -> torch.Tensor:
-        arranged: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(matrix, None)
-        return arranged
+        packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(matrix, None)
+        return packed
 
     def _linear(self, values: torch.Tensor, packed: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
+        out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
             values, packed, self.bias, "none", [], ""
         )
-        return found
+        return out
 
 
 class QuantizedLinear(PrepackedLinear):
-    """A product in whole numbers of eight bits, of what is float32 or bfloat16 before and after.
+    """A linear layer that multiplies in int8; inputs and outputs are float32 or bfloat16.
 
-    Every output has a scale of its own, and so has every row of values, which therefore does not
-    depend on what is computed beside it.
+    Weights have one scale per output. Inputs have one scale per row, so the result of a row does
+    not depend on the rest of the batch.
     """
 
     def _prepack(self, matrix: torch.Tensor) -> torch.Tensor:
         weight = matrix.float()
         scales = (weight.abs().amax(1) / INT8_MAX).clamp_min_(MIN_SCALE)
-        whole = (weight / scales[:, None]).round_().to(torch.int8)
+        quantized = (weight / scales[:, None]).round_().to(torch.int8)
         self._weight_scales = scales
         self._weight_zero_points = torch.zeros(len(scales), dtype=torch.int32)
-        arranged: torch.Tensor = torch.ops.onednn.qlinear_prepack(whole, None)
-        return arranged
+        packed: torch.Tensor = torch.ops.onednn.qlinear_prepack(quantized, None)
+        return packed
 
     def _linear(self, values: torch.Tensor, packed: torch.Tensor) -> torch.Tensor:
-        # Copied, since it is worked on in place. In float32: torch is slow with several formats.
+        # A copy, since it is changed in place. In float32, since mixed dtypes are slow in torch.
         rows = values.reshape(-1, values.shape[-1]).to(torch.float32, copy=True)
         scales = (rows.abs().amax(1, keepdim=True) / INT8_MAX).clamp_min_(MIN_SCALE)
         signed = rows.mul_(scales.reciprocal()).round_().to(torch.int8)
-        whole = signed.view(torch.uint8).bitwise_xor_(UINT8_ZERO_POINT)
+        quantized = signed.view(torch.uint8).bitwise_xor_(UINT8_ZERO_POINT)
         sums: torch.Tensor = torch.ops.onednn.qlinear_pointwise(
             *(
-                whole,
+                quantized,
                 1.0,
                 UINT8_ZERO_POINT,
                 packed,
@@ -106,19 +107,19 @@ class QuantizedLinear(PrepackedLinear):
             *(1.0, 0, values.dtype, "none", [], ""),
         )
         scales = scales.to(values.dtype)
-        found = sums.mul_(scales) if self.bias is None else torch.addcmul(self.bias, sums, scales)
-        return found.view(*values.shape[:-1], found.shape[-1])
+        out = sums.mul_(scales) if self.bias is None else torch.addcmul(self.bias, sums, scales)
+        return out.view(*values.shape[:-1], out.shape[-1])
 
 
 def make_linear(
     weight: torch.Tensor, bias: torch.Tensor | None, *, int8: bool
 ) -> PrepackedLinear | None:
-    """What multiplies with weights faster than torch; None where nothing does.
+    """A linear layer that is faster than torch's; None if there is none.
 
     Args:
         weight: (out, ...).
         bias: (out,), or None.
-        int8: Whether large matrices may be rounded to eight bits.
+        int8: Whether large matrices are quantized.
     """
     if int8 and min(len(weight), weight[0].numel()) >= MIN_INT8_SIDE:
         return QuantizedLinear(weight, bias)
@@ -126,19 +127,19 @@ def make_linear(
 
 
 def supports_prepacking() -> bool:
-    """Whether this torch has the operators, which are not among those that it documents."""
+    """Whether this torch has the operators for prepacked weights, which are undocumented."""
     return _has_operators("mkldnn", "_reorder_linear_weight", "_linear_pointwise")
 
 
 def supports_quantization() -> bool:
-    """The same for whole numbers."""
+    """Whether this torch has the operators for int8 layers too."""
     return supports_prepacking() and _has_operators(
         "onednn", "qlinear_prepack", "qlinear_pointwise"
     )
 
 
 def _has_operators(library: str, *operators: str) -> bool:
-    found: Any = getattr(torch.ops, library)
+    namespace: Any = getattr(torch.ops, library)
     return torch.backends.mkldnn.is_available() and all(  # type: ignore[no-untyped-call]
-        hasattr(found, name) for name in operators
+        hasattr(namespace, name) for name in operators
     )

@@ -12,28 +12,28 @@ if TYPE_CHECKING:
 
 
 STATE_DICT_KEYS = ("model", "state_dict")
-"""Keys under which training scripts keep the weights, beside the optimizer and the epoch."""
+"""Keys under which training scripts save the weights, beside optimizer and epoch."""
 DATA_PARALLEL_PREFIX = "module."
-"""Prefix of every name where a network was wrapped for several devices."""
+"""Prefix of every name in a checkpoint of `torch.nn.DataParallel`."""
 MAX_LISTED_NAMES = 8
-"""Names in an error message at most."""
+"""Maximum number of names in an error message."""
 
 
 class CheckpointError(ValueError):
-    """A checkpoint is not of the layout that the model family expects."""
+    """A checkpoint has another layout than the model expects."""
 
 
 def read_tensors(path: Path, key: str | None = None) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint file; no code of the file is ever run.
+    """The tensors of a checkpoint file; code in the file is never executed.
 
     Args:
         path: ``*.safetensors``, or a file of ``torch.save`` that holds a mapping of names to
-            tensors, flat or as a training script keeps it.
+            tensors, flat or nested under a key.
         key: Entry of that mapping that holds the tensors; None: the mapping itself, or the entry
             `model` or `state_dict`.
 
     Raises:
-        CheckpointError: The file is neither, is damaged, or has no such entry.
+        CheckpointError: The file is neither of these, is damaged, or has no such entry.
     """
     import torch
     from safetensors import SafetensorError
@@ -42,7 +42,7 @@ def read_tensors(path: Path, key: str | None = None) -> dict[str, torch.Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        # Training scripts keep their arguments in the file: names and values, no code.
+        # Training scripts save their arguments in the file: names and values, no code.
         with torch.serialization.safe_globals([Namespace]):
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -65,14 +65,14 @@ def read_tensors(path: Path, key: str | None = None) -> dict[str, torch.Tensor]:
 
 
 def strip_prefix(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    """Tensors under names without a prefix, where every name has it; else as they are."""
+    """Remove a prefix from all names; tensors stay as they are unless every name has it."""
     if not all(name.startswith(prefix) for name in tensors):
         return tensors
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
 
 
 def _find_state_dict(loaded: Any, keys: tuple[str, ...]) -> dict[str, torch.Tensor] | None:
-    """The mapping of names to tensors that a file holds, flat or under a key; None: none."""
+    """The mapping of names to tensors in a loaded file, flat or under a key; None if none."""
     import torch
 
     if not isinstance(loaded, Mapping):
@@ -87,10 +87,10 @@ def _find_state_dict(loaded: Any, keys: tuple[str, ...]) -> dict[str, torch.Tens
 
 
 def require_keys(present: Iterable[str], expected: Iterable[str], label: str) -> None:
-    """Check that exactly the expected keys are there.
+    """Check that exactly the expected keys are present.
 
     Raises:
-        CheckpointError: Some are missing or some are too many; the message names them.
+        CheckpointError: Keys are missing or unexpected; the message names them.
     """
     present, expected = set(present), set(expected)
     if present == expected:
@@ -109,7 +109,7 @@ def _format_names(names: list[str]) -> str:
 
 
 def require_state_dict(tensors: Mapping[str, Any], expected: Mapping[str, Any], label: str) -> None:
-    """Check that tensors have exactly the names and shapes of a network's.
+    """Check that tensors have the names and shapes of a network's state dict.
 
     Raises:
         CheckpointError: A name or a shape differs.
@@ -120,14 +120,14 @@ def require_state_dict(tensors: Mapping[str, Any], expected: Mapping[str, Any], 
 
 
 def require_shape(name: str, tensor: Any, shape: tuple[int | None, ...]) -> None:
-    """Check a tensor's shape; None stands for any length.
+    """Check the shape of a tensor; None stands for any length.
 
     Raises:
-        CheckpointError: It differs.
+        CheckpointError: The shape differs.
     """
     actual = tuple(tensor.shape)
     if len(actual) != len(shape) or any(
-        want is not None and want != got for want, got in zip(shape, actual, strict=True)
+        expected not in (None, length) for expected, length in zip(shape, actual, strict=True)
     ):
-        wanted = "x".join("?" if side is None else str(side) for side in shape)
-        raise CheckpointError(f"{name} has shape {actual}, expected {wanted}")
+        accepted = "x".join("?" if length is None else str(length) for length in shape)
+        raise CheckpointError(f"{name} has shape {actual}, expected {accepted}")

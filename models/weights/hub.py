@@ -10,18 +10,18 @@ from geobento.schemas.errors import ModelError
 def download(
     repository: str, revision: str, filenames: tuple[str, ...]
 ) -> tuple[Path, Path | None, str | None]:
-    """Download a weights file and its configuration into the hub's own cache.
+    """Download a weights file and its configuration into the cache of the hub client.
 
     Args:
         repository: ``owner/name``.
         revision: Commit, tag or branch.
-        filenames: Name of the weights file and, if there is one, of the configuration.
+        filenames: The weights file and, if there is one, the configuration file.
 
     Returns:
-        Both files, and the commit that they are from.
+        Path of the weights file, path of the configuration file, and the commit of both.
 
     Raises:
-        ModelError: The hub cannot be reached, lacks the files, or wants an account for them.
+        ModelError: The hub cannot be reached, a file is missing there, or the repository is gated.
     """
     try:
         from huggingface_hub import hf_hub_download
@@ -38,8 +38,8 @@ def download(
         ) from None
     except LocalEntryNotFoundError:
         raise ModelError(
-            f"the hub cannot be reached for {repository}; download {', '.join(filenames)} elsewhere "
-            "and give the path"
+            f"the hub cannot be reached for {repository}; download {', '.join(filenames)} "
+            "elsewhere and give the path"
         ) from None
     except HfHubHTTPError as error:
         raise ModelError(

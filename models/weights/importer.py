@@ -1,4 +1,4 @@
-"""Bringing weights into the model store: seeded, from the authors' files, or dummies."""
+"""Getting a model to import: seeded, precomputed, from a checkpoint file, or from the hub."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from models.base import Model
 from models.preprocessing import text as preprocessing_text
 from models.registry import get_model_class
 from models.types import Config
-from models.weights import checkpoints, hub, store
+from models.weights import checkpoints, hub
+from models.weights.converted_model import ConvertedModel
+from models.weights.stored_model import TOKENIZER_FILE
 
 
-def import_model(
+def convert_model(
     name: str,
     *,
     variant: str | None = None,
@@ -24,138 +26,172 @@ def import_model(
     config: Path | None = None,
     tokenizer: Path | None = None,
     dummy: bool = False,
-) -> store.StoredModel:
-    """Save a model into the store.
+) -> ConvertedModel:
+    """Read or make the weights of a model, in the layout of its own network.
 
     Args:
-        name: Id or alias in the catalog.
-        variant: Variant of the card; None: its default.
-        checkpoint: The authors' weights file; None: seeded weights are made, learned ones come
-            from the hub, a finished product has none.
-        config: JSON configuration that belongs to `checkpoint`.
-        tokenizer: ``tokenizer.json`` that belongs to `checkpoint`; None: the one that lies beside
-            it, if any. Without one the model reads no texts.
-        dummy: Seeded random numbers in place of trained weights.
+        name: Id or alias.
+        variant: Variant of the card; None: the one that `config` or the alias names, or the
+            card's default.
+        checkpoint: Weights file of the reference implementation; None: seeded weights are made,
+            learned weights are downloaded, a precomputed product has none.
+        config: JSON configuration of the checkpoint.
+        tokenizer: ``tokenizer.json`` of the checkpoint; None: the one beside the checkpoint, if
+            there is one. A model without a tokenizer reads no texts.
+        dummy: Use random weights instead of trained ones.
 
     Raises:
-        ModelNotFound: The catalog has no such model.
+        ModelNotFound: The name is not in the registry.
         ModelError: The variant does not exist, or the arguments contradict each other.
-        CheckpointError: The file is not of the expected layout.
+        CheckpointError: A file has another layout than expected.
     """
-    cls = get_model_class(name)
+    model_class = get_model_class(name)
+    _check_arguments(model_class, checkpoint, config, tokenizer, dummy)
+    checkpoint_config = _read_config(config)
+    variant = _select_variant(model_class, name, variant, checkpoint_config)
+    if checkpoint is not None:
+        if tokenizer is None and model_class.card.text is not None:
+            tokenizer = _find_tokenizer(checkpoint)
+        return _convert(
+            model_class, checkpoint, checkpoint_config, variant, checkpoint.name, None, tokenizer
+        )
+    source = model_class.card.weights.source
+    if dummy or source in ("seeded", "none"):
+        return _make_seeded(model_class, variant, "dummy" if dummy else source)
+    return _download(model_class, variant)
+
+
+def _check_arguments(
+    model_class: type[Model],
+    checkpoint: Path | None,
+    config: Path | None,
+    tokenizer: Path | None,
+    dummy: bool,
+) -> None:
     if checkpoint is None and config is not None:
         raise ModelError("--config belongs to a --checkpoint")
     if checkpoint is None and tokenizer is not None:
         raise ModelError("--tokenizer belongs to a --checkpoint")
     if checkpoint is not None and dummy:
         raise ModelError("a checkpoint or --weights dummy, not both")
-    if dummy and cls.card.weights.source == "none":
-        raise ModelError(f"{cls.card.id} has no weights; leave --weights out")
-    record = _read_config(config)
-    named = cls.card.variants_of(name.strip().lower())
-    variant = variant or _variant_from_config(record) or named[0]
-    if variant not in cls.card.variants:
-        raise ModelError(
-            f"{cls.card.id} has no variant {variant!r}; accepted: {', '.join(cls.card.variants)}"
-        )
-    if variant not in named:
-        raise ModelError(
-            f"{name!r} stands for {cls.card.id} {' or '.join(named)}, not for {variant}; "
-            f"run: geobento models import {cls.card.id}"
-        )
-    if checkpoint is not None:
-        beside = checkpoint.with_name(store.TOKENIZER_FILE)
-        tokenizer = tokenizer or (beside if cls.card.text and beside.is_file() else None)
-        return _save_converted(cls, checkpoint, record, variant, checkpoint.name, None, tokenizer)
-    if dummy or cls.card.weights.source in ("seeded", "none"):
-        return _save_seeded(cls, variant, "dummy" if dummy else cls.card.weights.source)
-    entry = cls.card.variants[variant]
-    if entry.repository is None:
-        raise ModelError(
-            f"the weights of {cls.card.id} {variant} are on no hub; get them from "
-            f"{cls.card.weights.source} and give --checkpoint, or take --weights dummy"
-        )
-    weights, configuration, revision = hub.download(entry.repository, entry.revision, entry.files)
-    if cls.card.text is not None:
-        text = cls.card.text
-        tokenizer, _, _ = hub.download(
-            text.tokenizer_repository, text.tokenizer_revision, (store.TOKENIZER_FILE,)
-        )
-    return _save_converted(
-        cls, weights, _read_config(configuration), variant, entry.repository, revision, tokenizer
-    )
+    if dummy and model_class.card.weights.source == "none":
+        raise ModelError(f"{model_class.card.id} has no weights; leave --weights out")
 
 
-def _save_seeded(cls: type[Model], variant: str, weights: str) -> store.StoredModel:
-    architecture = cls.default_config(variant)
-    return store.save(
-        cls,
-        architecture,
-        cls.seeded_state_dict(architecture),
+def _select_variant(
+    model_class: type[Model],
+    name: str,
+    requested: str | None,
+    checkpoint_config: Mapping[str, Any],
+) -> str:
+    card = model_class.card
+    matching = card.variants_of(name.strip().lower())
+    variant = requested or _variant_from_config(checkpoint_config) or matching[0]
+    if variant not in card.variants:
+        raise ModelError(
+            f"{card.id} has no variant {variant!r}; accepted: {', '.join(card.variants)}"
+        )
+    if variant not in matching:
+        raise ModelError(
+            f"{name!r} stands for {card.id} {' or '.join(matching)}, not for {variant}; "
+            f"run: geobento models import {card.id}"
+        )
+    return variant
+
+
+def _variant_from_config(checkpoint_config: Mapping[str, Any]) -> str | None:
+    """The variant that a configuration names: its first word; a remark may follow."""
+    variant = str(checkpoint_config.get("variant", "")).split(" ")[0].replace("-", "_")
+    return variant or None
+
+
+def _make_seeded(model_class: type[Model], variant: str, weights: str) -> ConvertedModel:
+    card = model_class.card
+    config = model_class.default_config(variant)
+    return ConvertedModel(
+        model_class,
+        config,
+        model_class.seeded_state_dict(config),
         variant=variant,
         weights=weights,
         source="none" if weights == "none" else "seeded",
-        revision=cls.card.weights.revision,
-        tokenizer=None
-        if cls.card.text is None
-        else preprocessing_text.dummy_tokenizer_json(cls.card.text),
+        revision=card.weights.revision,
+        tokenizer=None if card.text is None else preprocessing_text.dummy_tokenizer_json(card.text),
     )
 
 
-def _save_converted(
-    cls: type[Model],
+def _download(model_class: type[Model], variant: str) -> ConvertedModel:
+    card = model_class.card
+    spec = card.variants[variant]
+    if spec.repository is None:
+        raise ModelError(
+            f"the weights of {card.id} {variant} are on no hub; get them from "
+            f"{card.weights.source} and give --checkpoint, or take --weights dummy"
+        )
+    checkpoint, config, commit = hub.download(spec.repository, spec.revision, spec.files)
+    tokenizer = None
+    if card.text is not None:
+        tokenizer, _, _ = hub.download(
+            card.text.tokenizer_repository, card.text.tokenizer_revision, (TOKENIZER_FILE,)
+        )
+    return _convert(
+        model_class, checkpoint, _read_config(config), variant, spec.repository, commit, tokenizer
+    )
+
+
+def _convert(
+    model_class: type[Model],
     checkpoint: Path,
     checkpoint_config: Mapping[str, Any],
     variant: str,
     source: str,
     revision: str | None,
     tokenizer: Path | None,
-) -> store.StoredModel:
-    architecture, tensors = cls.convert(cls.checkpoint.read(checkpoint), checkpoint_config, variant)
-    vocabulary = _read_tokenizer(cls, architecture, tokenizer)
-    return store.save(
-        cls,
-        architecture,
+) -> ConvertedModel:
+    config, tensors = model_class.convert(
+        model_class.checkpoint.read(checkpoint), checkpoint_config, variant
+    )
+    return ConvertedModel(
+        model_class,
+        config,
         tensors,
         variant=variant,
         weights="imported",
         source=source,
         revision=revision,
-        tokenizer=vocabulary,
+        tokenizer=None if tokenizer is None else _read_tokenizer(model_class, config, tokenizer),
     )
 
 
-def _read_tokenizer(cls: type[Model], architecture: Config, file: Path | None) -> bytes | None:
-    """A tokenizer's file, checked against the model that it is for."""
-    if file is None:
-        return None
-    if cls.card.text is None:
-        raise ModelError(f"{cls.card.id} reads no texts and takes no tokenizer")
+def _find_tokenizer(checkpoint: Path) -> Path | None:
+    """The tokenizer file in the folder of a checkpoint."""
+    file = checkpoint.with_name(TOKENIZER_FILE)
+    return file if file.is_file() else None
+
+
+def _read_tokenizer(model_class: type[Model], config: Config, file: Path) -> bytes:
+    """Content of a tokenizer file, checked against the vocabulary of the model."""
+    if model_class.card.text is None:
+        raise ModelError(f"{model_class.card.id} reads no texts and takes no tokenizer")
     content = file.read_bytes()
     try:
-        size = preprocessing_text.Tokenizer(content, cls.card.text).vocab_size
+        vocab_size = preprocessing_text.Tokenizer(content, model_class.card.text).vocab_size
     except ValueError as error:
         raise checkpoints.CheckpointError(f"{file.name}: {error}") from None
-    if size > (known := cls(architecture).vocab_size):
+    if vocab_size > (model_vocab_size := model_class(config).vocab_size):
         raise checkpoints.CheckpointError(
-            f"{file.name} has {size} tokens, the checkpoint knows {known}"
+            f"{file.name} has {vocab_size} tokens, the checkpoint knows {model_vocab_size}"
         )
     return content
 
 
-def _read_config(config: Path | None) -> Mapping[str, Any]:
-    if config is None:
+def _read_config(file: Path | None) -> Mapping[str, Any]:
+    if file is None:
         return {}
     try:
-        record = orjson.loads(config.read_bytes())
+        config = orjson.loads(file.read_bytes())
     except orjson.JSONDecodeError as error:
-        raise checkpoints.CheckpointError(f"{config.name} is not JSON: {error}") from error
-    if not isinstance(record, dict):
-        raise checkpoints.CheckpointError(f"{config.name} is not a JSON object")
-    return record
-
-
-def _variant_from_config(checkpoint_config: Mapping[str, Any]) -> str | None:
-    """The variant that a configuration names; what follows its first word is a remark."""
-    stated = str(checkpoint_config.get("variant", "")).split(" ")[0].replace("-", "_")
-    return stated or None
+        raise checkpoints.CheckpointError(f"{file.name} is not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise checkpoints.CheckpointError(f"{file.name} is not a JSON object")
+    return config

@@ -27,8 +27,7 @@ from geobento.schemas.sample import PixelGrid, Sample, Scene
 from imagery import cell_fractions
 from imagery.grid import lonlat_corners
 from imagery.source import ImageQuery
-from inference.batches import EncodeResult
-from inference.pooling import Pooling
+from inference.types import EncodeResult, Pooling
 from pipeline.assembly import stitching
 from pipeline.planning.temporal import frames_meta
 from pipeline.planning.tiling import Tiling

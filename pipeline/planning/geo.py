@@ -17,7 +17,7 @@ from geobento.schemas.requests import (
 )
 from geobento.schemas.specs import InputPrep, InputPrepSpec, Output, OutputGrid, Region, SensorSpec
 from imagery.source import ImageQuery
-from inference.pooling import Pooling
+from inference.types import Pooling
 from models.preprocessing import bands
 from pipeline.planning import tiling
 from pipeline.planning.imagery import ImageryPlan, plan_imagery, with_frames_and_auxiliary

@@ -21,7 +21,7 @@ from imagery.collections.schema import Collection
 from imagery.geometry import WGS84, get_transformer, parse_crs
 from imagery.grid import has_ground_meters
 from imagery.quality.checks import unit_warnings
-from inference.pooling import Pooling
+from inference.types import Pooling
 from pipeline.inputs.raster_uploads import RasterUpload
 from pipeline.planning.geo import check_output, plan_tiling, pools_cells
 from pipeline.planning.imagery import find_modality

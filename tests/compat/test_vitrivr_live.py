@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from geobento.schemas import serialization
-from models.weights.store import StoredModel
+from models.weights.stored_model import StoredModel
 from tests.compat.vitrivr_service import result
 from tests.conftest import ROOT
 from tests.servers import serving

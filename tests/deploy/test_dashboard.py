@@ -13,7 +13,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
 from geobento.observability import metrics
-from models.weights.store import StoredModel
+from models.weights.stored_model import StoredModel
 from tests.conftest import ROOT
 from tests.servers import serving
 

@@ -108,10 +108,11 @@ class Present:
 
 
 sys.meta_path[:] = map(Present, sys.meta_path)
-from models import store
+from inference.loading import load_model
+from models.weights import store
 
-stored = store.find(tag)
-stored.load().warm_up()
+stored = store.get_model(tag)
+load_model(stored).warm_up()
 if stored.metadata["tokenizer_sha256"]:
     stored.model().prepare_text("a field")
 """

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from models.weights.store import StoredModel
+from models.weights.stored_model import StoredModel
 from tests.conftest import ROOT
 from tests.servers import free_port
 

@@ -15,7 +15,8 @@ from geobento.schemas.cards import ImageInput, ModelCard, Variant, WeightsSource
 from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import Sample
 from inference import pooling
-from inference.batches import EncodeItem, EncodeResult, LoadedModel
+from inference.engines.torch import TorchModel
+from inference.types import EncodeItem, EncodeResult
 from models.base import Model
 from models.types import Config, Encoded, Inputs, Tensors
 
@@ -98,7 +99,7 @@ def run(
         EncodeItem(inputs={"pixels": np.full(shape, value, np.float32)}, pooling=pooling)
         for value in values
     ]
-    return model, LoadedModel(model, model.network()).run(items)
+    return model, TorchModel(model, model.network()).run(items)
 
 
 def test_batches_are_bounded_and_order_is_kept() -> None:
@@ -116,7 +117,7 @@ def test_items_of_different_shape_are_grouped() -> None:
         EncodeItem(inputs={"pixels": np.full(shape, i, np.float32)}, pooling="mean")
         for i, shape in enumerate(shapes)
     ]
-    results = LoadedModel(model, model.network()).run(items)
+    results = TorchModel(model, model.network()).run(items)
     assert [float(result.data[0]) for result in results] == pytest.approx([0, 1, 2, 3, 4])
     assert sorted(model.batches) == [1, 2, 2]
 
@@ -137,7 +138,7 @@ def test_pooling_is_done_once_for_all_models() -> None:
     pixels = np.array([[1, 2], [3, 10]], np.float32)
     wanted: list[Any] = ["mean", "max", None]
     items = [EncodeItem(inputs={"pixels": pixels}, pooling=way) for way in wanted]
-    mean, maximum, grid = LoadedModel(model, model.network()).run(items)
+    mean, maximum, grid = TorchModel(model, model.network()).run(items)
     np.testing.assert_allclose(mean.data, [(1 * 1 + 2 * 2 + 3 * 3 + 4 * 10) / 10])
     np.testing.assert_allclose(maximum.data, [10])
     np.testing.assert_array_equal(grid.data, pixels[None])
@@ -164,7 +165,7 @@ def test_a_pooling_of_its_own_for_every_item() -> None:
         for i, way in enumerate(wanted)
     ]
     model = Sums({})
-    maximum, mean, grid = LoadedModel(model, model.network()).run(items)
+    maximum, mean, grid = TorchModel(model, model.network()).run(items)
     assert model.batches == [3]
     np.testing.assert_allclose(maximum.data, [4])
     np.testing.assert_allclose(mean.data, [1 + 8 / 3], rtol=1e-6)
@@ -178,7 +179,7 @@ def test_a_single_value_that_is_not_finite() -> None:
         for last, way in ((np.inf, None), (2, None), (-np.inf, "mean"), (np.inf, "max"))
     ]
     model = Sums({})
-    results = LoadedModel(model, model.network()).run(items)
+    results = TorchModel(model, model.network()).run(items)
     assert [result.error is None for result in results] == [False, True, False, False]
     assert results[0].data is None
     assert "not finite" in results[2].error["error"]["message"]  # type: ignore[index]
@@ -195,7 +196,7 @@ def test_warming_up_tells_what_is_wrong() -> None:
 
     model = Broken({})
     with pytest.raises(RuntimeError, match=r"warm-up of sums rgb: .*does not fit"):
-        LoadedModel(model, model.network()).warm_up()
+        TorchModel(model, model.network()).warm_up()
 
 
 def test_an_input_that_is_no_array_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
@@ -203,7 +204,7 @@ def test_an_input_that_is_no_array_fails_alone(caplog: pytest.LogCaptureFixture)
     good = EncodeItem(inputs={"pixels": np.ones((1, 2), np.float32)}, pooling="max")
     bad = EncodeItem(inputs={"pixels": [[1.0, 2.0]]}, pooling="max", request_id="abc")
     model = Sums({})
-    results = LoadedModel(model, model.network()).run([good, bad])
+    results = TorchModel(model, model.network()).run([good, bad])
     assert [result.error is None for result in results] == [True, False]
     (record,) = caplog.records
     assert record.getMessage() == "request abc: forward of sums failed"
@@ -226,6 +227,6 @@ def test_cells_without_data_are_no_failure() -> None:
             (np.nan, np.nan, "max"), (1, 3, "mean"),
         )
     ]  # fmt: skip
-    results = LoadedModel(model, model.network()).run(items)
+    results = TorchModel(model, model.network()).run(items)
     assert [result.error is None for result in results] == [True, True, True, False, False, True]
     assert np.isfinite(results[1].data).all()

@@ -9,6 +9,7 @@ import torch
 
 from geobento.schemas.errors import SettingsError
 from inference import devices
+from inference.engines.quantized_linear import supports_quantization
 
 
 @pytest.mark.parametrize("has_driver", [True, False])
@@ -55,3 +56,42 @@ def test_what_is_sent_to_the_cpu_is_there() -> None:
     """No copy is made."""
     tensor = torch.ones(3)
     assert devices.to_device(tensor, "cpu") is tensor
+
+
+def test_bfloat16_hardware() -> None:
+    """The result agrees with what torch says of this machine."""
+    names = {name for name, has in torch.cpu.get_capabilities().items() if has is True}
+    assert devices.has_bf16_hardware("cpu") == bool(
+        names & {"amx_bf16", "avx512_bf16", "sve_bf16", "bf16"}
+    )
+
+
+def test_int8_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Older processors saturate sums; a GPU has no such layers."""
+    monkeypatch.setattr(devices, "cpu_flags", lambda: {"avx512f", "avx512_bf16"})
+    assert not devices.has_int8_hardware("cpu")
+    monkeypatch.setattr(devices, "cpu_flags", lambda: {"avx512_vnni"})
+    assert not devices.has_int8_hardware("cuda")
+    assert devices.has_int8_hardware("cpu") == supports_quantization()
+
+
+@pytest.mark.parametrize(
+    ("text", "has_bf16"),
+    [
+        ("processor : 0\nflags\t\t: fpu avx512_bf16 rdseed\n\nprocessor : 1\nflags : fpu\n", True),
+        ("processor\t: 0\nFeatures\t: fp asimd svebf16 bf16\n", True),
+        ("processor\t: 0\nflags\t\t: fpu avx512f bmi2\nbugs\t\t: bf16\n", False),
+        ("", False),
+    ],
+)
+def test_cpu_flags_of_linux(tmp_path: Path, text: str, has_bf16: bool) -> None:
+    """The line of instruction sets is read, on x86 and ARM; no other line is."""
+    file = tmp_path / "cpuinfo"
+    file.write_text(text)
+    assert bool(devices.cpu_flags(file) & devices.BF16_CPU_FLAGS) == has_bf16
+
+
+def test_cpu_flags_without_linux(tmp_path: Path) -> None:
+    """Torch is asked, and agrees."""
+    flags = devices.cpu_flags(tmp_path / "none")
+    assert bool(flags & devices.BF16_CPU_FLAGS) == devices.has_bf16_hardware("cpu")

@@ -10,7 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from geobento.schemas.sample import PixelGrid
-from inference.batches import EncodeItem, LoadedModel
+from inference.engine import LoadedModel
+from inference.engines.torch import TorchModel
+from inference.importing import save_model
+from inference.types import EncodeItem
 from models.anysat.model import AnySat
 from models.base import Model
 from models.clip.openai import Clip
@@ -23,7 +26,8 @@ from models.preprocessing import text
 from models.satmaepp.model import SatMaePp
 from models.thor.model import Thor
 from models.types import Inputs, Tensors
-from models.weights import store
+from models.weights.converted_model import ConvertedModel
+from models.weights.stored_model import StoredModel
 
 SIZES: dict[type[Model], dict[str, Any]] = {
     AnySat: {"embed_dim": 48, "depth": 1, "num_heads": 4, "mlp_in": [16, 24, 48]},
@@ -63,11 +67,11 @@ def config(cls: type[Model], variant: str | None = None) -> dict[str, Any]:
     }
 
 
-def loaded(model: Model) -> LoadedModel:
+def loaded(model: Model) -> TorchModel:
     """A model with random weights."""
     network = model.network()
     network.load_state_dict(type(model).seeded_state_dict(model.config), strict=True)
-    return LoadedModel(model, network)
+    return TorchModel(model, network)
 
 
 def vectors(model: LoadedModel, batch: Sequence[Inputs]) -> list[NDArray[np.float32]]:
@@ -93,17 +97,18 @@ def utm(height: int, width: int, pixel: float = 10.0, left: float = 5e5) -> Pixe
 
 def stored(
     cls: type[Model], *, variant: str | None = None, with_tokenizer: bool = True
-) -> store.StoredModel:
+) -> StoredModel:
     """A small model of a family in the model store, its tokenizer one of bytes."""
     small = config(cls, variant)
     spec = cls.card.text if with_tokenizer else None
-    return store.save(
-        cls,
-        small,
-        cls.seeded_state_dict(small),
-        variant=variant or cls.card.default_variant,
-        weights="dummy",
-        source="seeded",
-        revision=None,
-        tokenizer=None if spec is None else text.dummy_tokenizer_json(spec),
+    return save_model(
+        ConvertedModel(
+            cls,
+            small,
+            cls.seeded_state_dict(small),
+            variant=variant or cls.card.default_variant,
+            weights="dummy",
+            source="seeded",
+            tokenizer=None if spec is None else text.dummy_tokenizer_json(spec),
+        )
     )

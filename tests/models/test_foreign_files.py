@@ -11,12 +11,12 @@ from safetensors.torch import save_file
 
 pytest.importorskip("transformers")
 
+from inference.importing import import_model
 from models.base import Model
 from models.registry import list_model_classes
 from models.types import Tensors
 from models.weights import store
 from models.weights.checkpoints import CheckpointError
-from models.weights.importer import import_model
 from tests.models import small
 
 LEARNED = [

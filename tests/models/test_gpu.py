@@ -6,20 +6,22 @@ import numpy as np
 import pytest
 import torch
 
-from inference import devices, precision
-from inference.batches import EncodeItem, LoadedModel
+from inference import devices
+from inference.engines.torch import TorchModel
+from inference.precision import MIN_COSINE
+from inference.types import EncodeItem, Precision
 from models.base import Model
 from tests.models import small
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
 
-def on(device: str, cls: type[Model], number_format: precision.Precision) -> LoadedModel:
+def on(device: str, cls: type[Model], number_format: Precision) -> TorchModel:
     """A small model, the same numbers everywhere."""
     model = cls(small.config(cls))
     network = model.network()
     network.load_state_dict(cls.seeded_state_dict(model.config), strict=True)
-    return LoadedModel(model, network, device, number_format)
+    return TorchModel(model, network, device, number_format)
 
 
 @pytest.mark.parametrize("cls", small.SIZES, ids=lambda cls: cls.card.id)
@@ -38,7 +40,7 @@ def test_the_numbers_are_those_of_the_cpu(cls: type[Model]) -> None:
         np.testing.assert_allclose(small.vectors(gpu, inputs[:1]), true[:1], atol=1e-4, rtol=1e-4)
         for one, other in zip(small.vectors(half, inputs), true, strict=True):
             cosine = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
-            assert cosine >= precision.MIN_COSINE
+            assert cosine >= MIN_COSINE
         grids = [EncodeItem(inputs=each, pooling=None) for each in inputs]
         for ours, theirs in zip(gpu.run(grids), cpu.run(grids), strict=True):
             assert ours.error == theirs.error
@@ -48,7 +50,7 @@ def test_the_numbers_are_those_of_the_cpu(cls: type[Model]) -> None:
 
 def test_bfloat16_is_taken_and_what_is_sent_arrives() -> None:
     """A GPU multiplies in it; memory that a copy still reads is not written to."""
-    assert precision.has_bf16_hardware("cuda")
+    assert devices.has_bf16_hardware("cuda")
     sent = [
         devices.to_device(torch.full((256, 256), float(number)), "cuda") for number in range(64)
     ]

@@ -10,15 +10,17 @@ from numpy.typing import NDArray
 
 from geobento.schemas.errors import ModelError, NoImageryError
 from geobento.schemas.sample import Sample
-from inference.batches import EncodeItem, LoadedModel
-from inference.pooling import Pooling
+from inference.engines.torch import TorchModel
+from inference.importing import import_model
+from inference.loading import load_model, model_device
+from inference.types import EncodeItem, Pooling
 from models.gse import BANDS, DIM, Gse
 from models.weights import store
 from models.weights.checkpoints import CheckpointError
-from models.weights.importer import import_model
+from models.weights.stored_model import WEIGHTS_FILE
 
 GSE = Gse({})
-LOADED = LoadedModel(GSE, GSE.network())
+LOADED = TorchModel(GSE, GSE.network())
 
 
 def unit_vectors(*shape: int, seed: int = 0) -> NDArray[np.float32]:
@@ -115,9 +117,9 @@ def test_there_are_no_weights(tmp_path: Path) -> None:
         import_model("gse", dummy=True)
     assert import_model("gse").tag == stored.tag
     assert not stored.is_on_the_fly
-    assert (stored.resolve_device("cuda"), stored.to_served_model().dim) == ("cpu", DIM)
-    store.get_model("alphaearth").load().warm_up()
+    assert (model_device(stored, "cuda"), stored.to_served_model().dim) == ("cpu", DIM)
+    load_model(store.get_model("alphaearth")).warm_up()
     file = tmp_path / "weights.safetensors"
-    file.write_bytes((stored.path / store.WEIGHTS_FILE).read_bytes())
+    file.write_bytes((stored.path / WEIGHTS_FILE).read_bytes())
     with pytest.raises(CheckpointError, match="without weights"):
         import_model("gse", checkpoint=file)

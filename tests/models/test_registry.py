@@ -11,7 +11,7 @@ import torch
 
 from geobento.schemas.errors import ModelNotFound
 from inference import pooling
-from inference.batches import LoadedModel
+from inference.engines.torch import TorchModel
 from models.base import Model
 from models.registry import MODEL_CLASSES, get_model_class, list_model_classes
 from tests.conftest import ROOT
@@ -63,7 +63,7 @@ def test_examples_go_through(cls: type[Model]) -> None:
         assert all(np.isfinite(array).all() for array in inputs.values())
     network = model.network()
     network.load_state_dict(cls.seeded_state_dict(config), strict=True)
-    LoadedModel(model, network).warm_up()
+    TorchModel(model, network).warm_up()
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_feature_that_is_the_mean_of_the_grid(cls: type[Model]) -> None:
     model = cls(config)
     network = model.network()
     network.load_state_dict(cls.seeded_state_dict(config), strict=True)
-    loaded = LoadedModel(model, network)
+    loaded = TorchModel(model, network)
     for modality in model.modalities():
         encoded = loaded.encode([model.example_inputs(modality)])
         torch.testing.assert_close(

@@ -14,7 +14,10 @@ pytest.importorskip("transformers")
 
 from geobento.schemas.errors import ModelError, ModelStoreError
 from inference import pooling
-from inference.batches import EncodeItem
+from inference.engines.torch import TorchModel
+from inference.importing import import_model
+from inference.loading import load_model
+from inference.types import EncodeItem
 from models.base import Model
 from models.clip.openai import Clip
 from models.clip.openclip import OpenClipXlmRoberta
@@ -23,7 +26,7 @@ from models.mosaiks.model import Mosaiks
 from models.preprocessing import text as preprocessing_text
 from models.weights import store
 from models.weights.checkpoints import CheckpointError
-from models.weights.importer import import_model
+from models.weights.stored_model import TOKENIZER_FILE, StoredModel
 from tests.models import small
 from tests.models.weights.test_store import own_store  # noqa: F401 - a store for every test
 
@@ -36,7 +39,7 @@ TEXTS = ("a", "a field of maize", "ein Hafen mit Booten", "very " * 30)
 def test_neighbours_do_not_matter(cls: type[Model]) -> None:
     """A text gives the same vector alone, among others, filled up further, beside pictures."""
     stored = small.stored(cls)
-    model, loaded = stored.model(), stored.load()
+    model, loaded = stored.model(), load_model(stored)
     spec = cls.card.text
     assert spec is not None
     items = [
@@ -63,7 +66,7 @@ def test_without_a_tokenizer_only_pictures_are_read(cls: type[Model]) -> None:
     assert stored.to_served_model().modalities == without_texts
     with pytest.raises(ModelError, match="again with --tokenizer"):
         stored.model().prepare_text("a")
-    stored.load().warm_up()
+    load_model(stored).warm_up()
     assert small.stored(cls).tag != stored.tag
     assert small.stored(cls).to_served_model().modalities == sorted([*without_texts, "text"])
 
@@ -71,7 +74,7 @@ def test_without_a_tokenizer_only_pictures_are_read(cls: type[Model]) -> None:
 def test_a_damaged_tokenizer_is_not_used() -> None:
     """The vocabulary has a digest as the weights have."""
     stored = small.stored(Clip)
-    with (stored.path / store.TOKENIZER_FILE).open("ab") as stream:
+    with (stored.path / TOKENIZER_FILE).open("ab") as stream:
         stream.write(b" ")
     with pytest.raises(ModelStoreError, match=r"tokenizer\.json .* is damaged"):
         stored.model().prepare_text("a")
@@ -103,7 +106,7 @@ def test_a_tokenizer_beside_the_checkpoint_comes_along(tmp_path: Path) -> None:
     assert other is not None
     beside = tmp_path / "tokenizer.json"
 
-    def imported(tokenizer: Path | None = None) -> store.StoredModel:
+    def imported(tokenizer: Path | None = None) -> StoredModel:
         return import_model(
             "open_clip_vit_b32",
             checkpoint=checkpoint,
@@ -145,6 +148,8 @@ def test_the_vector_is_the_towers_own(cls: type[Model]) -> None:
     """Every other pooling than the authors' is of the tokens, and differs."""
     stored = small.stored(cls)
     inputs = stored.model().prepare_text("a field").to_inputs(cls.card.text)  # type: ignore[arg-type]
-    encoded = stored.load().encode([inputs])
+    loaded = load_model(stored)
+    assert isinstance(loaded, TorchModel)
+    encoded = loaded.encode([inputs])
     assert pooling.pool(encoded, "native").shape == (1, stored.model().dim)
     assert encoded.tokens.shape[:2] == (1, 16)

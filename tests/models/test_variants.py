@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from inference.batches import LoadedModel
-from inference.precision import Precision, has_int8_hardware
+from inference.devices import has_int8_hardware
+from inference.engines.torch import TorchModel
+from inference.types import Precision
 from models.base import Model
 from models.registry import list_model_classes
 
@@ -29,4 +30,4 @@ def test_a_variant_answers(cls: type[Model], variant: str) -> None:
     for precision in possible.intersection(cls.card.precisions) or {"float32"}:
         network = model.network()
         network.load_state_dict(weights, strict=True, assign=True)
-        LoadedModel(model, network, precision=precision).warm_up()
+        TorchModel(model, network, precision=precision).warm_up()

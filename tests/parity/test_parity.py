@@ -21,7 +21,7 @@ from PIL import Image
 from geobento.schemas.errors import ModelNotFound
 from geobento.schemas.sample import Sample
 from inference import pooling
-from inference.batches import LoadedModel
+from inference.engines.torch import TorchModel
 from models.base import Model
 from models.registry import get_model_class
 from models.types import Inputs
@@ -53,14 +53,14 @@ class Case:
         self.expected = np.load(folder / "expected.npz")
         self.tensors = checkpoints.read_tensors(folder / self.record["checkpoint"])
 
-    def loaded(self) -> LoadedModel:
+    def loaded(self) -> TorchModel:
         """The model with the case's weights, through the same door as an import."""
         variant = self.record["variant"].split(" ")[0].replace("-", "_")
         config, tensors = self.cls.convert(self.tensors, self.record, variant)
         model = self.cls(config)
         network = model.network()
         network.load_state_dict(tensors, strict=True)
-        return LoadedModel(model, network)
+        return TorchModel(model, network)
 
     def prepared(self, model: Model, preprocessing: str | None = None) -> Inputs:
         """The case's raw input, prepared as that of a request would be.

@@ -26,7 +26,8 @@ from geobento.schemas.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
 from geobento.schemas.sample import Provenance, Sample
 from geobento.schemas.specs import PointBuffer, TemporalSpec
 from imagery.source import FetchEstimate, ImageQuery
-from models.weights.store import StoredModel
+from inference.loading import load_model
+from models.weights.stored_model import StoredModel
 from pipeline.engine import Engine
 from pipeline.fetching.fetcher import ImageryFetcher
 from pipeline.inputs.image_urls import ImageUrlFetcher
@@ -64,7 +65,7 @@ def noise(query: ImageQuery) -> Sample:
 @pytest.fixture
 def run(mosaiks_stored: StoredModel) -> Callable[..., list[Embedding | GeoBentoError]]:
     """Runs a geo request for some longitudes through both halves, forward in between."""
-    loaded = mosaiks_stored.load()
+    loaded = load_model(mosaiks_stored)
     registry = ModelRegistry(
         [ModelHandle(mosaiks_stored.model(), mosaiks_stored.to_served_model(), "cpu")]
     )
@@ -162,7 +163,7 @@ def test_pictures(mosaiks_stored: StoredModel) -> None:
     request = ImageEmbeddingRequest(model="RCF", images=[FIELD, FIELD[:500], FIELD])
     job = engine.prepare_images(request)
     assert [isinstance(entry, GeoBentoError) for entry in job.entries] == [False, True, False]
-    first, damaged, last = job.assemble(mosaiks_stored.load().run(job.items))
+    first, damaged, last = job.assemble(load_model(mosaiks_stored).run(job.items))
     assert isinstance(first, Embedding)
     np.testing.assert_array_equal(first.data, last.data)  # type: ignore[union-attr]
     assert damaged.field == "images.1"  # type: ignore[union-attr]

@@ -16,9 +16,9 @@ from geobento.config.settings import Settings
 from geobento.schemas.embedding import Embedding
 from geobento.schemas.errors import GeoBentoError, ModelError
 from geobento.schemas.requests import GeoEmbeddingRequest
+from inference.importing import import_model
 from models.galileo.card import S2_BANDS
 from models.galileo.model import Galileo
-from models.weights.importer import import_model
 from pipeline.local_engine import LocalEngine
 from tests.conftest import SHARED
 from tests.models import small

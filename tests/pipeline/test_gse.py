@@ -16,8 +16,8 @@ from geobento.schemas.embedding import Embedding
 from geobento.schemas.errors import GeoBentoError, ModelError, NoImageryError, PayloadTooLarge
 from geobento.schemas.requests import GeoEmbeddingRequest, InspectRequest, PixelEmbeddingRequest
 from imagery.demo.archive import DEMO_REGIONS
+from inference.importing import import_model
 from models.gse import BANDS
-from models.weights.importer import import_model
 from pipeline.local_engine import LocalEngine
 
 SAVANNA = DEMO_REGIONS[0]

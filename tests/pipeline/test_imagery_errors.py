@@ -22,7 +22,7 @@ from geobento.schemas.errors import (
     SourceUnavailable,
 )
 from geobento.schemas.requests import GeoEmbeddingRequest
-from models.weights.store import StoredModel
+from models.weights.stored_model import StoredModel
 from pipeline.local_engine import LocalEngine
 from tests.imagery.ee_server import Fault as EeFault
 from tests.imagery.ee_server import Standin, earth_engine

@@ -25,8 +25,9 @@ from geobento.schemas.plan import EmbeddingPlan, Inspection, RegionPlan
 from geobento.schemas.requests import ErrorBody, GeoEmbeddingRequest, InspectRequest
 from geobento.schemas.sample import Provenance, Sample, Scene
 from imagery.source import FetchEstimate, ImageQuery
+from inference.loading import load_model
 from models.mosaiks.model import S2_BANDS
-from models.weights.store import StoredModel
+from models.weights.stored_model import StoredModel
 from pipeline import inspection
 from pipeline.engine import Engine
 from pipeline.fetching.fetcher import ImageryFetcher
@@ -213,7 +214,7 @@ def test_a_bad_place_fails_alike_in_plan_and_embedding(
     asked = geo(spatials=[PLACE, bad, PLACE])
     plan = inspection.plan_embedding(engine, asked)
     job = engine.prepare_regions(asked)
-    answers = job.assemble(mosaiks_stored.load().run(job.items))
+    answers = job.assemble(load_model(mosaiks_stored).run(job.items))
     assert [isinstance(answer, Embedding) for answer in answers] == [True, False, True]
     assert [isinstance(entry, RegionPlan) for entry in plan.regions] == [True, False, True]
     failed, planned = answers[1], plan.regions[1]

@@ -11,7 +11,8 @@ from geobento.config.settings import Settings
 from geobento.schemas.embedding import Classification, Embedding
 from geobento.schemas.errors import GeoBentoError, InvalidRequest, ModelError, PayloadTooLarge
 from geobento.schemas.requests import ImageEmbeddingRequest, TextEmbeddingRequest, ZeroShotRequest
-from inference.batches import LoadedModel
+from inference.engine import LoadedModel
+from inference.loading import load_model
 from models.clip.openai import Clip
 from models.dinov2 import DinoV2
 from pipeline.engine import Engine
@@ -38,7 +39,7 @@ def engine() -> Engine:
 @pytest.fixture(scope="module")
 def clip() -> LoadedModel:
     """The small CLIP with its weights."""
-    return small.stored(Clip).load()
+    return load_model(small.stored(Clip))
 
 
 def embedded(

@@ -8,7 +8,7 @@ from geobento.schemas.cards import ModelCard
 from geobento.schemas.errors import ModelError, ModelNotFound
 from models.galileo.card import CARD as GALILEO
 from models.satmaepp.model import CARD as SATMAE
-from models.weights.store import StoredModel
+from models.weights.stored_model import StoredModel
 from pipeline.registry import ModelHandle, ModelRegistry
 
 

@@ -25,11 +25,11 @@ from geobento.schemas.specs import (
     TemporalSpec,
 )
 from imagery.source import FetchEstimate, ImageQuery
-from inference.batches import LoadedModel
+from inference.engines.torch import TorchModel
 from models.base import Model
 from models.mosaiks.model import CARD
 from models.types import Config, Encoded, Inputs, Tensors
-from models.weights.store import StoredModel
+from models.weights.stored_model import StoredModel
 from pipeline.engine import Engine
 from pipeline.fetching.fetcher import ImageryFetcher
 from pipeline.registry import ModelHandle, ModelRegistry
@@ -125,7 +125,7 @@ def run(mosaiks_stored: StoredModel) -> Run:
             }
         )
         job = engine.prepare_regions(request)
-        (found,) = job.assemble(LoadedModel(model, model.network()).run(job.items))
+        (found,) = job.assemble(TorchModel(model, model.network()).run(job.items))
         assert isinstance(found, Embedding)
         return found
 

@@ -15,7 +15,7 @@ from bentoml.exceptions import BentoMLException
 from geobento.limiters import AdmissionLimiter
 from geobento.observability import request_context
 from geobento.schemas.errors import DeadlineExceeded, InternalError, Overloaded
-from inference.batches import EncodeItem, EncodeResult
+from inference.types import EncodeItem, EncodeResult
 from runners import client
 from runners.client import RunnerClient
 

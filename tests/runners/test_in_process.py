@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
-from inference.batches import EncodeItem
+from inference.importing import import_model
+from inference.loading import load_model
+from inference.types import EncodeItem
 from models.gse import Gse
-from models.weights.importer import import_model
 from runners.in_process import InProcessEncoder
 
 
 def test_items_are_answered_in_order() -> None:
     """As a runner does: one result per item, ready from the start."""
-    here = InProcessEncoder(import_model("gse").load())
+    here = InProcessEncoder(load_model(import_model("gse")))
     model = Gse({})
     items = [
         EncodeItem(inputs=model.example_inputs("annual", side=side), pooling=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from inference.batches import EncodeItem, EncodeResult
+from inference.types import EncodeItem, EncodeResult
 from runners.run_batch import run_batch
 
 

@@ -16,7 +16,9 @@ pytest.importorskip("transformers")
 
 from benchmarks.comparison import layout
 from benchmarks.synthetic_images import make_jpegs
-from inference.batches import EncodeItem, LoadedModel
+from inference.engine import LoadedModel
+from inference.loading import load_model
+from inference.types import EncodeItem
 from models.clip.remoteclip import RemoteClip
 from models.optional_import import optional_import
 from models.preprocessing.text import TokenizedText
@@ -40,7 +42,7 @@ def standardised(inputs: Inputs) -> torch.Tensor:
 def test_a_peer_computes_the_same_vectors(tmp_path: Path) -> None:
     """What is compared is servers: network and weights of the peers are those of ours."""
     stored = small.stored(RemoteClip)
-    clip, loaded = network(layout.write_model(stored, tmp_path)), stored.load()
+    clip, loaded = network(layout.write_model(stored, tmp_path)), load_model(stored)
     inputs = loaded.model.prepare_image(images.decode_image(make_jpegs((300, 240), 1)[0], 64))
     with torch.inference_mode():
         seen = clip.vision_model(pixel_values=standardised(inputs)).pooler_output
@@ -71,7 +73,7 @@ def test_the_text_tower_is_the_same_too(tmp_path: Path) -> None:
         read = clip.text_model(torch.from_numpy(ids)[None]).pooler_output
         vector = clip.text_projection(read)[0].numpy()
     inputs = TokenizedText(ids, len(ids), truncated=False).to_inputs(spec)
-    ours = vector_of(stored.load(), EncodeItem(inputs=inputs, pooling="native"))
+    ours = vector_of(load_model(stored), EncodeItem(inputs=inputs, pooling="native"))
     np.testing.assert_allclose(vector / np.linalg.norm(vector), ours, atol=1e-5)
 
 

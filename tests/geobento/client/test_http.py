@@ -32,7 +32,7 @@ from geobento.schemas.errors import (
 )
 from geobento.schemas.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
 from geobento.schemas.specs import PointBuffer
-from models.weights.store import StoredModel
+from models.weights.stored_model import StoredModel
 from tests.geobento.schemas.test_serialization import META
 
 VECTOR = Embedding(np.array([1, 2], np.float32), META)

@@ -12,10 +12,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from inference import precision
-from inference.batches import LoadedModel
+from inference import devices
+from inference.devices import has_int8_hardware
 from inference.engines import prepacking, quantized_linear
-from inference.precision import Precision, has_int8_hardware
+from inference.engines.torch import TorchModel
+from inference.types import Precision
 from models.base import Model
 from models.clip.remoteclip import RemoteClip
 from models.types import Config
@@ -26,14 +27,12 @@ needs_operators = pytest.mark.skipif(
 )
 
 
-def loaded(
-    cls: type[Model], number_format: Precision, changed: Config | None = None
-) -> LoadedModel:
+def loaded(cls: type[Model], number_format: Precision, changed: Config | None = None) -> TorchModel:
     """A small model, the same numbers every time."""
     model = cls(small.config(cls) | (changed or {}))
     network = model.network()
     network.load_state_dict(cls.seeded_state_dict(model.config), strict=True)
-    return LoadedModel(model, network, precision=number_format)
+    return TorchModel(model, network, precision=number_format)
 
 
 def off(found: Any, true: Any) -> float:
@@ -78,7 +77,7 @@ def test_every_model_computes_in_whole_numbers(
 ) -> None:
     """All their large products are, and their vectors turn little, whatever the rest is in."""
     monkeypatch.setattr(quantized_linear, "MIN_INT8_SIDE", 8)
-    monkeypatch.setattr(precision, "has_bf16_hardware", lambda device: outside == "bfloat16")
+    monkeypatch.setattr(devices, "has_bf16_hardware", lambda device: outside == "bfloat16")
     found, exact = loaded(cls, "int8", changed), loaded(cls, "float32", changed)
     assert found.precision == "int8"
     assert {p.dtype for p in found._network.parameters()} <= {getattr(torch, outside)}
@@ -191,9 +190,9 @@ def test_attention(causal: bool) -> None:
         ours = attend(network[0], torch.bfloat16)
         assert type(network[0]) is prepacking.PrepackedAttention
         assert off(ours, true) <= 1.3 * off(plain, true)
-        with pytest.raises(NotImplementedError, match="not packed"):
+        with pytest.raises(NotImplementedError, match="only self-attention"):
             network[0](tokens, tokens.clone(), tokens, need_weights=False)
-        with pytest.raises(NotImplementedError, match="not packed"):
+        with pytest.raises(NotImplementedError, match="only self-attention"):
             network[0](tokens, tokens, tokens)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from inference import precision
+from inference import devices
 from inference.engines.quantized_linear import (
     INT8_MAX,
     MIN_INT8_SIDE,
@@ -15,7 +15,7 @@ from inference.engines.quantized_linear import (
 )
 
 pytestmark = pytest.mark.skipif(
-    not precision.has_int8_hardware("cpu"), reason="the processor does not"
+    not devices.has_int8_hardware("cpu"), reason="the processor does not"
 )
 FORMATS = [torch.float32, torch.bfloat16]
 

@@ -12,7 +12,8 @@ pytest.importorskip("transformers")  # comes with the same extra as open_clip
 
 from geobento.schemas.sample import Sample
 from inference import pooling
-from inference.batches import EncodeItem, LoadedModel
+from inference.engines.torch import TorchModel
+from inference.types import EncodeItem
 from models.clip.remoteclip import CARD, RemoteClip
 from models.types import Inputs, Tensors
 from models.weights.checkpoints import CheckpointError
@@ -39,14 +40,14 @@ def authors_file(variant: str) -> tuple[Tensors, dict[str, Any]]:
     return RemoteClip.seeded_state_dict(config), {"arch": arch}
 
 
-def loaded(variant: str, **options: Any) -> LoadedModel:
+def loaded(variant: str, **options: Any) -> TorchModel:
     tensors, record = authors_file(variant)
     record["arch"] |= options
     config, converted = RemoteClip.convert(tensors, record, variant)
     model = RemoteClip(config)
     network = model.network()
     network.load_state_dict(converted, strict=True)
-    return LoadedModel(model, network)
+    return TorchModel(model, network)
 
 
 def place(model: RemoteClip | Any, height: int, width: int, seed: int = 0) -> Inputs:

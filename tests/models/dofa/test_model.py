@@ -14,7 +14,8 @@ from geobento.schemas.errors import ModelError
 from geobento.schemas.options import check_options
 from geobento.schemas.sample import Sample
 from inference import pooling
-from inference.batches import EncodeItem, LoadedModel
+from inference.engines.torch import TorchModel
+from inference.types import EncodeItem
 from models.dofa.model import IGNORED_KEYS, S1_BANDS, S2_BANDS, S2_WAVELENGTHS_UM, Dofa
 from models.dofa.network import PatchEmbed, encode_wavelengths
 from models.weights.checkpoints import CheckpointError
@@ -32,12 +33,12 @@ def authors_file() -> dict[str, torch.Tensor]:
     return tensors | {name: torch.ones(2) for name in IGNORED_KEYS}
 
 
-def loaded() -> LoadedModel:
+def loaded() -> TorchModel:
     """The small network with its weights."""
     config, tensors = Dofa.convert(authors_file(), SMALL, "base")
     network = Dofa(config).network()
     network.load_state_dict(tensors, strict=True)
-    return LoadedModel(Dofa(config), network)
+    return TorchModel(Dofa(config), network)
 
 
 def sample(bands: tuple[str, ...] = S2_BANDS, modality: str = "s2", seed: int = 0) -> Sample:

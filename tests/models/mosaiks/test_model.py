@@ -15,7 +15,7 @@ from PIL import Image
 from geobento.schemas.errors import InvalidImage, ModelError
 from geobento.schemas.sample import Sample
 from inference import pooling
-from inference.batches import LoadedModel
+from inference.engines.torch import TorchModel
 from models.mosaiks import network as mosaiks_network
 from models.mosaiks.model import S2_BANDS, Mosaiks
 from models.types import Encoded
@@ -34,22 +34,22 @@ def filters(seed: int, count: int = 6, channels: int = 3, kernel: int = 3) -> di
     }
 
 
-def loaded(checkpoint: dict[str, Any], record: dict[str, Any], **config: Any) -> LoadedModel:
+def loaded(checkpoint: dict[str, Any], record: dict[str, Any], **config: Any) -> TorchModel:
     """A model with these filters."""
     architecture, tensors = Mosaiks.convert(checkpoint, record, record["variant"])
     model = Mosaiks(architecture | config)
     network = model.network()
     network.load_state_dict(tensors, strict=True)
-    return LoadedModel(model, network)
+    return TorchModel(model, network)
 
 
-def default() -> LoadedModel:
+def default() -> TorchModel:
     """The model that is served."""
     config = Mosaiks.default_config("gaussian")
     model = Mosaiks(config)
     network = model.network()
     network.load_state_dict(Mosaiks.seeded_state_dict(config), strict=True)
-    return LoadedModel(model, network)
+    return TorchModel(model, network)
 
 
 def response(image: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
@@ -81,7 +81,7 @@ def network_input(pixels: NDArray[np.float32], modality: str = "rgb") -> dict[st
     return {modality: pixels.transpose(1, 2, 0) * 255 if modality == "rgb" else pixels}
 
 
-def encode(model: LoadedModel, pixels: NDArray[np.float32], modality: str = "rgb") -> Encoded:
+def encode(model: TorchModel, pixels: NDArray[np.float32], modality: str = "rgb") -> Encoded:
     """The tokens of one image."""
     return model.encode([network_input(pixels, modality)])
 

@@ -14,7 +14,8 @@ pytest.importorskip("transformers")  # comes with the same extra as timm
 
 from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import PixelGrid, Sample
-from inference.batches import EncodeItem, LoadedModel
+from inference.engines.torch import TorchModel
+from inference.types import EncodeItem
 from models.satmaepp.model import CARD, S2_BANDS, S2_MEAN, SatMaePp
 from models.types import Inputs, Tensors
 from models.weights.checkpoints import CheckpointError
@@ -42,13 +43,13 @@ def authors_file(variant: str) -> Tensors:
     return {name: torch.randn_like(tensor) * 0.3 for name, tensor in encoder.items()} | DECODER
 
 
-def loaded(variant: str, **changed: torch.Tensor) -> LoadedModel:
+def loaded(variant: str, **changed: torch.Tensor) -> TorchModel:
     record = {"arch": sizes(variant)}
     config, tensors = SatMaePp.convert(authors_file(variant) | changed, record, variant)
     model = SatMaePp(config)
     network = model.network()
     network.load_state_dict(tensors, strict=True)
-    return LoadedModel(model, network)
+    return TorchModel(model, network)
 
 
 def bands(pixels: NDArray[Any], *, placed: bool = True) -> Sample:

@@ -16,7 +16,8 @@ from geobento.schemas.errors import ModelError
 from geobento.schemas.options import check_options
 from geobento.schemas.sample import PixelGrid, Sample
 from inference import pooling
-from inference.batches import EncodeItem, LoadedModel
+from inference.engines.torch import TorchModel
+from inference.types import EncodeItem
 from models.thor import network as networks
 from models.thor.model import CHECKPOINT_BANDS, S1_STATS, S2_STATS, Thor
 from models.weights.checkpoints import CheckpointError
@@ -43,12 +44,12 @@ def authors_file() -> dict[str, torch.Tensor]:
     return named
 
 
-def loaded() -> LoadedModel:
+def loaded() -> TorchModel:
     """The small network with its weights."""
     config, tensors = Thor.convert(authors_file(), SMALL, "tiny")
     network = Thor(config).network()
     network.load_state_dict(tensors, strict=True)
-    return LoadedModel(Thor(config), network)
+    return TorchModel(Thor(config), network)
 
 
 def sample(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import bentoml
 import orjson
@@ -15,10 +17,13 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
 
 from geobento.schemas.errors import ModelError, ModelNotFound, ModelStoreError
+from inference.engines.torch import TorchModel
+from inference.importing import import_model
+from inference.loading import load_model
 from models.mosaiks.model import Mosaiks
-from models.weights import store
+from models.weights import registration, store
 from models.weights.checkpoints import CheckpointError
-from models.weights.importer import import_model
+from models.weights.converted_model import ConvertedModel
 from tests.conftest import SHARED
 
 
@@ -44,7 +49,8 @@ def test_the_same_weights_are_one_entry() -> None:
 def test_what_is_saved_is_what_is_loaded() -> None:
     """Weights, configuration, and the metadata that says what they are."""
     stored = import_model("mosaiks")
-    loaded = stored.load()
+    loaded = load_model(stored)
+    assert isinstance(loaded, TorchModel)
     loaded.warm_up()
     state = loaded._network.state_dict()
     for name, tensor in Mosaiks.seeded_state_dict(stored.config).items():
@@ -67,10 +73,10 @@ def test_damaged_weights_are_not_served() -> None:
     content[-1] ^= 1
     file.write_bytes(content)
     with pytest.raises(ModelStoreError, match="damaged"):
-        stored.load()
+        load_model(stored)
     file.unlink()
     with pytest.raises(ModelStoreError, match="missing"):
-        stored.load()
+        load_model(stored)
 
 
 def test_another_preprocessing_is_refused() -> None:
@@ -78,7 +84,7 @@ def test_another_preprocessing_is_refused() -> None:
     stored = import_model("mosaiks")
     older = replace(stored, metadata={**stored.metadata, "preprocessing": "0" * 64})
     with pytest.raises(ModelStoreError, match="another preprocessing"):
-        older.load()
+        load_model(older)
 
 
 def test_an_interrupted_save_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,9 +105,7 @@ def test_weights_that_do_not_fit_the_network_are_refused() -> None:
     tensors = Mosaiks.seeded_state_dict(config)
     del tensors["banks.s2.weight"]
     with pytest.raises(ModelStoreError, match="do not fit"):
-        store.save(
-            Mosaiks, config, tensors, variant="gaussian", weights="seeded", source="", revision=None
-        )
+        ConvertedModel(Mosaiks, config, tensors, variant="gaussian", weights="seeded", source="")
     assert store.list_models() == []
 
 
@@ -152,7 +156,7 @@ def test_the_authors_files(tmp_path: Path) -> None:
     assert stored.to_served_model().variant == "torchgeo"
     assert stored.to_served_model().dim == 8
     assert stored.metadata["weights"] == "imported"
-    stored.load().warm_up()
+    load_model(stored).warm_up()
     config.write_text("[]")
     with pytest.raises(CheckpointError, match="not a JSON object"):
         import_model("mosaiks", checkpoint=checkpoint, config=config)
@@ -163,7 +167,7 @@ def test_an_official_checkpoint_can_be_imported() -> None:
     """The parity case's files go through the door that users have."""
     folder = SHARED / "parity" / "rcf"
     stored = import_model("rcf", checkpoint=folder / "checkpoint.pt", config=folder / "config.json")
-    stored.load().warm_up()
+    load_model(stored).warm_up()
     assert stored.to_served_model().dim == 64
 
 
@@ -181,7 +185,7 @@ def test_after_an_interrupted_save_nothing_lies_about(
             import_model("mosaiks")
     assert list((tmp_path / "models").rglob("*.safetensors")) == []
     assert list((tmp_path / "models").rglob("config.json")) == []
-    import_model("mosaiks").load()
+    load_model(import_model("mosaiks"))
 
 
 def test_what_is_being_saved_disturbs_nobody(
@@ -203,7 +207,7 @@ def test_what_is_being_saved_disturbs_nobody(
     mine = import_model("mosaiks")
     assert seen == [[other.tag], [other.tag], [mine.tag]]
     assert {stored.tag for stored in store.list_models()} == {mine.tag, other.tag}
-    mine.load()
+    load_model(mine)
     assert store.get_model("mosaiks:latest").tag == mine.tag
     assert bentoml.models.get("mosaiks").tag.version == mine.tag.partition(":")[2]
     assert [path.name for path in tmp_path.glob("models-*")] == []
@@ -240,9 +244,7 @@ def test_weights_of_another_shape_are_refused() -> None:
     config = Mosaiks.default_config("gaussian")
     tensors = Mosaiks.seeded_state_dict(config) | {"banks.rgb.weight": torch.zeros(512, 4, 3, 3)}
     with pytest.raises(ModelStoreError, match=r"banks\.rgb\.weight"):
-        store.save(
-            Mosaiks, config, tensors, variant="gaussian", weights="seeded", source="", revision=None
-        )
+        ConvertedModel(Mosaiks, config, tensors, variant="gaussian", weights="seeded", source="")
 
 
 def test_a_damaged_configuration_is_named() -> None:
@@ -268,4 +270,22 @@ def test_a_changed_configuration_is_not_served() -> None:
     changed = {**stored.config, "clip": False, "equal_cells": False}
     (stored.path / "config.json").write_bytes(orjson.dumps(changed))
     with pytest.raises(ModelStoreError):
-        store.get_model(stored.tag).load()
+        load_model(store.get_model(stored.tag))
+
+
+def test_two_writers_lose_no_measurement() -> None:
+    """Values that are added at the same time are all there afterwards."""
+    tag = import_model("mosaiks").tag
+    names = [f"value_{number}" for number in range(8)]
+    ready = Barrier(len(names))
+
+    def add(name: str) -> None:
+        ready.wait(20)
+        registration.add_metadata(tag, {name: name})
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(add, names))
+    metadata = store.get_model(tag).metadata
+    assert [metadata.get(name) for name in names] == names
+    assert registration.add_metadata(tag, {names[0]: "other"}).metadata == metadata
+    assert [stored.tag for stored in store.list_models()] == [tag]

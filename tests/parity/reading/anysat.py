@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geobento.schemas.sample import Sample
-from inference.batches import LoadedModel
+from inference.engines.torch import TorchModel
 from models.anysat.model import CARD
 from models.base import Model
 from models.types import Encoded, Inputs
@@ -30,7 +30,7 @@ def prepared(model: Model, arrays: Mapping[str, Any], record: Mapping[str, Any])
 
 
 def stages(
-    loaded: LoadedModel, inputs: Inputs, encoded: Encoded
+    loaded: TorchModel, inputs: Inputs, encoded: Encoded
 ) -> dict[str, tuple[NDArray[Any], float]]:
     """Inputs by sensor, and the class token."""
     shown = {

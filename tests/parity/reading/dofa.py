@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geobento.schemas.sample import Sample
-from inference.batches import LoadedModel
+from inference.engines.torch import TorchModel
 from models.base import Model
 from models.types import Encoded, Inputs
 
@@ -33,7 +33,7 @@ def prepared_s1(model: Model, arrays: Mapping[str, NDArray[Any]]) -> Inputs:
 
 
 def stages(
-    loaded: LoadedModel, inputs: Inputs, encoded: Encoded
+    loaded: TorchModel, inputs: Inputs, encoded: Encoded
 ) -> dict[str, tuple[NDArray[Any], float]]:
     """The class token."""
     return {"cls": (encoded.tokens[0, 0].numpy(), 1e-4)}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from geobento.schemas.sample import PixelGrid, Sample
-from inference.batches import LoadedModel
+from inference.engines.torch import TorchModel
 from models.base import Model
 from models.galileo.card import CARD
 from models.galileo.network import (
@@ -54,7 +54,7 @@ def prepared(model: Model, arrays: Mapping[str, Any], record: Mapping[str, Any])
 
 
 def stages(
-    loaded: LoadedModel, inputs: Inputs, encoded: Encoded
+    loaded: TorchModel, inputs: Inputs, encoded: Encoded
 ) -> dict[str, tuple[NDArray[Any], float]]:
     """The authors' tensors with all groups, and their tokens."""
     network: Any = loaded._network

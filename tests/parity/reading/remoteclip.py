@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from inference import pooling
-from inference.batches import LoadedModel
+from inference.engines.torch import TorchModel
 from models.base import Model
 from models.types import Encoded, Inputs
 
@@ -20,13 +20,13 @@ def prepared(model: Model, arrays: Mapping[str, Any], record: Mapping[str, Any])
     return model.prepare_image(Image.fromarray(arrays["rgb_u8"]))
 
 
-def stages(loaded: LoadedModel, inputs: Inputs, encoded: Encoded) -> dict[str, Any]:
+def stages(loaded: TorchModel, inputs: Inputs, encoded: Encoded) -> dict[str, Any]:
     """Tokens after the last norm, and the feature with CLIP's approximate GELU."""
     network: Any = loaded._network
     model = type(loaded.model)(loaded.model.config | {"quick_gelu": True})
     quick = model.network()
     quick.load_state_dict(network.state_dict(), strict=True)
-    vector = pooling.pool(LoadedModel(model, quick).encode([inputs]), "native")[0].numpy()
+    vector = pooling.pool(TorchModel(model, quick).encode([inputs]), "native")[0].numpy()
     found = {"embedding_quickgelu": (vector / np.linalg.norm(vector), 1e-4)}
     if encoded.num_prefix_tokens:
         with torch.inference_mode():

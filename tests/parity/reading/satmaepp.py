@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from geobento.schemas.sample import Sample
-from inference.batches import LoadedModel
+from inference.engines.torch import TorchModel
 from models.base import Model
 from models.types import Encoded, Inputs
 
@@ -22,7 +22,7 @@ def prepared(model: Model, arrays: Mapping[str, Any], record: Mapping[str, Any])
     return model.prepare(Sample(arrays["s2_dn"], bands, "s2_10b"))
 
 
-def stages(loaded: LoadedModel, inputs: Inputs, encoded: Encoded) -> dict[str, Any]:
+def stages(loaded: TorchModel, inputs: Inputs, encoded: Encoded) -> dict[str, Any]:
     """The class token; for ten bands all tokens, before those of one place are averaged."""
     found: dict[str, Any] = {"cls": (encoded.tokens[0, 0].numpy(), 1e-4)}
     if "s2_10b" in inputs:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from geobento.schemas.sample import Sample
 from inference import pooling
-from inference.batches import LoadedModel
+from inference.engines.torch import TorchModel
 from models.base import Model
 from models.thor import network as networks
 from models.thor.model import CHECKPOINT_BANDS, Thor
@@ -30,7 +30,7 @@ def prepared(model: Model, arrays: Mapping[str, NDArray[Any]], record: Any) -> I
 
 
 def stages(
-    loaded: LoadedModel, inputs: Inputs, encoded: Encoded
+    loaded: TorchModel, inputs: Inputs, encoded: Encoded
 ) -> dict[str, tuple[NDArray[Any], float]]:
     """Inputs band by band; tokens after the last norm; groups side by side, as the authors do."""
     network: Any = loaded._network

@@ -22,12 +22,12 @@ from geobento.schemas.embedding import Embedding
 from geobento.schemas.errors import GeoBentoError, ModelError, SpecError
 from geobento.schemas.requests import GeoEmbeddingRequest, PixelEmbeddingRequest
 from geobento.schemas.sample import Sample
+from inference.importing import import_model
 from models.base import Model
 from models.galileo.card import S2_BANDS
 from models.galileo.model import Galileo
 from models.mosaiks.model import CARD as MOSAIKS
 from models.registry import get_model_class
-from models.weights.importer import import_model
 from pipeline.fetching.fetcher import ImageryFetcher
 from pipeline.inputs.raster_uploads import RasterUpload
 from pipeline.local_engine import LocalEngine
