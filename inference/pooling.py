@@ -1,15 +1,17 @@
-"""From the tokens of a network to a vector or a grid, the same for every model."""
+"""Vectors and grids from the tokens of a network."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
+
+from geobento.schemas.errors import ModelError
 
 if TYPE_CHECKING:
     import torch
 
     from models.types import Encoded
 
-Pooling = Literal["native", "mean", "max"]
+Pooling = Literal["native", "mean", "max", "cls"]
 
 
 def grid_tokens(encoded: Encoded) -> torch.Tensor:
@@ -23,10 +25,21 @@ def pool(encoded: Encoded, pooling: Pooling) -> torch.Tensor:
     """Vectors (B, D).
 
     Args:
-        encoded: What the network made of the batch.
-        pooling: `authors`: the authors' own feature, which is the mean where they have no
+        encoded: Output of the network.
+        pooling: `native`: the vector of the reference implementation, or `mean` where it has no
             other. `mean`: over the area that the grid tokens cover. `max`: of the grid tokens.
+            `cls`: the class token.
+
+    Raises:
+        ModelError: The network has no class token.
     """
+    if pooling == "cls":
+        if encoded.class_token is None:
+            raise ModelError(
+                "these weights have no class token; accepted: native, mean, max",
+                field="output.pooling",
+            )
+        return encoded.class_token.float()
     if pooling == "native" and encoded.vector is not None:
         return encoded.vector.float()
     tokens = grid_tokens(encoded).float()
@@ -36,8 +49,8 @@ def pool(encoded: Encoded, pooling: Pooling) -> torch.Tensor:
 
     return torch.cat(
         [
-            _pool_tokens(each[None, seen], _valid_weights(encoded.area_weights, seen), pooling)
-            for each, seen in zip(tokens, encoded.valid, strict=True)
+            _pool_tokens(row[None, valid], _valid_weights(encoded.area_weights, valid), pooling)
+            for row, valid in zip(tokens, encoded.valid, strict=True)
         ]
     )
 

@@ -13,13 +13,13 @@ MODEL_CLASSES = {
     "dofa": "models.dofa.model:Dofa",
     "thor": "models.thor.model:Thor",
     "clip_vit_large_patch14": "models.clip.openai:Clip",
-    "dino_v2_vits14": "models.dinov2:DinoV2",
+    "dino_v2_vits14": "models.dinov2.model:DinoV2",
     "open_clip_vit_b32": "models.clip.openclip:OpenClipXlmRoberta",
     "anysat": "models.anysat.model:AnySat",
     "galileo": "models.galileo.model:Galileo",
     "remoteclip": "models.clip.remoteclip:RemoteClip",
     "satmaepp": "models.satmaepp.model:SatMaePp",
-    "gse": "models.gse:Gse",
+    "gse": "models.gse.model:Gse",
 }
 """Model id -> where its class is. Nothing is imported until it is asked for."""
 

@@ -63,7 +63,7 @@ def small_models() -> str:
     """Small models of the families that read pictures and texts, as GEOBENTO_MODELS has them."""
     pytest.importorskip("transformers")
     from models.clip.openai import Clip
-    from models.dinov2 import DinoV2
+    from models.dinov2.model import DinoV2
     from models.weights.importer import import_model
     from tests.models import small
 

@@ -13,15 +13,17 @@ import torch
 from inference import precision
 from inference.batches import EncodeItem
 from inference.engines.quantized_linear import supports_quantization
-from models.mosaiks.model import CARD as MOSAIKS
+from models.mosaiks.model import Mosaiks
 from models.weights import store
 
 pytest.importorskip("transformers")
 
-from models.clip.openai import CARD as CLIP
 from models.clip.openai import Clip
-from models.dinov2 import DinoV2
+from models.dinov2.model import DinoV2
 from tests.models import small
+
+MOSAIKS = Mosaiks.card
+CLIP = Clip.card
 
 FINE, POOR = {"cosine": 0.9999, "max_error": 0.01}, {"cosine": 0.99, "max_error": 0.1}
 ROUNDED, TURNED = {"bfloat16": FINE}, {"bfloat16": POOR}

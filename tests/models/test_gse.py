@@ -12,10 +12,13 @@ from geobento.schemas.errors import ModelError, NoImageryError
 from geobento.schemas.sample import Sample
 from inference.batches import EncodeItem, LoadedModel
 from inference.pooling import Pooling
-from models.gse import BANDS, DIM, Gse
+from models.gse.model import Gse
 from models.weights import store
 from models.weights.checkpoints import CheckpointError
 from models.weights.importer import import_model
+
+BANDS = Gse.card.modalities["annual"].sensor.bands
+DIM = len(BANDS)
 
 GSE = Gse({})
 LOADED = LoadedModel(GSE, GSE.network())

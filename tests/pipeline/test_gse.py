@@ -16,9 +16,11 @@ from geobento.schemas.embedding import Embedding
 from geobento.schemas.errors import GeoBentoError, ModelError, NoImageryError, PayloadTooLarge
 from geobento.schemas.requests import GeoEmbeddingRequest, InspectRequest, PixelEmbeddingRequest
 from imagery.demo.archive import DEMO_REGIONS
-from models.gse import BANDS
+from models.gse.model import Gse
 from models.weights.importer import import_model
 from pipeline.local_engine import LocalEngine
+
+BANDS = Gse.card.modalities["annual"].sensor.bands
 
 SAVANNA = DEMO_REGIONS[0]
 YEAR = {"mode": "year", "year": SAVANNA.year}

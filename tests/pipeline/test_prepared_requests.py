@@ -13,7 +13,7 @@ from geobento.schemas.errors import GeoBentoError, InvalidRequest, ModelError, P
 from geobento.schemas.requests import ImageEmbeddingRequest, TextEmbeddingRequest, ZeroShotRequest
 from inference.batches import LoadedModel
 from models.clip.openai import Clip
-from models.dinov2 import DinoV2
+from models.dinov2.model import DinoV2
 from pipeline.engine import Engine
 from pipeline.registry import ModelHandle, ModelRegistry
 from tests.conftest import ROOT

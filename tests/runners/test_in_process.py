@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from inference.batches import EncodeItem
-from models.gse import Gse
+from models.gse.model import Gse
 from models.weights.importer import import_model
 from runners.in_process import InProcessEncoder
 

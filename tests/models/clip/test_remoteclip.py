@@ -13,9 +13,11 @@ pytest.importorskip("transformers")  # comes with the same extra as open_clip
 from geobento.schemas.sample import Sample
 from inference import pooling
 from inference.batches import EncodeItem, LoadedModel
-from models.clip.remoteclip import CARD, RemoteClip
+from models.clip.remoteclip import RemoteClip
 from models.types import Inputs, Tensors
 from models.weights.checkpoints import CheckpointError
+
+CARD = RemoteClip.card
 
 SMALL: dict[str, dict[str, Any]] = {
     "vit_b_32": {"width": 32, "layers": 2, "head_width": 16},
