@@ -19,6 +19,11 @@ class ClipModel(Model):
     """Two towers with a common space and a learned factor on cosines."""
 
     @classmethod
+    def default_config(cls, variant: str) -> Config:
+        """The released architecture: what `read_config` gives without stated sizes."""
+        return cls.read_config({}, variant)
+
+    @classmethod
     def convert(
         cls, checkpoint: Tensors, checkpoint_config: Mapping[str, Any], variant: str
     ) -> tuple[Config, Tensors]:

@@ -74,11 +74,6 @@ class Clip(ClipModel):
         return Encoded(images.last_hidden_state, (side, side), num_prefix_tokens=1, vector=vector)
 
     @classmethod
-    def default_config(cls, variant: str) -> Config:
-        """The released architecture."""
-        return cls.read_config({}, variant)
-
-    @classmethod
     def read_config(cls, checkpoint_config: Mapping[str, Any], variant: str) -> Config:
         """The sizes of both towers; those that a configuration leaves out are the released ones."""
         stated = checkpoint_config.get("arch", checkpoint_config)

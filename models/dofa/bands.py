@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from geobento.schemas.cards import ModelCard
 from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import Sample
-from models.preprocessing.pixels import validated_pixels
+from models.preprocessing.pixels import normalized, validated_pixels
 
 WAVELENGTHS_OPTION = "wavelengths_um"
 BAND_OPTIONS = (WAVELENGTHS_OPTION, "mean", "std")
@@ -34,10 +35,27 @@ def check_band_options(options: Mapping[str, Any]) -> None:
         )
 
 
-def normalized_by_options(
+def standardized(
+    sample: Sample, card: ModelCard, options: Mapping[str, Any]
+) -> tuple[NDArray[np.float32], Sequence[float]]:
+    """Standardized pixels (C, H, W) and the wavelength of each band, micrometers.
+
+    Raises:
+        ModelError: Bands are not those of the card and not described by the options.
+    """
+    if WAVELENGTHS_OPTION in options:
+        return _standardized_by_options(sample, card, options), options[WAVELENGTHS_OPTION]
+    is_radar = sample.modality == "s1"
+    pixels = np.sqrt(np.maximum(sample.pixels, 0)) if is_radar else sample.pixels
+    values = normalized(replace(sample, pixels=pixels), card)
+    wavelengths = card.modalities[sample.modality].wavelengths_um
+    return values, [wavelengths[band] for band in sample.bands]
+
+
+def _standardized_by_options(
     sample: Sample, card: ModelCard, options: Mapping[str, Any]
 ) -> NDArray[np.float32]:
-    """Pixels (C, H, W) standardized by the statistics of a request.
+    """Pixels (C, H, W) standardized with the statistics of a request.
 
     Raises:
         ModelError: An option has another number of values than the sample has bands.

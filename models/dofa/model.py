@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -11,8 +10,7 @@ import numpy as np
 from geobento.schemas.cards import ImageInput
 from geobento.schemas.sample import Sample
 from models.cards import load_card
-from models.dofa.bands import WAVELENGTHS_OPTION, check_band_options, normalized_by_options
-from models.preprocessing.pixels import normalized
+from models.dofa.bands import check_band_options, standardized
 from models.preprocessing.resampling import resize
 from models.types import Config, Inputs, Tensors
 from models.vit import ViTModel
@@ -55,15 +53,7 @@ class Dofa(ViTModel):
         Returns:
             The modality's name: (C, S, S) float32; `wavelengths_pm`: (C,) picometers.
         """
-        if WAVELENGTHS_OPTION in self.options:
-            values = normalized_by_options(sample, self.card, self.options)
-            micrometers = self.options[WAVELENGTHS_OPTION]
-        else:
-            is_radar = sample.modality == "s1"
-            pixels = np.sqrt(np.maximum(sample.pixels, 0)) if is_radar else sample.pixels
-            values = normalized(replace(sample, pixels=pixels), self.card)
-            wavelengths = self.card.modalities[sample.modality].wavelengths_um
-            micrometers = [wavelengths[band] for band in sample.bands]
+        values, micrometers = standardized(sample, self.card, self.options)
         side = self.config["img_size"]
         return {
             sample.modality: resize(values, (side, side), "bilinear", antialias=True),
@@ -103,7 +93,7 @@ class Dofa(ViTModel):
 
     @classmethod
     def adapt_tensors(cls, tensors: Tensors, config: Config, variant: str) -> Tensors:
-        """Add `fc_norm`, which released files lack, as the reference implementation initializes it."""
+        """Add `fc_norm`, which released files lack, as the reference code initializes it."""
         import torch
 
         width = config["embed_dim"]

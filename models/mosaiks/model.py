@@ -63,23 +63,19 @@ class Mosaiks(Model):
         """
         import torch
 
-        from models.mosaiks.network import averaging_weights, equal_cell_edges, fixed_cell_edges
+        from models.mosaiks.network import CellGrid
 
         ((modality, images),) = batch.items()
-        make_edges = equal_cell_edges if self.config["equal_cells"] else fixed_cell_edges
-        lengths = [side - self.config["kernel"] + 1 for side in images.shape[-2:]]
-        edges = [make_edges(length, self.config["cell"]) for length in lengths]
-        rows, columns = (
-            averaging_weights(edge, length).to(images.device)
-            for edge, length in zip(edges, lengths, strict=True)
-        )
+        kernel, cell, equal = (self.config[name] for name in ("kernel", "cell", "equal_cells"))
+        height, width = (side - kernel + 1 for side in images.shape[-2:])
+        cells = CellGrid(height, width, cell, equal=equal)
+        rows, columns = (weights.to(images.device) for weights in cells.averaging_weights)
         grids = torch.stack([network(modality, image, rows, columns) for image in images])
-        heights, widths = (edge.diff() / edge[-1] for edge in edges)
         return Encoded(
             tokens=grids.flatten(2).transpose(1, 2),
-            grid_shape=(rows.shape[0], columns.shape[0]),
-            pixel_margin=(self.config["kernel"] - 1) / 2,
-            area_weights=torch.outer(heights, widths).flatten().float().to(images.device),
+            grid_shape=cells.shape,
+            pixel_margin=(kernel - 1) / 2,
+            area_weights=cells.area_weights.to(images.device),
         )
 
     @classmethod

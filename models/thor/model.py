@@ -12,8 +12,8 @@ from models.base import Model
 from models.cards import load_card
 from models.preprocessing.resampling import resize
 from models.thor import inputs as thor_inputs
+from models.thor.checkpoint import CHECKPOINT
 from models.types import Config, Encoded, Inputs
-from models.weights.conversion import Checkpoint
 
 if TYPE_CHECKING:
     import torch
@@ -24,16 +24,6 @@ COMMON: Config = {"norm_eps": 1e-6}
 DEFAULT_PATCH_SIZE = 8
 MAX_PATCHES_PER_SIDE = 36
 """Patches of the finest bands per side; examples of the reference implementation have as many."""
-FILE_BANDS = {
-    "S2:Red": "B4", "S2:Green": "B3", "S2:Blue": "B2", "S2:NIR": "B8", "S2:RE1": "B5",
-    "S2:RE2": "B6", "S2:RE3": "B7", "S2:RE4": "B8A", "S2:SWIR1": "B11", "S2:SWIR2": "B12",
-    "S2:CoastAerosal": "B1", "S2:WaterVapor": "B9", "S1:VV": "VV", "S1:VH": "VH", "S1:HV": "HV",
-    "S1:HH": "HH",
-}  # fmt: skip
-"""Bands in the released files -> ours."""
-FILE_KERNELS = "encoder.ind_patch_embed.patch_embed."
-TRAINING_ONLY = ("decoder_", "decode_", "pos_embed", "ref_pos_embed")
-"""Parts that the reference implementation ignores, too."""
 BANDS_KEY, PATCH_SIZE_KEY, PIXEL_SIZE_KEY = "bands", "patch", "pixel_mm"
 
 
@@ -48,18 +38,7 @@ class Thor(Model):
         "base": {"embed_dim": 768, "depth": 12, "num_heads": 12, "band_embed_dim": 128} | COMMON,
         "large": {"embed_dim": 1024, "depth": 24, "num_heads": 16, "band_embed_dim": 256} | COMMON,
     }
-    checkpoint = Checkpoint(
-        drop=(
-            f"{FILE_KERNELS}S3:",
-            *(f"encoder.band_embed.group{number}" for number in range(5, 10)),
-            *(f"{prefix}{part}" for prefix in ("", "encoder.") for part in TRAINING_ONLY),
-        ),
-        rename={
-            **{f"{FILE_KERNELS}{name}.": f"kernels.{band}." for name, band in FILE_BANDS.items()},
-            FILE_KERNELS: "kernels.",
-            "encoder.": "",
-        },
-    )
+    checkpoint = CHECKPOINT
 
     @property
     def dim(self) -> int:

@@ -7,8 +7,8 @@ import torch
 
 pytest.importorskip("transformers")
 
+from models.dinov2.checkpoint import resample_position_table
 from models.dinov2.model import DinoV2
-from models.dinov2.positions import resample_position_table
 from models.weights.checkpoints import CheckpointError
 from tests.models import small
 

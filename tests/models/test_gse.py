@@ -122,5 +122,5 @@ def test_there_are_no_weights(tmp_path: Path) -> None:
     store.get_model("alphaearth").load().warm_up()
     file = tmp_path / "weights.safetensors"
     file.write_bytes((stored.path / store.WEIGHTS_FILE).read_bytes())
-    with pytest.raises(CheckpointError, match="without weights"):
+    with pytest.raises(CheckpointError, match="precomputed and has no weights"):
         import_model("gse", checkpoint=file)

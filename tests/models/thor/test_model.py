@@ -17,7 +17,8 @@ from geobento.schemas.sample import PixelGrid, Sample
 from inference import pooling
 from inference.batches import EncodeItem, LoadedModel
 from models.thor import network as networks
-from models.thor.model import FILE_BANDS, Thor
+from models.thor.checkpoint import FILE_BANDS
+from models.thor.model import Thor
 from models.weights.checkpoints import CheckpointError
 from tests.models import small
 

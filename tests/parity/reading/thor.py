@@ -13,7 +13,8 @@ from inference import pooling
 from inference.batches import LoadedModel
 from models.base import Model
 from models.thor import network as networks
-from models.thor.model import FILE_BANDS, Thor
+from models.thor.checkpoint import FILE_BANDS
+from models.thor.model import Thor
 from models.types import Encoded, Inputs
 
 INPUT_TOLERANCE = 1e-5

@@ -1,13 +1,49 @@
-"""DINOv2's position table for another grid of patches."""
+"""DINOv2's checkpoints, of the reference implementation and of the transformers library."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from models.types import Tensors
 from models.weights.checkpoints import CheckpointError
+from models.weights.conversion import Checkpoint
 
 if TYPE_CHECKING:
     import torch
+
+POSITION_TABLE = "embeddings.position_embeddings"
+CHECKPOINT = Checkpoint(
+    rename={
+        "cls_token": "embeddings.cls_token",
+        "mask_token": "embeddings.mask_token",
+        "pos_embed": POSITION_TABLE,
+        "patch_embed.proj.": "embeddings.patch_embeddings.projection.",
+        "blocks.": "encoder.layer.",
+        "norm.": "layernorm.",
+    },
+    replace={
+        ".attn.proj.": ".attention.o_proj.",
+        ".ls1.gamma": ".layer_scale1.lambda1",
+        ".ls2.gamma": ".layer_scale2.lambda1",
+        ".attention.attention.query.": ".attention.q_proj.",
+        ".attention.attention.key.": ".attention.k_proj.",
+        ".attention.attention.value.": ".attention.v_proj.",
+        ".attention.output.dense.": ".attention.o_proj.",
+    },
+)
+
+
+def split_qkv(tensors: Tensors) -> Tensors:
+    """Tensors whose joint query-key-value layers, if any, are three layers."""
+    split: Tensors = {}
+    for name, tensor in tensors.items():
+        if ".attn.qkv." not in name:
+            split[name] = tensor
+            continue
+        for letter, third in zip("qkv", tensor.chunk(3), strict=True):
+            layer = name.replace(".attn.qkv.", f".attention.{letter}_proj.")
+            split[layer] = third.contiguous()
+    return split
 
 
 def resample_position_table(table: torch.Tensor, grid_size: int, variant: str) -> torch.Tensor:
