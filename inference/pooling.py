@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from geobento.schemas.errors import ModelError
 from inference.types import Pooling
 from models.types import Encoded
 
@@ -22,8 +23,18 @@ def pool(encoded: Encoded, pooling: Pooling) -> torch.Tensor:
         encoded: Output of the network.
         pooling: `native`: the vector of the reference implementation, which is the mean if the
             network has no other. `mean`: over the area that the grid tokens cover. `max`: over the
-            grid tokens.
+            grid tokens. `cls`: the class token.
+
+    Raises:
+        ModelError: The network has no class token.
     """
+    if pooling == "cls":
+        if encoded.class_token is None:
+            raise ModelError(
+                "these weights have no class token; accepted: native, mean, max",
+                field="output.pooling",
+            )
+        return encoded.class_token.float()
     if pooling == "native" and encoded.vector is not None:
         return encoded.vector.float()
     tokens = grid_tokens(encoded).float()

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
-Pooling: TypeAlias = Literal["native", "mean", "max"]
+Pooling: TypeAlias = Literal["native", "mean", "max", "cls"]
 """How grid tokens become one vector. `native`: as in the reference implementation."""
 Precision: TypeAlias = Literal["float32", "bfloat16", "int8"]
 """Data type of weights and forward passes. In `int8`, large linear layers are int8 and all other

@@ -1,7 +1,8 @@
 """Model cards from YAML files.
 
-A card file has the fields of `ModelCard`. Two things may be written shorter there:
+A card file has the fields of `ModelCard`. Some may be written shorter there:
 
+- `true_color` in place of a modality is Sentinel-2 in true color, at the input size of images.
 - `normalization`: one number stands for every band; `offset` is 0 and `scale` is 1 unless stated.
   `z_score: {mean, std, unit}` stands for `(x * unit - mean) / std`, and
   `two_sigma: {mean, std, top}` maps two standard deviations around the mean to 0..`top`.
@@ -17,30 +18,33 @@ from typing import Any
 import yaml
 
 from geobento.schemas.cards import ModelCard
+from models.preprocessing.true_color import true_color_modality
 
 ROOT = Path(__file__).parent
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The safe loader, in C where libyaml is installed."""
 
 
-def load_card(family: str, name: str = "card", **fields: Any) -> ModelCard:
+def load_card(family: str, name: str = "card") -> ModelCard:
     """The card ``models/<family>/<name>.yaml``.
 
     Args:
         family: Package of the model.
         name: File in that package, without its ending.
-        fields: Fields that are made by code; mappings are added to those of the file.
 
     Raises:
         ValidationError: The file is not a card.
     """
     with (ROOT / family / f"{name}.yaml").open(encoding="utf-8") as stream:
         record: dict[str, Any] = yaml.load(stream, Loader=LOADER)
-    for modality in record.get("modalities", {}).values():
+    modalities = record.get("modalities", {})
+    for key, modality in modalities.items():
+        if modality == "true_color":
+            image = record["image"]
+            modalities[key] = true_color_modality(image.get("crop") or image["size"])
+            continue
         bands = modality.get("selectable_bands") or modality["sensor"]["bands"]
         modality["normalization"] = expand_normalization(modality["normalization"], len(bands))
-    for key, value in fields.items():
-        record[key] = {**record.get(key, {}), **value} if isinstance(value, Mapping) else value
     return _with_option_schema(ModelCard.model_validate(record))
 
 

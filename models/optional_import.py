@@ -1,4 +1,4 @@
-"""Libraries that carry networks: extras, imported when first needed."""
+"""Optional dependencies, imported on first use."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ TORCHVISION_OPERATORS = {
     "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 }
-"""Operators that torchvision's Python code refers to when it is imported."""
+"""Operators that torchvision's Python code needs at import."""
 
 
 def optional_import(name: str) -> Any:
-    """A library that is an extra.
+    """A library of the extra `models`.
 
     Raises:
         ModelStoreError: It is not installed.
@@ -34,18 +34,18 @@ def optional_import(name: str) -> Any:
 
 @cache
 def make_torchvision_importable() -> None:
-    """Declare the operators of torchvision where its compiled ones do not load.
+    """Declare the operators of torchvision if its compiled library does not load.
 
-    torchvision from PyPI is compiled against torch with CUDA; beside CPU torch its library does
-    not load, and then its Python code, which transformers and open_clip import, fails on the
-    first operator that it refers to. Nothing here calls those operators.
+    torchvision from PyPI is compiled for torch with CUDA; its library does not load beside CPU
+    torch. Its Python code, which transformers and open_clip import, then fails at the first
+    operator that it registers. None of these operators is called here.
     """
     import torch
 
-    found = find_spec("torchvision")
-    if found is None or found.origin is None:
+    spec = find_spec("torchvision")
+    if spec is None or spec.origin is None:
         return
-    for compiled in Path(found.origin).parent.glob("_C.*"):
+    for compiled in Path(spec.origin).parent.glob("_C.*"):
         try:
             torch.ops.load_library(str(compiled))  # type: ignore[no-untyped-call]
             return

@@ -1,4 +1,4 @@
-"""The list of models: one line each."""
+"""The registry of models: one line each."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ MODEL_CLASSES = {
     "dofa": "models.dofa.model:Dofa",
     "thor": "models.thor.model:Thor",
     "clip_vit_large_patch14": "models.clip.openai:Clip",
-    "dino_v2_vits14": "models.dinov2:DinoV2",
+    "dino_v2_vits14": "models.dinov2.model:DinoV2",
     "open_clip_vit_b32": "models.clip.openclip:OpenClipXlmRoberta",
     "anysat": "models.anysat.model:AnySat",
     "galileo": "models.galileo.model:Galileo",
     "remoteclip": "models.clip.remoteclip:RemoteClip",
     "satmaepp": "models.satmaepp.model:SatMaePp",
-    "gse": "models.gse:Gse",
+    "gse": "models.gse.model:Gse",
 }
-"""Model id -> where its class is. Nothing is imported until it is asked for."""
+"""Model id -> module and class, imported on first use."""
 
 
 def get_model_class(name: str) -> type[Model]:
     """The class of a model, by id or alias.
 
     Raises:
-        ModelNotFound: No model of that name exists; the message lists those that do.
+        ModelNotFound: There is no such model; the message lists the available ones.
     """
     key = name.strip().lower()
     if key in MODEL_CLASSES:
@@ -40,7 +40,7 @@ def get_model_class(name: str) -> type[Model]:
 
 
 def model_not_found(name: str, available: Iterable[str]) -> ModelNotFound:
-    """The error for a model that is not there, naming those that are."""
+    """The error for an unknown model, with the available ones."""
     listed = ", ".join(sorted(available)) or "none"
     return ModelNotFound(
         f"there is no model {name!r}; available: {listed}",
@@ -50,11 +50,11 @@ def model_not_found(name: str, available: Iterable[str]) -> ModelNotFound:
 
 
 def list_model_classes() -> list[type[Model]]:
-    """All model classes, in the order of the catalog."""
+    """All model classes, in the order of the registry."""
     return [_import_class(model_id) for model_id in MODEL_CLASSES]
 
 
 def _import_class(model_id: str) -> type[Model]:
     module, _, name = MODEL_CLASSES[model_id].partition(":")
-    loaded: type[Model] = getattr(import_module(module), name)
-    return loaded
+    model_class: type[Model] = getattr(import_module(module), name)
+    return model_class

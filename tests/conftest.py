@@ -64,7 +64,7 @@ def small_models() -> str:
     pytest.importorskip("transformers")
     from inference.importing import import_model
     from models.clip.openai import Clip
-    from models.dinov2 import DinoV2
+    from models.dinov2.model import DinoV2
     from tests.models import small
 
     tags = [small.stored(cls).tag for cls in (Clip, DinoV2)]

@@ -28,9 +28,11 @@ from geobento.schemas.errors import GeoBentoError, ModelNotFound, NoImageryError
 from geobento.schemas.geometry import Area, Spatial
 from geobento.schemas.sample import PixelGrid
 from imagery import cell_fractions
-from models.mosaiks.model import S2_BANDS
+from models.mosaiks.model import Mosaiks
 from tests.conftest import ROOT, SHARED
 from tests.servers import serving
+
+S2_BANDS = Mosaiks.card.modalities["s2"].sensor.bands
 
 PLACE = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 1000}
 FIELD = {

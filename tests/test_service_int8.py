@@ -19,7 +19,7 @@ from tests.servers import serving
 pytest.importorskip("transformers")
 
 from models.clip.openai import Clip
-from models.dinov2 import DinoV2
+from models.dinov2.model import DinoV2
 from pipeline.inputs import images
 from tests.models import small
 

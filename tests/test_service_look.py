@@ -16,7 +16,9 @@ from geobento.schemas.errors import GeoBentoError
 from geobento.schemas.plan import EmbeddingPlan, Inspection, RegionPlan
 from geobento.schemas.requests import EmbeddingItem, EmbeddingResponse, ErrorBody
 from geobento.schemas.specs import PointBuffer, SensorSpec, TemporalSpec
-from models.mosaiks.model import S2_BANDS
+from models.mosaiks.model import Mosaiks
+
+S2_BANDS = Mosaiks.card.modalities["s2"].sensor.bands
 
 PLACE = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 200}
 NOWHERE = {**PLACE, "lon": 0.0, "lat": 0.0}

@@ -18,9 +18,11 @@ from geobento import OutputSpec, embed_pixels
 from geobento.schemas import serialization
 from geobento.schemas.embedding import Embedding
 from geobento.schemas.errors import InvalidRequest, ModelError, SpecError
-from models.mosaiks.model import CARD
+from models.mosaiks.model import Mosaiks
 from tests import geotiffs
 from tests.geotiffs import geotiff
+
+CARD = Mosaiks.card
 
 BANDS = CARD.modalities["s2"].sensor.bands
 NUMBERS = np.random.default_rng(0).integers(200, 4000, (12, 40, 50)).astype(np.uint16)

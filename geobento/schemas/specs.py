@@ -178,7 +178,7 @@ class FetchSpec:
 
 # -- in which form -----------------------------------------------------------------------------
 
-RegionPooling = Literal["native", "mean", "max"]
+RegionPooling = Literal["native", "mean", "max", "cls"]
 
 
 @validated_spec
@@ -186,9 +186,10 @@ class OutputPooled:
     """One vector `(D,)` for the whole place."""
 
     pooling: RegionPooling = "native"
-    """`authors`: the authors' own feature of a whole input, which is the mean of the grid where
-    they have no other. `mean` and `max`: of the vectors of the grid, which may lie in another
-    space and have another length."""
+    """`native`: the vector of the reference implementation, which is the mean of the grid where it
+    has no other. `mean` and `max`: of the vectors of the grid, which may lie in another space and
+    have another length. `cls`: the class token of the last layer, of models that have one
+    (`class_token` of the card)."""
     mode: Literal["pooled"] = "pooled"
 
 

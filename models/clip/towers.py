@@ -1,4 +1,4 @@
-"""What the towers of open_clip's networks make of pictures and texts."""
+"""Forward passes of the towers of open_clip's networks."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ from models.types import Encoded
 
 
 def encode_images(visual: Any, images: torch.Tensor) -> Encoded:
-    """Tokens of the last layer before its norm, and the feature in the shared space.
+    """Tokens of the last layer before its norm, and the vector in the shared space.
 
     Args:
         visual: A vision transformer or a residual network of open_clip.
-        images: (B, 3, H, W), standardised.
+        images: (B, 3, H, W), standardized.
     """
-    seen = visual.forward_intermediates(images, indices=1, output_extra_tokens=True)
-    (grid,) = seen["image_intermediates"]
-    # A residual network has no class token; its feature is an attention over the grid.
-    before = seen.get("image_intermediates_prefix", [])
-    tokens = torch.cat([*before, grid.flatten(2).transpose(1, 2)], dim=1)
+    outputs = visual.forward_intermediates(images, indices=1, output_extra_tokens=True)
+    (grid,) = outputs["image_intermediates"]
+    # A residual network has no class token; its vector is an attention over the grid.
+    prefix = outputs.get("image_intermediates_prefix", [])
+    tokens = torch.cat([*prefix, grid.flatten(2).transpose(1, 2)], dim=1)
     height, width = grid.shape[-2:]
     return Encoded(
         tokens,
         (height, width),
         num_prefix_tokens=tokens.shape[1] - height * width,
-        vector=seen["image_features"],
+        vector=outputs["image_features"],
+        class_token=tokens[:, 0] if prefix else None,
     )
 
 
 def encode_texts(network: Any, ids: torch.Tensor) -> Encoded:
-    """Tokens after the last norm, and the projected token of the end.
+    """Tokens after the last norm, and the projected end token.
 
     Args:
-        network: A network of open_clip with CLIP's own text tower.
-        ids: (B, L) with L up to the context of the tower. The end has the highest id, and what
-            fills up after it is not seen: attention goes back only.
+        network: A network of open_clip with CLIP's text tower.
+        ids: (B, L) with L up to the context of the tower. The end token has the highest id.
+            Attention is causal, so padding after it has no effect.
     """
     length = ids.shape[1]
     tokens = network.token_embedding(ids) + network.positional_embedding[:length]

@@ -1,4 +1,4 @@
-"""DOFA: a vision transformer whose first layer is made from the wavelengths of the bands.
+"""DOFA: a vision transformer whose patch embedding is generated from wavelengths.
 
 Source: Xiong et al., Neural Plasticity-Inspired Multimodal Foundation Model for Earth
 Observation, 2403.15356.
@@ -15,35 +15,34 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.layers.positions import sincos_encoding
 from models.optional_import import optional_import
 
 WAVELENGTH_DIM = 128
-"""Width of the layers that make the kernels."""
+"""Width of the layers that generate the kernels."""
 GENERATED_WEIGHT_SCALE = 0.01
 """Factor on the generated kernels and biases."""
 KERNEL_CACHE_SIZE = 16
-"""Sets of wavelengths whose kernels are kept."""
+"""Sets of wavelengths whose kernels are cached."""
 
 
 def encode_wavelengths(wavelengths_pm: Tensor, dim: int = WAVELENGTH_DIM) -> Tensor:
-    """Sines, then cosines, of wavelengths in nanometres.
+    """Sines, then cosines, of wavelengths in nanometers.
 
     Args:
-        wavelengths_pm: (C,) whole numbers, so that they survive every number format.
+        wavelengths_pm: (C,) integers, picometers.
         dim: Length of an encoding.
 
     Returns:
-        (C, planes) float32.
+        (C, dim) float32.
     """
-    # In float32 as the authors do it: the angles of long wavelengths round visibly.
-    nanometres = (wavelengths_pm.double() / 1e6).float() * 1000
-    steps = torch.arange(dim // 2, dtype=torch.float32, device=wavelengths_pm.device)
-    angles = nanometres[:, None] * (1 / 10_000 ** (steps / (dim / 2)))
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
+    # In float32 as in the reference implementation: the angles of long wavelengths round visibly.
+    nanometers = (wavelengths_pm.double() / 1e6).float() * 1000
+    return sincos_encoding(nanometers, dim, dtype=torch.float32)
 
 
 class ResidualMLP(nn.Module):
-    """Two linear layers, each rectified, added to what goes in."""
+    """Two linear layers, each followed by a ReLU, with a residual connection."""
 
     def __init__(self, planes: int) -> None:
         super().__init__()
@@ -71,19 +70,17 @@ class WeightGenerator(nn.Module):
     def forward(self, wavelength_encodings: Tensor) -> tuple[Tensor, Tensor]:
         """Kernels (D, C, p, p) and biases (D,) for encoded wavelengths (C, planes)."""
         learned = len(self.weight_tokens)
-        seen = self.transformer_encoder(
+        tokens = self.transformer_encoder(
             torch.cat([self.weight_tokens, wavelength_encodings, self.bias_token])
         )
-        kernels = self.fc_weight(seen[learned:-1] + wavelength_encodings).unflatten(
-            1, self.kernel_shape
-        )
-        return kernels.permute(3, 0, 1, 2) * GENERATED_WEIGHT_SCALE, self.fc_bias(
-            seen[-1]
-        ) * GENERATED_WEIGHT_SCALE
+        kernels = self.fc_weight(tokens[learned:-1] + wavelength_encodings)
+        kernels = kernels.unflatten(1, self.kernel_shape).permute(3, 0, 1, 2)
+        biases = self.fc_bias(tokens[-1])
+        return kernels * GENERATED_WEIGHT_SCALE, biases * GENERATED_WEIGHT_SCALE
 
 
 class PatchEmbed(nn.Module):
-    """Patches of any bands to tokens; the kernels of a set of wavelengths are made once."""
+    """Patches of any bands to tokens; the kernels of a set of wavelengths are cached."""
 
     def __init__(self, planes: int, patch_size: int, dim: int) -> None:
         super().__init__()
@@ -99,11 +96,12 @@ class PatchEmbed(nn.Module):
     def forward(self, image: Tensor, wavelengths_pm: tuple[int, ...]) -> Tensor:
         """Tokens (B, h * w, D) of an image (B, C, H, W).
 
-        The authors pad by one pixel and drop what does not fill a patch at the other edges.
+        As in the reference implementation, the image is padded by one pixel, and pixels that fill
+        no patch at the other edges are dropped.
         """
         kernels, biases = self.kernels(wavelengths_pm)
-        seen = functional.conv2d(image, kernels, biases, stride=self.patch_size, padding=1)
-        return seen.flatten(2).transpose(1, 2)
+        tokens = functional.conv2d(image, kernels, biases, stride=self.patch_size, padding=1)
+        return tokens.flatten(2).transpose(1, 2)
 
     def kernels(self, wavelengths_pm: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Kernels (D, C, p, p) and biases (D,) for bands at these wavelengths."""
@@ -118,9 +116,10 @@ class PatchEmbed(nn.Module):
 
     def _generate_kernels(self, wavelengths_pm: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         weight = self.fclayer.w1.weight
-        waves = encode_wavelengths(torch.tensor(wavelengths_pm, device=weight.device), self.planes)
-        made: tuple[Tensor, Tensor] = self.weight_generator(self.fclayer(waves.to(weight.dtype)))
-        return made
+        wavelengths = torch.tensor(wavelengths_pm, device=weight.device)
+        encodings = encode_wavelengths(wavelengths, self.planes).to(weight.dtype)
+        kernels: tuple[Tensor, Tensor] = self.weight_generator(self.fclayer(encodings))
+        return kernels
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         self._kernel_cache.clear()

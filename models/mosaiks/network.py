@@ -13,17 +13,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 RESPONSES_PER_CHUNK = 2**19
-"""Responses that are worked on at a time: few enough to stay in the processor's cache."""
+"""Responses computed at a time: few enough to stay in the processor's cache."""
 MIN_MATMUL_ROWS = 16
-"""Pixels in a product. Of fewer, and averages made by products of matrices, the order of sums would
-depend on the number of threads, and with it the last bit."""
+"""Rows of a matrix product. With fewer rows the order of sums, and with it the last bit, would
+depend on the number of threads."""
 
 CellWeights: TypeAlias = list[tuple[slice, Tensor]]
-"""Of every cell the pixels that it covers, on one axis, and their weights."""
+"""For every cell of one axis, the pixels that it covers and their weights."""
 
 
 class FilterBank(nn.Module):
-    """K fixed filters and what is added to their responses before each rectification.
+    """K fixed filters, and the biases added to their responses before each rectification.
 
     The features of response ``y`` are ``relu(y + bias_positive)`` and
     ``relu(-y + bias_negative)``; the two published conventions differ only in these biases.
@@ -64,43 +64,43 @@ class FilterBank(nn.Module):
     ) -> Tensor:
         """Averages (K, h, w) of ``relu(y + bias)``.
 
-        The map is worked through cell row by cell row, a few pixel rows at a time, so that memory
-        does not grow with the height of the image.
+        The map is computed cell row by cell row, a few pixel rows at a time, so that memory does
+        not grow with the height of the image.
         """
         filters, kernel = len(self.weight), self.weight.shape[-1]
         patches = image.unfold(1, kernel, 1).unfold(2, kernel, 1).permute(1, 2, 0, 3, 4)
         width = patches.shape[1]
         strip = max(1, RESPONSES_PER_CHUNK // (width * filters))
         grid = image.new_empty(len(rows), len(columns), filters)
-        for (span, weights), found in zip(rows, grid, strict=True):
+        for (span, weights), cell_row in zip(rows, grid, strict=True):
             total = image.new_zeros(width * filters)
             lines = patches[span]
             for top in range(0, len(lines), strip):
                 part = slice(top, top + strip)
                 response = self._apply_filters(lines[part].flatten(0, 1), bias).relu_()
                 total.addmv_(response.view(-1, width * filters).T, weights[part])
-            _average_cells(total.view(width, filters), columns, found)
+            _average_cells(total.view(width, filters), columns, cell_row)
         return grid.permute(2, 0, 1)
 
     def _mean_response(self, image: Tensor, rows: CellWeights, columns: CellWeights) -> Tensor:
-        """Averages (K, h, w) of ``y``, made of averages of what lies under every tap."""
+        """Averages (K, h, w) of ``y``, from averages of the pixels under every filter tap."""
         kernel = self.weight.shape[-1]
         channels, height, width = image.shape
         lines = image.transpose(0, 1).flatten(1)
         down = image.new_empty(len(rows), channels * width)
-        found = image.new_empty(len(columns), len(rows) * channels)
+        means = image.new_empty(len(columns), len(rows) * channels)
         taps = image.new_empty(len(rows), len(columns), channels, kernel, kernel)
         for top in range(kernel):
             _average_cells(lines[top : height - kernel + 1 + top], rows, down)
             across = down.view(-1, width).T.contiguous()
             for left in range(kernel):
-                _average_cells(across[left : width - kernel + 1 + left], columns, found)
-                taps[..., top, left] = found.view(len(columns), len(rows), -1).transpose(0, 1)
+                _average_cells(across[left : width - kernel + 1 + left], columns, means)
+                taps[..., top, left] = means.view(len(columns), len(rows), -1).transpose(0, 1)
         products = self._apply_filters(taps.flatten(0, 1))
         return products.view(len(rows), len(columns), -1).permute(2, 0, 1)
 
     def _apply_filters(self, patches: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Sums (P, K) of the taps' products with patches (P, C, k, k)."""
+        """Responses (P, K) of the filters to patches (P, C, k, k)."""
         pixels = patches.flatten(1)
         missing = max(0, MIN_MATMUL_ROWS - len(pixels))
         padded = functional.pad(pixels, (0, 0, 0, missing))
@@ -108,10 +108,10 @@ class FilterBank(nn.Module):
 
 
 def _to_cell_weights(weights: Tensor) -> CellWeights:
-    """What the averaging weights (cells, L) say."""
-    covered = [own.nonzero().flatten().tolist() for own in weights]
+    """Averaging weights (cells, L) without their zeros."""
+    covered = [row.nonzero().flatten().tolist() for row in weights]
     spans = [slice(pixels[0], pixels[-1] + 1) for pixels in covered]
-    return [(span, own[span]) for span, own in zip(spans, weights, strict=True)]
+    return [(span, row[span]) for span, row in zip(spans, weights, strict=True)]
 
 
 def _average_cells(lines: Tensor, cells: CellWeights, out: Tensor) -> None:
@@ -143,6 +143,43 @@ class RandomConvolutionalFeatures(nn.Module):
         return features
 
 
+class CellGrid:
+    """Cells over which a map of responses is averaged.
+
+    Args:
+        height: Height of the map, pixels.
+        width: Width of the map, pixels.
+        cell: Side of a cell, pixels.
+        equal: Whether cells have equal sizes near `cell` and cover the map exactly; else they have
+            exactly this size, and the last may be cut off.
+    """
+
+    def __init__(self, height: int, width: int, cell: int, *, equal: bool) -> None:
+        make_edges = equal_cell_edges if equal else fixed_cell_edges
+        self._lengths = height, width
+        self._edges = [make_edges(length, cell) for length in self._lengths]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Cells (high, wide)."""
+        rows, columns = (len(edges) - 1 for edges in self._edges)
+        return rows, columns
+
+    @property
+    def averaging_weights(self) -> list[Tensor]:
+        """(h, height) and (w, width) weights that average over the cells of each axis."""
+        return [
+            averaging_weights(edges, length)
+            for edges, length in zip(self._edges, self._lengths, strict=True)
+        ]
+
+    @property
+    def area_weights(self) -> Tensor:
+        """(h * w,) shares of the cells in the area of the map."""
+        heights, widths = (edges.diff() / edges[-1] for edges in self._edges)
+        return torch.outer(heights, widths).flatten().float()
+
+
 def equal_cell_edges(length: int, cell: int) -> Tensor:
     """Edges of equal cells, each about `cell` long, that cover `length` exactly."""
     count = max(1, round(length / cell))
@@ -165,6 +202,6 @@ def averaging_weights(edges: Tensor, length: int) -> Tensor:
 
 def normalize_filters(filters: Tensor) -> Tensor:
     """Filters (K, C, k, k) with zero mean and unit L2 norm over their C k k taps."""
-    centred = filters - filters.mean(dim=(1, 2, 3), keepdim=True)
-    norms: Tensor = torch.linalg.vector_norm(centred, dim=(1, 2, 3), keepdim=True)
-    return centred / norms
+    centered = filters - filters.mean(dim=(1, 2, 3), keepdim=True)
+    norms: Tensor = torch.linalg.vector_norm(centered, dim=(1, 2, 3), keepdim=True)
+    return centered / norms

@@ -1,4 +1,4 @@
-"""Which bands a model reads. Pure."""
+"""Bands of a request checked against a card. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_bands(
         options: Options of the model.
 
     Raises:
-        ModelError: The model does not read these bands; the message lists those that it reads.
+        ModelError: The model does not read these bands; the message lists the accepted ones.
     """
     spec = card.modalities[modality]
     if spec.band_options is not None and spec.band_options in options:

@@ -1,7 +1,7 @@
-"""Pictures to what networks read. Pure; which steps, and with which numbers, is data.
+"""Images as networks read them. Pure; the steps and their numbers are data.
 
-Two parts, so that what travels from the one to the other is small: pixels, picture by picture,
-where requests are read; standardising, batch by batch, where the network is.
+There are two parts, so that little data passes between them: resizing, image by image, in the API
+server; standardizing, batch by batch, in the runner.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling
 def resize_and_crop(
     image: Image.Image, spec: ImageInput
 ) -> NDArray[np.uint8] | NDArray[np.float32]:
-    """A picture resized and cropped.
+    """An image resized and cropped.
 
     Args:
         image: 8-bit RGB.
@@ -35,25 +35,25 @@ def resize_and_crop(
         (H, W, 3), 0 to 255; uint8, or float32 where the resize does not round.
 
     Raises:
-        InvalidImage: The picture is too small.
+        InvalidImage: The image is too small.
     """
     width, height = image.size
     if min(width, height) < spec.min_side:
         raise InvalidImage(
-            f"the picture has {width} x {height} pixels; accepted: at least "
+            f"the image has {width} x {height} pixels; accepted: at least "
             f"{spec.min_side} x {spec.min_side}"
         )
     target = resized_shape(height, width, spec)
     if spec.resize_in == "float":
-        found: NDArray[Any] = _resize_as_float(image, target, spec)
+        pixels: NDArray[Any] = _resize_as_float(image, target, spec)
     else:
         if target != (height, width):
             image = image.resize(target[::-1], RESAMPLING[spec.interpolation])
-        found = np.asarray(image, np.uint8)
+        pixels = np.asarray(image, np.uint8)
     if spec.crop is not None:
         top, left = (round((side - spec.crop) / 2) for side in target)
-        found = found[top : top + spec.crop, left : left + spec.crop]
-    return np.ascontiguousarray(found)
+        pixels = pixels[top : top + spec.crop, left : left + spec.crop]
+    return np.ascontiguousarray(pixels)
 
 
 def standardize(batch: torch.Tensor, spec: ImageInput) -> torch.Tensor:
@@ -61,7 +61,7 @@ def standardize(batch: torch.Tensor, spec: ImageInput) -> torch.Tensor:
 
     Args:
         batch: (B, H, W, 3), 0 to 255, uint8 or float32.
-        spec: The numbers.
+        spec: Mean and standard deviation.
 
     Returns:
         (B, 3, H, W) float32.
@@ -83,7 +83,7 @@ def resized_shape(height: int, width: int, spec: ImageInput) -> tuple[int, int]:
 def _resize_as_float(
     image: Image.Image, target: tuple[int, int], spec: ImageInput
 ) -> NDArray[np.float32]:
-    """A picture resized in floating point as tensors are, without rounding to 8 bits."""
-    planes = np.asarray(image, np.float32).transpose(2, 0, 1)
-    found = resize(planes, target, spec.interpolation, antialias=True)
-    return found.transpose(1, 2, 0)
+    """An image resized in floating point, as tensors are, without rounding to 8 bits."""
+    channels = np.asarray(image, np.float32).transpose(2, 0, 1)
+    resized = resize(channels, target, spec.interpolation, antialias=True)
+    return resized.transpose(1, 2, 0)

@@ -1,4 +1,4 @@
-"""Imagery resized and cropped as networks want it. Pure; torch does the sums."""
+"""Resizing and cropping of arrays, by torch. Pure."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ def resize(
 
     Args:
         pixels: (..., H, W).
-        shape: (height, width) wanted.
-        interpolation: How values between pixels are made. Cubic ones are those of torch (a = -0.75; with
-            `antialias` -0.5, as in Pillow).
-        antialias: Whether shrinking averages over all pixels that a new one covers.
+        shape: Target (height, width).
+        interpolation: Kernel; bicubic is torch's (a = -0.75; with `antialias` -0.5, as in Pillow).
+        antialias: Whether downsampling averages over all pixels that a new one covers.
 
     Returns:
         (..., height, width) float32.
@@ -38,21 +37,21 @@ def resize(
     stacked = torch.from_numpy(np.ascontiguousarray(pixels, np.float32)).reshape(
         1, -1, *pixels.shape[-2:]
     )
-    how: dict[str, Any] = {"mode": interpolation}
+    arguments: dict[str, Any] = {"mode": interpolation}
     if interpolation in ("bilinear", "bicubic"):
-        how |= {"align_corners": False, "antialias": antialias}
-    found: NDArray[np.float32] = functional.interpolate(stacked, shape, **how).numpy()
-    return found.reshape(*lead, *shape)
+        arguments |= {"align_corners": False, "antialias": antialias}
+    resized: NDArray[np.float32] = functional.interpolate(stacked, shape, **arguments).numpy()
+    return resized.reshape(*lead, *shape)
 
 
 def shorter_side_shape(height: int, width: int, size: int) -> tuple[int, int]:
-    """(height, width) with the shorter side at `size` and the other in proportion, cut off."""
+    """(height, width) with the shorter side at `size`, the other in proportion, rounded down."""
     if height <= width:
         return size, int(size * width / height)
     return int(size * height / width), size
 
 
 def center_crop(pixels: NDArray[Any], size: int) -> NDArray[Any]:
-    """The square of `size` in the middle of the last two axes, as torchvision cuts it."""
+    """The central square of `size` of the last two axes, as torchvision crops it."""
     top, left = (round((side - size) / 2) for side in pixels.shape[-2:])
     return pixels[..., top : top + size, left : left + size]

@@ -1,4 +1,4 @@
-"""Texts to the numbers that networks read: cleaned, cut into tokens, filled up. Pure."""
+"""Texts as token ids: cleaned, tokenized, padded. Pure."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from models.types import Inputs
 
 MAX_CHARACTERS = 100_000
 PAD_MULTIPLE = 16
-"""Texts are filled up to a multiple of so many tokens, so that those of about one length share
-a forward and short ones do not pay for long ones."""
+"""Texts are padded to a multiple of this, so that those of about one length share a forward pass
+and short ones do not pay for long ones."""
 
 
 @dataclass(frozen=True)
 class TokenizedText:
-    """A text as its model sees it.
+    """A text as its model reads it.
 
     Attributes:
-        ids: (L,) int64, filled up to a multiple of `STEP` or to the most that the model takes.
-        num_tokens: How many of them are of the text.
+        ids: (L,) int64, padded to a multiple of `PAD_MULTIPLE` or to the model's limit.
+        num_tokens: Tokens of the text, without padding.
         truncated: Whether the text had more.
     """
 
@@ -35,7 +35,7 @@ class TokenizedText:
     truncated: bool
 
     def to_inputs(self, spec: TextInput) -> Inputs:
-        """What the network reads."""
+        """Inputs of the network."""
         return {spec.modality: self.ids}
 
 
@@ -47,7 +47,7 @@ class Tokenizer:
         spec: How its model reads texts.
 
     Raises:
-        ValueError: The file is not a tokenizer, or lacks the marks of begin and end.
+        ValueError: The file is not a tokenizer, or lacks the begin and end tokens.
     """
 
     def __init__(self, content: bytes, spec: TextInput) -> None:
@@ -57,7 +57,7 @@ class Tokenizer:
             self._tokenizer: Any = tokenizers.Tokenizer.from_buffer(content)
         except Exception as error:  # the library raises plain exceptions
             raise ValueError(f"this is not a tokenizer.json: {error}") from None
-        # Some files carry the length and filling of whoever wrote them.
+        # Some files carry settings for padding and truncation.
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         ids = self._tokenizer.encode("a").ids
@@ -86,44 +86,43 @@ class Tokenizer:
         cleaned = clean_text(text)
         if not cleaned:
             raise InvalidRequest("the text is empty")
-        # Marks that stand in the text itself are words like others, as their author wrote them.
+        # Special tokens spelled out in the text are plain text.
         ids = self._tokenizer.encode(cleaned).ids
-        most = self._spec.max_tokens
-        count = min(len(ids), most)
-        kept = [*ids[: count - 1], ids[-1]]
-        length = min(-(-count // PAD_MULTIPLE) * PAD_MULTIPLE, most)
-        filled = np.full(length, self._spec.pad, np.int64)
-        filled[:count] = kept
-        return TokenizedText(filled, count, len(ids) > most)
+        limit = self._spec.max_tokens
+        count = min(len(ids), limit)
+        length = min(-(-count // PAD_MULTIPLE) * PAD_MULTIPLE, limit)
+        padded = np.full(length, self._spec.pad, np.int64)
+        padded[:count] = [*ids[: count - 1], ids[-1]]
+        return TokenizedText(padded, count, len(ids) > limit)
 
 
 def clean_text(text: str) -> str:
-    """A text as CLIP and OpenCLIP clean it: mended encoding, HTML entities, single spaces."""
+    """A text as CLIP and OpenCLIP clean it: fixed encoding, HTML entities, single spaces."""
     ftfy = optional_import("ftfy")
-    mended: str = html.unescape(html.unescape(ftfy.fix_text(text)))
-    return " ".join(mended.split())
+    fixed: str = html.unescape(html.unescape(ftfy.fix_text(text)))
+    return " ".join(fixed.split())
 
 
 def example_inputs(spec: TextInput, vocab_size: int, rng: np.random.Generator) -> Inputs:
-    """Inputs of an invented text, for warming up and measuring."""
+    """Inputs of a random text, for warm-up and calibration."""
     ids = rng.integers(3, min(vocab_size, spec.begin or vocab_size), PAD_MULTIPLE)
     ids[0], ids[-1] = spec.begin, spec.end
     return {spec.modality: ids}
 
 
 def dummy_tokenizer_json(spec: TextInput) -> bytes:
-    """A ``tokenizer.json`` that takes every byte as a token, to go with dummy weights."""
+    """A ``tokenizer.json`` with one token per byte, for dummy weights."""
     tokenizers = optional_import("tokenizers")
-    marks = {"<begin>": spec.begin, "<end>": spec.end, "<pad>": spec.pad}
-    taken = set(marks.values())
+    special = {"<begin>": spec.begin, "<end>": spec.end, "<pad>": spec.pad}
+    taken = set(special.values())
     free = (number for number in range(10**6) if number not in taken)
     alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = dict(zip(alphabet, free, strict=False)) | marks
-    made = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, []))
-    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.post_processor = tokenizers.processors.TemplateProcessing(
+    vocabulary = dict(zip(alphabet, free, strict=False)) | special
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, []))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
         single="<begin> $A <end>",
         special_tokens=[("<begin>", spec.begin), ("<end>", spec.end)],
     )
-    content: str = made.to_str()
+    content: str = tokenizer.to_str()
     return content.encode()

@@ -1,8 +1,8 @@
-"""Sentinel-2 as the 8-bit pictures that networks for pictures read. Pure.
+"""Sentinel-2 as 8-bit images in true color, for networks that read images. Pure.
 
-The authors of such networks do not say how digital numbers become a picture. Here it is done as
-for the pictures of EuroSAT (Helber et al., 1709.00029): reflectances from 0 to 0.275 fill the
-range. What is brighter is cut off, and most of the land is as bright as in aerial pictures.
+Papers on such networks do not say how digital numbers become an image. Here it is done as for the
+images of EuroSAT (Helber et al., 1709.00029): reflectances from 0 to 0.275 fill the range. Brighter
+values are clipped, and most land is as bright as in aerial images.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from models.preprocessing.pixels import normalized
 MAX_DIGITAL_NUMBER = 2750
 """Digital number that becomes 255."""
 MIN_PIXELS = 16
-"""Smallest height and width of a place, pixels: below, nearly all that is seen is interpolated."""
+"""Smallest height and width of a region, pixels; in smaller ones most values are interpolated."""
 
 
 def true_color_modality(size: int) -> Modality:
-    """The record of Sentinel-2 in true colour for a network that reads pictures of one size."""
+    """Sentinel-2 in true color, for a network that reads images of one size."""
     return Modality(
         sensor=SensorSpec("COPERNICUS/S2_SR_HARMONIZED", ("B4", "B3", "B2")),
         units="digital numbers, surface reflectance x 10000; "
-        f"0 to {MAX_DIGITAL_NUMBER} become the 0 to 255 of a picture",
+        f"0 to {MAX_DIGITAL_NUMBER} become 0 to 255 of an image",
         normalization=Normalization(
             offset=(0.0,) * 3, scale=(255 / MAX_DIGITAL_NUMBER,) * 3, clip=(0.0, 255.0)
         ),
@@ -38,14 +38,14 @@ def true_color_modality(size: int) -> Modality:
 
 
 def render_image(sample: Sample, card: ModelCard, spec: ImageInput) -> NDArray[np.generic]:
-    """A place as a picture of exactly the size that the network reads.
+    """A region as an image of exactly the size that the network reads.
 
-    Nothing is cut off, so that the tokens cover the place; both sides are resized for themselves.
+    Nothing is cropped, so that the tokens cover the region; the aspect ratio is not kept.
 
     Args:
-        sample: (3, H, W) digital numbers of a modality made by `modality`.
-        card: The record of the model.
-        spec: How it reads pictures.
+        sample: (3, H, W) digital numbers of a modality made by `true_color_modality`.
+        card: Card of the model.
+        spec: How it reads images.
 
     Returns:
         (side, side, 3), 0 to 255, as of `models.preprocessing.images.resize_and_crop`.
@@ -54,7 +54,7 @@ def render_image(sample: Sample, card: ModelCard, spec: ImageInput) -> NDArray[n
         ModelError: Other bands than red, green, blue, or too few pixels.
     """
     levels = np.rint(normalized(sample, card)).astype(np.uint8)
-    picture = Image.fromarray(np.ascontiguousarray(levels.transpose(1, 2, 0)))
+    image = Image.fromarray(np.ascontiguousarray(levels.transpose(1, 2, 0)))
     side = spec.crop or spec.size
-    whole = spec.model_copy(update={"resize": "squash", "size": side, "crop": None})
-    return images.resize_and_crop(picture, whole)
+    squash = spec.model_copy(update={"resize": "squash", "size": side, "crop": None})
+    return images.resize_and_crop(image, squash)

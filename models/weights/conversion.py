@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from models.types import Tensors
+from models.types import Config, Tensors
 from models.weights import checkpoints
 
 
@@ -64,3 +65,8 @@ class Checkpoint:
         for part, replacement in self.replace.items():
             name = name.replace(part, replacement)
         return name
+
+
+def stated_sizes(stated: Mapping[str, Any], default: Config) -> Config:
+    """The entries of a default configuration, with the values that another one states."""
+    return {name: stated.get(name, value) for name, value in default.items()}

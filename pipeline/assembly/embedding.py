@@ -181,7 +181,7 @@ def _build_meta(
         dim=len(data),
         pooling=context.pooling or "grid",
         normalized=context.normalize,
-        cls_removed=prefix > 0 and context.pooling != "native",
+        cls_removed=prefix > 0 and context.pooling not in ("native", "cls"),
         grid_hw=(data.shape[1], data.shape[2]) if data.ndim == 3 else None,
         modality=context.modality,
         image_size=_image_size(context),

@@ -159,7 +159,8 @@ def pools_cells(card: ModelCard, pooling: Pooling | None) -> bool:
 
     One vector of all cells that count is the same however the place was cut.
     """
-    return "grid" in card.outputs and (pooling != "native" or card.feature == "mean")
+    of_tokens = pooling == "cls" or (pooling == "native" and card.feature != "mean")
+    return "grid" in card.outputs and not of_tokens
 
 
 def _check_save_dir(sensor: SensorSpec, limits: Limits) -> None:
@@ -185,6 +186,10 @@ def check_output(card: ModelCard, output: Output) -> None:
         raise ModelError(
             f"{card.id} does not answer with {output.mode!r}; accepted: {', '.join(card.outputs)}",
             field="output.mode",
+        )
+    if output.mode == "pooled" and output.pooling == "cls" and not card.class_token:
+        raise ModelError(
+            f"{card.id} has no class token; accepted: native, mean, max", field="output.pooling"
         )
 
 

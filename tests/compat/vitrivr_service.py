@@ -31,7 +31,7 @@ from geobento.schemas.errors import GeoBentoError, InvalidImage
 from geobento.schemas.requests import ImageEmbeddingRequest, TextEmbeddingRequest, ZeroShotRequest
 from models.base import Model
 from models.clip.openai import Clip
-from models.dinov2 import DinoV2
+from models.dinov2.model import DinoV2
 from models.mosaiks.model import Mosaiks
 from pipeline.async_engine import AsyncEngine
 from pipeline.inputs import images as inputs_images

@@ -17,7 +17,7 @@ from inference.types import EncodeItem
 pytest.importorskip("transformers")
 
 from models.clip.openai import Clip
-from models.dinov2 import DinoV2
+from models.dinov2.model import DinoV2
 from tests.models import small
 
 

@@ -14,7 +14,7 @@ from models.weights.stored_model import CONFIG_FILE, WEIGHTS_FILE
 
 pytest.importorskip("transformers")
 
-from models.dinov2 import DinoV2
+from models.dinov2.model import DinoV2
 from tests.models import small
 
 

@@ -15,16 +15,16 @@ from tests.conftest import ROOT
 
 pytest.importorskip("transformers")
 
-from models.clip.openai import CARD as CLIP
+from models.clip.openai import Clip
 
 ACCURATE = {"cosine": 0.9999, "max_error": 0.01}
 
 
 @pytest.fixture
 def clip_entry(mosaiks_stored: StoredModel) -> StoredModel:
-    """An entry of CLIP whose precisions are all accurate."""
+    """An entry of Clip.card whose precisions are all accurate."""
     return replace(
-        mosaiks_stored, metadata={"model": CLIP.id, "bfloat16": ACCURATE, "int8": ACCURATE}
+        mosaiks_stored, metadata={"model": Clip.card.id, "bfloat16": ACCURATE, "int8": ACCURATE}
     )
 
 

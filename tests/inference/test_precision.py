@@ -6,12 +6,14 @@ import pytest
 
 from inference.precision import choose_precision
 from inference.types import Precision
-from models.mosaiks.model import CARD as MOSAIKS
+from models.mosaiks.model import Mosaiks
 from models.weights.stored_model import Calibration
 
 pytest.importorskip("transformers")
 
-from models.clip.openai import CARD as CLIP
+from models.clip.openai import Clip
+
+MOSAIKS, CLIP = Mosaiks.card, Clip.card
 
 ACCURATE, INACCURATE = {"cosine": 0.9999, "max_error": 0.01}, {"cosine": 0.99, "max_error": 0.1}
 BFLOAT16, BAD_BFLOAT16 = {"bfloat16": ACCURATE}, {"bfloat16": INACCURATE}

@@ -19,7 +19,7 @@ from models.base import Model
 from models.clip.openai import Clip
 from models.clip.openclip import OpenClipXlmRoberta
 from models.clip.remoteclip import RemoteClip
-from models.dinov2 import DinoV2
+from models.dinov2.model import DinoV2
 from models.dofa.model import Dofa
 from models.galileo.model import Galileo
 from models.preprocessing import text

@@ -7,7 +7,8 @@ import torch
 
 pytest.importorskip("transformers")
 
-from models.dinov2 import DinoV2, resample_position_embeddings
+from models.dinov2.checkpoint import resample_position_table
+from models.dinov2.model import DinoV2
 from models.weights.checkpoints import CheckpointError
 from tests.models import small
 
@@ -64,9 +65,9 @@ def test_positions() -> None:
     """The class position stays; a table of the right size is left alone; flavours differ."""
     table = torch.randn(1, 1 + 37 * 37, 8)
     hub, transformers = (
-        resample_position_embeddings(table, 16, variant) for variant in ("hub", "transformers")
+        resample_position_table(table, 16, variant) for variant in ("hub", "transformers")
     )
     assert hub.shape == transformers.shape == (1, 257, 8)
     assert torch.equal(hub[:, 0], table[:, 0])
     assert not torch.allclose(hub, transformers, atol=1e-2)
-    assert resample_position_embeddings(hub, 16, "hub") is hub
+    assert resample_position_table(hub, 16, "hub") is hub

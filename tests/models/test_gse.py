@@ -14,10 +14,13 @@ from inference.engines.torch import TorchModel
 from inference.importing import import_model
 from inference.loading import load_model, model_device
 from inference.types import EncodeItem, Pooling
-from models.gse import BANDS, DIM, Gse
+from models.gse.model import Gse
 from models.weights import store
 from models.weights.checkpoints import CheckpointError
 from models.weights.stored_model import WEIGHTS_FILE
+
+BANDS = Gse.card.modalities["annual"].sensor.bands
+DIM = len(BANDS)
 
 GSE = Gse({})
 LOADED = TorchModel(GSE, GSE.network())
@@ -121,5 +124,5 @@ def test_there_are_no_weights(tmp_path: Path) -> None:
     load_model(store.get_model("alphaearth")).warm_up()
     file = tmp_path / "weights.safetensors"
     file.write_bytes((stored.path / WEIGHTS_FILE).read_bytes())
-    with pytest.raises(CheckpointError, match="without weights"):
+    with pytest.raises(CheckpointError, match="precomputed and has no weights"):
         import_model("gse", checkpoint=file)

@@ -12,11 +12,13 @@ pytest.importorskip("transformers")  # comes with the same extra as timm
 
 from geobento.schemas.errors import ModelError, ModelNotFound, ModelStoreError
 from inference.importing import import_model
-from models.satmaepp.model import CARD, SatMaePp
+from models.satmaepp.model import SatMaePp
 from models.weights import store
 from pipeline.registry import ModelHandle, ModelRegistry
 from tests.models import small
 from tests.models.weights.test_store import own_store  # noqa: F401 - a store for every test
+
+CARD = SatMaePp.card
 
 
 def test_what_a_name_stands_for() -> None:

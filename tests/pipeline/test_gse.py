@@ -17,8 +17,10 @@ from geobento.schemas.errors import GeoBentoError, ModelError, NoImageryError, P
 from geobento.schemas.requests import GeoEmbeddingRequest, InspectRequest, PixelEmbeddingRequest
 from imagery.demo.archive import DEMO_REGIONS
 from inference.importing import import_model
-from models.gse import BANDS
+from models.gse.model import Gse
 from pipeline.local_engine import LocalEngine
+
+BANDS = Gse.card.modalities["annual"].sensor.bands
 
 SAVANNA = DEMO_REGIONS[0]
 YEAR = {"mode": "year", "year": SAVANNA.year}

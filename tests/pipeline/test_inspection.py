@@ -26,7 +26,7 @@ from geobento.schemas.requests import ErrorBody, GeoEmbeddingRequest, InspectReq
 from geobento.schemas.sample import Provenance, Sample, Scene
 from imagery.source import FetchEstimate, ImageQuery
 from inference.loading import load_model
-from models.mosaiks.model import S2_BANDS
+from models.mosaiks.model import Mosaiks
 from models.weights.stored_model import StoredModel
 from pipeline import inspection
 from pipeline.engine import Engine
@@ -34,6 +34,8 @@ from pipeline.fetching.fetcher import ImageryFetcher
 from pipeline.local_engine import LocalEngine
 from pipeline.registry import ModelHandle, ModelRegistry
 from tests.compat.vitrivr_service import opened
+
+S2_BANDS = Mosaiks.card.modalities["s2"].sensor.bands
 
 PLACE = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 200}
 NOWHERE = {**PLACE, "lon": 0.0, "lat": 0.0}
@@ -92,7 +94,7 @@ def source() -> Scripted:
 @pytest.fixture
 def engine(mosaiks_stored: StoredModel, source: Scripted) -> Engine:
     """An engine with `mosaiks` and a model that reads pictures alone."""
-    from models.dinov2 import DinoV2
+    from models.dinov2.model import DinoV2
 
     mosaiks = ModelHandle(mosaiks_stored.model(), mosaiks_stored.to_served_model(), "cpu")
     layer = ImageryFetcher({"demo": lambda: source}, max_threads=4)

@@ -16,9 +16,11 @@ from geobento.schemas.errors import GeoBentoError, ModelNotFound
 from geobento.schemas.requests import GeoEmbeddingRequest
 from models.base import Model
 from models.clip.remoteclip import RemoteClip
-from models.satmaepp.model import S2_BANDS, SatMaePp
+from models.satmaepp.model import SatMaePp
 from pipeline.local_engine import LocalEngine
 from tests.models import small
+
+S2_BANDS = SatMaePp.card.modalities["s2_10b"].sensor.bands
 
 SQUARE = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 500}
 STRIP = {

@@ -14,7 +14,7 @@ from geobento.schemas.requests import ImageEmbeddingRequest, TextEmbeddingReques
 from inference.engine import LoadedModel
 from inference.loading import load_model
 from models.clip.openai import Clip
-from models.dinov2 import DinoV2
+from models.dinov2.model import DinoV2
 from pipeline.engine import Engine
 from pipeline.registry import ModelHandle, ModelRegistry
 from tests.conftest import ROOT

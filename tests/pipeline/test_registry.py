@@ -7,9 +7,11 @@ import pytest
 from geobento.schemas.cards import ModelCard
 from geobento.schemas.errors import ModelError, ModelNotFound
 from models.galileo.card import CARD as GALILEO
-from models.satmaepp.model import CARD as SATMAE
+from models.satmaepp.model import SatMaePp
 from models.weights.stored_model import StoredModel
 from pipeline.registry import ModelHandle, ModelRegistry
+
+SATMAE = SatMaePp.card
 
 
 def variant(

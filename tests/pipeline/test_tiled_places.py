@@ -27,12 +27,14 @@ from geobento.schemas.specs import (
 from imagery.source import FetchEstimate, ImageQuery
 from inference.engines.torch import TorchModel
 from models.base import Model
-from models.mosaiks.model import CARD
+from models.mosaiks.model import Mosaiks
 from models.types import Config, Encoded, Inputs, Tensors
 from models.weights.stored_model import StoredModel
 from pipeline.engine import Engine
 from pipeline.fetching.fetcher import ImageryFetcher
 from pipeline.registry import ModelHandle, ModelRegistry
+
+CARD = Mosaiks.card
 
 CRS = "EPSG:32632"
 LEFT, BOTTOM = 500_000, 5_000_000

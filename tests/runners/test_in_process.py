@@ -7,7 +7,7 @@ import asyncio
 from inference.importing import import_model
 from inference.loading import load_model
 from inference.types import EncodeItem
-from models.gse import Gse
+from models.gse.model import Gse
 from runners.in_process import InProcessEncoder
 
 

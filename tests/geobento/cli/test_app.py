@@ -15,10 +15,12 @@ from geobento.cli.app import main
 from geobento.schemas.embedding import EmbeddingMeta
 from geobento.schemas.plan import EmbeddingPlan, RegionPlan
 from geobento.version import __version__
-from models.mosaiks.model import CARD
+from models.mosaiks.model import Mosaiks
 from tests import geotiffs
 from tests.conftest import ROOT
 from tests.geotiffs import geotiff
+
+CARD = Mosaiks.card
 
 FIELD = str(ROOT / "tests" / "data" / "field.jpg")
 PATCH = ["--buffer", "200"]

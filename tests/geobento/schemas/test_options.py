@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from geobento.schemas.errors import ModelError
 from geobento.schemas.options import SUPPORTED_KEYWORDS, check_options
-from models.mosaiks.model import CARD
+from models.mosaiks.model import Mosaiks
 from models.registry import list_model_classes
+
+CARD = Mosaiks.card
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

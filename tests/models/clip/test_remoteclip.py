@@ -14,9 +14,11 @@ from geobento.schemas.sample import Sample
 from inference import pooling
 from inference.engines.torch import TorchModel
 from inference.types import EncodeItem
-from models.clip.remoteclip import CARD, RemoteClip
+from models.clip.remoteclip import RemoteClip
 from models.types import Inputs, Tensors
 from models.weights.checkpoints import CheckpointError
+
+CARD = RemoteClip.card
 
 SMALL: dict[str, dict[str, Any]] = {
     "vit_b_32": {"width": 32, "layers": 2, "head_width": 16},

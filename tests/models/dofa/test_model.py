@@ -16,10 +16,15 @@ from geobento.schemas.sample import Sample
 from inference import pooling
 from inference.engines.torch import TorchModel
 from inference.types import EncodeItem
-from models.dofa.model import IGNORED_KEYS, S1_BANDS, S2_BANDS, S2_WAVELENGTHS_UM, Dofa
+from models.dofa.model import Dofa
 from models.dofa.network import PatchEmbed, encode_wavelengths
 from models.weights.checkpoints import CheckpointError
 from tests.models import small
+
+IGNORED_KEYS = Dofa.checkpoint.drop
+S1_BANDS = Dofa.card.modalities["s1"].sensor.bands
+S2_BANDS = Dofa.card.modalities["s2"].sensor.bands
+S2_WAVELENGTHS_UM = Dofa.card.modalities["s2"].wavelengths_um
 
 SMALL = {"arch": {"embed_dim": 12, "depth": 1, "num_heads": 2, "img_size": 32}}
 CONFIG = Dofa.default_config("base") | SMALL["arch"]
@@ -206,5 +211,5 @@ def test_files_that_do_not_fit(name: str, shape: tuple[int, ...] | None, says: s
 
 def test_another_variants_file() -> None:
     """A file of the small network is no base network."""
-    with pytest.raises(CheckpointError, match="checkpoint of DOFA base: missing blocks"):
+    with pytest.raises(CheckpointError, match="checkpoint of DOFA, base: missing blocks"):
         Dofa.convert(authors_file(), {}, "base")

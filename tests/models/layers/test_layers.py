@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional
 
 from models.layers.attention import Block, multi_head_attention
 from models.layers.patch_embed import kernel_resize_matrix, resized_kernels
@@ -20,6 +21,18 @@ def test_kernels_are_resized_as_timm_does(patch_size: int) -> None:
     kernels = torch.randn(6, 2, 16, 16)
     expected = layers.resample_patch_embed(kernels, [patch_size, patch_size])
     torch.testing.assert_close(resized_kernels(kernels, patch_size), expected, rtol=0, atol=1e-5)
+
+
+def test_tokens_of_resized_patches() -> None:
+    """A patch that is resized to more pixels gives the token that it gave before."""
+    torch.testing.assert_close(kernel_resize_matrix(16, 16), torch.eye(256), rtol=0, atol=1e-4)
+    generator = torch.Generator().manual_seed(0)
+    patch, kernel = torch.randn(2, 1, 1, 16, 16, generator=generator)
+    finer = functional.interpolate(patch, (24, 24), mode="bicubic", antialias=True)
+    larger = (kernel.flatten() @ kernel_resize_matrix(16, 24).T).reshape(1, 1, 24, 24)
+    torch.testing.assert_close(
+        functional.conv2d(finer, larger), functional.conv2d(patch, kernel), rtol=0, atol=1e-3
+    )
 
 
 def test_kernels_of_the_same_size_stay() -> None:

@@ -17,9 +17,11 @@ from geobento.schemas.sample import Sample
 from inference import pooling
 from inference.engines.torch import TorchModel
 from models.mosaiks import network as mosaiks_network
-from models.mosaiks.model import S2_BANDS, Mosaiks
+from models.mosaiks.model import Mosaiks
 from models.types import Encoded
 from models.weights.checkpoints import CheckpointError
+
+S2_BANDS = Mosaiks.card.modalities["s2"].sensor.bands
 
 ROLF = {"variant": "rolf2021", "arch": {}}
 TORCHGEO = {"variant": "torchgeo", "arch": {}}

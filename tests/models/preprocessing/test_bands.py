@@ -9,8 +9,10 @@ import pytest
 from geobento.schemas.cards import Modality, ModelCard, Normalization
 from geobento.schemas.errors import ModelError
 from geobento.schemas.specs import SensorSpec
-from models.mosaiks.model import CARD
+from models.mosaiks.model import Mosaiks
 from models.preprocessing import bands
+
+CARD = Mosaiks.card
 
 SENSOR = SensorSpec("COPERNICUS/S2_SR_HARMONIZED", ("B4", "B3"))
 

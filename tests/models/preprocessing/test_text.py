@@ -9,11 +9,14 @@ import pytest
 
 from geobento.schemas.cards import TextInput
 from geobento.schemas.errors import InvalidRequest, PayloadTooLarge
-from models.clip.openai import CARD as CLIP
-from models.clip.openclip import CARD as OPEN_CLIP
+from models.clip.openai import Clip
+from models.clip.openclip import OpenClipXlmRoberta
 from models.optional_import import optional_import
 from models.preprocessing import text as preprocessing_text
 from models.preprocessing.text import Tokenizer
+
+CLIP = Clip.card
+OPEN_CLIP = OpenClipXlmRoberta.card
 
 pytest.importorskip("ftfy")
 

@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import Sample
-from models.clip.remoteclip import CARD
+from models.clip.remoteclip import RemoteClip
 from models.preprocessing import true_color
+
+CARD = RemoteClip.card
 
 BANDS = ("B4", "B3", "B2")
 

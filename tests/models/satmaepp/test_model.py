@@ -16,10 +16,13 @@ from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import PixelGrid, Sample
 from inference.engines.torch import TorchModel
 from inference.types import EncodeItem
-from models.satmaepp.model import CARD, S2_BANDS, S2_MEAN, SatMaePp
+from models.satmaepp.model import SatMaePp
 from models.types import Inputs, Tensors
 from models.weights.checkpoints import CheckpointError
 from tests.models import small
+
+CARD = SatMaePp.card
+S2_BANDS = SatMaePp.card.modalities["s2_10b"].sensor.bands
 
 VARIANTS = pytest.mark.parametrize("variant", list(CARD.variants))
 DECODER = {
@@ -98,9 +101,9 @@ def test_files_that_do_not_fit(variant: str) -> None:
 
 def test_the_other_network() -> None:
     """Each file is refused for the other variant, by what it is for."""
-    with pytest.raises(CheckpointError, match=r"network for ten bands; .* for pictures"):
+    with pytest.raises(CheckpointError, match=r"network for ten bands; .* for images"):
         SatMaePp.convert(authors_file("s2_10b"), {"arch": sizes("s2_10b")}, "bgr_vit_large")
-    with pytest.raises(CheckpointError, match=r"network for pictures; .* for ten bands"):
+    with pytest.raises(CheckpointError, match=r"network for images; .* for ten bands"):
         SatMaePp.convert(authors_file("rgb_vit_large"), {"arch": sizes("rgb_vit_large")}, "s2_10b")
 
 
@@ -132,6 +135,12 @@ def test_order_of_channels() -> None:
     assert readme.prepare(red)["image"][9, 9] == pytest.approx([0, 0, 255])
 
 
+S2_MEAN = (
+    1184.3824625, 1120.77120066, 1136.26026392, 1263.73947144, 1645.40315151,
+    1846.87040806, 1762.59530783, 1972.62420416, 1732.16362238, 1247.91870117,
+)  # fmt: skip
+
+
 def test_bands_are_scaled_by_their_statistics() -> None:
     """The mean is the middle, cut to a whole number; two deviations off is the end."""
     model = SatMaePp(sizes("s2_10b"))
@@ -160,7 +169,7 @@ def test_what_the_weights_do_not_read() -> None:
     ten, pictures = SatMaePp(sizes("s2_10b")), SatMaePp(sizes("bgr_vit_large"))
     assert ten.modalities() == ("s2_10b",)
     assert pictures.modalities() == ("image", "rgb")
-    with pytest.raises(ModelError, match="pictures need the variant"):
+    with pytest.raises(ModelError, match="images need the variant"):
         ten.prepare_image(Image.new("RGB", (224, 224)))
     with pytest.raises(ModelError, match="read image, rgb, not 's2_10b'"):
         pictures.prepare(bands(np.zeros((10, 96, 96))))

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 
 from models.clip.openai import Clip
-from models.dinov2 import DinoV2
+from models.dinov2.model import DinoV2
 from models.preprocessing import text
 from tests.conftest import ROOT
 from tests.models import small

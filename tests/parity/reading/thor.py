@@ -13,12 +13,13 @@ from inference import pooling
 from inference.engines.torch import TorchModel
 from models.base import Model
 from models.thor import network as networks
-from models.thor.model import CHECKPOINT_BANDS, Thor
+from models.thor.checkpoint import FILE_BANDS
+from models.thor.model import Thor
 from models.types import Encoded, Inputs
 
 INPUT_TOLERANCE = 1e-5
 OUTPUT_TOLERANCE = 1e-4
-FILE_BANDS = {ours: theirs for theirs, ours in CHECKPOINT_BANDS.items()}
+FILE_NAMES = {band: name for name, band in FILE_BANDS.items()}
 
 
 def prepared(model: Model, arrays: Mapping[str, NDArray[Any]], record: Any) -> Inputs:
@@ -40,7 +41,7 @@ def stages(
     for part in parts:
         pixels = networks.to_native_resolution(image, part)[0]
         for band, values in zip(part.bands, pixels, strict=True):
-            name = FILE_BANDS[band].replace(":", "_")
+            name = FILE_NAMES[band].replace(":", "_")
             found[f"network_input_{name}"] = (values.numpy(), INPUT_TOLERANCE)
     with torch.inference_mode():
         tokens, shapes = network(image, parts, int(batch["patch"][0]), batch["pixel_mm"] / 1000)

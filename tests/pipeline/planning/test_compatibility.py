@@ -10,10 +10,12 @@ from geobento.schemas.cards import ServedModel
 from geobento.schemas.specs import SensorSpec
 from models.clip.openai import Clip
 from models.dofa.model import Dofa
-from models.mosaiks.model import S2_BANDS, Mosaiks
+from models.mosaiks.model import Mosaiks
 from models.thor.model import Thor
 from pipeline.planning.compatibility import model_compatibility
 from tests.compat.vitrivr_service import opened
+
+S2_BANDS = Mosaiks.card.modalities["s2"].sensor.bands
 
 L2A, L1C = "COPERNICUS/S2_SR_HARMONIZED", "COPERNICUS/S2_HARMONIZED"
 RADAR = "COPERNICUS/S1_GRD_FLOAT"

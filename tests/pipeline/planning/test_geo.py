@@ -19,13 +19,16 @@ from geobento.schemas.specs import (
     TemporalSpec,
 )
 from imagery.collections import registry
-from models import gse
 from models import registry as models_registry
 from models.anysat import model
 from models.base import Model
-from models.mosaiks.model import CARD, S2_BANDS
+from models.gse.model import Gse
+from models.mosaiks.model import Mosaiks
 from pipeline.planning.geo import GeoPlan, check_image_request, plan_geo
 from pipeline.planning.limits import Limits
+
+CARD = Mosaiks.card
+S2_BANDS = Mosaiks.card.modalities["s2"].sensor.bands
 
 PLACE = PointBuffer(34.066, -3.401, 1000)
 SENSOR = SensorSpec("COPERNICUS/S2_SR_HARMONIZED", S2_BANDS)
@@ -88,10 +91,10 @@ def test_a_product_of_years(start: str, end: str, year: int | None) -> None:
     window = TemporalSpec.range(start, end)
     if year is None:
         with pytest.raises(ModelError, match="one image per calendar year") as caught:
-            plan(gse.CARD, temporal=window)
+            plan(Gse.card, temporal=window)
         assert caught.value.field == "temporal"
         return
-    (made,) = plan(gse.CARD, temporal=window)
+    (made,) = plan(Gse.card, temporal=window)
     assert (made.query.start, made.query.end) == TemporalSpec.year(year).window
 
 
@@ -100,9 +103,9 @@ def test_models_may_take_smaller_places_than_the_service() -> None:
     large = PointBuffer(34.066, -3.401, 3000)
     assert plan(limit=500_000, spatial=large)
     with pytest.raises(PayloadTooLarge, match="up to 262,144"):
-        plan(gse.CARD, limit=500_000, spatial=large)
+        plan(Gse.card, limit=500_000, spatial=large)
     with pytest.raises(PayloadTooLarge, match="up to 1,000"):
-        plan(gse.CARD, limit=1000)
+        plan(Gse.card, limit=1000)
 
 
 def test_every_place_has_its_plan() -> None:

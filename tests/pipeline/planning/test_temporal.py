@@ -12,8 +12,10 @@ from geobento.schemas.cards import ModelCard, TimeSeries
 from geobento.schemas.errors import ModelError, NoImageryError
 from geobento.schemas.sample import Sample
 from models.galileo.card import CARD as GALILEO
-from models.mosaiks.model import CARD as MOSAIKS
+from models.mosaiks.model import Mosaiks
 from pipeline.planning import temporal
+
+MOSAIKS = Mosaiks.card
 
 START = datetime(2023, 1, 1, tzinfo=UTC)
 

@@ -26,7 +26,7 @@ from inference.importing import import_model
 from models.base import Model
 from models.galileo.card import S2_BANDS
 from models.galileo.model import Galileo
-from models.mosaiks.model import CARD as MOSAIKS
+from models.mosaiks.model import Mosaiks
 from models.registry import get_model_class
 from pipeline.fetching.fetcher import ImageryFetcher
 from pipeline.inputs.raster_uploads import RasterUpload
@@ -37,6 +37,8 @@ from pipeline.planning.user_pixels import UserPixelsPlan, plan_user_pixels
 from tests import geotiffs
 from tests.geotiffs import geotiff
 from tests.models import small
+
+MOSAIKS = Mosaiks.card
 
 S2 = MOSAIKS.modalities["s2"].sensor.bands
 ANYSAT, DOFA, THOR = (get_model_class(name).card for name in ("anysat", "dofa", "thor"))

@@ -1,0 +1,1 @@
+"""Google Satellite Embedding."""
