@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from models.weights.checkpoints import CheckpointError
@@ -28,3 +28,27 @@ def check_sizes(sizes: Mapping[str, Any], *, width: str, multiple_of: int) -> No
             f"the configuration's {width} is {sizes[width]}, not a multiple of {multiple_of} and "
             f"of {heads} heads"
         )
+
+
+def check_variant(
+    config: Mapping[str, Any],
+    variant: str,
+    variants: Mapping[str, Mapping[str, Any]],
+    names: Sequence[str],
+) -> None:
+    """Check that a configuration is not that of another variant.
+
+    Args:
+        config: Configuration of a checkpoint.
+        variant: The variant that it is imported as; one that is not listed fits any sizes.
+        variants: Configuration of every variant.
+        names: Sizes that tell variants apart.
+
+    Raises:
+        CheckpointError: All of these sizes are those of another variant.
+    """
+    if variant not in variants:
+        return
+    for other, released in variants.items():
+        if other != variant and all(config[name] == released[name] for name in names):
+            raise CheckpointError(f"the configuration is that of {other}, not of {variant}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from models.weights.architecture import check_sizes
+from models.weights.architecture import check_sizes, check_variant
 from models.weights.checkpoints import CheckpointError
 
 SIZES = {"embed_dim": 48, "depth": 2, "num_heads": 4}
@@ -31,3 +31,16 @@ def test_sizes_that_do_not_fit(wrong: dict[str, Any], says: str) -> None:
     """The message names the size."""
     with pytest.raises(CheckpointError, match=says):
         check_sizes(SIZES | wrong, width="embed_dim", multiple_of=16)
+
+
+VARIANTS = {"tiny": {"embed_dim": 16, "depth": 2}, "base": {"embed_dim": 48, "depth": 2}}
+
+
+def test_sizes_of_another_variant_are_refused() -> None:
+    """Only if all sizes that tell variants apart are those of the other one."""
+    names = ("embed_dim", "depth")
+    check_variant(VARIANTS["tiny"], "tiny", VARIANTS, names)
+    check_variant({"embed_dim": 48, "depth": 3}, "tiny", VARIANTS, names)
+    check_variant(VARIANTS["base"], "fine-tuned", VARIANTS, names)
+    with pytest.raises(CheckpointError, match="that of base, not of tiny"):
+        check_variant(VARIANTS["base"], "tiny", VARIANTS, names)
