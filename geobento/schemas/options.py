@@ -10,7 +10,8 @@ from geobento.schemas.cards import ModelCard
 from geobento.schemas.errors import ModelError
 
 SUPPORTED_KEYWORDS = frozenset(
-    {"type", "enum", "minimum", "maximum", "items", "default", "description", "title"}
+    {"type", "enum", "minimum", "maximum", "multipleOf", "items"}
+    | {"default", "description", "title"}
 )
 """What a card's schema may say of an option."""
 
@@ -33,7 +34,7 @@ def check_options(card: ModelCard, options: Mapping[str, Any], field: str) -> No
     """Check keys and values of a request's model options.
 
     Args:
-        card: The model's card; the `options` use `KEYWORDS` alone.
+        card: The model's card; the `options` use `SUPPORTED_KEYWORDS` alone.
         options: What the request says.
         field: Parameter of the request that holds the options.
 
@@ -48,12 +49,30 @@ def check_options(card: ModelCard, options: Mapping[str, Any], field: str) -> No
             field=f"{field}.{unknown[0]}",
         )
     for name, value in options.items():
-        if not _matches(known[name], value):
-            raise ModelError(
-                f"{card.id} does not take {_format_value(value)} for {name!r}; "
-                f"accepted: {_describe_accepted(known[name])}",
-                field=f"{field}.{name}",
-            )
+        check_option(card.id, name, value, known[name], field)
+
+
+def check_option(
+    model_id: str, name: str, value: Any, schema: Mapping[str, Any], field: str
+) -> None:
+    """Check the value of one option.
+
+    Args:
+        model_id: The model's id, for the message.
+        name: Name of the option.
+        value: Its value.
+        schema: Its JSON schema, of `SUPPORTED_KEYWORDS` alone.
+        field: Parameter of the request that holds the options.
+
+    Raises:
+        ModelError: The value is not accepted; `field` names the option.
+    """
+    if not _matches(schema, value):
+        raise ModelError(
+            f"{model_id} does not take {_format_value(value)} for {name!r}; "
+            f"accepted: {_describe_accepted(schema)}",
+            field=f"{field}.{name}",
+        )
 
 
 def _matches(schema: Mapping[str, Any], value: Any) -> bool:
@@ -69,6 +88,8 @@ def _matches(schema: Mapping[str, Any], value: Any) -> bool:
         return all(_matches(schema.get("items", {}), item) for item in value)
     if not _is_real_number(value):
         return True
+    if "multipleOf" in schema and value % schema["multipleOf"]:
+        return False
     return bool(schema.get("minimum", -math.inf) <= value <= schema.get("maximum", math.inf))
 
 
@@ -78,12 +99,13 @@ def _describe_accepted(schema: Mapping[str, Any]) -> str:
     if "items" in schema:
         return f"array, each item {_describe_accepted(schema['items'])}"
     kinds = " or ".join(_type_names(schema)) or "a number"
+    step = f", a multiple of {schema['multipleOf']}" if "multipleOf" in schema else ""
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None and high is not None:
-        return f"{kinds} from {low} to {high}"
+        return f"{kinds} from {low} to {high}{step}"
     if low is not None:
-        return f"{kinds} of at least {low}"
-    return kinds if high is None else f"{kinds} of at most {high}"
+        return f"{kinds} of at least {low}{step}"
+    return f"{kinds}{step}" if high is None else f"{kinds} of at most {high}{step}"
 
 
 def _type_names(schema: Mapping[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from geobento.schemas.sample import Sample
 from inference.engines.torch import TorchModel
-from models.anysat.model import CARD
+from models.anysat.card import CARD
 from models.base import Model
 from models.types import Encoded, Inputs
 
@@ -21,7 +21,7 @@ OUTPUT_TOLERANCE = 1e-4
 
 
 def prepared(model: Model, arrays: Mapping[str, Any], record: Mapping[str, Any]) -> Inputs:
-    """The case's arrays as samples of one place."""
+    """The case's arrays as samples of one region."""
     names = {name: "image" if name == "s2" else f"image__{name}" for name in record["modalities"]}
     assert set(names.values()) == {name for name in arrays if name.startswith("image")}
     first, *others = (_sample(name, arrays) for name in ("s2", "s1", "aerial") if name in names)
@@ -33,13 +33,13 @@ def stages(
     loaded: TorchModel, inputs: Inputs, encoded: Encoded
 ) -> dict[str, tuple[NDArray[Any], float]]:
     """Inputs by sensor, and the class token."""
-    shown = {
+    inputs_by_stage = {
         f"network_input{'' if name == 's2' else f'__{name}'}": (inputs[name], INPUT_TOLERANCE)
         for name in CARD.modalities
         if name in inputs
     }
     assert encoded.vector is not None
-    return shown | {"cls": (encoded.vector[0].numpy(), OUTPUT_TOLERANCE)}
+    return inputs_by_stage | {"cls": (encoded.vector[0].numpy(), OUTPUT_TOLERANCE)}
 
 
 def _sample(name: str, arrays: Mapping[str, Any]) -> Sample:

@@ -15,7 +15,7 @@ from geobento.schemas.sample import PixelGrid, Sample
 from inference.engines.torch import TorchModel
 from models.base import Model
 from models.galileo.card import CARD
-from models.galileo.network import (
+from models.galileo.tokens import (
     SPACE_GROUPS,
     SPACE_TIME_GROUPS,
     STATIC_GROUPS,
@@ -27,12 +27,12 @@ from models.types import Encoded, Inputs
 UTM = "EPSG:32632"
 INPUT_TOLERANCE = 1e-5
 OUTPUT_TOLERANCE = 1e-4
-FURTHER = ("srtm", "dynamic_world", "worldcereal", "era5", "terraclimate", "viirs", "landscan")
+AUXILIARY = ("srtm", "dynamic_world", "worldcereal", "era5", "terraclimate", "viirs", "landscan")
 
 
 def prepared(model: Model, arrays: Mapping[str, Any], record: Mapping[str, Any]) -> Inputs:
-    """The case's arrays as samples of one place; radar as the power that it was."""
-    extras = {name: _further(name, arrays[name]) for name in FURTHER if name in arrays}
+    """The case's arrays as samples of one region; decibels become linear power again."""
+    extras = {name: _auxiliary(name, arrays[name]) for name in AUXILIARY if name in arrays}
     if "image__s1" in arrays:
         power = 10 ** (arrays["image__s1"].astype(np.float64) / 10)
         extras["s1"] = Sample(power, CARD.modalities["s1"].sensor.bands, "s1")
@@ -56,20 +56,20 @@ def prepared(model: Model, arrays: Mapping[str, Any], record: Mapping[str, Any])
 def stages(
     loaded: TorchModel, inputs: Inputs, encoded: Encoded
 ) -> dict[str, tuple[NDArray[Any], float]]:
-    """The authors' tensors with all groups, and their tokens."""
+    """Tensors of the reference implementation, which hold all groups, and its tokens."""
     network: Any = loaded._network
     with torch.inference_mode():
         batch = loaded.collate_inputs([inputs])
         tokens = loaded.model.encode_tokens(network, batch)  # type: ignore[attr-defined]
     height, width = inputs["s2"].shape[-2:]
     frames = len(inputs["months"])
-    shown = {
+    tensors = {
         "network_input": _joined(SPACE_TIME_GROUPS, inputs, (frames, height, width), -3),
         "space_x": _joined(SPACE_GROUPS, inputs, (height, width), -3),
         "time_x": _joined(TIME_GROUPS, inputs, (frames,), -1),
         "static_x": _joined(STATIC_GROUPS, inputs, (), -1),
     }
-    shown["network_input"] = shown["network_input"].transpose(1, 2, 0, 3)
+    tensors["network_input"] = tensors["network_input"].transpose(1, 2, 0, 3)
     kinds = {
         "space_time_mask": (SPACE_TIME_GROUPS, (height, width, frames)),
         "space_mask": (SPACE_GROUPS, (height, width)),
@@ -78,32 +78,31 @@ def stages(
     }
     for name, (groups, shape) in kinds.items():
         hidden = [float(source not in inputs) for source, _ in groups.values()]
-        shown[name] = np.broadcast_to(np.asarray(hidden, np.float32), (*shape, len(groups)))
-    everything = tokens.space_time.new_zeros(
+        tensors[name] = np.broadcast_to(np.asarray(hidden, np.float32), (*shape, len(groups)))
+    space_time_tokens = tokens.space_time.new_zeros(
         *tokens.space_time.shape[1:4], len(SPACE_TIME_GROUPS), 1
     )
-    everything = (
-        everything + network.norm.bias.detach()
-    )  # what the authors' norm makes of a hidden token
-    there = [source in inputs for source, _ in SPACE_TIME_GROUPS.values()]
-    everything[..., there, :] = tokens.space_time[0]
+    # The norm of the reference implementation turns a masked token into its bias.
+    space_time_tokens = space_time_tokens + network.norm.bias.detach()
+    present = [source in inputs for source, _ in SPACE_TIME_GROUPS.values()]
+    space_time_tokens[..., present, :] = tokens.space_time[0]
     assert encoded.vector is not None
     vector = encoded.vector[0].numpy()
-    made = {
+    outputs = {
         "tokens": tokens.sequence()[0].numpy(),
-        "s_t_tokens": everything.numpy(),
+        "s_t_tokens": space_time_tokens.numpy(),
         "pooled": vector,
         "pooled_mean": vector,
     }
-    return {name: (array, INPUT_TOLERANCE) for name, array in shown.items()} | {
-        name: (array, OUTPUT_TOLERANCE) for name, array in made.items()
+    return {name: (array, INPUT_TOLERANCE) for name, array in tensors.items()} | {
+        name: (array, OUTPUT_TOLERANCE) for name, array in outputs.items()
     }
 
 
 def _joined(
     groups: ChannelGroups, inputs: Inputs, shape: tuple[int, ...], axis: int
 ) -> NDArray[np.float32]:
-    """All groups of a kind (*shape, C); those that are not there as scaled zeros."""
+    """All groups of a kind (*shape, C); missing ones as scaled zeros."""
     parts = []
     for source, channels in groups.values():
         if source in inputs:
@@ -125,7 +124,7 @@ def _count(channels: slice) -> int:
     return int(channels.stop - channels.start)
 
 
-def _further(name: str, values: NDArray[Any]) -> Sample:
+def _auxiliary(name: str, values: NDArray[Any]) -> Sample:
     bands = CARD.modalities[name].sensor.bands
     if values.ndim < 3:
         values = values.reshape(*values.shape[:-1], len(bands), 1, 1)

@@ -20,7 +20,7 @@ from geobento.schemas.specs import (
 )
 from imagery.collections import registry
 from models import registry as models_registry
-from models.anysat import model
+from models.anysat.card import CARD as ANYSAT
 from models.base import Model
 from models.gse.model import Gse
 from models.mosaiks.model import Mosaiks
@@ -163,11 +163,11 @@ def test_only_the_imagery_that_a_model_was_trained_on() -> None:
         "temporal": None,
         "limit": 10**6,
     }
-    (made,) = plan(model.CARD, sensor=ORTHOS, **small)
+    (made,) = plan(ANYSAT, sensor=ORTHOS, **small)
     assert made.query.grid.shape == (400, 400)
     naip = replace(ORTHOS, collection="USDA/NAIP/DOQQ")
     with pytest.raises(ModelError, match=r"accepted: Germany/.*, or pixels of your own$") as caught:
-        plan(model.CARD, sensor=naip, **small)
+        plan(ANYSAT, sensor=naip, **small)
     assert caught.value.field == "sensor.collection"
 
 
@@ -175,12 +175,12 @@ def test_a_further_modality_needs_a_window_where_the_first_does_not() -> None:
     """Aerial images are the same at all times, Sentinel-2 beside them is not."""
     small: dict[str, Any] = {"spatial": PointBuffer(13.4, 52.5, 40), "limit": 10**6}
     aerial = {"sensor": ORTHOS} | small
-    (made,) = plan(model.CARD, auxiliary_modalities=["s2"], **aerial)
+    (made,) = plan(ANYSAT, auxiliary_modalities=["s2"], **aerial)
     assert made.auxiliary[0].frames == 8
     with pytest.raises(ModelError, match="S2_SR_HARMONIZED needs a time window") as caught:
-        plan(model.CARD, auxiliary_modalities=["s2"], temporal=None, **aerial)
+        plan(ANYSAT, auxiliary_modalities=["s2"], temporal=None, **aerial)
     assert caught.value.field == "temporal"
-    (made,) = plan(model.CARD, auxiliary_modalities=["aerial"], **small)
+    (made,) = plan(ANYSAT, auxiliary_modalities=["aerial"], **small)
     assert made.auxiliary[0].grid.shape == (400, 400)
 
 
