@@ -35,6 +35,17 @@ def parts(document: Schema) -> dict[str, str]:
     return found
 
 
+def operations(document: Schema) -> str:
+    """One row per operation of our own API but the probes."""
+    rows = [
+        (f"`{operation['operationId']}`", f"`{method.upper()} {path}`", operation["summary"])
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if not path.startswith(FOREIGN_PATHS) and operation.get("security") != []
+    ]
+    return table(("operation", "route", "what it does"), rows)
+
+
 def fields(schema: Schema) -> str:
     """One row per field of a record."""
     required = schema.get("required", ())

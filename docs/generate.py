@@ -41,6 +41,7 @@ def files() -> dict[Path, str]:
     parts = {
         **answers(),
         **endpoints.parts(document),
+        "operations": endpoints.operations(document),
         "records": endpoints.records(document),
         "models": models_table(cards, (DOCS / "benchmarks.md").read_text()),
         "aliases": aliases_table(cards),

@@ -1,14 +1,14 @@
-r"""The grid of a place as a picture: its first three principal components beside the true colour.
+r"""The grid of a region as an image: its first three principal components beside the true color.
 
     python examples/principal_components.py out.jpg --lon 34.066 --lat -3.401 \
         --start 2023-06-01 --end 2023-07-01
 
-Works in-process, or asks the server that `GEOBENTO_URL` names. What is alike has like colours; the
-colours themselves mean nothing.
+Computes in the process, or asks the server of `GEOBENTO_URL`. Similar vectors have similar colors;
+the colors themselves mean nothing.
 
-Tokens of a vision transformer carry where in its input they are, in Galileo's case more than what
-they show. So the place is read in tiles, and what cells at the same position in all tiles have in
-common is taken off before the components are computed.
+Tokens of a vision transformer encode their position in the input, in Galileo's case more than what
+they show. So the region is read in tiles, and the mean over all tiles of the cells at one position
+is subtracted before the components are computed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from geobento import (
 )
 
 IMAGE_SIZE = 384
-"""Of each of the two pictures, pixels."""
+"""Side of each of the two images, pixels."""
 STRETCH_PERCENTILES = (2, 98)
 """Percentiles of a component that become dark and bright."""
 
@@ -48,12 +48,12 @@ def subtract_position_mean(grid: NDArray[np.float32], cells_per_tile: int) -> ND
     tiles = grid.reshape(
         len(grid), -1, cells_per_tile, grid.shape[2] // cells_per_tile, cells_per_tile
     )
-    left: NDArray[np.float32] = tiles - tiles.mean(axis=(1, 3), keepdims=True)
-    return left.reshape(grid.shape)
+    residual: NDArray[np.float32] = tiles - tiles.mean(axis=(1, 3), keepdims=True)
+    return residual.reshape(grid.shape)
 
 
 def principal_components(grid: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The three directions in which the vectors of a grid differ most, as colours.
+    """The first three principal components of the vectors of a grid, as colors.
 
     Args:
         grid: (D, H, W).
@@ -62,17 +62,17 @@ def principal_components(grid: NDArray[np.float32]) -> NDArray[np.uint8]:
         (H, W, 3), the first component red, the second green, the third blue.
     """
     vectors = grid.reshape(len(grid), -1).T
-    centred = vectors - vectors.mean(axis=0)
-    _, _, directions = np.linalg.svd(centred, full_matrices=False)
-    scores = centred @ directions[:3].T
+    centered = vectors - vectors.mean(axis=0)
+    _, _, directions = np.linalg.svd(centered, full_matrices=False)
+    scores = centered @ directions[:3].T
     low, high = np.percentile(scores, STRETCH_PERCENTILES, axis=0)
-    shown = np.clip((scores - low) / np.maximum(high - low, 1e-12), 0, 1) * 255
-    colours: NDArray[np.uint8] = shown.round().astype(np.uint8)
-    return colours.reshape(*grid.shape[1:], 3)
+    stretched = np.clip((scores - low) / np.maximum(high - low, 1e-12), 0, 1) * 255
+    colors: NDArray[np.uint8] = stretched.round().astype(np.uint8)
+    return colors.reshape(*grid.shape[1:], 3)
 
 
 def side_by_side(true_color: Image.Image, components: NDArray[np.uint8]) -> Image.Image:
-    """Both pictures, side by side."""
+    """Both images, side by side."""
     both = Image.new("RGB", (2 * IMAGE_SIZE, IMAGE_SIZE))
     both.paste(
         true_color.convert("RGB").resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.LANCZOS),
@@ -84,7 +84,7 @@ def side_by_side(true_color: Image.Image, components: NDArray[np.uint8]) -> Imag
 
 
 def main() -> None:
-    """Ask, and write the picture."""
+    """Write the image."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--model", default="galileo")
@@ -96,24 +96,24 @@ def main() -> None:
     parser.add_argument("--start", required=True)
     parser.add_argument("--end", required=True)
     parser.add_argument("--cloudy-pct", type=float, default=30)
-    asked = parser.parse_args()
-    where: dict[str, Any] = {
-        "spatial": PointBuffer(asked.lon, asked.lat, asked.buffer_m),
-        "temporal": TemporalSpec.range(asked.start, asked.end),
-        "fetch": FetchSpec(cloudy_pct=asked.cloudy_pct),
+    arguments = parser.parse_args()
+    request: dict[str, Any] = {
+        "spatial": PointBuffer(arguments.lon, arguments.lat, arguments.buffer_m),
+        "temporal": TemporalSpec.range(arguments.start, arguments.end),
+        "fetch": FetchSpec(cloudy_pct=arguments.cloudy_pct),
     }
-    pixels = inspect_patch(asked.model, **where)
+    pixels = inspect_patch(arguments.model, **request)
     grid = get_embedding(
-        asked.model,
+        arguments.model,
         output=OutputSpec.grid(),
-        input_prep=InputPrepSpec(mode="tile", tile_size=asked.tile),
-        model_config={"patch_size": asked.patch_size},
-        **where,
+        input_prep=InputPrepSpec(mode="tile", tile_size=arguments.tile),
+        model_config={"patch_size": arguments.patch_size},
+        **request,
     )
-    ground = subtract_position_mean(grid.data, asked.tile // asked.patch_size)
-    picture = Image.open(io.BytesIO(pixels.quicklook))
-    side_by_side(picture, principal_components(ground)).save(asked.out)
-    print(f"{asked.out}: {grid.data.shape} from {grid.meta.source}")
+    residual = subtract_position_mean(grid.data, arguments.tile // arguments.patch_size)
+    true_color = Image.open(io.BytesIO(pixels.quicklook))
+    side_by_side(true_color, principal_components(residual)).save(arguments.out)
+    print(f"{arguments.out}: {grid.data.shape} from {grid.meta.source}")
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def test_a_geotiff(small_service: httpx.Client) -> None:
     vector = only(answer)
     assert vector.data.shape == (1024,)
     assert (vector.meta.backend, vector.meta.source, vector.meta.crs) == (
-        "own",
+        "user",
         "GeoTIFF",
         geotiffs.CRS,
     )

@@ -143,7 +143,7 @@ class ImageryMeta(_Meta):
     """What was fetched or brought; null where nothing was, and where own data do not say it."""
 
     backend: str | None = None
-    """Which kind of source answered: `gee`, `stac` or `demo`; `own`: the pixels came with the
+    """Which kind of source answered: `gee`, `stac` or `demo`; `user`: the pixels came with the
     request."""
     source: str | None = None
     """The catalog or project that answered; of own data the kind of file."""

@@ -98,7 +98,7 @@ class Provenance:
     """Which source answered, and from what.
 
     Attributes:
-        backend: Word of the public ``backend`` parameter: ``gee``, ``stac`` or ``demo``; ``own``
+        backend: Word of the public ``backend`` parameter: ``gee``, ``stac`` or ``demo``; ``user``
             for pixels that came with the request.
         source: The catalog, project or archive, as named in its own metadata.
         scenes: What the pixels were made from, oldest first.

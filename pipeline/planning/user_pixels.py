@@ -121,7 +121,7 @@ def plan_user_pixels(
         valid=valid,
         grid=grid,
         times=request.times,
-        provenance=Provenance("own", file.file_type, tuple(scenes), NOTICE),
+        provenance=Provenance("user", file.file_type, tuple(scenes), NOTICE),
     )
     pooling = None if isinstance(request.output, OutputGrid) else request.output.pooling
     tiling = plan_tiling(card, modality, request.input_prep, shape, limits)

@@ -70,7 +70,7 @@ def test_what_a_file_says_is_enough() -> None:
     assert (found.grid.crs, found.grid.transform) == (geotiffs.CRS, geotiffs.TRANSFORM)
     assert found.grid.shape == (24, 30)
     assert found.provenance is not None
-    assert (found.provenance.backend, found.provenance.source) == ("own", "GeoTIFF")
+    assert (found.provenance.backend, found.provenance.source) == ("user", "GeoTIFF")
 
 
 def test_nothing_is_made_up() -> None:
@@ -461,7 +461,7 @@ def test_the_same_pixels_give_the_same_vectors(
     answer = asked(engine, model, pixels, times=sample.times, **own, **form)
     np.testing.assert_allclose(answer.data, place.data, atol=1e-6)
     told, fetched_meta = answer.meta, place.meta
-    assert (told.backend, told.source) == ("own", "GeoTIFF")
+    assert (told.backend, told.source) == ("user", "GeoTIFF")
     assert told.notice is not None
     assert (told.sensor, told.temporal, told.offset_applied) == (None, None, None)
     assert told.scenes is not None
