@@ -26,7 +26,7 @@ from geobento.schemas.geometry import Area
 from geobento.schemas.sample import PixelGrid, Sample, Scene
 from imagery import cell_fractions
 from imagery.grid import lonlat_corners
-from imagery.source import ImageQuery
+from imagery.query import ImageQuery
 from inference.batches import EncodeResult
 from inference.pooling import Pooling
 from pipeline.assembly import stitching

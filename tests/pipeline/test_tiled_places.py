@@ -24,7 +24,8 @@ from geobento.schemas.specs import (
     Region,
     TemporalSpec,
 )
-from imagery.source import FetchEstimate, ImageQuery
+from imagery.query import ImageQuery
+from imagery.source import FetchEstimate
 from inference.batches import LoadedModel
 from models.base import Config, Encoded, Inputs, Model, Tensors
 from models.mosaiks.model import CARD

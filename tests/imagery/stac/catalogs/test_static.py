@@ -13,7 +13,7 @@ import pytest
 from geobento import SensorSpec
 from geobento.schemas.errors import SourceError
 from imagery.grid import lonlat_bounds
-from imagery.source import ImageQuery
+from imagery.query import ImageQuery
 from imagery.stac.catalogs.base import Search, bounds_overlap
 from imagery.stac.catalogs.factory import open_catalog
 from imagery.stac.catalogs.static import StaticCatalog
