@@ -29,7 +29,7 @@ from imagery.collections import registry
 from imagery.earth_engine.client import EarthEngineClient
 from imagery.earth_engine.rate_limiter import ProcessSharedRateLimiter
 from imagery.earth_engine.source import EarthEngineSource
-from imagery.source import ImageQuery
+from imagery.query import ImageQuery
 from imagery.time_bins import bin_edges
 from tests.imagery.catalogs import GRID
 from tests.imagery.ee_server import Asked, Standin, earth_engine

@@ -4,41 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geobento.schemas.specs import Composite
-
-MASKED_CLASSES = (0, 1, 3, 8, 9, 10)
-"""Sentinel-2 scene classes that show no ground: no data, defective, cloud shadow, cloud of
-medium and high probability, cirrus."""
-
+from imagery.collections.schema import QualityMask
 
 _REDUCERS: dict[str, Any] = {"median": np.nanmedian, "mean": np.nanmean}
 """Composites of all values of a pixel."""
-
-
-@dataclass(frozen=True)
-class QualityMask:
-    """A band that says which pixels show no ground.
-
-    Attributes:
-        band: Its name.
-        classes: Values of pixels to leave out.
-        bits: Or the bits any of which leaves a pixel out, counted from the lowest.
-    """
-
-    band: str
-    classes: tuple[int, ...] = ()
-    bits: tuple[int, ...] = ()
-
-    @property
-    def bitmask(self) -> int:
-        """All of the bits."""
-        return sum(1 << bit for bit in self.bits)
 
 
 def clear_sky_mask(values: NDArray[Any], mask: QualityMask) -> NDArray[np.bool_]:

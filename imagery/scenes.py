@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -77,3 +78,12 @@ def filter_radar_scenes(
     if not sensor.s1_require_iw or (not wide and sensor.s1_relax_iw_on_empty):
         return [scene for scene, _, _ in looks]
     return wide
+
+
+def finite_float(value: Any) -> float | None:
+    """A metadata value as a float; None if it is absent, not a number, or not finite."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None

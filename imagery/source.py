@@ -1,45 +1,23 @@
-"""What every imagery source offers: a query in, a sample out."""
+"""The interface of imagery sources: an image query in, a sample out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol
 
-from geobento.schemas.sample import PixelGrid, Provenance, Sample
-from geobento.schemas.specs import SensorSpec
-
-
-@dataclass(frozen=True)
-class ImageQuery:
-    """Everything that determines the pixels of one fetch.
-
-    Attributes:
-        sensor: Collection (Earth Engine id), bands, scale, cloud filter, fill, composite.
-        grid: The pixels wanted, whatever lattice the scenes have.
-        start: First instant inside the window, UTC.
-        end: First instant outside the window, UTC.
-        modality: Name that the sample carries to the model.
-        frames: Into how many equal parts the window goes, each with a composite of its own.
-    """
-
-    sensor: SensorSpec
-    grid: PixelGrid
-    start: datetime
-    end: datetime
-    modality: str
-    frames: int = 1
+from geobento.schemas.sample import Provenance, Sample
+from imagery.query import ImageQuery
 
 
 @dataclass(frozen=True)
 class FetchEstimate:
-    """What a fetch would be made from, as far as can be told without a pixel.
+    """The cost of a fetch, known without reading pixels.
 
     Attributes:
-        provenance: The source and the scenes that would be read. Those that turn out to have no
-            usable pixel of the place are among them; a sample does not name them.
-        requests: Files to open, or requests to send, at least.
-        bytes: Size of the pixels that these carry, before compression; an estimate.
+        provenance: The source and the scenes to read. Scenes without a usable pixel of the
+            region are included here; a sample leaves them out.
+        requests: Lower bound of the files to open or the requests to send.
+        bytes: Estimated size of the transferred pixels before compression.
     """
 
     provenance: Provenance
@@ -48,31 +26,31 @@ class FetchEstimate:
 
 
 class Source(Protocol):
-    """Where pixels come from. Implementations are safe to call from several threads."""
+    """A source of imagery. Implementations are thread-safe."""
 
     @property
     def backend(self) -> str:
-        """The word of the public ``backend`` parameter."""
+        """Value of the public ``backend`` parameter that selects this source."""
 
     def fetch(self, query: ImageQuery) -> Sample:
         """Fetch composites in the collection's raw units.
 
         Returns:
-            One image (C, H, W), or, where the query asks for several frames, those of them that
-            show anything, (T, C, H, W).
+            Pixels (C, H, W) for a query of one frame. For several frames (T, C, H, W), without
+            the frames that have no valid pixel.
 
         Raises:
             NoImageryError: The source has no usable pixel for the query.
-            ModelError: The source lacks the collection or a band of it.
-            PayloadTooLarge: The source cannot give so many pixels of so many scenes.
+            ModelError: The source lacks the collection or one of its bands.
+            PayloadTooLarge: The query exceeds what the source can deliver.
             SourceError: The source failed; the message names it.
         """
 
     def estimate(self, query: ImageQuery) -> FetchEstimate:
-        """Look for the scenes of a fetch, and read no pixel.
+        """Find the scenes of a fetch without reading pixels.
 
         Raises:
             NoImageryError: The source has no scene for the query.
-            ModelError: The source lacks the collection or a band of it.
+            ModelError: The source lacks the collection or one of its bands.
             SourceError: The source failed; the message names it.
         """

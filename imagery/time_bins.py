@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geobento.schemas.sample import Provenance, Sample, Scene, mid_time
-from imagery.source import ImageQuery
+from imagery.query import ImageQuery
 
 S = TypeVar("S")
 

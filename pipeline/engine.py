@@ -27,7 +27,7 @@ from geobento.schemas.requests import (
     ZeroShotRequest,
 )
 from geobento.schemas.sample import Sample
-from imagery.source import ImageQuery
+from imagery.query import ImageQuery
 from inference.types import EncodeItem, Pooling
 from models.base import Model
 from pipeline.assembly import embedding

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from imagery.collections import registry
-from imagery.source import ImageQuery
+from imagery.query import ImageQuery
 
 FORMAT_VERSION = 1
 """Version of `imagery.cache.codec`; another one reads none of the old files."""

@@ -14,7 +14,8 @@ from imagery.cache.codec import CacheEntry
 from imagery.cache.key import patch_key
 from imagery.cache.single_flight import SingleFlight, WaitTimeout
 from imagery.cache.store import PatchStore
-from imagery.source import FetchEstimate, ImageQuery, Source
+from imagery.query import ImageQuery
+from imagery.source import FetchEstimate, Source
 
 FINALIZATION_DELAY = timedelta(days=30)
 """How long after its end a window may still gain scenes. Most come within days; final Landsat

@@ -7,9 +7,27 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from imagery.compositing import QualityMask
-
 Resampling = Literal["nearest", "bilinear"]
+
+
+@dataclass(frozen=True)
+class QualityMask:
+    """A band that says which pixels show no ground.
+
+    Attributes:
+        band: Its name.
+        classes: Values of pixels to leave out.
+        bits: Or the bits any of which leaves a pixel out, counted from the lowest.
+    """
+
+    band: str
+    classes: tuple[int, ...] = ()
+    bits: tuple[int, ...] = ()
+
+    @property
+    def bitmask(self) -> int:
+        """All of the bits."""
+        return sum(1 << bit for bit in self.bits)
 
 
 @dataclass(frozen=True)
@@ -118,3 +136,8 @@ class Collection:
     valid_range: tuple[float, float] | None = None
     scaling: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     gee: EarthEngineMetadata = EarthEngineMetadata()
+
+
+def earth_engine_only(*bands: str) -> dict[str, tuple[str, ...]]:
+    """Bands of a collection that no STAC catalog holds."""
+    return dict.fromkeys(bands, ())

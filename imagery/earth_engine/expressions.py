@@ -11,7 +11,7 @@ from geobento.schemas.specs import SensorSpec
 from imagery import time_bins
 from imagery.collections.schema import Collection
 from imagery.earth_engine.scenes import EPOCH, CompositeInputs, scene_properties
-from imagery.source import ImageQuery
+from imagery.query import ImageQuery
 
 
 def list_scenes(query: ImageQuery, collection: Collection) -> ee.Dictionary:

@@ -11,10 +11,10 @@ from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import Scene
 from geobento.schemas.specs import SensorSpec
 from imagery import time_bins
-from imagery.collections import registry
+from imagery.collections.harmonization import has_baseline_offset
 from imagery.collections.schema import Collection
-from imagery.scenes import filter_radar_scenes, group_passes, latest_processing
-from imagery.source import ImageQuery
+from imagery.query import ImageQuery
+from imagery.scenes import filter_radar_scenes, finite_float, group_passes, latest_processing
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 INDEX_PROPERTY, TIME_PROPERTY = "system:index", "system:time_start"
@@ -161,7 +161,7 @@ def to_scene(scene: SceneRecord, collection: Collection) -> Scene:
         scene.asset_id,
         scene.time,
         scene_cloud_pct(scene, collection),
-        collection.harmonized and registry.has_baseline_offset(stated),
+        collection.harmonized and has_baseline_offset(stated),
         None if stated is None else str(stated),
     )
 
@@ -169,7 +169,7 @@ def to_scene(scene: SceneRecord, collection: Collection) -> Scene:
 def scene_cloud_pct(scene: SceneRecord, collection: Collection) -> float | None:
     """Percentage of clouds, where it is stated."""
     name = collection.gee.cloud_property
-    return registry.finite_float(scene.properties.get(name)) if name is not None else None
+    return finite_float(scene.properties.get(name)) if name is not None else None
 
 
 def _platform(scene: SceneRecord, collection: Collection) -> Any:

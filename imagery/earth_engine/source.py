@@ -37,9 +37,10 @@ from imagery.earth_engine.scenes import (
     to_scene,
 )
 from imagery.earth_engine.transfer import NODATA, Float32Encoding, PixelEncoding, choose_encoding
+from imagery.query import ImageQuery
 from imagery.retry import TransientError
 from imagery.scenes import count_too_cloudy
-from imagery.source import FetchEstimate, ImageQuery
+from imagery.source import FetchEstimate
 from imagery.time_bins import Frame
 
 MAX_REQUEST_BYTES, MAX_REQUEST_SIDE = 48 * 2**20, 32_768

@@ -12,11 +12,13 @@ from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import Scene
 from geobento.suggestions import did_you_mean
 from imagery.collections import registry
+from imagery.collections.harmonization import harmonization_offset
 from imagery.collections.schema import Collection
 from imagery.grid import lonlat_bounds
-from imagery.scenes import group_passes
-from imagery.source import ImageQuery
+from imagery.query import ImageQuery
+from imagery.scenes import finite_float, group_passes
 from imagery.stac.catalogs.base import Search, item_time, tile_key
+from imagery.stac.catalogs.presets import PRESETS
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,40 @@ class SceneRead:
     assets: tuple[str, ...]
     offsets: tuple[int, ...]
     mask: str | None
+
+
+def get_stac_collection(
+    collection_id: str, source: str = "", available: frozenset[str] | None = None
+) -> Collection:
+    """A collection that a STAC catalog can serve.
+
+    Args:
+        collection_id: Earth Engine id.
+        source: Name of the catalog.
+        available: STAC ids of the catalog's collections; None if unknown.
+
+    Raises:
+        ModelError: The id is unknown, or the catalog lacks the collection; the message names
+            the sources that have it.
+    """
+    collection = registry.get(collection_id)
+    if collection.stac_collections and (
+        available is None or not available.isdisjoint(collection.stac_collections)
+    ):
+        return collection
+    others = [
+        f"the STAC catalog {preset.name!r}"
+        for preset in PRESETS.values()
+        if not preset.collections.isdisjoint(collection.stac_collections)
+    ]
+    place = (
+        f"in the source {source!r}" if collection.stac_collections else "read from STAC catalogs"
+    )
+    raise ModelError(
+        f"the collection {collection_id!r} is not {place}; Earth Engine has it (backend 'gee')"
+        + "".join(f", and {other}" for other in others),
+        field="sensor.collection",
+    )
 
 
 def build_search(query: ImageQuery, collection: Collection) -> Search:
@@ -65,7 +101,7 @@ def plan_reads(
     for item in _preferred_items(_items_with_bands(items, bands, collection), collection):
         assets = tuple(_available_keys(item, collection.bands[band])[0] for band in bands)
         offsets = tuple(
-            registry.harmonization_offset(
+            harmonization_offset(
                 item.properties, item.assets[key.split(".")[0]].to_dict(), item.collection_id or ""
             )
             if collection.harmonized
@@ -105,7 +141,7 @@ def to_scene(scene: SceneRead, collection: Collection) -> Scene:
     return Scene(
         item.id,
         item_time(item),
-        registry.finite_float(stated),
+        finite_float(stated),
         taken_out,
         None if baseline is None else str(baseline),
     )

@@ -10,17 +10,18 @@ import numpy as np
 from geobento.schemas.errors import ModelError, NoImageryError
 from geobento.schemas.sample import Provenance, Sample, Scene
 from imagery import time_bins
-from imagery.collections import registry
 from imagery.collections.schema import Collection
 from imagery.compositing import composite, fuser
+from imagery.query import ImageQuery
 from imagery.scenes import count_too_cloudy, filter_radar_scenes
-from imagery.source import FetchEstimate, ImageQuery
+from imagery.source import FetchEstimate
 from imagery.stac.catalogs.base import Catalog, Search, item_time
 from imagery.stac.loader import read_scenes
 from imagery.stac.planner import (
     SceneRead,
     build_search,
     count_files,
+    get_stac_collection,
     item_passes,
     plan_reads,
     radar_mode_and_direction,
@@ -125,7 +126,7 @@ class StacSource:
         )
 
     def _get_collection(self, query: ImageQuery) -> Collection:
-        collection = registry.get_stac_collection(
+        collection = get_stac_collection(
             query.sensor.collection, self._name, self._catalog.collections
         )
         if query.sensor.cloud_mask == "cloud_score_plus":

@@ -26,7 +26,7 @@ from geobento.schemas.geometry import Area
 from geobento.schemas.sample import PixelGrid, Sample, Scene
 from imagery import cell_fractions
 from imagery.grid import lonlat_corners
-from imagery.source import ImageQuery
+from imagery.query import ImageQuery
 from inference.types import EncodeResult, Pooling
 from pipeline.assembly import stitching
 from pipeline.planning.temporal import frames_meta

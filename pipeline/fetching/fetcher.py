@@ -20,7 +20,8 @@ from geobento.schemas.errors import GeoBentoError, InvalidRequest, Overloaded, S
 from geobento.schemas.sample import Sample
 from imagery.cache.source import CachedSource, read_cached
 from imagery.cache.store import PatchStore
-from imagery.source import FetchEstimate, ImageQuery, Source
+from imagery.query import ImageQuery
+from imagery.source import FetchEstimate, Source
 from imagery.stac.catalogs.fingerprint import CatalogFingerprint
 from pipeline.fetching.blocking_limiter import BlockingLimiter
 

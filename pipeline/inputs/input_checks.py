@@ -10,7 +10,7 @@ from geobento.schemas.sample import Sample
 from imagery.collections import registry
 from imagery.quality.checks import quality_warnings
 from imagery.quality.quicklook import render_quicklook
-from imagery.source import ImageQuery
+from imagery.query import ImageQuery
 
 
 def check_pixels(sample: Sample, query: ImageQuery) -> list[str]:

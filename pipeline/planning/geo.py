@@ -16,7 +16,7 @@ from geobento.schemas.requests import (
     ZeroShotRequest,
 )
 from geobento.schemas.specs import InputPrep, InputPrepSpec, Output, OutputGrid, Region, SensorSpec
-from imagery.source import ImageQuery
+from imagery.query import ImageQuery
 from inference.types import Pooling
 from models.preprocessing import bands
 from pipeline.planning import tiling

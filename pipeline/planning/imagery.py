@@ -15,7 +15,7 @@ from geobento.schemas.sample import PixelGrid
 from geobento.schemas.specs import Region, SensorSpec
 from imagery import grid
 from imagery.collections import registry
-from imagery.source import ImageQuery
+from imagery.query import ImageQuery
 from pipeline.planning import temporal as planning_temporal
 from pipeline.planning.limits import Limits, check_region_size
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from geobento.schemas.cards import ModelCard
 from geobento.schemas.errors import ModelError, PayloadTooLarge
-from imagery.source import ImageQuery
+from imagery.query import ImageQuery
 
 MAX_OVERLAP_FACTOR = 4
 """The tiles of a place, and its frames, have at most this many times the pixels that a place may

@@ -11,7 +11,7 @@ from geobento.schemas.cards import ModelCard
 from geobento.schemas.embedding import FramesMeta
 from geobento.schemas.errors import ModelError, NoImageryError
 from geobento.schemas.sample import Sample
-from imagery.source import ImageQuery
+from imagery.query import ImageQuery
 
 
 def frame_count(

@@ -12,7 +12,8 @@ import numpy as np
 from geobento.schemas.errors import SourceError
 from geobento.schemas.sample import Provenance, Sample, Scene
 from geobento.schemas.specs import SensorSpec, TemporalSpec
-from imagery.source import FetchEstimate, ImageQuery
+from imagery.query import ImageQuery
+from imagery.source import FetchEstimate
 from tests.imagery.catalogs import GRID
 from tests.imagery.world import S2
 

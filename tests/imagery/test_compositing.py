@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from imagery.compositing import MASKED_CLASSES, QualityMask, clear_sky_mask, composite, fuser
+from imagery.collections.schema import QualityMask
+from imagery.collections.sentinel2 import MASKED_CLASSES
+from imagery.compositing import clear_sky_mask, composite, fuser
 
 SCL = QualityMask("SCL", classes=MASKED_CLASSES)
 STACK = np.array([[[[1.0, 5.0, 7.0]]], [[[2.0, 9.0, 8.0]]], [[[6.0, 1.0, 9.0]]]], np.float32)

@@ -14,7 +14,7 @@ from geobento import SensorSpec
 from geobento.schemas.errors import ModelError, NoImageryError
 from imagery import time_bins
 from imagery.earth_engine.source import EarthEngineSource
-from imagery.source import ImageQuery
+from imagery.query import ImageQuery
 from tests.imagery.catalogs import GRID
 from tests.imagery.ee_server import Standin
 from tests.imagery.world import WorldScene, shifted

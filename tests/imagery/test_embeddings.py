@@ -19,7 +19,7 @@ from geobento.schemas.errors import NoImageryError, SourceError
 from geobento.schemas.sample import PixelGrid
 from imagery.collections import registry
 from imagery.earth_engine.source import EarthEngineSource
-from imagery.source import ImageQuery
+from imagery.query import ImageQuery
 from imagery.stac.catalogs.factory import open_catalog
 from imagery.stac.catalogs.static import StaticCatalog
 from imagery.stac.source import StacSource

@@ -15,7 +15,7 @@ from geobento import PointBuffer, SensorSpec, TemporalSpec
 from geobento.schemas.sample import PixelGrid
 from imagery import grid
 from imagery.earth_engine.source import EarthEngineSource
-from imagery.source import ImageQuery
+from imagery.query import ImageQuery
 from imagery.stac.catalogs.factory import open_catalog
 from imagery.stac.source import StacSource
 from tests.imagery.catalogs import CatalogBuilder

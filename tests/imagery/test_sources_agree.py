@@ -18,8 +18,9 @@ from geobento.schemas.sample import PixelGrid, Sample
 from imagery import grid
 from imagery.compositing import composite, fuser
 from imagery.earth_engine.source import EarthEngineSource
+from imagery.query import ImageQuery
 from imagery.scenes import group_passes
-from imagery.source import ImageQuery, Source
+from imagery.source import Source
 from imagery.stac.catalogs.factory import open_catalog
 from imagery.stac.source import StacSource
 from tests.imagery.ee_server import Standin

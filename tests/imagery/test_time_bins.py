@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from geobento.schemas.sample import PixelGrid, Provenance, Scene
 from geobento.schemas.specs import SensorSpec
 from imagery import time_bins
-from imagery.source import ImageQuery
+from imagery.query import ImageQuery
 from imagery.time_bins import Frame
 
 START = datetime(2023, 1, 1, tzinfo=UTC)

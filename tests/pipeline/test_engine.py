@@ -25,7 +25,8 @@ from geobento.schemas.errors import (
 from geobento.schemas.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
 from geobento.schemas.sample import Provenance, Sample
 from geobento.schemas.specs import PointBuffer, TemporalSpec
-from imagery.source import FetchEstimate, ImageQuery
+from imagery.query import ImageQuery
+from imagery.source import FetchEstimate
 from inference.loading import load_model
 from models.weights.stored_model import StoredModel
 from pipeline.engine import Engine

@@ -24,7 +24,8 @@ from geobento.schemas.errors import (
 from geobento.schemas.plan import EmbeddingPlan, Inspection, RegionPlan
 from geobento.schemas.requests import ErrorBody, GeoEmbeddingRequest, InspectRequest
 from geobento.schemas.sample import Provenance, Sample, Scene
-from imagery.source import FetchEstimate, ImageQuery
+from imagery.query import ImageQuery
+from imagery.source import FetchEstimate
 from inference.loading import load_model
 from models.mosaiks.model import Mosaiks
 from models.weights.stored_model import StoredModel

@@ -24,7 +24,8 @@ from geobento.schemas.specs import (
     Region,
     TemporalSpec,
 )
-from imagery.source import FetchEstimate, ImageQuery
+from imagery.query import ImageQuery
+from imagery.source import FetchEstimate
 from inference.engines.torch import TorchModel
 from models.base import Model
 from models.mosaiks.model import Mosaiks

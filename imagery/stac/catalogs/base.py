@@ -9,8 +9,7 @@ from typing import Any, Protocol
 
 import pystac
 
-from imagery.collections.registry import finite_float
-from imagery.scenes import latest_processing
+from imagery.scenes import finite_float, latest_processing
 from imagery.stac.files import AssetFiles
 
 Bounds = tuple[float, float, float, float]

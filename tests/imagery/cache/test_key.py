@@ -15,7 +15,7 @@ from geobento.schemas.sample import Sample
 from imagery.cache import key as cache_key
 from imagery.collections import registry
 from imagery.earth_engine.source import EarthEngineSource
-from imagery.source import ImageQuery
+from imagery.query import ImageQuery
 from imagery.stac.catalogs.static import StaticCatalog
 from imagery.stac.source import StacSource
 from tests.imagery.catalogs import GRID

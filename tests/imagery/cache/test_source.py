@@ -16,7 +16,8 @@ from imagery.cache.codec import CacheEntry
 from imagery.cache.key import patch_key
 from imagery.cache.source import FINALIZATION_DELAY, CachedSource, expiry_time
 from imagery.cache.store import PatchStore
-from imagery.source import ImageQuery, Source
+from imagery.query import ImageQuery
+from imagery.source import Source
 from tests.imagery.cache.test_codec import same
 from tests.imagery.conftest import LONG_S, Waiters
 from tests.imagery.patches import QUERY, Counting, sample_of

@@ -8,8 +8,10 @@ import pytest
 
 from geobento.schemas.errors import ModelError
 from imagery.collections import registry
+from imagery.collections.harmonization import harmonization_offset
 from imagery.collections.schema import Collection
 from imagery.stac.catalogs.presets import PRESETS, CatalogPreset
+from imagery.stac.planner import get_stac_collection
 
 BASELINE_5 = {"s2:processing_baseline": "05.00"}
 
@@ -47,7 +49,7 @@ def test_the_offset_follows_the_metadata(
     properties: dict[str, Any], asset: dict[str, Any], stac: str, offset: int
 ) -> None:
     """Whether a scene stores values 1000 too high is never guessed from its date."""
-    assert registry.harmonization_offset(properties, asset, stac) == offset
+    assert harmonization_offset(properties, asset, stac) == offset
 
 
 def test_band_names_of_both_catalogs() -> None:
@@ -71,14 +73,12 @@ def test_a_collection_that_stac_lacks_names_who_has_it() -> None:
     with pytest.raises(
         ModelError, match=r"from STAC catalogs; Earth Engine has it \(backend 'gee'"
     ):
-        registry.get_stac_collection("MODIS/061/MOD09GA")
+        get_stac_collection("MODIS/061/MOD09GA")
     landsat, held = "LANDSAT/LC08/C02/T1_L2", PRESETS["earth-search"].collections
     with pytest.raises(ModelError, match=r"'earth-search'; Earth .*, and .* 'planetary-computer'$"):
-        registry.get_stac_collection(landsat, "earth-search", held)
-    assert registry.get_stac_collection(landsat, "mine").stac_collections
-    assert registry.get_stac_collection(
-        landsat, "mine", frozenset({"landsat-c2-l2", "x"})
-    ).stac_collections
+        get_stac_collection(landsat, "earth-search", held)
+    assert get_stac_collection(landsat, "mine").stac_collections
+    assert get_stac_collection(landsat, "mine", frozenset({"landsat-c2-l2", "x"})).stac_collections
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=lambda preset: preset.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -16,12 +17,12 @@ from imagery.earth_engine.rate_limiter import MAX_PAUSE_S, ProcessSharedRateLimi
 WORKER = """
 import sys, time
 from pathlib import Path
-from imagery.earth_engine.rate_limiter import ProjectLimiter
-limiter = ProjectLimiter(Path(sys.argv[1]), 2, 1e6)
+from imagery.earth_engine.rate_limiter import ProcessSharedRateLimiter
+limiter = ProcessSharedRateLimiter(Path(sys.argv[1]), 2, 1e6)
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(20):
-    with limiter.request(time.monotonic() + 60):
+    with limiter.acquire(time.monotonic() + 60):
         begin = time.monotonic()
         time.sleep(0.005)
         print(begin, time.monotonic())
@@ -29,8 +30,8 @@ for _ in range(20):
 CRASHING = """
 import os, sys, time
 from pathlib import Path
-from imagery.earth_engine.rate_limiter import ProjectLimiter
-with ProjectLimiter(Path(sys.argv[1]), 1, 1e6).request(time.monotonic() + 60):
+from imagery.earth_engine.rate_limiter import ProcessSharedRateLimiter
+with ProcessSharedRateLimiter(Path(sys.argv[1]), 1, 1e6).acquire(time.monotonic() + 60):
     os.abort()
 """
 
@@ -84,8 +85,8 @@ def test_threads_share_the_slots(tmp_path: Path) -> None:
 
 def test_a_process_that_dies_gives_its_slot_back(tmp_path: Path) -> None:
     """A crash in the middle of a request leaves nothing locked."""
-    done = subprocess.run([sys.executable, "-c", CRASHING, str(tmp_path)], check=False)
-    assert done.returncode != 0
+    process = subprocess.run([sys.executable, "-c", CRASHING, str(tmp_path)], check=False)
+    assert process.returncode == -signal.SIGABRT
     with ProcessSharedRateLimiter(tmp_path, 1, 1e6).acquire(time.monotonic() + 1):
         pass
 

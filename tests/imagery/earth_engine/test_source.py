@@ -27,11 +27,13 @@ from geobento.schemas.errors import (
 )
 from geobento.schemas.sample import PixelGrid, Sample
 from imagery.collections import registry
-from imagery.compositing import MASKED_CLASSES, QualityMask, clear_sky_mask
+from imagery.collections.schema import QualityMask
+from imagery.collections.sentinel2 import CLOUD_SCORE_PLUS, MASKED_CLASSES
+from imagery.compositing import clear_sky_mask
 from imagery.compositing import composite as reference
 from imagery.earth_engine import source as earth_engine_source
 from imagery.earth_engine.source import EarthEngineSource, fits_one_request, split_grid
-from imagery.source import ImageQuery
+from imagery.query import ImageQuery
 from imagery.stac.catalogs.static import StaticCatalog
 from imagery.stac.source import StacSource
 from tests.imagery.catalogs import GRID
@@ -329,7 +331,7 @@ def test_cloud_score_plus_hides_clouds(
     It is found by the scene's index, whatever else there is.
     """
     scored, unscored = (scene(day, cloudy=True, collection=collection) for day in (1, 2))
-    scores = replace(scored, seed=5, collection=registry.CLOUD_SCORE_PLUS.id)
+    scores = replace(scored, seed=5, collection=CLOUD_SCORE_PLUS.id)
     standin.scenes = [replace(scores, index="scene-00", seed=9), unscored, scored, scores]
     asked = query(collection=collection, cloud_mask="cloud_score_plus")
     sample = source.fetch(asked)

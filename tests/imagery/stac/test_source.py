@@ -19,7 +19,7 @@ from geobento.schemas.errors import ModelError, NoImageryError, SourceError
 from geobento.schemas.sample import PixelGrid, Sample
 from imagery import grid
 from imagery.demo import archive
-from imagery.source import ImageQuery
+from imagery.query import ImageQuery
 from imagery.stac.catalogs.static import StaticCatalog
 from imagery.stac.source import StacSource
 from tests.conftest import SHARED

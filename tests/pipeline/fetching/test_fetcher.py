@@ -20,7 +20,8 @@ from geobento.config.settings import Settings
 from geobento.observability import request_context
 from geobento.schemas.errors import InvalidRequest, NoImageryError, Overloaded, SourceError
 from geobento.schemas.sample import Sample
-from imagery.source import FetchEstimate, ImageQuery, Source
+from imagery.query import ImageQuery
+from imagery.source import FetchEstimate, Source
 from pipeline.fetching.fetcher import ImageryFetcher
 from tests.imagery.catalogs import GRID
 from tests.imagery.ee_server import Standin, earth_engine

@@ -13,7 +13,7 @@ from PIL import Image
 from geobento.schemas.errors import SourceError
 from geobento.schemas.sample import PixelGrid, Sample
 from geobento.schemas.specs import SensorSpec
-from imagery.source import ImageQuery
+from imagery.query import ImageQuery
 from pipeline.inputs.input_checks import check_pixels
 
 BANDS = ("B4", "B3", "B2")

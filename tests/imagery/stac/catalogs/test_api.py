@@ -26,7 +26,7 @@ from geobento.schemas.errors import (
 )
 from geobento.schemas.sample import PixelGrid, Sample
 from imagery import grid
-from imagery.source import ImageQuery
+from imagery.query import ImageQuery
 from imagery.stac.catalogs import api
 from imagery.stac.catalogs.factory import open_catalog
 from imagery.stac.geotiff import MAX_REMOTE_READS

@@ -18,7 +18,7 @@ from shapely.geometry import shape
 from geobento import SensorSpec, TemporalSpec
 from geobento.schemas.errors import NoImageryError, SourceError, SourceUnavailable
 from imagery import grid
-from imagery.source import ImageQuery
+from imagery.query import ImageQuery
 from imagery.stac.catalogs.base import Search
 from imagery.stac.catalogs.factory import open_catalog
 from imagery.stac.catalogs.geoparquet import ParquetCatalog

@@ -13,7 +13,7 @@ import pytest
 from geobento import SensorSpec
 from geobento.schemas.errors import SourceError
 from imagery.grid import lonlat_bounds
-from imagery.source import ImageQuery
+from imagery.query import ImageQuery
 from imagery.stac.catalogs.base import Search, bounds_overlap
 from imagery.stac.catalogs.factory import open_catalog
 from imagery.stac.catalogs.static import StaticCatalog
@@ -65,7 +65,7 @@ def test_place_collection_and_clouds(tmp_path: Path) -> None:
     builder.add("a", "2023-06-04T00:00:00Z", BAND, item_id="unstated")
     builder.add("b", "2023-06-05T00:00:00Z", BAND, item_id="other")
     catalog = builder.save()
-    clouds = {"cloud_property": "eo:cloud_cover", "max_cloud": 30.0}
+    clouds = {"cloud_property": "eo:cloud_cover", "max_cloud_pct": 30.0}
     assert found(catalog, **clouds) == ["clear", "unstated"]
     assert found(catalog) == ["clear", "cloudy", "unstated"]
     assert found(catalog, collections=("b",)) == ["other"]
@@ -175,7 +175,7 @@ def test_what_items_state_may_be_odd(tmp_path: Path) -> None:
     west, south, east, north = item.bbox
     item.bbox = [west, south, 900.0, east, north, 1200.0]
     catalog = builder.save()
-    assert found(catalog, cloud_property="eo:cloud_cover", max_cloud=30.0) == ["item-1"]
+    assert found(catalog, cloud_property="eo:cloud_cover", max_cloud_pct=30.0) == ["item-1"]
     assert found(catalog, bounds=(0, 0, 1, 1)) == []
 
 
