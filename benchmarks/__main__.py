@@ -32,12 +32,12 @@ class Benchmark:
 BENCHMARKS = (
     Benchmark(
         "images",
-        "pictures over HTTP against the limit of this machine",
+        "images over HTTP against the limit of this machine",
         (*QUICK_OPTIONS, "--rounds", "1", "--sizes", "640x480", "12MP", "--forms", "multipart"),
     ),
     Benchmark(
-        "places",
-        "places, their pixels kept or not",
+        "regions",
+        "regions, their pixels kept or not",
         (*QUICK_OPTIONS, "--rounds", "1", "--buffers", "320"),
     ),
     Benchmark(
@@ -45,7 +45,7 @@ BENCHMARKS = (
         "requests to Earth Engine and their bytes",
         ("--sizes", "64", "--frames", "1", "4"),
     ),
-    Benchmark("peers", "pictures beside Infinity and LitServe, installed if need be", ("--short",)),
+    Benchmark("peers", "images beside Infinity and LitServe, installed if need be", ("--short",)),
 )
 
 

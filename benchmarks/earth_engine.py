@@ -1,4 +1,4 @@
-"""What a place costs at Earth Engine: ``python -m benchmarks.earth_engine``.
+"""What a region costs at Earth Engine: ``python -m benchmarks.earth_engine``.
 
 Writes ``results/earth_engine.json`` and ``results/earth_engine.md``: requests, and bytes before
 compression, by this service and by the recipe in common use, which is `size()` and
@@ -55,7 +55,7 @@ def make_scenes(size: int) -> list[WorldScene]:
 
 
 def make_query(grid: PixelGrid, frames: int) -> ImageQuery:
-    """All bands of a place, a year in equal parts."""
+    """All bands of a region, a year in equal parts."""
     sensor = SensorSpec(S2, tuple(registry.get(S2).bands))
     return ImageQuery(sensor, grid, START, START + timedelta(days=DAYS), "s2", frames)
 

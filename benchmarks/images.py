@@ -1,7 +1,7 @@
-"""Pictures over HTTP against the limit of the machine: ``python -m benchmarks.images``.
+"""Images over HTTP against the limit of the machine: ``python -m benchmarks.images``.
 
 Writes ``results/images.json``, ``results/images.md`` and ``results/images.svg``. Weights are
-random, pictures are invented; every answer is checked against float32.
+random, images are invented; every answer is checked against float32.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ COLUMNS = (
 
 
 def make_requests(model: str, data: Sequence[bytes], form: str) -> list[bytes]:
-    """One request per picture, as a form or as JSON with base64."""
+    """One request per image, as a form or as JSON with base64."""
     if form == "multipart":
         return [
             load.multipart_request(
-                "/image_embedding", {"model": model, "encoding": "base64"}, picture
+                "/image_embedding", {"model": model, "encoding": "base64"}, image
             )
-            for picture in data
+            for image in data
         ]
     return [
         load.post_request(
@@ -53,12 +53,12 @@ def make_requests(model: str, data: Sequence[bytes], form: str) -> list[bytes]:
             orjson.dumps(
                 {
                     "model": model,
-                    "images": [base64.b64encode(picture).decode()],
+                    "images": [base64.b64encode(image).decode()],
                     "encoding": "base64",
                 }
             ),
         )
-        for picture in data
+        for image in data
     ]
 
 
@@ -103,12 +103,12 @@ def reference_vectors(tag: str, data: Sequence[bytes]) -> list[Vector]:
         loaded.run(
             [
                 EncodeItem(
-                    inputs=loaded.model.prepare_image(images.decode_image(picture, 64)),
+                    inputs=loaded.model.prepare_image(images.decode_image(image, 64)),
                     pooling="native",
                 )
             ]
         )[0].data
-        for picture in data
+        for image in data
     ]
 
 

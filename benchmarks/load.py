@@ -54,7 +54,7 @@ class LoadResult:
 
 
 def multipart_request(path: str, fields: dict[str, str], file: bytes) -> bytes:
-    """A request with one picture as a form."""
+    """A request with one image as a form."""
     boundary = "----geobento"
     parts = [
         f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()

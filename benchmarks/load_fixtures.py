@@ -16,7 +16,7 @@ COUNT = 16
 def prepare_load(
     model: str, size: tuple[int, int] = (320, 240), checkpoint: Path | None = None
 ) -> tuple[str, list[bytes], Verify]:
-    """The model's tag, requests with different pictures, and a judge that knows their vectors."""
+    """The model's tag, requests with different images, and a judge that knows their vectors."""
     from inference.importing import import_model
 
     if checkpoint is None:

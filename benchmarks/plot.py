@@ -1,6 +1,6 @@
-"""Throughput over connections as a picture: ``python -m benchmarks.plot results/peers.json``.
+"""Throughput over connections as an image: ``python -m benchmarks.plot results/peers.json``.
 
-Reads what a benchmark wrote and draws a panel for each size of picture, a line for each server and
+Reads what a benchmark wrote and draws a panel for each size of image, a line for each server and
 the limit of the machine, dashed. The ending of ``--to`` says the format: ``.svg`` or ``.png``.
 """
 
@@ -46,7 +46,7 @@ def group_panels(rows: Sequence[Mapping[str, Any]]) -> dict[str, Panel]:
 
 
 def draw(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
-    """Write the picture."""
+    """Write the image."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

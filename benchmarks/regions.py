@@ -1,6 +1,6 @@
-"""Places over HTTP, their pixels kept or not: ``python -m benchmarks.regions``.
+"""Regions over HTTP, their pixels kept or not: ``python -m benchmarks.regions``.
 
-Writes ``results/places.json`` and ``results/places.md``. The imagery is the demo archive, so that
+Writes ``results/regions.json`` and ``results/regions.md``. The imagery is the demo archive, so that
 a fetch is the reading of files on this machine; weights are random. The limit is preparation and
 forward with all pixels in memory. Every answer is checked against float32.
 """
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from models.weights.stored_model import StoredModel
 
 COUNT = 128
-"""More than connections, so that no two of them ask for the same place at a time."""
+"""More than connections, so that no two of them ask for the same region at a time."""
 CENTER = 34.066, -3.401
 CACHES = {"off": ", no cache", "on": ", warm cache"}
 STEP_DEG = 1e-4
-"""From one place to the next: about a pixel."""
+"""From one region to the next: about a pixel."""
 
 
 def make_requests(model: str, buffer_m: float) -> list[dict[str, Any]]:
-    """Places that overlap but differ, in June."""
+    """Regions that overlap but differ, in June."""
     side = round(COUNT**0.5)
     return [
         {
@@ -149,7 +149,7 @@ def main() -> None:
                             print(row, flush=True)
                             found.setdefault(row["what"], []).append({"size": size, **row})
                 rows += [median_row(each) for each in found.values()]
-    write_results(rows, chosen.model, "places")
+    write_results(rows, chosen.model, "regions")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def prepare_image(model: Model, encoded: bytes) -> EncodeItem:
 
 
 def prepare_region(model: Model, sample: Sample) -> EncodeItem:
-    """From the pixels of a place to an input."""
+    """From the pixels of a region to an input."""
     from inference.types import EncodeItem
 
     return EncodeItem(inputs=model.prepare(sample), pooling="native")

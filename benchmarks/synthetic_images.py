@@ -16,7 +16,7 @@ SIZES = {
 
 
 def make_jpeg(size: tuple[int, int], seed: int, quality: int = 90) -> bytes:
-    """One picture of (width, height)."""
+    """One image of (width, height)."""
     random = np.random.default_rng(seed)
     width, height = size
     layers = np.zeros((height, width, 3), np.float32)
@@ -31,5 +31,5 @@ def make_jpeg(size: tuple[int, int], seed: int, quality: int = 90) -> bytes:
 
 
 def make_jpegs(size: tuple[int, int], count: int) -> list[bytes]:
-    """Different pictures of one size."""
+    """Different images of one size."""
     return [make_jpeg(size, seed) for seed in range(count)]

@@ -1,6 +1,6 @@
 """OpenAI's embeddings API: ``/v1/embeddings`` and ``/v1/models``.
 
-Beside texts it takes pictures in the forms that clients of Infinity, Jina and Cohere send:
+Beside texts it takes images in the forms that clients of Infinity, Jina and Cohere send:
 ``{"image": ...}``, data URLs, ``{"type": "image_url", ...}`` and ``modality: "image"``.
 """
 
@@ -41,10 +41,10 @@ class _InputModel(BaseModel):
 
 
 class ImageUrl(_InputModel):
-    """Address of a picture."""
+    """Address of an image."""
 
     url: str
-    """Data URL, or http(s) where the service fetches pictures."""
+    """Data URL, or http(s) where the service fetches images."""
     detail: str | None = None
     """Not used."""
 
@@ -57,9 +57,9 @@ class InputPart(_InputModel):
     text: str | None = None
     """A text."""
     image: str | None = None
-    """A picture: base64, a data URL, or a URL where the service fetches pictures."""
+    """An image: base64, a data URL, or a URL where the service fetches images."""
     image_url: ImageUrl | str | None = None
-    """A picture by its address."""
+    """An image by its address."""
 
 
 class InputContent(_InputModel):
@@ -98,7 +98,7 @@ class EmbeddingsRequest(BaseModel):
         str | list[Any],
         BeforeValidator(lambda value: value, json_schema_input_type=str | InputList),
     ]
-    """What to embed: a text, or a list of texts and pictures."""
+    """What to embed: a text, or a list of texts and images."""
     encoding_format: Encoding = "float"
     """`float`: numbers. `base64`: little-endian float32."""
     dimensions: int | None = None
@@ -137,7 +137,7 @@ class OpenAIEmbedding(_ResponseModel):
 
 
 class OpenAIUsage(_ResponseModel):
-    """Tokens of the texts; pictures count none."""
+    """Tokens of the texts; images count none."""
 
     prompt_tokens: int
     """Tokens."""
@@ -311,8 +311,8 @@ def _kind_and_value(item: InputItem, string_kind: str, position: int) -> tuple[s
         InvalidRequest: It is not one of both.
     """
     if isinstance(item, str):
-        is_picture = string_kind == "image" or item[:11].lower() == "data:image/"
-        return ("image" if is_picture else "text"), item
+        is_image = string_kind == "image" or item[:11].lower() == "data:image/"
+        return ("image" if is_image else "text"), item
     if isinstance(item, InputContent):
         if len(item.content) != 1:
             raise InvalidRequest(

@@ -77,7 +77,7 @@ def _openai_operations() -> list[Operation]:
             "post",
             "/v1/embeddings",
             OPENAI_TAG,
-            "Texts and pictures into vectors",
+            "Texts and images into vectors",
             openai.OpenAIEmbeddings,
             (
                 InvalidRequest,

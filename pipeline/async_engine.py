@@ -49,7 +49,7 @@ class AsyncEngine:
     Args:
         engine: The first half.
         encoders: By model id.
-        max_fetches: Requests that may wait for imagery or for pictures by URL at a time.
+        max_fetches: Requests that may wait for imagery or for images by URL at a time.
     """
 
     def __init__(self, engine: Engine, encoders: Mapping[str, Encoder], max_fetches: int) -> None:
@@ -67,10 +67,10 @@ class AsyncEngine:
     async def image_embedding(
         self, request: ImageEmbeddingRequest
     ) -> list[Embedding | GeoBentoError]:
-        """One answer per picture, in order.
+        """One answer per image, in order.
 
         Raises:
-            GeoBentoError: The request as a whole, or its only picture, failed.
+            GeoBentoError: The request as a whole, or its only image, failed.
         """
         return await self._run(
             self.engine.prepare_images, request, self._limiter_for(request.images)
@@ -89,19 +89,19 @@ class AsyncEngine:
     async def zero_shot_classification(
         self, request: ZeroShotRequest
     ) -> list[Classification | GeoBentoError]:
-        """One answer per picture, in order.
+        """One answer per image, in order.
 
         Raises:
-            GeoBentoError: The request as a whole, or its only picture, failed.
+            GeoBentoError: The request as a whole, or its only image, failed.
         """
         limiter = self._limiter_for(request.images)
         return await self._run(self.engine.prepare_zero_shot, request, limiter)
 
     async def geo_embedding(self, request: GeoEmbeddingRequest) -> list[Embedding | GeoBentoError]:
-        """One answer per place, in order.
+        """One answer per region, in order.
 
         Raises:
-            GeoBentoError: The request as a whole, or its only place, failed.
+            GeoBentoError: The request as a whole, or its only region, failed.
         """
         return await self._run(self.engine.prepare_regions, request, self._fetch_limiter)
 
@@ -119,12 +119,12 @@ class AsyncEngine:
         """What a request of `geo_embedding` would do.
 
         Raises:
-            GeoBentoError: The request as a whole, or its only place, would fail.
+            GeoBentoError: The request as a whole, or its only region, would fail.
         """
         return await self._run_in_thread(partial(inspection.plan_embedding, self.engine), request)
 
     async def inspect_patch(self, request: InspectRequest) -> Inspection:
-        """What the pixels of a place are like.
+        """What the pixels of a region are like.
 
         Raises:
             GeoBentoError: They cannot be had.

@@ -69,7 +69,7 @@ class Engine:
         registry: What is served.
         settings: Limits and sources.
         fetcher: Where imagery comes from; None: as the settings say.
-        allow_saving: Whether pictures of pixels may be written to folders that requests name.
+        allow_saving: Whether images of pixels may be written to folders that requests name.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Engine:
         self.fetcher = fetcher or ImageryFetcher.from_settings(settings)
 
     def prepare_images(self, request: ImageEmbeddingRequest) -> PreparedEmbeddings:
-        """First half for pictures: check, decode, prepare.
+        """First half for images: check, decode, prepare.
 
         Raises:
             GeoBentoError: The request as a whole cannot be answered.
@@ -108,7 +108,7 @@ class Engine:
         return PreparedEmbeddings(opened.served.tag, entries)
 
     def prepare_zero_shot(self, request: ZeroShotRequest) -> PreparedZeroShot:
-        """First half for pictures with classes: check, decode, tokenize, prepare.
+        """First half for images with classes: check, decode, tokenize, prepare.
 
         Raises:
             GeoBentoError: The request as a whole cannot be answered.
@@ -129,7 +129,7 @@ class Engine:
         )
 
     def prepare_regions(self, request: GeoEmbeddingRequest) -> PreparedEmbeddings:
-        """First half for places: resolve, fetch, prepare.
+        """First half for regions: resolve, fetch, prepare.
 
         Raises:
             GeoBentoError: The request as a whole cannot be answered.
@@ -146,9 +146,9 @@ class Engine:
     def plan_regions(
         self, request: GeoEmbeddingRequest
     ) -> tuple[ModelHandle, ImageryPlan, list[GeoPlan | GeoBentoError]]:
-        """The model, what is fetched of every place, and the plan or error of each.
+        """The model, what is fetched of every region, and the plan or error of each.
 
-        Its source is open, unless no place needs it.
+        Its source is open, unless no region needs it.
 
         Raises:
             GeoBentoError: The request as a whole cannot be answered.
@@ -250,7 +250,7 @@ class Engine:
         ]
 
     def _download_images(self, images: Sequence[str | bytes]) -> list[str | bytes | GeoBentoError]:
-        """The pictures as they came, those given by URL as what is found there."""
+        """The images as they came, those given by URL as what is found there."""
         fetcher = self._url_fetcher
         if fetcher is None or not any(map(inputs_images.is_url, images)):
             return list(images)
@@ -270,7 +270,7 @@ class Engine:
 
     @cached_property
     def _download_pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self._settings.fetch_threads, "picture-urls")
+        return ThreadPoolExecutor(self._settings.fetch_threads, "image-urls")
 
     def _text_entries(
         self, handle: ModelHandle, texts: Sequence[str], field: str, normalize: bool | None
@@ -314,8 +314,8 @@ class Engine:
             if isinstance(payload, GeoBentoError):
                 raise payload
             data = inputs_images.decode_payload(payload)
-            picture = inputs_images.decode_image(data, self._settings.max_image_megapixels, spec)
-            inputs = handle.model.prepare_image(picture, preprocessing)
+            image = inputs_images.decode_image(data, self._settings.max_image_megapixels, spec)
+            inputs = handle.model.prepare_image(image, preprocessing)
         except GeoBentoError as error:
             error.field = f"images.{position}"
             return error
@@ -356,7 +356,7 @@ def _check_device(handle: ModelHandle, device: str) -> None:
 def _encode_items(
     model: Model, sample: Sample, tiling: Tiling | None, encoding: Pooling | None
 ) -> list[EncodeItem]:
-    """What the encoder gets of one place, tile by tile."""
+    """What the encoder gets of one region, tile by tile."""
     tiles = [sample] if tiling is None else tiling.split_sample(sample)
     return [EncodeItem(inputs=model.prepare(tile), pooling=encoding) for tile in tiles]
 

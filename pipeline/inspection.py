@@ -26,7 +26,7 @@ def plan_embedding(engine: Engine, request: GeoEmbeddingRequest) -> EmbeddingPla
     """What a request would do; a source is asked for scenes alone.
 
     Raises:
-        GeoBentoError: The request as a whole, or its only place, would fail. Where its sensor is
+        GeoBentoError: The request as a whole, or its only region, would fail. Where its sensor is
             at fault, `detail` says which models it fits.
     """
     try:
@@ -60,7 +60,7 @@ def plan_embedding(engine: Engine, request: GeoEmbeddingRequest) -> EmbeddingPla
 
 
 def inspect_patch(engine: Engine, request: InspectRequest) -> Inspection:
-    """Fetch the pixels of a place and describe them.
+    """Fetch the pixels of a region and describe them.
 
     What is odd about them is a warning, whatever `check_input` and `check_raise` say.
 
@@ -71,13 +71,13 @@ def inspect_patch(engine: Engine, request: InspectRequest) -> Inspection:
     (sample,) = raise_single_error(engine.fetcher.fetch_all([(request.backend, query)]))
     assert not isinstance(sample, GeoBentoError)
     collection = registry.get(query.sensor.collection)
-    picture = io.BytesIO()
-    render_quicklook(sample).save(picture, "PNG")
+    image = io.BytesIO()
+    render_quicklook(sample).save(image, "PNG")
     return Inspection(
         modality=query.modality or None,
         units=collection.units,
         bands=band_statistics(sample),
-        quicklook=picture.getvalue(),
+        quicklook=image.getvalue(),
         **embedding.imagery_meta_fields(
             query, sample, quality_warnings(sample, collection), query.grid
         ),

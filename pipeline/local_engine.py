@@ -71,7 +71,7 @@ class LocalEngine:
         return self._engine.registry.find(name).served
 
     def image_embedding(self, request: ImageEmbeddingRequest) -> list[Embedding | GeoBentoError]:
-        """One answer per picture, in order."""
+        """One answer per image, in order."""
         return self._run(self._engine.prepare_images(request))
 
     def text_embedding(self, request: TextEmbeddingRequest) -> list[Embedding | GeoBentoError]:
@@ -81,11 +81,11 @@ class LocalEngine:
     def zero_shot_classification(
         self, request: ZeroShotRequest
     ) -> list[Classification | GeoBentoError]:
-        """One answer per picture, in order."""
+        """One answer per image, in order."""
         return self._run(self._engine.prepare_zero_shot(request))
 
     def geo_embedding(self, request: GeoEmbeddingRequest) -> list[Embedding | GeoBentoError]:
-        """One answer per place, in order."""
+        """One answer per region, in order."""
         return self._run(self._engine.prepare_regions(request))
 
     def pixel_embedding(self, request: PixelEmbeddingRequest) -> list[Embedding | GeoBentoError]:
@@ -97,7 +97,7 @@ class LocalEngine:
         return inspection.plan_embedding(self._engine, request)
 
     def inspect_patch(self, request: InspectRequest) -> Inspection:
-        """What the pixels of a place are like."""
+        """What the pixels of a region are like."""
         return inspection.inspect_patch(self._engine, request)
 
     def _precision_for(self, entry: StoredModel) -> Precision:

@@ -16,7 +16,7 @@ from pipeline.assembly import embedding
 
 ItemResult = TypeVar("ItemResult")
 PreparedEntry: TypeAlias = "tuple[Sequence[EncodeItem], embedding.ResponseContext] | GeoBentoError"
-"""What to encode (several items for a place in tiles) and how to answer, or the error that is the
+"""What to encode (several items for a region in tiles) and how to answer, or the error that is the
 answer."""
 
 
@@ -47,11 +47,11 @@ class PreparedRequest(Protocol, Generic[ItemResult]):
 
 @dataclass(frozen=True)
 class PreparedEmbeddings:
-    """Pictures, texts or places, each to become one embedding.
+    """Images, texts or regions, each to become one embedding.
 
     Attributes:
         tag: Which weights they are for.
-        entries: One per picture, text or place, in order.
+        entries: One per image, text or region, in order.
     """
 
     tag: str
@@ -71,11 +71,11 @@ class PreparedEmbeddings:
 
 @dataclass(frozen=True)
 class PreparedZeroShot:
-    """Pictures to be compared with classes.
+    """Images to be compared with classes.
 
     Attributes:
         tag: Which weights it is for.
-        images: One entry per picture, in order.
+        images: One entry per image, in order.
         classes: One entry per class, in order.
         logit_scale: Factor on the cosines.
         template: Sentence that the classes were put into.
@@ -89,19 +89,19 @@ class PreparedZeroShot:
 
     @property
     def items(self) -> list[EncodeItem]:
-        """What the encoder gets: pictures, then classes."""
+        """What the encoder gets: images, then classes."""
         return _encode_items([*self.images, *self.classes])
 
     def assemble(
         self, results: Sequence[EncodeResult], encode_ms: float = 0
     ) -> list[Classification | GeoBentoError]:
-        """One classification or error per picture.
+        """One classification or error per image.
 
         Raises:
-            GeoBentoError: A class failed, or the only picture did.
+            GeoBentoError: A class failed, or the only image did.
         """
         embeddings = _build_embeddings([*self.images, *self.classes], results, encode_ms)
-        pictures, classes = embeddings[: len(self.images)], embeddings[len(self.images) :]
+        images, classes = embeddings[: len(self.images)], embeddings[len(self.images) :]
         vectors = []
         for position, name in enumerate(classes):
             if isinstance(name, GeoBentoError):
@@ -111,8 +111,8 @@ class PreparedZeroShot:
         stacked = np.stack(vectors)
         return raise_single_error(
             [
-                picture if isinstance(picture, GeoBentoError) else self._classify(picture, stacked)
-                for picture in pictures
+                image if isinstance(image, GeoBentoError) else self._classify(image, stacked)
+                for image in images
             ]
         )
 

@@ -1,7 +1,7 @@
 """This service beside Infinity and LitServe: ``python -m benchmarks.comparison``.
 
 Writes ``results/peers.json``, ``results/peers.md`` and ``results/peers.svg``. All serve one CLIP
-ViT-B/32 with the same random weights, all get the same pictures from the same load generator, one
+ViT-B/32 with the same random weights, all get the same images from the same load generator, one
 after the other and again in every round; none is up while another is measured. Every answer is
 checked against float32. Each peer is installed into an environment of its own when first needed.
 """
@@ -61,7 +61,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--short", action="store_true", help=" ".join(QUICK_OPTIONS))
     parser.add_argument("--seconds", type=float, default=8, help="of a run")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--pictures", type=int, default=images.COUNT, help="different ones")
+    parser.add_argument("--images", type=int, default=images.COUNT, help="different ones")
     parser.add_argument("--sizes", nargs="*", choices=list(SIZES), default=["640x480", "12MP"])
     parser.add_argument("--connections", nargs="*", type=int, default=list(images.CONNECTIONS))
     parser.add_argument("--forms", nargs="*", default=["multipart", "base64"], help="of geobento")
@@ -89,10 +89,10 @@ def main() -> None:
     servers = [*own, *peer_servers(folder)]
     if chosen.servers:
         servers = [one for one in servers if one.name.startswith(tuple(chosen.servers))]
-    pictures = {size: make_jpegs(SIZES[size], chosen.pictures) for size in chosen.sizes}
-    exact = {size: images.reference_vectors(stored.tag, data) for size, data in pictures.items()}
+    jpegs = {size: make_jpegs(SIZES[size], chosen.images) for size in chosen.sizes}
+    exact = {size: images.reference_vectors(stored.tag, data) for size, data in jpegs.items()}
     rows: list[dict[str, Any]] = []
-    for size, data in ({} if chosen.no_limit else pictures).items():
+    for size, data in ({} if chosen.no_limit else jpegs).items():
         for precision in roofline.precisions(stored):
             most = roofline.items_per_s(
                 stored.tag, precision, roofline.prepare_image, data, chosen.seconds
@@ -108,7 +108,7 @@ def main() -> None:
         for _ in range(chosen.rounds):
             for server in servers:
                 log = Path(logs) / "log"
-                runs += compare(server, pictures, exact, chosen.connections, chosen.seconds, log)
+                runs += compare(server, jpegs, exact, chosen.connections, chosen.seconds, log)
     rows += table.merge_rows(runs, limits, own[0].name)
     images.write_results(rows, f"{MODEL} {VARIANT}", "peers", table.COLUMNS)
     plot.draw(rows, images.RESULTS / "peers.svg")

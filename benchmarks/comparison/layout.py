@@ -126,7 +126,7 @@ def preprocessor_config(image: ImageInput) -> dict[str, Any]:
 
 
 def make_vocabulary(text: TextInput) -> dict[str, int]:
-    """A ``vocab.json`` of single bytes: enough for a server that only sees pictures."""
+    """A ``vocab.json`` of single bytes: enough for a server that only sees images."""
     from models.optional_import import optional_import
 
     alphabet = sorted(optional_import("tokenizers").pre_tokenizers.ByteLevel.alphabet())

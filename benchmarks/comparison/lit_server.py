@@ -17,7 +17,7 @@ BATCH_TIMEOUT_S = 0.01
 
 
 class Clip(litserve.LitAPI):  # type: ignore[misc]
-    """Pictures as base64 in JSON, vectors as base64 of float32."""
+    """Images as base64 in JSON, vectors as base64 of float32."""
 
     def __init__(self, folder: str, threads: int) -> None:
         super().__init__(max_batch_size=BATCH, batch_timeout=BATCH_TIMEOUT_S)
@@ -36,8 +36,8 @@ class Clip(litserve.LitAPI):  # type: ignore[misc]
 
     def decode_request(self, request: dict[str, str]) -> torch.Tensor:
         """From a request to pixels."""
-        picture = Image.open(io.BytesIO(base64.b64decode(request["image"]))).convert("RGB")
-        pixels: torch.Tensor = self.processor(images=picture, return_tensors="pt")["pixel_values"]
+        image = Image.open(io.BytesIO(base64.b64decode(request["image"]))).convert("RGB")
+        pixels: torch.Tensor = self.processor(images=image, return_tensors="pt")["pixel_values"]
         return pixels[0]
 
     def predict(self, pixels: torch.Tensor) -> torch.Tensor:

@@ -27,7 +27,7 @@ class Server:
     Attributes:
         name: In the table.
         start: From a file for its log to the server that is up.
-        make_requests: From pictures to requests.
+        make_requests: From images to requests.
         parse_vector: From the body of an answer to its vector.
     """
 
@@ -38,7 +38,7 @@ class Server:
 
 
 def geobento_server(model: str, tag: str, form: str, precision: str = "auto") -> Server:
-    """This service, with pictures as `multipart` or `base64`."""
+    """This service, with images as `multipart` or `base64`."""
     return Server(
         "geobento, " + (form if precision == "auto" else f"{form}, {precision}"),
         partial(run_geobento, GEOBENTO_MODELS=tag, GEOBENTO_PRECISION=precision),
@@ -93,11 +93,11 @@ def _infinity_requests(encoded_images: Sequence[bytes]) -> list[bytes]:
                     "model": "clip",
                     "modality": "image",
                     "encoding_format": "base64",
-                    "input": [f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"],
+                    "input": [f"data:image/jpeg;base64,{base64.b64encode(image).decode()}"],
                 }
             ),
         )
-        for picture in encoded_images
+        for image in encoded_images
     ]
 
 
@@ -120,9 +120,9 @@ def _litserve_requests(encoded_images: Sequence[bytes]) -> list[bytes]:
         load.post_request(
             "/predict",
             "application/json",
-            orjson.dumps({"image": base64.b64encode(picture).decode()}),
+            orjson.dumps({"image": base64.b64encode(image).decode()}),
         )
-        for picture in encoded_images
+        for image in encoded_images
     ]
 
 

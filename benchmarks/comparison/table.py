@@ -29,7 +29,7 @@ class Run:
 
     Attributes:
         server: Its name.
-        size: Of the pictures.
+        size: Of the images.
         connections: How many.
         load: What came of it.
         cpu_s: Processor time of the server's processes, seconds.

@@ -45,7 +45,7 @@ class TaskNotFound(NotFound):
 
 
 class BatchFailed(GeoBentoError):
-    """Inputs of a batched request failed; its answer has no place for the others."""
+    """Inputs of a batched request failed; its answer has no position for the others."""
 
     type = "batch_failed"
     status = 400
@@ -60,7 +60,7 @@ class TaskBody(BaseModel):
 
 
 class ImageBody(TaskBody, Generic[Input]):
-    """Pictures: base64, data URLs, or URLs where the service fetches pictures."""
+    """Images: base64, data URLs, or URLs where the service fetches images."""
 
     image: Input
 
@@ -72,7 +72,7 @@ class TextBody(TaskBody, Generic[Input]):
 
 
 class ZeroShotBody(ImageBody[Input], Generic[Input]):
-    """Pictures and the classes to compare them with."""
+    """Images and the classes to compare them with."""
 
     classes: StringList
 
@@ -83,13 +83,13 @@ def _with_example(**example: Any) -> ConfigDict:
 
 # Named as in vitrivr's own document, from which clients are generated.
 class ImageEmbeddingInput(ImageBody[str]):
-    """A picture: base64, a data URL, or a URL where the service fetches pictures."""
+    """An image: base64, a data URL, or a URL where the service fetches images."""
 
     model_config = _with_example(image=EXAMPLE_IMAGE)
 
 
 class BatchedImageEmbeddingInput(ImageBody[StringList]):
-    """Pictures: base64, data URLs, or URLs where the service fetches pictures."""
+    """Images: base64, data URLs, or URLs where the service fetches images."""
 
     model_config = _with_example(image=[EXAMPLE_IMAGE])
 
@@ -107,13 +107,13 @@ class BatchedTextEmbeddingInput(TextBody[StringList]):
 
 
 class ZeroShotImageClassificationInput(ZeroShotBody[str]):
-    """A picture and the classes to compare it with."""
+    """An image and the classes to compare it with."""
 
     model_config = _with_example(image=EXAMPLE_IMAGE, classes=["forest", "harbour"])
 
 
 class BatchedZeroShotImageClassificationInput(ZeroShotBody[StringList]):
-    """Pictures and the classes to compare them with."""
+    """Images and the classes to compare them with."""
 
     model_config = _with_example(image=[EXAMPLE_IMAGE], classes=["forest", "harbour"])
 
@@ -123,7 +123,7 @@ class _OutputModel(BaseModel):
 
 
 class ImageEmbeddingOutput(_OutputModel):
-    """The vector of a picture."""
+    """The vector of an image."""
 
     embedding: list[float]
 
@@ -243,7 +243,7 @@ async def check_job(handle: ModelHandle, task: Task, body: TaskBody, max_items: 
     Raises:
         ModelError: An option in `config` is not the model's.
         PayloadTooLarge: There are more inputs than allowed.
-        InvalidImage: A picture is no base64.
+        InvalidImage: An image is no base64.
     """
     inputs = task.list_inputs(body)
     if len(inputs) > max_items:
@@ -261,7 +261,7 @@ def _check_images(images: Sequence[str]) -> None:
             if not inputs_images.is_url(image):
                 inputs_images.decode_payload(image)
         except InvalidImage as error:
-            raise InvalidImage(f"picture {position}: {error.message}") from None
+            raise InvalidImage(f"image {position}: {error.message}") from None
 
 
 async def _run_immediately(n_inputs: int, operation: EncodeCall) -> Sequence[TaskResult]:

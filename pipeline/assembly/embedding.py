@@ -43,12 +43,12 @@ class ResponseContext:
         pooling: How the vector comes about; None: a grid.
         normalize: Whether to scale to unit length.
         precision: Number format of the forward pass.
-        query: What was fetched; None for a picture and for own data.
-        sample: The imagery without its pixels; None for a picture.
+        query: What was fetched; None for an image and for own data.
+        sample: The imagery without its pixels; None for an image.
         config: Options of the model that the request set.
         text: How a text was read; None for other inputs.
-        tiling: How a place was cut; None: the model got it whole.
-        area: Where vectors of a place count when they become one; None: everywhere.
+        tiling: How a region was cut; None: the model got it whole.
+        area: Where vectors of a region count when they become one; None: everywhere.
         auxiliary: What was fetched of further modalities.
         warnings: What is odd about the imagery.
         timing_ms: How long the steps before the forward took.
@@ -82,7 +82,7 @@ def build_embedding(
     context: ResponseContext,
     timing_ms: Mapping[str, float] | None = None,
 ) -> Embedding | GeoBentoError:
-    """The answer for one picture, text or place, from the results of its items."""
+    """The answer for one image, text or region, from the results of its items."""
     for result in results:
         if result.error is not None:
             return error_from_body({"error": result.error["error"]})
@@ -136,7 +136,7 @@ def _cell_pooling(pooling: Pooling) -> Literal["mean", "max"]:
 def class_probabilities(
     image: NDArray[np.float32], classes: NDArray[np.float32], logit_scale: float
 ) -> NDArray[np.float32] | GeoBentoError:
-    """The softmax of the scaled cosines between a picture and every class.
+    """The softmax of the scaled cosines between an image and every class.
 
     Args:
         image: Vector (D,).
@@ -148,7 +148,7 @@ def class_probabilities(
     """
     unit = _unit_vector(image)
     if unit is None:
-        return ModelError("the vector of this picture is zero and fits no class")
+        return ModelError("the vector of this image is zero and fits no class")
     logits = logit_scale * (classes @ unit).astype(np.float64)
     shares = np.exp(logits - logits.max())
     scaled: NDArray[np.float32] = (shares / shares.sum()).astype(np.float32)
@@ -223,7 +223,7 @@ def _image_size(context: ResponseContext) -> tuple[int, int] | None:
 
 
 def _response_imagery(cells: PixelGrid | None, context: ResponseContext) -> dict[str, Any]:
-    """What is told of imagery; nothing for pictures and texts."""
+    """What is told of imagery; nothing for images and texts."""
     sample = context.sample
     if sample is None or sample.provenance is None:
         return {}

@@ -1,4 +1,4 @@
-"""From the tiles of a place to one grid or one vector. Pure.
+"""From the tiles of a region to one grid or one vector. Pure.
 
 Along each axis a point belongs to the tile whose centre is nearest, which puts the boundary of two
 tiles at the middle of their overlap; exactly there it belongs to the first of the two.
@@ -73,7 +73,7 @@ def stitched_grid(
     """Where the cells of `grid` lie on the ground.
 
     Args:
-        pixels: The pixels of the place.
+        pixels: The pixels of the region.
         tiling: Its tiles.
         height: Rows of cells of a tile.
         width: Columns of cells of a tile.
@@ -111,7 +111,7 @@ def pool_cells(
     if weights is not None:
         counts &= weights > 0
     if not counts.any():
-        raise NoImageryError("there are no data inside of the place")
+        raise NoImageryError("there are no data inside of the region")
     flat = flat[:, counts]
     if weights is not None:
         weights = weights[counts] / weights[counts].sum()
@@ -150,7 +150,7 @@ def cell_axes(tiling: Tiling, height: int, width: int, margin: float = 0.0) -> t
 
 def _cell_axis(starts: Sequence[int], size: int, length: int, count: int, margin: float) -> Axis:
     low, high = margin, min(length, starts[-1] + size - margin)
-    if low >= high:  # all of a tiny place lies in the margin
+    if low >= high:  # all of a tiny region lies in the margin
         low, high = 0.0, float(length)
     side = (size - 2 * margin) / count
     number = max(1, round((high - low) / side))

@@ -39,18 +39,18 @@ class BlockingLimiter:
 
     def acquire(self, amount: float, timeout_s: float | None = None) -> bool:
         """Hold so much once there is room for it; False: there was none in time."""
-        place = object()
+        ticket = object()
         with self._changed:
-            self._queue.append(place)
+            self._queue.append(ticket)
             try:
                 entered = self._changed.wait_for(
-                    lambda: self._queue[0] is place and self._fits(amount), timeout_s
+                    lambda: self._queue[0] is ticket and self._fits(amount), timeout_s
                 )
                 if entered:
                     self._add(amount)
                 return entered
             finally:
-                self._queue.remove(place)
+                self._queue.remove(ticket)
                 self._changed.notify_all()
 
     def release(self, amount: float) -> None:

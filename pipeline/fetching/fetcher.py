@@ -43,10 +43,10 @@ SOURCE_TIMEOUT_SHARE = 0.9
 
 @dataclass(frozen=True)
 class FetchTarget:
-    """What is fetched of a place, and how far that is.
+    """What is fetched of a region, and how far that is.
 
     Attributes:
-        position: Which of a request's places it is.
+        position: Which of a request's regions it is.
         size_bytes: Bytes of its samples.
         futures: A sample or an error each, with the seconds that it took.
     """
@@ -61,7 +61,7 @@ class ImageryFetcher:
 
     Args:
         openers: How to open each source that is configured, the preferred one first.
-        max_threads: Places fetched at a time.
+        max_threads: Regions fetched at a time.
         cached: Of sources that are known without being opened: what they gave earlier.
         stale_if_error: Of others: what they gave when they could be opened last.
         max_pending_bytes: Bytes of fetched pixels that wait to be used, of all requests together.
@@ -116,16 +116,16 @@ class ImageryFetcher:
         regions: Sequence[Sequence[tuple[str, ImageQuery]] | GeoBentoError],
         function: Callable[[int, list[Sample], float], Result],
     ) -> list[Result | GeoBentoError]:
-        """What is made of the samples of every place, or its first error, in order.
+        """What is made of the samples of every region, or its first error, in order.
 
-        Places are fetched side by side, as far ahead of their use as there is room for their
-        pixels. A place for which there is none waits for those before it to be used, or, if there
+        Regions are fetched side by side, as far ahead of their use as there is room for their
+        pixels. A region for which there is none waits for those before it to be used, or, if there
         are none of this request, for other requests.
 
         Args:
             regions: The (backend, query) pairs of each; an error is its own answer.
-            function: Gets the number of a place, its samples, and the longest time that one of them
-                took, seconds. Has to keep none of them. Called one place after the other.
+            function: Gets the number of a region, its samples, and the longest time that one of them
+                took, seconds. Has to keep none of them. Called one region after the other.
 
         Raises:
             Overloaded: Other requests left no room until the deadline.
@@ -158,10 +158,10 @@ class ImageryFetcher:
             while ahead:
                 use_first()
         finally:
-            for place in ahead:
-                for fetch in place.futures:
+            for region in ahead:
+                for fetch in region.futures:
                     fetch.cancel()
-                self._limiter.release(place.size_bytes)
+                self._limiter.release(region.size_bytes)
         return [answers[position] for position in range(len(regions))]
 
     def estimate_all(self, requests: Sequence[FetchRequest]) -> list[FetchEstimate | GeoBentoError]:
@@ -317,7 +317,7 @@ def pixel_bytes(query: ImageQuery) -> int:
 def _finish_target(
     target: FetchTarget, function: Callable[[int, list[Sample], float], Result]
 ) -> Result | GeoBentoError:
-    """What is made of a place, once it is there; nothing else holds its samples after."""
+    """What is made of a region, once it is there; nothing else holds its samples after."""
     with request_context.stage("fetch"):
         found = [fetch.result() for fetch in target.futures]
     samples: list[Sample] = []

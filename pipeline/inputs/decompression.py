@@ -19,7 +19,7 @@ _TIFF_BYTE_ORDER = {b"II": "<", b"MM": ">"}
 
 
 def check_decompression_bomb(data: bytes) -> None:
-    """Check that a picture has no more parts than pictures have.
+    """Check that an image has no more parts than images have.
 
     Decoders go over all pixels for every scan of a JPEG, and make a record for every strip of a
     TIFF, before anybody can stop them.

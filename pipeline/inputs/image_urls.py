@@ -1,4 +1,4 @@
-"""Pictures from the web: a URL in, its bytes out.
+"""Images from the web: a URL in, its bytes out.
 
 The service stands inside a network whose hosts no caller may reach through it. So a name is
 resolved once for every hop, all its addresses are checked, and the connection goes to a checked
@@ -89,14 +89,14 @@ def resolve_host(host: str, port: int) -> list[Address]:
 
 
 class ImageUrlFetcher:
-    """Fetches pictures from http and https URLs. Safe for several threads.
+    """Fetches images from http and https URLs. Safe for several threads.
 
     Proxies of the environment are not used.
 
     Args:
-        max_bytes: Largest picture, bytes.
-        timeout_s: Longest time for one picture, redirects included, seconds.
-        max_redirects: Redirects followed for one picture at most.
+        max_bytes: Largest image, bytes.
+        timeout_s: Longest time for one image, redirects included, seconds.
+        max_redirects: Redirects followed for one image at most.
         is_allowed: Which addresses may be connected to.
         resolver: Host and port to addresses.
         ssl_context: What certificates are checked with; None: as httpx does.
@@ -138,14 +138,14 @@ class ImageUrlFetcher:
                 target = answer
         except httpcore.TimeoutException:
             raise SourceError(
-                f"{host} did not send the picture within {self._timeout_s:g} seconds"
+                f"{host} did not send the image within {self._timeout_s:g} seconds"
             ) from None
         except (httpcore.NetworkError, httpcore.ProtocolError):
             raise SourceError(
                 f"{host} cannot be reached, or does not answer as a web server does"
             ) from None
         raise InvalidImage(
-            "the URL of the picture redirects too often; "
+            "the URL of the image redirects too often; "
             f"accepted: up to {self._max_redirects} redirects"
         )
 
@@ -168,7 +168,7 @@ class ImageUrlFetcher:
                 raise failed(f"{host} answered with status {response.status}; accepted: 200")
             if answered.get(b"content-encoding", b"identity").lower() not in (b"", b"identity"):
                 raise InvalidImage(
-                    "the picture's host sent it with a content-encoding; accepted: none"
+                    "the image's host sent it with a content-encoding; accepted: none"
                 )
             return self._read_body(response.iter_stream(), int(answered.get(b"content-length", 0)))
 
@@ -183,7 +183,7 @@ class ImageUrlFetcher:
                 body.append(chunk)
         if size > self._max_bytes:
             raise PayloadTooLarge(
-                f"the picture at the URL is too large; accepted: up to {self._max_bytes} bytes"
+                f"the image at the URL is too large; accepted: up to {self._max_bytes} bytes"
             )
         return b"".join(body)
 
@@ -291,16 +291,16 @@ def _parse_url(text: str, base: httpx.URL | None = None) -> httpx.URL:
     try:
         url = httpx.URL(text) if base is None else base.join(text)
     except (httpx.InvalidURL, ValueError):
-        raise InvalidImage("the URL of the picture is not valid") from None
+        raise InvalidImage("the URL of the image is not valid") from None
     if url.port is not None and not 0 < url.port < 65536:
-        raise InvalidImage("the URL of the picture has no valid port; accepted: 1 to 65535")
+        raise InvalidImage("the URL of the image has no valid port; accepted: 1 to 65535")
     if url.scheme not in ("http", "https") or not url.host:
-        raise InvalidImage("the URL of the picture names no host; accepted: http and https URLs")
+        raise InvalidImage("the URL of the image names no host; accepted: http and https URLs")
     if url.userinfo:
-        raise InvalidImage("the URL of the picture has a user name or password; accepted: none")
+        raise InvalidImage("the URL of the image has a user name or password; accepted: none")
     return url
 
 
 def _unreachable_error() -> InvalidImage:
     """One error for names without an address and for addresses that are not allowed."""
-    return InvalidImage("the URL of the picture does not lead to a host on the public internet")
+    return InvalidImage("the URL of the image does not lead to a host on the public internet")

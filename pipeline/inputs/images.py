@@ -1,4 +1,4 @@
-"""Encoded pictures to pictures."""
+"""Encoded images to images."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _URLSAFE_TO_STANDARD = str.maketrans("-_", "+/", "\r\n\t")
 
 
 def is_url(payload: str | bytes) -> bool:
-    """Whether a picture is given as an address on the web."""
+    """Whether an image is given as an address on the web."""
     return isinstance(payload, str) and payload[:8].lower().startswith(("http://", "https://"))
 
 
 def decode_payload(payload: str | bytes) -> bytes:
-    """The bytes of a picture given as bytes, base64 or a data URL.
+    """The bytes of an image given as bytes, base64 or a data URL.
 
     Base64 may have line breaks, the URL-safe alphabet (`-` and `_`), and no padding. A blank
     inside is refused: it is what an unescaped `+` becomes in a form.
@@ -43,7 +43,7 @@ def decode_payload(payload: str | bytes) -> bytes:
             raise InvalidImage("a data URL needs the form data:image/jpeg;base64,...")
     elif is_url(payload):
         raise InvalidImage(
-            "pictures are not fetched from URLs here (GEOBENTO_ALLOW_IMAGE_URLS is off); send base64, a "
+            "images are not fetched from URLs here (GEOBENTO_ALLOW_IMAGE_URLS is off); send base64, a "
             "data URL or a file"
         )
     try:
@@ -61,28 +61,28 @@ def decode_payload(payload: str | bytes) -> bytes:
 
 
 def decode_image(data: bytes, max_megapixels: float, spec: ImageInput | None = None) -> Image.Image:
-    """The first frame of a picture, upright, as 8-bit RGB.
+    """The first frame of an image, upright, as 8-bit RGB.
 
     Transparency is dropped, 16-bit values keep their high byte, colour profiles are not applied.
 
     Args:
         data: The file.
         max_megapixels: Most pixels of the file, millions.
-        spec: What the picture is for. Given that, a JPEG so large that the network cannot tell
+        spec: What the image is for. Given that, a JPEG so large that the network cannot tell
             (`models.preprocessing.jpeg_draft.can_decode_at_half_size`) is decoded at half its size, which
             takes a third of the time.
 
     Raises:
-        InvalidImage: The bytes are not a picture, or a damaged one.
+        InvalidImage: The bytes are not an image, or a damaged one.
         PayloadTooLarge: It has more pixels than allowed.
     """
     if not data:
-        raise InvalidImage(f"the picture is empty; accepted: {ACCEPTED_FORMATS}")
+        raise InvalidImage(f"the image is empty; accepted: {ACCEPTED_FORMATS}")
     try:
         check_decompression_bomb(data)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
-            _check_megapixels("the picture", width, height, max_megapixels)
+            _check_megapixels("the image", width, height, max_megapixels)
             if isinstance(image, TiffImageFile):
                 _check_tiff(image, max_megapixels)
             if spec is not None and can_decode_at_half_size(width, height, spec):
@@ -92,16 +92,16 @@ def decode_image(data: bytes, max_megapixels: float, spec: ImageInput | None = N
             return _to_rgb(image)
     except UnidentifiedImageError:
         raise InvalidImage(
-            f"this is not a picture that is read here; accepted: {ACCEPTED_FORMATS}"
+            f"this is not an image that is read here; accepted: {ACCEPTED_FORMATS}"
         ) from None
     except Image.DecompressionBombError:
         raise PayloadTooLarge(
-            f"the picture is too large; accepted: up to {max_megapixels:g} megapixels"
+            f"the image is too large; accepted: up to {max_megapixels:g} megapixels"
         ) from None
     except (GeoBentoError, MemoryError):
         raise
     except Exception as error:  # decoders raise whatever a damaged file leads them to
-        raise InvalidImage(f"the picture is damaged or incomplete: {error}") from None
+        raise InvalidImage(f"the image is damaged or incomplete: {error}") from None
 
 
 def _check_megapixels(subject: str, width: int, height: int, max_megapixels: float) -> None:
@@ -113,16 +113,16 @@ def _check_megapixels(subject: str, width: int, height: int, max_megapixels: flo
 
 
 def _check_tiff(image: TiffImageFile, max_megapixels: float) -> None:
-    """Check what only TIFFs can have: tiles larger than the picture, and numbers with a sign."""
+    """Check what only TIFFs can have: tiles larger than the image, and numbers with a sign."""
     tile = image.tag_v2.get(_TILE_WIDTH, 0), image.tag_v2.get(_TILE_HEIGHT, 0)
-    _check_megapixels("a tile of the picture", *tile, max_megapixels)
+    _check_megapixels("a tile of the image", *tile, max_megapixels)
     if any(code not in (1, 4) for code in image.tag_v2.get(_SAMPLE_FORMAT, ())):
         raise InvalidImage("the TIFF has signed or floating point values; accepted: unsigned")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
-        raise InvalidImage("the picture has 32 bits a channel; accepted: 8 and 16 bits")
+        raise InvalidImage("the image has 32 bits a channel; accepted: 8 and 16 bits")
     if image.mode.startswith("I"):
         tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
         high = (np.asarray(image) >> (tags.get(_BITS, (16,))[0] - 8)).astype(np.uint8)

@@ -17,7 +17,7 @@ def check_pixels(sample: Sample, query: ImageQuery) -> list[str]:
     """What is odd about the pixels, if the request wants to know.
 
     Raises:
-        SourceError: Something is, and the request says to fail then; or its folder for pictures
+        SourceError: Something is, and the request says to fail then; or its folder for images
             cannot be written to.
     """
     sensor = query.sensor
@@ -41,6 +41,6 @@ def _save_quicklook(sample: Sample, query: ImageQuery, folder: Path) -> None:
         render_quicklook(sample).save(folder / f"{query.modality}-{key}.png")
     except OSError as error:
         raise SourceError(
-            f"the picture of the pixels cannot be saved: {error.strerror}",
+            f"the image of the pixels cannot be saved: {error.strerror}",
             field="sensor.check_save_dir",
         ) from error

@@ -182,7 +182,7 @@ def _check_dtypes(*dtypes: str) -> None:
             raise InvalidImage(f"the values are of type {kind[:80]}; accepted: integers and floats")
 
 
-def _check_size(height: int, width: int, limit: int, subject: str = "the place") -> None:
+def _check_size(height: int, width: int, limit: int, subject: str = "the region") -> None:
     if height * width > limit:
         raise PayloadTooLarge(
             f"{subject} has {height * width:,} pixels; accepted: up to {limit:,}",

@@ -39,7 +39,7 @@ class GeoPlan:
         query: What to fetch.
         backend: ``gee``, ``stac``, ``demo`` or ``auto``.
         pooling: How to make one vector; None: the grid.
-        tiling: How the place is cut; None: the model gets it whole.
+        tiling: How the region is cut; None: the model gets it whole.
         area: Where vectors count when they become one; None: everywhere.
         encode_pooling: What the model is asked for, of every tile; None: the grid.
         auxiliary: What to fetch of further modalities, on the same pixels.
@@ -60,10 +60,10 @@ class GeoPlan:
 
 
 def check_image_request(card: ModelCard, request: ImageEmbeddingRequest | ZeroShotRequest) -> None:
-    """Check what can be checked before a picture is decoded.
+    """Check what can be checked before an image is decoded.
 
     Raises:
-        ModelError: The model reads no pictures, or a key of `config` is not its own.
+        ModelError: The model reads no images, or a key of `config` is not its own.
     """
     if card.image is None:
         raise ModelError(
@@ -90,9 +90,9 @@ def plan_geo(
     served_modalities: tuple[str, ...],
     limits: Limits,
 ) -> tuple[ImageryPlan, list[GeoPlan | GeoBentoError]]:
-    """What is fetched of every place, and for each a plan or the error that it has.
+    """What is fetched of every region, and for each a plan or the error that it has.
 
-    Errors of a place are a ModelError where the model does not do it, a SpecError where it cannot
+    Errors of a region are a ModelError where the model does not do it, a SpecError where it cannot
     be put on a pixel grid or cut into tiles, and PayloadTooLarge where it has too many pixels.
 
     Args:
@@ -112,10 +112,10 @@ def plan_geo(
     imagery = with_frames_and_auxiliary(card, imagery, request)
     check_output(card, request.output)
     plans: list[GeoPlan | GeoBentoError] = []
-    for position, place in enumerate(request.regions):
+    for position, region in enumerate(request.regions):
         field = "spatial" if request.spatial is not None else f"spatials.{position}"
         try:
-            plans.append(_plan_region(card, request, place, imagery, limits, field))
+            plans.append(_plan_region(card, request, region, imagery, limits, field))
         except GeoBentoError as error:
             plans.append(error)
     return imagery, plans
@@ -150,14 +150,14 @@ def _plan_region(
 
 
 def is_unit_length(card: ModelCard, modality: str, pooling: Pooling | None) -> bool:
-    """Whether the vector of a place is scaled to unit length."""
+    """Whether the vector of a region is scaled to unit length."""
     return pooling == "native" and card.modalities[modality].normalize
 
 
 def pools_cells(card: ModelCard, pooling: Pooling | None) -> bool:
     """Whether an answer can be made from the grid of vectors.
 
-    One vector of all cells that count is the same however the place was cut.
+    One vector of all cells that count is the same however the region was cut.
     """
     of_tokens = pooling == "cls" or (pooling == "native" and card.feature != "mean")
     return "grid" in card.outputs and not of_tokens
@@ -168,7 +168,7 @@ def _check_save_dir(sensor: SensorSpec, limits: Limits) -> None:
         return
     if not limits.allow_saving:
         raise SpecError(
-            "a server writes no pictures into folders; accepted: null. It works in Python, without "
+            "a server writes no images into folders; accepted: null. It works in Python, without "
             "GEOBENTO_URL",
             field="sensor.check_save_dir",
         )
@@ -211,8 +211,8 @@ def plan_tiling(
         limit := limits.max_region_pixels
     ):
         raise PayloadTooLarge(
-            f"the tiles of the place have {pixels:,} pixels together; accepted: up to "
-            f"{MAX_OVERLAP_FACTOR * limit:,}. Take a larger tile_stride or a smaller place",
+            f"the tiles of the region have {pixels:,} pixels together; accepted: up to "
+            f"{MAX_OVERLAP_FACTOR * limit:,}. Take a larger tile_stride or a smaller region",
             field="input_prep",
             detail={"pixels": pixels, "limit": MAX_OVERLAP_FACTOR * limit},
         )

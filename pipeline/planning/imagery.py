@@ -1,4 +1,4 @@
-"""From a card and a request to what is fetched of every place. Pure."""
+"""From a card and a request to what is fetched of every region. Pure."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class ImageryPlan:
     auxiliary: tuple[ImageryPlan, ...] = ()
 
     def region_query(self, region: Region, limits: Limits, field: str) -> ImageQuery:
-        """The fetch of one place.
+        """The fetch of one region.
 
         Raises:
-            SpecError: The place cannot be put on a pixel grid.
+            SpecError: The region cannot be put on a pixel grid.
             PayloadTooLarge: It has more pixels than allowed.
         """
         lattice_m = registry.get(self.sensor.collection).snap_m
@@ -86,8 +86,8 @@ def plan_patch(
 
     Raises:
         ModelError: The model has no such imagery, or the sensor cannot be.
-        SpecError: The place cannot be put on a pixel grid.
-        PayloadTooLarge: The place has more pixels than allowed.
+        SpecError: The region cannot be put on a pixel grid.
+        PayloadTooLarge: The region has more pixels than allowed.
     """
     if card is not None:
         imagery = plan_imagery(card, request, served_modalities)
@@ -104,7 +104,7 @@ def plan_imagery(
     request: GeoEmbeddingRequest | InspectRequest,
     served_modalities: tuple[str, ...],
 ) -> ImageryPlan:
-    """What is fetched of every place, as one composite of its modality alone.
+    """What is fetched of every region, as one composite of its modality alone.
 
     Raises:
         ModelError: The model does not read it.
@@ -200,7 +200,7 @@ def find_modality(
     """
     offered = [name for name in card.modalities if name in served_modalities]
     if not offered:
-        raise ModelError(f"{card.id} reads pictures only; use /image_embedding", field="model")
+        raise ModelError(f"{card.id} reads images only; use /image_embedding", field="model")
     named = {
         field: _require_modality(card, name, offered, field)
         for field, name in requested.items()

@@ -1,4 +1,4 @@
-"""Bounds of a request for a place. Pure."""
+"""Bounds of a request for a region. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from geobento.schemas.errors import ModelError, PayloadTooLarge
 from imagery.query import ImageQuery
 
 MAX_OVERLAP_FACTOR = 4
-"""The tiles of a place, and its frames, have at most this many times the pixels that a place may
+"""The tiles of a region, and its frames, have at most this many times the pixels that a region may
 have."""
 
 
@@ -18,8 +18,8 @@ class Limits:
     """Bounds that the service sets.
 
     Attributes:
-        max_region_pixels: Most pixels of a place.
-        allow_saving: Whether pictures may be written to folders that requests name.
+        max_region_pixels: Most pixels of a region.
+        allow_saving: Whether images may be written to folders that requests name.
     """
 
     max_region_pixels: int
@@ -35,12 +35,12 @@ def limits_for_model(card: ModelCard, modality: str, limits: Limits) -> Limits:
 
 
 def check_region_size(shape: tuple[int, int], limits: Limits, field: str) -> None:
-    """Check that a place has not too many pixels."""
+    """Check that a region has not too many pixels."""
     height, width = shape
     if height * width > limits.max_region_pixels:
         raise PayloadTooLarge(
-            f"the place has {height * width:,} pixels; accepted: up to "
-            f"{limits.max_region_pixels:,}. Take a smaller place or a larger scale_m",
+            f"the region has {height * width:,} pixels; accepted: up to "
+            f"{limits.max_region_pixels:,}. Take a smaller region or a larger scale_m",
             field=field,
             detail={"pixels": height * width, "limit": limits.max_region_pixels},
         )
@@ -52,8 +52,8 @@ def check_total_pixels(query: ImageQuery, limits: Limits, field: str) -> None:
     most = MAX_OVERLAP_FACTOR * limits.max_region_pixels
     if (pixels := height * width * query.frames) > most:
         raise PayloadTooLarge(
-            f"{query.frames} frames of the place have {pixels:,} pixels together; accepted: up to "
-            f"{most:,}. Take a smaller place, a larger scale_m or fewer frames (n_frames)",
+            f"{query.frames} frames of the region have {pixels:,} pixels together; accepted: up to "
+            f"{most:,}. Take a smaller region, a larger scale_m or fewer frames (n_frames)",
             field=field,
             detail={"pixels": pixels, "limit": most},
         )
@@ -66,13 +66,13 @@ def check_min_size(
     field: str,
     size_hint: str = "scale_m",
 ) -> None:
-    """Check that a place has enough pixels for the model.
+    """Check that a region has enough pixels for the model.
 
     Args:
         card: The model's card.
         modality: What it reads.
-        shape: (height, width) of the place, pixels.
-        field: Parameter that names the place.
+        shape: (height, width) of the region, pixels.
+        field: Parameter that names the region.
         size_hint: What a caller would change for other pixels.
 
     Raises:
@@ -82,7 +82,7 @@ def check_min_size(
     least = card.modalities[modality].min_pixels
     if min(height, width) < least:
         raise ModelError(
-            f"the place has {height} x {width} pixels, {card.id} needs at least "
-            f"{least} x {least}; take a larger place or a smaller {size_hint}",
+            f"the region has {height} x {width} pixels, {card.id} needs at least "
+            f"{least} x {least}; take a larger region or a smaller {size_hint}",
             field=field,
         )

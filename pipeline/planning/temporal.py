@@ -59,7 +59,7 @@ def frame_count(
 
 
 def merge_samples(card: ModelCard, samples: Sequence[Sample]) -> Sample:
-    """One sample of several inputs of a place: the first, with the others as its extras.
+    """One sample of several inputs of a region: the first, with the others as its extras.
 
     Raises:
         NoImageryError: The model needs frames of the same times, and there are none.

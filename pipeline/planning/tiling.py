@@ -14,9 +14,9 @@ from geobento.schemas.sample import PixelGrid, Sample
 from geobento.schemas.specs import InputPrepSpec
 
 AUTO_TILING_FACTOR = 1.5
-"""`auto` tiles a place whose longer side is more than this many times the input of the model."""
+"""`auto` tiles a region whose longer side is more than this many times the input of the model."""
 DEFAULT_MAX_TILES = 1024
-"""Most tiles of a place that sets no `max_tiles`."""
+"""Most tiles of a region that sets no `max_tiles`."""
 
 
 @dataclass(frozen=True)
@@ -82,17 +82,17 @@ class Tiling:
 def choose_tiling(
     prep: InputPrepSpec, shape: tuple[int, int], input_size: int | None, model_id: str
 ) -> Tiling | None:
-    """The tiles that a place is cut into; None: the model gets it whole.
+    """The tiles that a region is cut into; None: the model gets it whole.
 
     Args:
         prep: What the request asks for.
-        shape: (height, width) of the place, pixels.
+        shape: (height, width) of the region, pixels.
         input_size: Side that the model's input has, pixels; None: any.
         model_id: Id of the model, for messages.
 
     Raises:
         ModelError: The model has no input size, and the request names no tile size.
-        SpecError: The tiles leave gaps, are too many, or are larger than the place where it must
+        SpecError: The tiles leave gaps, are too many, or are larger than the region where it must
             not be padded.
     """
     size = prep.tile_size or input_size
@@ -113,7 +113,7 @@ def choose_tiling(
         )
     if min(shape) < size and not prep.pad_edges:
         raise SpecError(
-            f"the place has {shape[0]} x {shape[1]} pixels, less than a tile of {size}; "
+            f"the region has {shape[0]} x {shape[1]} pixels, less than a tile of {size}; "
             "accepted: pad_edges true, a smaller tile_size or input_prep 'resize'",
             field="input_prep.pad_edges",
         )
@@ -121,7 +121,7 @@ def choose_tiling(
     limit = prep.max_tiles or DEFAULT_MAX_TILES
     if len(made) > limit:
         raise SpecError(
-            f"the place needs {len(made)} tiles; accepted: up to {limit}. Take a smaller place, "
+            f"the region needs {len(made)} tiles; accepted: up to {limit}. Take a smaller region, "
             "or a larger scale_m, tile_stride or max_tiles",
             field="input_prep.max_tiles",
         )

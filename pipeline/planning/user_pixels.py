@@ -28,7 +28,7 @@ from pipeline.planning.imagery import find_modality
 from pipeline.planning.limits import Limits, check_min_size
 from pipeline.planning.tiling import Tiling
 
-NOTICE = "own data: bands, units, place and times are as they were stated with the pixels"
+NOTICE = "user-supplied pixels: bands, units, position and times are as stated with the pixels"
 REFLECTANCE = "reflectance"
 """Units word of values from 0 to 1."""
 REFLECTANCE_SCALING = (1e-4, 0.0)
@@ -178,13 +178,13 @@ def _check_times(
     most = 1 if spec.series is None else spec.series.max_frames
     if frames > most:
         raise ModelError(
-            f"{card.id} reads up to {most} images of a place over time, got {frames}",
+            f"{card.id} reads up to {most} images of a region over time, got {frames}",
             field="pixels",
         )
     for name, fits in _TIME_SERIES_OPTIONS.items():
         if name in request.config and not fits(request.config[name], frames):
             raise ModelError(
-                f"there are {frames} frames; {name} is for places, leave it out",
+                f"there are {frames} frames; {name} is for regions, leave it out",
                 field=f"model_config.{name}",
             )
     if not times and "times" in card.required_metadata:

@@ -30,9 +30,10 @@ def middleware_stack(
         keys: Those that are accepted; none: no key is wanted.
         error_formats: How errors look, by first part of the path, where not as everywhere.
     """
-    found: list[Middleware] = [
+    formats = {"error_formats": error_formats}
+    stack: list[Middleware] = [
         (SecurityHeadersMiddleware, {}),
-        (RequestContextMiddleware, {"shapes": error_formats}),
+        (RequestContextMiddleware, formats),
     ]
     if settings.cors_origins:
         cors = {
@@ -41,18 +42,19 @@ def middleware_stack(
             "allow_headers": ["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
             "expose_headers": ["Retry-After", "Server-Timing", "X-Request-ID"],
         }
-        found.append((CORSMiddleware, cors))
+        stack.append((CORSMiddleware, cors))
     if settings.metrics_port is not None:
-        found.append(
-            (MetricsPortMiddleware, {"port": settings.metrics_port, "shapes": error_formats})
-        )
+        stack.append((MetricsPortMiddleware, {"port": settings.metrics_port, **formats}))
     if keys:
-        limits = {"rate": settings.key_rate_limit, "max_in_flight": settings.key_max_concurrency}
-        found.append((ApiKeyMiddleware, {"keys": keys, "shapes": error_formats, **limits}))
+        quota = {
+            "rate_limit": settings.key_rate_limit,
+            "max_concurrency": settings.key_max_concurrency,
+        }
+        stack.append((ApiKeyMiddleware, {"keys": keys, **quota, **formats}))
     bounds = {
         "max_body_mb": settings.max_body_mb,
-        "max_in_flight": settings.max_concurrent_requests,
-        "max_mb_in_flight": settings.max_pending_mb,
+        "max_concurrent_requests": settings.max_concurrent_requests,
+        "max_pending_mb": settings.max_pending_mb,
     }
-    found.append((AdmissionMiddleware, {"shapes": error_formats, **bounds}))
-    return found
+    stack.append((AdmissionMiddleware, {**bounds, **formats}))
+    return stack

@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 openai = pytest.importorskip("openai")
 
 MODEL = "clip_vit_large_patch14"
-PICTURE = (
+IMAGE = (
     "data:image/jpeg;base64,"
     + base64.b64encode((ROOT / "tests" / "data" / "field.jpg").read_bytes()).decode()
 )
@@ -57,18 +57,18 @@ def test_texts(client: Any, small_service: httpx.Client) -> None:
     np.testing.assert_allclose(vectors(single)[0], expected[0], atol=1e-6)
 
 
-def test_pictures_in_all_forms(client: Any, small_service: httpx.Client) -> None:
+def test_images_in_all_forms(client: Any, small_service: httpx.Client) -> None:
     """Every form that clients send gives the vector of `/image_embedding`, between texts."""
-    own = small_service.post("/image_embedding", json={"model": MODEL, "images": [PICTURE]})
+    own = small_service.post("/image_embedding", json={"model": MODEL, "images": [IMAGE]})
     (expected,) = serialization.decode_embeddings(own.content)
-    bare = PICTURE.partition(",")[2]
+    bare = IMAGE.partition(",")[2]
     forms: list[Any] = [
-        PICTURE,
-        {"image": PICTURE},
+        IMAGE,
+        {"image": IMAGE},
         {"image": bare},
-        {"type": "image_url", "image_url": {"url": PICTURE}},
-        {"image_url": PICTURE},
-        {"content": [{"type": "image_url", "image_url": {"url": PICTURE}}]},
+        {"type": "image_url", "image_url": {"url": IMAGE}},
+        {"image_url": IMAGE},
+        {"content": [{"type": "image_url", "image_url": {"url": IMAGE}}]},
     ]
     found = vectors(client.embeddings.create(model=MODEL, input=["a", *forms, {"text": "a"}]))
     np.testing.assert_allclose(found[0], found[-1], atol=1e-6)
@@ -80,9 +80,9 @@ def test_pictures_in_all_forms(client: Any, small_service: httpx.Client) -> None
     np.testing.assert_allclose(vectors(as_infinity)[0], found[1], atol=1e-6)
 
 
-def test_a_model_of_pictures_alone(client: Any) -> None:
-    """It embeds pictures, and says what it does not read."""
-    assert vectors(client.embeddings.create(model="mosaiks", input=[PICTURE])).shape == (1, 1024)
+def test_a_model_of_images_alone(client: Any) -> None:
+    """It embeds images, and says what it does not read."""
+    assert vectors(client.embeddings.create(model="mosaiks", input=[IMAGE])).shape == (1, 1024)
     with pytest.raises(openai.BadRequestError, match="mosaiks reads no texts"):
         client.embeddings.create(model="mosaiks", input=["a"])
 

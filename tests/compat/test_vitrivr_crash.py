@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.compat.vitrivr_service import picture, result, vector
+from tests.compat.vitrivr_service import image, result, vector
 from tests.conftest import ROOT
 from tests.servers import free_port
 
@@ -56,8 +56,8 @@ def _wait(client: httpx.Client, started: subprocess.Popen[bytes]) -> None:
 
 
 def accepted(client: httpx.Client, content: bytes) -> str:
-    """A new job with a picture; the path of its result."""
-    answer = client.post("/tasks/image-embedding/mosaiks/jobs", json={"image": picture(content)})
+    """A new job with an image; the path of its result."""
+    answer = client.post("/tasks/image-embedding/mosaiks/jobs", json={"image": image(content)})
     assert answer.status_code == 200, answer.text
     return f"/tasks/image-embedding/jobs/{answer.json()['id']}"
 
@@ -74,7 +74,7 @@ def test_kill_minus_nine(tmp_path: Path) -> None:
         for path, content in zip(paths, contents, strict=True):
             found = result(client, path)
             if content.startswith(b"bad"):
-                assert found == {"status": "failed", "detail": "this is not a picture"}
+                assert found == {"status": "failed", "detail": "this is not an image"}
             else:
                 assert found == {"status": "complete", "result": {"embedding": vector(content)}}
 

@@ -14,13 +14,13 @@ import pytest
 from compat import openapi as other_apis
 from geobento.config.settings import Settings
 from server.openapi import document as openapi_document
-from tests.compat.vitrivr_service import InventedServing, in_thread, picture
+from tests.compat.vitrivr_service import InventedServing, image, in_thread
 from tests.conftest import SHARED
 
 DOCUMENT = SHARED / "apis" / "vitrivr_openapi.json"
 MODEL = "clip-vit-large-patch14"
 TASKS = ("image-embedding", "text-embedding", "zero-shot-image-classification")
-VALUES: dict[str, Any] = {"image": picture(b"one"), "text": "two", "classes": ["a", "b"]}
+VALUES: dict[str, Any] = {"image": image(b"one"), "text": "two", "classes": ["a", "b"]}
 
 
 class Client:
@@ -128,7 +128,7 @@ def test_answers_on_the_way(client: Client, monkeypatch: pytest.MonkeyPatch) -> 
     """A job that waits, and one that fails, are answered as the document has it."""
     create, read = (f"/api/tasks/image-embedding/{end}" for end in ("{model}/jobs", "jobs/{job}"))
     for content, status in ((b"slow", "complete"), (b"bad", "failed")):
-        monkeypatch.setitem(VALUES, "image", picture(content))
+        monkeypatch.setitem(VALUES, "image", image(content))
         job = client.call(create, "post", model=MODEL)["id"]
         assert client.ended(read, job)["status"] == status
 

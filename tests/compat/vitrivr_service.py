@@ -44,13 +44,13 @@ NO_META = cast("EmbeddingMeta", None)
 SLOW_S = 0.3
 
 
-def picture(content: bytes) -> str:
-    """What stands for a picture; `bad`, `slow`, `deadly`, `bug` and `wait` are special."""
+def image(content: bytes) -> str:
+    """What stands for an image; `bad`, `slow`, `deadly`, `bug` and `wait` are special."""
     return base64.b64encode(content).decode()
 
 
 def vector(content: bytes) -> list[float]:
-    """The invented embedding of a picture or text."""
+    """The invented embedding of an image or text."""
     return [float(len(content)), float(sum(content) % 97), 0.5]
 
 
@@ -82,7 +82,7 @@ class InventedServing:
     async def image_embedding(
         self, request: ImageEmbeddingRequest
     ) -> list[Embedding | GeoBentoError]:
-        """One vector per picture."""
+        """One vector per image."""
         contents = [inputs_images.decode_payload(image) for image in request.images]
         return await self._embeddings(contents)
 
@@ -114,13 +114,13 @@ class InventedServing:
 
     async def _embedding(self, content: bytes) -> Embedding | GeoBentoError:
         if content.startswith(b"bad"):
-            return InvalidImage("this is not a picture")
+            return InvalidImage("this is not an image")
         if content.startswith(b"slow"):
             await asyncio.sleep(SLOW_S)
         if content.endswith(b"deadly"):
             os.kill(os.getpid(), signal.SIGKILL)
         if content.startswith(b"bug"):
-            raise RuntimeError("/secret/place")
+            raise RuntimeError("/secret/region")
         while content.startswith(b"wait") and not self.gate.is_set():
             await asyncio.sleep(0.005)
         return Embedding(np.array(vector(content), np.float32), NO_META)

@@ -1,4 +1,4 @@
-"""Models that read satellite imagery, from a place to vectors, on the demo archive."""
+"""Models that read satellite imagery, from a region to vectors, on the demo archive."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from models.registry import get_model_class
 from pipeline.local_engine import LocalEngine
 from tests.models import small
 
-PLACE = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 300}
+REGION = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 300}
 JUNE = {"mode": "range", "start": "2023-06-01", "end": "2023-07-01"}
 L2A = "COPERNICUS/S2_SR_HARMONIZED"
 
@@ -25,7 +25,7 @@ L2A = "COPERNICUS/S2_SR_HARMONIZED"
 def embedding(cls: type[Model], **fields: Any) -> Embedding:
     """The answer of a small model of a family."""
     engine = LocalEngine(Settings(models=(small.stored(cls).tag,)))
-    request = {"model": cls.card.id, "spatial": PLACE, "temporal": JUNE} | fields
+    request = {"model": cls.card.id, "spatial": REGION, "temporal": JUNE} | fields
     (answer,) = engine.geo_embedding(GeoEmbeddingRequest.model_validate(request))
     assert isinstance(answer, Embedding), answer
     assert np.isfinite(answer.data).all()
@@ -46,7 +46,7 @@ def embedding(cls: type[Model], **fields: Any) -> Embedding:
 )
 @pytest.mark.usefixtures("demo_archive")
 def test_pooled_and_grid(model: str, fields: dict[str, Any], cells: int) -> None:
-    """Every modality and choice of bands gives one vector, and a grid over the whole place."""
+    """Every modality and choice of bands gives one vector, and a grid over the whole region."""
     cls = get_model_class(model)
     pooled = embedding(cls, **fields)
     grid = embedding(cls, output={"mode": "grid"}, **fields)
@@ -54,9 +54,9 @@ def test_pooled_and_grid(model: str, fields: dict[str, Any], cells: int) -> None
     assert grid.data.shape == (*pooled.data.shape, cells, cells)
     assert grid.meta.grid is not None
     assert pooled.meta.pixels is not None
-    place = pooled.meta.pixels
+    region = pooled.meta.pixels
     np.testing.assert_allclose(
-        grid.meta.grid.transform[0] * cells, place.transform[0] * place.width
+        grid.meta.grid.transform[0] * cells, region.transform[0] * region.width
     )
     assert pooled.meta.config == grid.meta.config == fields.get("model_config", {})
 

@@ -54,7 +54,7 @@ class Scripted:
 
 
 def noise(query: ImageQuery) -> Sample:
-    """Pixels that follow from the place."""
+    """Pixels that follow from the region."""
     random = np.random.default_rng(round(query.grid.transform[2]))
     bands = query.sensor.bands
     pixels = random.integers(1, 5000, (len(bands), *query.grid.shape)).astype(np.float32)
@@ -91,15 +91,15 @@ Run = Callable[..., list[Embedding | GeoBentoError]]
 
 
 def test_single_and_batch_agree(run: Run) -> None:
-    """A place gives the same vector alone and among others."""
+    """A region gives the same vector alone and among others."""
     together = run(10, 11, 12)
     for position, lon in enumerate((10, 11, 12)):
         (alone,) = run(lon)
         np.testing.assert_array_equal(together[position].data, alone.data)  # type: ignore[union-attr]
 
 
-def test_a_failing_place_fails_alone(run: Run) -> None:
-    """Errors and defects of the source stay with their place; the rest is answered in order."""
+def test_a_failing_region_fails_alone(run: Run) -> None:
+    """Errors and defects of the source stay with their region; the rest is answered in order."""
 
     def answer(query: ImageQuery) -> Sample:
         if query.grid.crs == "EPSG:32632":
@@ -116,7 +116,7 @@ def test_a_failing_place_fails_alone(run: Run) -> None:
     assert isinstance(last, Embedding)
 
 
-def test_a_single_failing_place_is_the_answer(run: Run) -> None:
+def test_a_single_failing_region_is_the_answer(run: Run) -> None:
     """With one item there is nothing else to say."""
 
     def answer(query: ImageQuery) -> Sample:
@@ -138,7 +138,7 @@ def test_a_sample_that_does_not_fit_fails_alone(run: Run) -> None:
     assert isinstance(right, Embedding)
 
 
-def test_places_are_fetched_side_by_side(run: Run) -> None:
+def test_regions_are_fetched_side_by_side(run: Run) -> None:
     """Four fetches meet at a barrier that none passes alone."""
     barrier = Barrier(4, timeout=10)
 
@@ -155,8 +155,8 @@ def test_the_number_of_items_is_bounded(run: Run) -> None:
         run(1, 2, 3, max_client_batch_size=2)
 
 
-def test_pictures(mosaiks_stored: StoredModel) -> None:
-    """A damaged picture leaves the others to be encoded."""
+def test_images(mosaiks_stored: StoredModel) -> None:
+    """A damaged image leaves the others to be encoded."""
     registry = ModelRegistry(
         [ModelHandle(mosaiks_stored.model(), mosaiks_stored.to_served_model(), "cpu")]
     )
@@ -193,7 +193,7 @@ def test_a_source_that_is_down_may_come_back(tmp_path: Path, demo_archive: Path)
     assert layer.source("auto").backend == "stac"
 
 
-def test_pictures_by_url(mosaiks_stored: StoredModel, tmp_path: Path) -> None:
+def test_images_by_url(mosaiks_stored: StoredModel, tmp_path: Path) -> None:
     """Where it is on, URLs are fetched side by side and their failures stay with them."""
     (tmp_path / "field.jpg").write_bytes(FIELD)
     handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))

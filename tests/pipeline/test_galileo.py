@@ -1,4 +1,4 @@
-"""Places through Galileo: options of a request, and what its trained weights tell apart."""
+"""Regions through Galileo: options of a request, and what its trained weights tell apart."""
 
 from __future__ import annotations
 
@@ -121,9 +121,9 @@ def test_auxiliary_modalities_in_tiles(engine: LocalEngine) -> None:
     assert tiled.meta.tiles is not None
     assert len(tiled.meta.tiles.rows) == 2
     quarter = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 120}
-    place = ask(engine, **asked)
-    assert isinstance(place, Embedding)
-    assert place.data.shape == tiled.data.shape
+    region = ask(engine, **asked)
+    assert isinstance(region, Embedding)
+    assert region.data.shape == tiled.data.shape
     assert isinstance(ask(engine, **(asked | {"spatial": quarter})), Embedding)
 
 
@@ -147,7 +147,7 @@ def test_series_that_do_not_fit(
 
 
 def windows() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Overlapping windows of the real places: their names and requests."""
+    """Overlapping windows of the real regions: their names and requests."""
     for file in sorted(ARCHIVE.parent.glob("sentinel-2-l1c/*/*.json")):
         item = json.loads(file.read_text())
         west, south, east, north = item["bbox"]
@@ -173,8 +173,8 @@ def windows() -> Iterator[tuple[str, dict[str, Any]]]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not (ARCHIVE.is_file() and WEIGHTS.is_file()), reason="no archive or weights")
-def test_trained_weights_know_places_again() -> None:
-    """Windows that overlap are nearer to each other than to any of another place."""
+def test_trained_weights_know_regions_again() -> None:
+    """Windows that overlap are nearer to each other than to any of another region."""
     stored = import_model("galileo", checkpoint=WEIGHTS, config=WEIGHTS.with_name("config.json"))
     assert stored.metadata["variant"] == "nano"
     engine = LocalEngine(Settings(models=(stored.tag,), stac=str(ARCHIVE)))

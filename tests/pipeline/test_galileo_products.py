@@ -21,7 +21,7 @@ from tests.imagery.ee_server import earth_engine
 from tests.imagery.world import WorldScene
 from tests.models import small
 
-PLACE = {"type": "PointBuffer", "lon": 34.0578, "lat": -3.3925, "buffer_m": 80}
+REGION = {"type": "PointBuffer", "lon": 34.0578, "lat": -3.3925, "buffer_m": 80}
 FURTHER = ["srtm", "dynamic_world", "worldcereal", "era5", "terraclimate", "viirs", "landscan"]
 
 
@@ -57,11 +57,11 @@ def engine() -> Iterator[LocalEngine]:
 
 
 def request(**fields: Any) -> GeoEmbeddingRequest:
-    """The place, in April and May, in two parts."""
+    """The region, in April and May, in two parts."""
     return GeoEmbeddingRequest.model_validate(
         {
             "model": "galileo",
-            "spatial": PLACE,
+            "spatial": REGION,
             "temporal": {"mode": "range", "start": "2023-04-02", "end": "2023-06-01"},
             "auxiliary_modalities": FURTHER,
         }
@@ -105,7 +105,7 @@ def test_what_the_network_reads(engine: LocalEngine) -> None:
     left, _, _, top = plan.query.grid.bounds
 
     def seen(name: str, index: str, band: str) -> Any:
-        """A band of an image at the place."""
+        """A band of an image at the region."""
         (image,) = (s for s in WORLD if (s.collection, s.index) == (collection(name), index))
         row = round((image.grid.bounds[3] - top) / 10)
         column = round((left - image.grid.bounds[0]) / 10)
@@ -165,9 +165,9 @@ def test_windows_at_the_end_of_the_calendar(engine: LocalEngine) -> None:
 def test_a_source_that_lacks_them_says_who_has_them(demo_archive: Path) -> None:
     """STAC catalogs have other products, which are not taken instead."""
     demo = LocalEngine(Settings(models=(small.stored(Galileo).tag,)))
-    place = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 80}
+    region = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 80}
     bands = CARD.modalities["s2"].sensor.bands
     sensor = {"collection": "COPERNICUS/S2_SR_HARMONIZED", "bands": bands}
     for name in FURTHER:
         with pytest.raises(ModelError, match=r"Earth Engine has it \(backend 'gee'\)"):
-            demo.geo_embedding(request(auxiliary_modalities=[name], spatial=place, sensor=sensor))
+            demo.geo_embedding(request(auxiliary_modalities=[name], spatial=region, sensor=sensor))

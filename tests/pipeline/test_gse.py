@@ -1,4 +1,4 @@
-"""Places through a finished product, on the demo archive."""
+"""Regions through a finished product, on the demo archive."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_tiles_change_nothing(engine: LocalEngine) -> None:
     assert grid.data.tobytes() == ask(engine, output=GRID).data.tobytes()
 
 
-def test_large_places_are_refused(engine: LocalEngine) -> None:
+def test_large_regions_are_refused(engine: LocalEngine) -> None:
     """64 numbers for every pixel: fewer pixels than of other imagery; coarser ones help."""
     with pytest.raises(PayloadTooLarge, match="262,144"):
         ask(engine, spatial=square(2600))
@@ -152,8 +152,8 @@ def test_large_places_are_refused(engine: LocalEngine) -> None:
 def test_looking_first(engine: LocalEngine) -> None:
     """The plan and the inspection know the product."""
     plan = engine.plan_embedding(request())
-    (place,) = plan.regions
-    assert not isinstance(place, GeoBentoError)
+    (region,) = plan.regions
+    assert not isinstance(region, GeoBentoError)
     assert plan.temporal.end == "2024-01-01T00:00:00Z"
     assert [fit.model for fit in plan.models if fit.compatible] == ["gse"]
     asked = {"model": "alphaearth", "spatial": square(300), "temporal": YEAR}

@@ -1,4 +1,4 @@
-"""What a request for a place answers where its imagery cannot be had."""
+"""What a request for a region answers where its imagery cannot be had."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.imagery.ee_server import Standin, earth_engine
 from tests.imagery.stac_server import Fault, StacServer, stac_server
 from tests.imagery.world import S2, WorldScene, write_catalog
 
-PLACE = {"type": "PointBuffer", "lon": 34.0578, "lat": -3.3925, "buffer_m": 80}
+REGION = {"type": "PointBuffer", "lon": 34.0578, "lat": -3.3925, "buffer_m": 80}
 JUNE = {"mode": "range", "start": "2023-06-01", "end": "2023-07-01"}
 CLEAR = WorldScene("clear", "2023-06-10T08:00:00Z")
 CLOUDY = replace(CLEAR, index="cloudy", cloud_pct=80.0)
@@ -61,11 +61,11 @@ Ask = Any
 
 @pytest.fixture
 def ask(mosaiks_stored: StoredModel, tmp_path: Path) -> Ask:
-    """Asks for one place; gives the answer, or the error that it is."""
+    """Asks for one region; gives the answer, or the error that it is."""
 
     def asked(fields: dict[str, Any], **settings: Any) -> Embedding | GeoBentoError:
         given = {"data_dir": tmp_path / "home", "models": (mosaiks_stored.tag,), **settings}
-        request = {"model": "mosaiks", "spatial": PLACE, "temporal": JUNE, **fields}
+        request = {"model": "mosaiks", "spatial": REGION, "temporal": JUNE, **fields}
         try:
             engine = LocalEngine(Settings(**given))
             (answer,) = engine.geo_embedding(GeoEmbeddingRequest.model_validate(request))
@@ -94,8 +94,8 @@ def from_either(
     return asked
 
 
-def test_the_place_of_these_tests_has_imagery(from_either: Ask) -> None:
-    """Else the errors below could be about the place."""
+def test_the_region_of_these_tests_has_imagery(from_either: Ask) -> None:
+    """Else the errors below could be about the region."""
     for answer in from_either([CLEAR], {}):
         assert isinstance(answer, Embedding), answer
         assert answer.meta.valid_fraction == 1
@@ -148,7 +148,7 @@ def test_no_credentials(ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert str(tmp_path) not in error.message
 
 
-def test_places_above_the_limits(ask: Ask, standin: Standin) -> None:
+def test_regions_above_the_limits(ask: Ask, standin: Standin) -> None:
     """413 with the numbers: of the service, and of a source that cannot be split any further."""
     error = ask({}, max_region_pixels=100)
     assert isinstance(error, PayloadTooLarge)

@@ -38,12 +38,12 @@ from tests.compat.vitrivr_service import opened
 
 S2_BANDS = Mosaiks.card.modalities["s2"].sensor.bands
 
-PLACE = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 200}
-NOWHERE = {**PLACE, "lon": 0.0, "lat": 0.0}
-BROKEN = {**PLACE, "lon": 15.0, "lat": 1.0}
-TINY = {**PLACE, "buffer_m": 6}
-POLE = {**PLACE, "lat": 89}
-HUGE = {**PLACE, "buffer_m": 100_000}
+REGION = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 200}
+NOWHERE = {**REGION, "lon": 0.0, "lat": 0.0}
+BROKEN = {**REGION, "lon": 15.0, "lat": 1.0}
+TINY = {**REGION, "buffer_m": 6}
+POLE = {**REGION, "lat": 89}
+HUGE = {**REGION, "buffer_m": 100_000}
 JUNE = {"mode": "range", "start": "2023-06-01", "end": "2023-07-01"}
 L2A, DEM = "COPERNICUS/S2_SR_HARMONIZED", "COPERNICUS/DEM/GLO30"
 SCENE = Scene("scene", datetime(2023, 6, 10, 8, tzinfo=UTC), 3.5)
@@ -94,7 +94,7 @@ def source() -> Scripted:
 
 @pytest.fixture
 def engine(mosaiks_stored: StoredModel, source: Scripted) -> Engine:
-    """An engine with `mosaiks` and a model that reads pictures alone."""
+    """An engine with `mosaiks` and a model that reads images alone."""
     from models.dinov2.model import DinoV2
 
     mosaiks = ModelHandle(mosaiks_stored.model(), mosaiks_stored.to_served_model(), "cpu")
@@ -106,7 +106,7 @@ def engine(mosaiks_stored: StoredModel, source: Scripted) -> Engine:
 
 def geo(**fields: Any) -> GeoEmbeddingRequest:
     """A request that can be answered unless `fields` say otherwise."""
-    asked = {"model": "mosaiks", "spatial": PLACE, "temporal": JUNE, **fields}
+    asked = {"model": "mosaiks", "spatial": REGION, "temporal": JUNE, **fields}
     if "spatials" in fields:
         del asked["spatial"]
     return GeoEmbeddingRequest.model_validate(asked)
@@ -114,17 +114,17 @@ def geo(**fields: Any) -> GeoEmbeddingRequest:
 
 def patch(**fields: Any) -> InspectRequest:
     """A request that can be answered unless `fields` say otherwise."""
-    asked = {"spatial": PLACE, "temporal": JUNE, **fields}
+    asked = {"spatial": REGION, "temporal": JUNE, **fields}
     return InspectRequest.model_validate(
         asked if "sensor" in asked else {"model": "mosaiks", **asked}
     )
 
 
 def only(plan: EmbeddingPlan) -> RegionPlan:
-    """The plan of the only place."""
-    (place,) = plan.regions
-    assert isinstance(place, RegionPlan)
-    return place
+    """The plan of the only region."""
+    (region,) = plan.regions
+    assert isinstance(region, RegionPlan)
+    return region
 
 
 # -- plans -------------------------------------------------------------------------------------
@@ -140,14 +140,14 @@ def test_a_plan_fetches_nothing(engine: Engine, source: Scripted) -> None:
         "2023-06-01T00:00:00Z",
         "2023-07-01T00:00:00Z",
     )
-    place = only(plan)
-    assert (place.backend, place.source, place.notice) == ("scripted", "a script", "invented")
-    assert (place.requests, place.bytes) == (7, 1234)
-    assert [(scene.id, scene.time, scene.cloud_pct) for scene in place.scenes] == [
+    region = only(plan)
+    assert (region.backend, region.source, region.notice) == ("scripted", "a script", "invented")
+    assert (region.requests, region.bytes) == (7, 1234)
+    assert [(scene.id, scene.time, scene.cloud_pct) for scene in region.scenes] == [
         ("scene", "2023-06-10T08:00:00Z", 3.5)
     ]
-    assert (place.grid.height, place.grid.width) == (40, 40)
-    assert (place.tiles, place.inputs, place.shape) == (None, 1, [1024])
+    assert (region.grid.height, region.grid.width) == (40, 40)
+    assert (region.tiles, region.inputs, region.shape) == (None, 1, [1024])
 
 
 def test_what_changes_a_plan(engine: Engine) -> None:
@@ -197,9 +197,9 @@ def errors(entries: list[Any]) -> list[tuple[str, str | None] | None]:
     ]
 
 
-def test_places_fail_one_by_one(engine: Engine, source: Scripted) -> None:
-    """What cannot be resolved, what has no scenes, and a defect stay with their places."""
-    plan = inspection.plan_embedding(engine, geo(spatials=[POLE, PLACE, NOWHERE, BROKEN]))
+def test_regions_fail_one_by_one(engine: Engine, source: Scripted) -> None:
+    """What cannot be resolved, what has no scenes, and a defect stay with their regions."""
+    plan = inspection.plan_embedding(engine, geo(spatials=[POLE, REGION, NOWHERE, BROKEN]))
     assert errors(plan.regions) == [
         ("spec_error", "spatials.0"),
         None,
@@ -210,11 +210,11 @@ def test_places_fail_one_by_one(engine: Engine, source: Scripted) -> None:
 
 
 @pytest.mark.parametrize("bad", [POLE, TINY, HUGE], ids=["pole", "tiny", "huge"])
-def test_a_bad_place_fails_alike_in_plan_and_embedding(
+def test_a_bad_region_fails_alike_in_plan_and_embedding(
     engine: Engine, mosaiks_stored: StoredModel, bad: dict[str, Any]
 ) -> None:
     """One bad of three: the others are answered, and both say the same of the bad one."""
-    asked = geo(spatials=[PLACE, bad, PLACE])
+    asked = geo(spatials=[REGION, bad, REGION])
     plan = inspection.plan_embedding(engine, asked)
     job = engine.prepare_regions(asked)
     answers = job.assemble(load_model(mosaiks_stored).run(job.items))
@@ -235,7 +235,7 @@ def test_a_bad_place_fails_alike_in_plan_and_embedding(
         ({"spatial": HUGE}, PayloadTooLarge, "spatial"),
         ({"spatial": NOWHERE}, NoImageryError, None),
         ({"spatial": BROKEN}, SourceError, None),
-        ({"spatials": [PLACE] * 5}, PayloadTooLarge, "spatials"),
+        ({"spatials": [REGION] * 5}, PayloadTooLarge, "spatials"),
         ({"model": "dino_v2_vits14"}, ModelError, "model"),
         ({"backend": "stac"}, GeoBentoError, "backend"),
         ({"device": "cuda"}, ModelError, "device"),
@@ -247,7 +247,7 @@ def test_a_bad_place_fails_alike_in_plan_and_embedding(
 def test_requests_that_would_fail(
     engine: Engine, fields: dict[str, Any], error: type[GeoBentoError], field: str | None
 ) -> None:
-    """They fail as the embedding does: as a whole, or as its only place."""
+    """They fail as the embedding does: as a whole, or as its only region."""
     with pytest.raises(error) as caught:
         inspection.plan_embedding(engine, geo(**fields))
     assert caught.value.field == field
@@ -262,7 +262,7 @@ def inspected(engine: Engine, **fields: Any) -> Inspection:
 
 
 def test_pixels_are_described(engine: Engine) -> None:
-    """Every band in order, what is valid, where it lies, and a picture of its size."""
+    """Every band in order, what is valid, where it lies, and an image of its size."""
     found = inspected(engine)
     assert [band.band for band in found.bands] == list(S2_BANDS)
     assert [(band.min, band.max, band.count) for band in found.bands[:2]] == [
@@ -275,9 +275,9 @@ def test_pixels_are_described(engine: Engine) -> None:
     assert (found.backend, found.scenes[0].id, found.notice) == ("scripted", "scene", "invented")
     assert found.pixels is not None
     assert (found.crs, found.transform) == (found.pixels.crs, found.pixels.transform)
-    with Image.open(io.BytesIO(found.quicklook)) as picture:
-        assert (picture.format, picture.size, picture.mode) == ("PNG", (40, 40), "RGB")
-        shown = np.asarray(picture)
+    with Image.open(io.BytesIO(found.quicklook)) as image:
+        assert (image.format, image.size, image.mode) == ("PNG", (40, 40), "RGB")
+        shown = np.asarray(image)
     assert not shown[0].any()
     assert (np.diff(shown[1, :, 0].astype(int)) >= 0).all()
 
@@ -288,8 +288,8 @@ def test_a_sensor_of_no_model(engine: Engine, source: Scripted) -> None:
     found = inspected(engine, sensor=sensor)
     assert (found.modality, [band.band for band in found.bands]) == (None, ["B8"])
     assert source.fetched[0].grid.shape == (20, 20)
-    with Image.open(io.BytesIO(found.quicklook)) as picture:
-        assert (picture.mode, picture.size) == ("L", (20, 20))
+    with Image.open(io.BytesIO(found.quicklook)) as image:
+        assert (image.mode, image.size) == ("L", (20, 20))
 
 
 def test_what_never_changes_needs_no_window(engine: Engine) -> None:
@@ -356,12 +356,12 @@ def test_a_plan_is_what_is_done(local: LocalEngine) -> None:
     plan = local.plan_embedding(asked)
     (done,) = local.geo_embedding(asked)
     assert isinstance(done, Embedding)
-    place = only(plan)
-    assert place.grid == done.meta.pixels
-    assert place.tiles == done.meta.tiles
-    assert place.scenes == done.meta.scenes
-    assert place.shape == list(done.data.shape)
-    assert (place.backend, place.source, place.notice) == (
+    region = only(plan)
+    assert region.grid == done.meta.pixels
+    assert region.tiles == done.meta.tiles
+    assert region.scenes == done.meta.scenes
+    assert region.shape == list(done.data.shape)
+    assert (region.backend, region.source, region.notice) == (
         done.meta.backend,
         done.meta.source,
         done.meta.notice,

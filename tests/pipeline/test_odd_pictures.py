@@ -1,4 +1,4 @@
-"""Pictures as they come from scanners, cameras, editors and people with bad intentions."""
+"""Images as they come from scanners, cameras, editors and people with bad intentions."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ TURNS: list[Callable[[NDArray[Any]], NDArray[Any]]] = [
 ]
 
 
-def encoded(picture: Image.Image | NDArray[Any], kind: str, **options: object) -> bytes:
-    """The file of a picture."""
+def encoded(image: Image.Image | NDArray[Any], kind: str, **options: object) -> bytes:
+    """The file of an image."""
     buffer = io.BytesIO()
-    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
     image.save(buffer, kind, **options)
     return buffer.getvalue()
 
@@ -128,14 +128,14 @@ def ycck() -> bytes:
 
 
 def many_frames(kind: str) -> bytes:
-    """An animation whose first frame is the picture."""
+    """An animation whose first frame is the image."""
     others = [Image.new("RGB", (12, 8), (i % 256, i // 256, 7)) for i in range(1, 6)]
     options = BEST.get(kind, {})
     return encoded(RGB, kind, save_all=True, append_images=others, duration=20, **options)
 
 
 def foreign_profile() -> bytes:
-    """A picture in Lab's idea of colours."""
+    """An image in Lab's idea of colours."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
     return encoded(RGB, "PNG", icc_profile=profile.tobytes())
 
@@ -245,7 +245,7 @@ READ: dict[str, tuple[bytes, NDArray[Any], int]] = {
         np.resize(LEFT, (3000, 1, 3)),
         0,
     ),
-    "long text beside the picture": (
+    "long text beside the image": (
         png(RGB, 2, chunk(b"tEXt", b"prompt\0" + b"x" * 2**21)),
         RGB,
         0,
@@ -331,7 +331,7 @@ def test_a_cut_jpeg_is_refused(missing: int, progressive: bool, spec: ImageInput
 @pytest.mark.parametrize("orientation", [1, 6])
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_large_jpegs_are_decoded_at_half_their_size(mode: str, orientation: int) -> None:
-    """Where the model resizes far enough; upright, and the same picture."""
+    """Where the model resizes far enough; upright, and the same image."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     whole = Image.fromarray(NOISE[:2, :3]).resize((120, 80), Image.Resampling.BICUBIC).convert(mode)
@@ -352,7 +352,7 @@ def test_large_jpegs_are_decoded_at_half_their_size(mode: str, orientation: int)
         (encoded(NOISE, "PNG"), ImageInput(modality="rgb", size=1, resize="squash")),
     ],
 )
-def test_other_pictures_are_decoded_in_full(data: bytes, spec: ImageInput) -> None:
+def test_other_images_are_decoded_in_full(data: bytes, spec: ImageInput) -> None:
     """Taken as they are, too small, odd, or no JPEG: nothing changes."""
     np.testing.assert_array_equal(
         np.asarray(decode_image(data, 1, spec)), np.asarray(decode_image(data, 1))
@@ -422,7 +422,7 @@ def tile_bomb(side: int) -> bytes:
 
 
 def strip_bomb(count: int, order: Literal["<", ">"] = "<") -> bytes:
-    """A TIFF of as many strips, all in one place."""
+    """A TIFF of as many strips, all in one region."""
     rows = {257: [count], 278: [1], 273: [8] * count, 279: [1] * count}
     return tiff(np.zeros((1, 1), np.uint8), order, rows)
 
@@ -507,7 +507,7 @@ for file in sys.argv[1:]:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's count of memory")
 def test_bombs_cost_nothing(tmp_path: Path) -> None:
-    """Small files of large pictures are refused before any memory is spent on them."""
+    """Small files of large images are refused before any memory is spent on them."""
     files = [tmp_path / str(position) for position in range(len(BOMBS))]
     for file, (made, _) in zip(files, BOMBS.values(), strict=True):
         file.write_bytes(made())
@@ -529,7 +529,7 @@ def test_as_many_strips_as_allowed(order: Literal["<", ">"]) -> None:
 
 
 def test_as_many_scans_as_allowed() -> None:
-    """The bound on scans is not in the way of real files, nor of films behind the picture."""
+    """The bound on scans is not in the way of real files, nor of films behind the image."""
     own = scan_bomb(0).count(b"\xff\xda")
     assert decode_image(scan_bomb(MAX_JPEG_SCANS - own), 1).size == (64, 64)
     assert decode_image(scan_bomb(0) + b"\xff\xda\0\x01" * 999, 1).size == (64, 64)

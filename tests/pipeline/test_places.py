@@ -63,16 +63,16 @@ def test_vectors_and_grids(
         assert vector.data.shape == (stored.model().dim,)
         assert grid.data.shape[1:] == (cells, cells)
         assert vector.meta.variant == variant
-        cell, place = grid.meta.grid, grid.meta.pixels
+        cell, region = grid.meta.grid, grid.meta.pixels
         assert cell is not None
-        assert place is not None
-        assert cell.transform[0] * cells == pytest.approx(place.transform[0] * place.width)
-        assert cell.transform[4] * cells == pytest.approx(place.transform[4] * place.height)
+        assert region is not None
+        assert cell.transform[0] * cells == pytest.approx(region.transform[0] * region.width)
+        assert cell.transform[4] * cells == pytest.approx(region.transform[4] * region.height)
         assert np.std(grid.data, axis=(1, 2)).max() > 1e-3
 
 
-def test_another_variant_is_not_served_in_its_place(demo_archive: Path) -> None:
-    """Asked for ten bands, the picture network does not answer."""
+def test_another_variant_is_not_served_in_its_region(demo_archive: Path) -> None:
+    """Asked for ten bands, the image network does not answer."""
     stored = small.stored(SatMaePp)
     engine = LocalEngine(Settings(models=(stored.tag,), stac=None))
     with pytest.raises(ModelNotFound, match="geobento models import satmaepp_s2_10b"):

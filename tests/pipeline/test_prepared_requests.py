@@ -54,7 +54,7 @@ def embedded(
 def classified(
     engine: Engine, clip: LoadedModel, **fields: object
 ) -> list[Classification | GeoBentoError]:
-    """The answers for pictures with classes."""
+    """The answers for images with classes."""
     given = {"images": [FIELD], "classes": CLASSES, **fields}
     job = engine.prepare_zero_shot(ZeroShotRequest(model="clip_vit_l_14", **given))
     return job.assemble(clip.run(job.items))
@@ -93,14 +93,14 @@ def test_a_bad_text_fails_alone(engine: Engine, clip: LoadedModel) -> None:
 
 def test_probabilities_are_the_softmax_of_scaled_cosines(engine: Engine, clip: LoadedModel) -> None:
     """They follow from the vectors that the other endpoints give."""
-    template = "a picture of a {} from above"
+    template = "an image of a {} from above"
     (found,) = classified(engine, clip, template=template)
     assert isinstance(found, Classification)
     job = engine.prepare_images(ImageEmbeddingRequest(model="clip_vit_l_14", images=[FIELD]))
-    (picture,) = job.assemble(clip.run(job.items))
+    (image,) = job.assemble(clip.run(job.items))
     names = embedded(engine, clip, texts=[template.format(name) for name in CLASSES])
-    assert isinstance(picture, Embedding)
-    cosines = np.array([picture.data @ name.data for name in names])  # type: ignore[union-attr]
+    assert isinstance(image, Embedding)
+    cosines = np.array([image.data @ name.data for name in names])  # type: ignore[union-attr]
     logits = np.exp(clip.model.logit_scale * cosines.astype(np.float64))
     np.testing.assert_allclose(found.probabilities, logits / logits.sum(), atol=1e-5)
     assert found.probabilities.sum() == pytest.approx(1, abs=1e-6)
@@ -108,7 +108,7 @@ def test_probabilities_are_the_softmax_of_scaled_cosines(engine: Engine, clip: L
     assert found.meta.logit_scale == clip.model.logit_scale
 
 
-def test_a_bad_picture_is_not_classified(engine: Engine, clip: LoadedModel) -> None:
+def test_a_bad_image_is_not_classified(engine: Engine, clip: LoadedModel) -> None:
     """Its neighbours are."""
     first, damaged, last = classified(engine, clip, images=[FIELD, FIELD[:300], FIELD])
     assert isinstance(damaged, InvalidRequest)
@@ -117,7 +117,7 @@ def test_a_bad_picture_is_not_classified(engine: Engine, clip: LoadedModel) -> N
 
 
 def test_requests_that_cannot_be_classified(engine: Engine, clip: LoadedModel) -> None:
-    """A class without a name, too many classes, a model without texts, a template without place."""
+    """A class without a name, too many classes, a model without texts, a template without a placeholder."""
     with pytest.raises(InvalidRequest, match="empty") as caught:
         classified(engine, clip, classes=["a", " "])
     assert caught.value.field == "classes.1"
@@ -132,4 +132,4 @@ def test_requests_that_cannot_be_classified(engine: Engine, clip: LoadedModel) -
     with pytest.raises(ModelError, match="no option 'x'"):
         classified(engine, clip, config={"x": 1})
     with pytest.raises(ValueError, match="exactly once"):
-        ZeroShotRequest(model="x", images=[FIELD], classes=["a"], template="no place")
+        ZeroShotRequest(model="x", images=[FIELD], classes=["a"], template="no placeholder")

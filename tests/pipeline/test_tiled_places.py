@@ -1,4 +1,4 @@
-"""Places in tiles and in polygons, through both halves, with a model that averages pixels."""
+"""Regions in tiles and in polygons, through both halves, with a model that averages pixels."""
 
 from __future__ import annotations
 
@@ -111,9 +111,9 @@ Run = Callable[..., Embedding]
 
 @pytest.fixture
 def run(mosaiks_stored: StoredModel) -> Run:
-    """Runs a request for a place through both halves."""
+    """Runs a request for a region through both halves."""
 
-    def go(place: Region, card: Any = Averages.card, **fields: Any) -> Embedding:
+    def go(region: Region, card: Any = Averages.card, **fields: Any) -> Embedding:
         model = Averages({})
         served = mosaiks_stored.to_served_model().model_copy(update={"card": card})
         layer = ImageryFetcher({"demo": Landscape}, max_threads=1)
@@ -121,7 +121,7 @@ def run(mosaiks_stored: StoredModel) -> Run:
         request = GeoEmbeddingRequest.model_validate(
             {
                 "model": "mosaiks",
-                "spatial": place,
+                "spatial": region,
                 "temporal": TemporalSpec.year(2023),
                 "input_prep": "resize",
                 **fields,
@@ -145,7 +145,7 @@ def box(width: int, height: int) -> BBox:
 )
 @pytest.mark.parametrize("prep", ["tile", "auto", InputPrepSpec("tile", 32, 16)])
 def test_tiled_and_whole_agree(run: Run, output: Any, prep: Any) -> None:
-    """Where the cells coincide, a place in tiles gives what the place at once gives."""
+    """Where the cells coincide, a region in tiles gives what the region at once gives."""
     whole, tiled = (run(box(112, 64), input_prep=how, output=output) for how in ("resize", prep))
     np.testing.assert_allclose(tiled.data, whole.data, rtol=1e-6)
     assert tiled.meta.grid == whole.meta.grid
@@ -166,8 +166,8 @@ def test_a_tiled_grid_is_where_it_says(run: Run) -> None:
     assert np.abs(array.values[1] - y[:, None]).max() <= CELL * 10 / 2 + 0.1
 
 
-def test_a_small_place_is_padded(run: Run) -> None:
-    """Only what lies in the place is answered, and it is what the place holds."""
+def test_a_small_region_is_padded(run: Run) -> None:
+    """Only what lies in the place is answered, and it is what the region holds."""
     found = run(box(16, 24), input_prep="tile", output=OutputSpec.grid())
     whole = run(box(16, 24), output=OutputSpec.grid())
     np.testing.assert_array_equal(found.data, whole.data)
@@ -242,7 +242,7 @@ def test_models_that_cannot_leave_anything_out(run: Run) -> None:
 
 
 def test_the_authors_own_feature_stays_in_its_space(run: Run) -> None:
-    """What is not a mean of cells is averaged over tiles, and never made of part of a place."""
+    """What is not a mean of cells is averaged over tiles, and never made of part of a region."""
     own = Averages.card.model_copy(update={"feature": "own"})
     with pytest.raises(ModelError, match=r"or output\.pooling 'mean' or 'max'"):
         run(Polygon((TRIANGLE,)), own)

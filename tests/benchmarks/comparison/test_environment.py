@@ -29,7 +29,7 @@ def test_requirements_are_exact_and_without_cuda(file: Path) -> None:
 
 
 def test_infinity_has_what_its_extras_lack() -> None:
-    """Without these every picture is an error."""
+    """Without these every image is an error."""
     (file,) = (file for file in FILES if file.stem == "infinity")
     assert {"aiohttp", "pillow"} <= {each.name for each in requirements(file)}
 

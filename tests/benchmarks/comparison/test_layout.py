@@ -103,6 +103,6 @@ def test_a_folder_is_made_once(tmp_path: Path) -> None:
 
 
 def test_other_networks_are_refused() -> None:
-    """A residual network has no place in that layout, and is not written under wrong names."""
+    """A residual network has no equivalent in that layout, and is not written under wrong names."""
     with pytest.raises(ValueError, match=r"visual\.layer1"):
         layout.convert_tensors({"visual.layer1.0.conv1.weight": torch.zeros(1)})

@@ -18,7 +18,7 @@ from benchmarks.comparison.servers import (
     peer_servers,
 )
 
-PICTURE = b"\xff\xd8 not really"
+IMAGE = b"\xff\xd8 not really"
 VECTOR = np.array([0.5, -2], np.float32)
 TEXT = base64.b64encode(VECTOR.tobytes()).decode()
 FOLDER = Path("weights")
@@ -34,9 +34,9 @@ def body(request: bytes) -> tuple[str, Any]:
 def test_infinity_is_asked_for_base64() -> None:
     """As its OpenAI route documents it; the answer is read back bit by bit."""
     server = infinity_server(FOLDER)
-    path, asked = body(server.make_requests([PICTURE])[0])
+    path, asked = body(server.make_requests([IMAGE])[0])
     assert (path, asked["modality"], asked["encoding_format"]) == ("/embeddings", "image", "base64")
-    assert base64.b64decode(asked["input"][0].removeprefix("data:image/jpeg;base64,")) == PICTURE
+    assert base64.b64decode(asked["input"][0].removeprefix("data:image/jpeg;base64,")) == IMAGE
     answer = orjson.dumps({"object": "list", "data": [{"index": 0, "embedding": TEXT}]})
     np.testing.assert_array_equal(server.parse_vector(answer), VECTOR)
 
@@ -44,18 +44,18 @@ def test_infinity_is_asked_for_base64() -> None:
 def test_litserve_is_asked_for_base64() -> None:
     """As its script reads and answers it."""
     server = litserve_server(FOLDER, 2, 1)
-    path, asked = body(server.make_requests([PICTURE])[0])
-    assert (path, base64.b64decode(asked["image"])) == ("/predict", PICTURE)
+    path, asked = body(server.make_requests([IMAGE])[0])
+    assert (path, base64.b64decode(asked["image"])) == ("/predict", IMAGE)
     np.testing.assert_array_equal(server.parse_vector(orjson.dumps({"embedding": TEXT})), VECTOR)
 
 
 @pytest.mark.parametrize("form", ["multipart", "base64"])
-def test_every_picture_is_one_request(form: str) -> None:
-    """All servers get as many pictures in a request: one."""
-    pictures = [PICTURE, PICTURE[:5]]
+def test_every_image_is_one_request(form: str) -> None:
+    """All servers get as many images in a request: one."""
+    images = [IMAGE, IMAGE[:5]]
     for server in (geobento_server("remoteclip", "remoteclip:1", form), *peer_servers(FOLDER)):
-        assert len(server.make_requests(pictures)) == 2
-        assert len(set(server.make_requests(pictures))) == 2
+        assert len(server.make_requests(images)) == 2
+        assert len(set(server.make_requests(images))) == 2
 
 
 def test_servers_have_names_of_their_own() -> None:

@@ -47,7 +47,7 @@ def test_rounds_are_one_long_run() -> None:
 
 
 def test_ratios_are_ours_by_theirs_under_the_same_load() -> None:
-    """A peer stands beside this service with the same pictures and connections, nothing else."""
+    """A peer stands beside this service with the same images and connections, nothing else."""
     found = merge_rows(
         [
             run("ours", [0.1] * 8, memory_mib=1500),

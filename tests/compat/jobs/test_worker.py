@@ -99,12 +99,12 @@ async def test_why_a_job_failed(tmp_path: Path) -> None:
     """Purposeful errors are told, defects are not; the others go on."""
 
     async def fail(job: Job, request: bytes) -> bytes:
-        if request == b"picture":
-            raise InvalidImage("this is not a picture")
-        raise RuntimeError("/secret/place")
+        if request == b"image":
+            raise InvalidImage("this is not an image")
+        raise RuntimeError("/secret/region")
 
     async with at_work(sqlite(tmp_path), fail) as jobs:
-        for request, detail in ((b"picture", "this is not a picture"), (b"bug", FAILED_MESSAGE)):
+        for request, detail in ((b"image", "this is not an image"), (b"bug", FAILED_MESSAGE)):
             found = await ended(jobs, await add(jobs, request))
             assert (found.state, found.detail) == ("failed", detail)
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from geobento.config.settings import Settings
-from tests.compat.vitrivr_service import InventedServing, in_thread, picture, result, vector
+from tests.compat.vitrivr_service import InventedServing, image, in_thread, result, vector
 
 CLIP = "clip-vit-large-patch14"
 TASKS = ["image-embedding", "text-embedding", "zero-shot-image-classification"]
@@ -52,16 +52,16 @@ def test_lists(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("task", "body", "output"),
     [
-        ("image-embedding", {"image": picture(b"one")}, {"embedding": vector(b"one")}),
+        ("image-embedding", {"image": image(b"one")}, {"embedding": vector(b"one")}),
         (
             "image-embedding",
-            {"image": "data:image/png;base64," + picture(b"one"), "config": None},
+            {"image": "data:image/png;base64," + image(b"one"), "config": None},
             {"embedding": vector(b"one")},
         ),
         ("text-embedding", {"text": "two", "config": {}}, {"embedding": vector(b"two")}),
         (
             "zero-shot-image-classification",
-            {"image": picture(b"one"), "classes": ["a", "b"], "config": {}},
+            {"image": image(b"one"), "classes": ["a", "b"], "config": {}},
             {"probabilities": [0.5, 0.5]},
         ),
     ],
@@ -80,13 +80,13 @@ def test_a_job(client: httpx.Client, task: str, body: dict[str, Any], output: An
     [
         (
             "image-embedding",
-            {"image": [picture(b"one"), picture(b"three")]},
+            {"image": [image(b"one"), image(b"three")]},
             [{"embedding": vector(b"one")}, {"embedding": vector(b"three")}],
         ),
         ("text-embedding", {"text": ["two"]}, [{"embedding": vector(b"two")}]),
         (
             "zero-shot-image-classification",
-            {"image": [picture(b"one"), picture(b"two")], "classes": ["a"]},
+            {"image": [image(b"one"), image(b"two")], "classes": ["a"]},
             [{"probabilities": [1.0]}, {"probabilities": [1.0]}],
         ),
     ],
@@ -107,7 +107,7 @@ def test_a_long_batched_job(client: httpx.Client, count: int) -> None:
     texts[-1] = "bad"
     path = job(client, "text-embedding", {"text": texts}, batch="/batched")
     assert f"1 of {count} inputs failed" in (detail := result(client, path)["detail"])
-    assert f"input {count - 1}: this is not a picture" in detail
+    assert f"input {count - 1}: this is not an image" in detail
 
 
 def test_underscores_and_aliases(client: httpx.Client) -> None:
@@ -120,7 +120,7 @@ def test_underscores_and_aliases(client: httpx.Client) -> None:
 
 def test_a_job_that_waits(client: httpx.Client, serving: InventedServing) -> None:
     """It has no result yet, and the model lists it."""
-    path = job(client, "image-embedding", {"image": picture(b"wait")})
+    path = job(client, "image-embedding", {"image": image(b"wait")})
     deadline = time.monotonic() + 20
     while (found := client.get(path).json()) != {"status": "running"}:
         assert found == {"status": "starting"}
@@ -137,21 +137,21 @@ def test_a_job_that_waits(client: httpx.Client, serving: InventedServing) -> Non
 
 def test_a_job_that_fails(client: httpx.Client) -> None:
     """It says why; defects of the service keep their cause to themselves."""
-    path = job(client, "image-embedding", {"image": picture(b"bad")})
-    assert result(client, path) == {"status": "failed", "detail": "this is not a picture"}
-    path = job(client, "image-embedding", {"image": picture(b"bug")})
+    path = job(client, "image-embedding", {"image": image(b"bad")})
+    assert result(client, path) == {"status": "failed", "detail": "this is not an image"}
+    path = job(client, "image-embedding", {"image": image(b"bug")})
     assert result(client, path)["detail"] == "the service failed; its log has the cause"
 
 
 def test_bad_inputs_in_a_batch(client: httpx.Client) -> None:
     """The whole job fails, naming them, so that no output is taken for another's."""
-    images = [picture(b"one"), picture(b"bad"), picture(b"two"), picture(b"bad 2")]
+    images = [image(b"one"), image(b"bad"), image(b"two"), image(b"bad 2")]
     path = job(client, "image-embedding", {"image": images}, batch="/batched")
     found = result(client, path)
     assert found["status"] == "failed"
     assert "2 of 4 inputs failed" in found["detail"]
-    assert "input 1: this is not a picture; input 3: this is not a picture" in found["detail"]
-    path = job(client, "image-embedding", {"image": 14 * [picture(b"bad")]}, batch="/batched")
+    assert "input 1: this is not an image; input 3: this is not an image" in found["detail"]
+    path = job(client, "image-embedding", {"image": 14 * [image(b"bad")]}, batch="/batched")
     assert result(client, path)["detail"].endswith("; and 4 more")
 
 
@@ -161,12 +161,12 @@ def test_bad_inputs_in_a_batch(client: httpx.Client) -> None:
         ("/tasks/image-embedding/gpt/jobs", {"image": "aa=="}, 404, "available: clip-vit"),
         ("/tasks/object-detection/mosaiks/jobs", {"image": "aa=="}, 404, "available: image-emb"),
         ("/tasks/text-embedding/mosaiks/jobs", {"text": "a"}, 404, "its tasks: image-embedding"),
-        ("/tasks/image-embedding/mosaiks/jobs", {"image": "%"}, 400, "picture 0: this is not val"),
+        ("/tasks/image-embedding/mosaiks/jobs", {"image": "%"}, 400, "image 0: this is not val"),
         (
             "/tasks/image-embedding/batched/mosaiks/jobs",
             {"image": ["YQ==", "data:image/png,YQ"]},
             400,
-            "picture 1: a data URL needs",
+            "image 1: a data URL needs",
         ),
         (
             "/tasks/image-embedding/mosaiks/jobs",
@@ -187,7 +187,7 @@ def test_bad_inputs_in_a_batch(client: httpx.Client) -> None:
             "accepted: up to 20",
         ),
         (f"/tasks/text-embedding/{CLIP}/jobs", {"text": 200_000 * "a"}, 413, "over the limit"),
-        ("/legacy/tasks/image-embedding/mosaiks/jobs", {"image": "YmFk"}, 400, "not a picture"),
+        ("/legacy/tasks/image-embedding/mosaiks/jobs", {"image": "YmFk"}, 400, "not an image"),
         ("/legacy/tasks/image-embedding/mosaiks/jobs", {"image": "YnVn"}, 500, "its log has"),
         ("/models/gpt/start", None, 404, "there is no model 'gpt'"),
         ("/tasks", None, 405, "does not answer POST"),
@@ -197,7 +197,7 @@ def test_bad_inputs_in_a_batch(client: httpx.Client) -> None:
 def test_what_is_refused(
     client: httpx.Client, path: str, body: Any, status: int, says: str
 ) -> None:
-    """Errors are one sentence, in FastAPI's place for it."""
+    """Errors are one sentence, where FastAPI puts them."""
     answer = client.post(path, json=body)
     assert answer.status_code == status, answer.text
     assert list(answer.json()) == ["detail"]
@@ -252,7 +252,7 @@ def test_jobs_that_are_not_there(client: httpx.Client) -> None:
 
 def test_a_stopped_model(client: httpx.Client, serving: InventedServing) -> None:
     """It takes no new jobs until it is started; what it accepted before is done."""
-    accepted = job(client, "image-embedding", {"image": picture(b"wait")})
+    accepted = job(client, "image-embedding", {"image": image(b"wait")})
     for _ in range(2):
         stopped = client.post(f"/models/{CLIP}/stop")
         assert (stopped.status_code, stopped.json()["status"]) == (200, "stopped")
@@ -268,13 +268,13 @@ def test_a_stopped_model(client: httpx.Client, serving: InventedServing) -> None
     serving.gate.set()
     assert result(client, accepted)["status"] == "complete"
     assert client.post(f"/models/{CLIP}/start").json() == {"status": "running", "jobs": []}
-    job(client, "image-embedding", {"image": picture(b"one")})
+    job(client, "image-embedding", {"image": image(b"one")})
 
 
 def test_too_many_jobs(client: httpx.Client) -> None:
     """What cannot wait is refused with a time to come back; what was accepted is kept."""
     answers = [
-        client.post(f"/tasks/image-embedding/{CLIP}/jobs", json={"image": picture(b"wait")})
+        client.post(f"/tasks/image-embedding/{CLIP}/jobs", json={"image": image(b"wait")})
         for _ in range(30)
     ]
     refused = [answer for answer in answers if answer.status_code != 200]
@@ -303,7 +303,7 @@ def test_a_restart(tmp_path: Path, serving: InventedServing) -> None:
         done = job(client, "text-embedding", {"text": "a"})
         assert result(client, done)["status"] == "complete"
         client.post(f"/models/{CLIP}/stop")
-        held = job(client, "image-embedding", {"image": picture(b"slow")}, "mosaiks")
+        held = job(client, "image-embedding", {"image": image(b"slow")}, "mosaiks")
     with in_thread(settings, serving) as client:
         assert client.get(done).json()["result"] == {"embedding": vector(b"a")}
         assert client.get(f"/models/{CLIP}/status").json()["status"] == "stopped"

@@ -17,7 +17,7 @@ Image = NDArray[np.float32]
 
 
 def tiling(height: int, width: int, size: int, stride: int | None = None) -> Tiling:
-    """Tiles over a place."""
+    """Tiles over a region."""
     rows, columns = (tile_starts(side, size, stride or size) for side in (height, width))
     return Tiling((height, width), size, rows, columns)
 
@@ -31,7 +31,7 @@ def averaged(image: Image, side: int) -> Image:
 
 
 def stitched(image: Image, tiles: Tiling, side: int) -> Image:
-    """The grid of a place that went through the simple model in tiles."""
+    """The grid of a region that went through the simple model in tiles."""
     return stitching.stitch_tiles(
         [averaged(tile, side) for tile in tiles.split_array(image)], tiles
     )
@@ -42,35 +42,35 @@ def ramp(height: int, width: int) -> Image:
     return (np.indices((height, width)) + 0.5).astype(np.float32)
 
 
-places = st.tuples(st.integers(1, 500), st.integers(1, 500))
+regions = st.tuples(st.integers(1, 500), st.integers(1, 500))
 models = st.tuples(st.integers(1, 16), st.integers(1, 12), st.floats(0.05, 1))
 """Cell side, cells of a tile's side, stride as a share of the tile."""
 
 
-@given(places, models)
+@given(regions, models)
 @settings(deadline=None, max_examples=60)
 def test_a_constant_image_stays_constant(
-    place: tuple[int, int], model: tuple[int, int, float]
+    region: tuple[int, int], model: tuple[int, int, float]
 ) -> None:
     """At any size, overlap and shift."""
     side, count, share = model
-    tiles = tiling(*place, side * count, max(1, int(side * count * share)))
+    tiles = tiling(*region, side * count, max(1, int(side * count * share)))
     if len(tiles) > 400:
         return
-    found = stitched(np.full((2, *place), 7, np.float32), tiles, side)
+    found = stitched(np.full((2, *region), 7, np.float32), tiles, side)
     assert (found == 7).all()
 
 
-@given(places, models)
+@given(regions, models)
 @settings(deadline=None, max_examples=60)
-def test_a_ramp_shows_no_seam(place: tuple[int, int], model: tuple[int, int, float]) -> None:
+def test_a_ramp_shows_no_seam(region: tuple[int, int], model: tuple[int, int, float]) -> None:
     """Every cell holds the ramp of its own position to half a cell, at boundaries too."""
     side, count, share = model
-    tiles = tiling(*place, side * count, max(1, int(side * count * share)))
-    if len(tiles) > 400 or min(place) < side * count:
+    tiles = tiling(*region, side * count, max(1, int(side * count * share)))
+    if len(tiles) > 400 or min(region) < side * count:
         return
-    found = stitched(ramp(*place), tiles, side)
-    for axis, length in enumerate(place):
+    found = stitched(ramp(*region), tiles, side)
+    for axis, length in enumerate(region):
         number = found.shape[1 + axis]
         position = (np.arange(number) + 0.5) * length / number
         values = found[axis].max(axis=1 - axis), found[axis].min(axis=1 - axis)
@@ -93,17 +93,17 @@ def test_split_equals_whole(
     np.testing.assert_array_equal(stitched(image, tiles, side), whole)
 
 
-@given(places, models)
+@given(regions, models)
 @settings(deadline=None, max_examples=60)
 def test_every_cell_has_one_owner_that_holds_it(
-    place: tuple[int, int], model: tuple[int, int, float]
+    region: tuple[int, int], model: tuple[int, int, float]
 ) -> None:
     """Owners follow each other without a gap, and no tile that is nearer is passed over."""
     side, count, share = model
     size = side * count
-    tiles = tiling(*place, size, max(1, int(size * share)))
+    tiles = tiling(*region, size, max(1, int(size * share)))
     for axis, first, length in zip(
-        stitching.cell_axes(tiles, count, count), (tiles.rows, tiles.columns), place, strict=True
+        stitching.cell_axes(tiles, count, count), (tiles.rows, tiles.columns), region, strict=True
     ):
         assert (axis.start, axis.end) == (0, length)
         number = len(axis.tile_index)
@@ -145,12 +145,12 @@ def test_the_area_of_a_tile() -> None:
     assert stitching.pool_tiles(vectors, tiles, "mean").tolist() == pytest.approx([0.4, 0.3, 0.3])
 
 
-@given(places, models)
+@given(regions, models)
 @settings(deadline=None, max_examples=40)
-def test_areas_add_up(place: tuple[int, int], model: tuple[int, int, float]) -> None:
+def test_areas_add_up(region: tuple[int, int], model: tuple[int, int, float]) -> None:
     """The mean of equal vectors is that vector."""
     side, count, share = model
-    tiles = tiling(*place, side * count, max(1, int(side * count * share)))
+    tiles = tiling(*region, side * count, max(1, int(side * count * share)))
     if len(tiles) <= 2000:
         found = stitching.pool_tiles([np.full(2, 3, np.float32)] * len(tiles), tiles, "mean")
         assert found.tolist() == pytest.approx([3, 3])
@@ -160,7 +160,7 @@ PIXELS = PixelGrid("EPSG:32632", (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0)
 
 
 def test_where_cells_lie() -> None:
-    """Equal cells over the whole place, as many as fit best."""
+    """Equal cells over the whole region, as many as fit best."""
     made = stitching.stitched_grid(PIXELS, tiling(300, 448, 224), 14, 14)
     assert made.shape == (19, 28)
     assert made.bounds == pytest.approx(PIXELS.bounds)
@@ -175,21 +175,21 @@ def test_one_tile_is_the_whole() -> None:
     np.testing.assert_array_equal(stitching.stitch_tiles([grid], tiles, 1), grid)
 
 
-def test_a_padded_tile_has_cells_of_the_place_alone() -> None:
-    """What was made of padding is left out, and the cells end where the place does."""
-    place = PixelGrid(PIXELS.crs, PIXELS.transform, 96, 224)
+def test_a_padded_tile_has_cells_of_the_region_alone() -> None:
+    """What was made of padding is left out, and the cells end where the region does."""
+    region = PixelGrid(PIXELS.crs, PIXELS.transform, 96, 224)
     tiles = tiling(96, 224, 224)
-    made = stitching.stitched_grid(place, tiles, 14, 14)
+    made = stitching.stitched_grid(region, tiles, 14, 14)
     assert made.shape == (6, 14)
-    assert made.bounds == pytest.approx(place.bounds)
+    assert made.bounds == pytest.approx(region.bounds)
     grid = np.arange(196, dtype=np.float32).reshape(1, 14, 14)
     np.testing.assert_array_equal(stitching.stitch_tiles([grid], tiles), grid[:, :6])
 
 
-def test_a_place_in_the_margin() -> None:
+def test_a_region_in_the_margin() -> None:
     """A place of a pixel still has a cell."""
-    place = PixelGrid(PIXELS.crs, PIXELS.transform, 1, 1)
-    assert stitching.stitched_grid(place, tiling(1, 1, 32), 2, 2, 1) == place
+    region = PixelGrid(PIXELS.crs, PIXELS.transform, 1, 1)
+    assert stitching.stitched_grid(region, tiling(1, 1, 32), 2, 2, 1) == region
 
 
 def test_margins_of_neighbours() -> None:
@@ -208,5 +208,5 @@ def test_cells_without_data_do_not_count() -> None:
     weights = np.array([0, 0.25, 0.5, 0.25], np.float32)
     assert stitching.pool_cells(grid, "mean", weights).tolist() == [4, 6]
     only = np.array([0, 0, 1, 0], np.float32)
-    with pytest.raises(NoImageryError, match="inside of the place"):
+    with pytest.raises(NoImageryError, match="inside of the region"):
         stitching.pool_cells(grid, "mean", only)

@@ -227,7 +227,7 @@ def patch(number: float, bands: int = 1) -> Pair:
 
 
 def first(position: int, samples: list[Sample], seconds: float) -> tuple[int, list[float]]:
-    """Which place, and which samples."""
+    """Which region, and which samples."""
     assert seconds > 0
     return position, [float(sample.pixels[0, 0, 0]) for sample in samples]
 
@@ -241,20 +241,20 @@ def bounded(patches: float, threads: int = 4) -> tuple[ImageryFetcher, Counted]:
 
 
 @pytest.mark.parametrize("patches", [0.5, 2.5, 100])
-def test_places_are_used_in_order(patches: float) -> None:
+def test_regions_are_used_in_order(patches: float) -> None:
     """Each with all its samples, or with its first error; an error that was given stays."""
     layer, _ = bounded(patches)
     given = InvalidRequest("given")
-    places: list[Any] = [[patch(n), patch(n + 0.5)] for n in range(8)]
-    places[3] = given
-    places[5] = [patch(5), patch(-5), patch(-6)]
+    regions: list[Any] = [[patch(n), patch(n + 0.5)] for n in range(8)]
+    regions[3] = given
+    regions[5] = [patch(5), patch(-5), patch(-6)]
     used: list[int] = []
 
     def use(position: int, samples: list[Sample], seconds: float) -> Any:
         used.append(position)
         return first(position, samples, seconds)
 
-    answers = layer.map_regions(places, use)
+    answers = layer.map_regions(regions, use)
     assert used == [0, 1, 2, 4, 6, 7]
     assert [answers[n] for n in used] == [(n, [n, n + 0.5]) for n in used]
     assert answers[3] is given
@@ -264,10 +264,10 @@ def test_places_are_used_in_order(patches: float) -> None:
 
 @pytest.mark.parametrize(("patches", "most"), [(0.5, 3), (3.5, 3), (5, 5)])
 def test_pixels_are_fetched_ahead_as_far_as_there_is_room(patches: float, most: int) -> None:
-    """However many places there are; one that is larger than the room is there alone."""
+    """However many regions there are; one that is larger than the room is there alone."""
     layer, source = bounded(patches)
-    places = [[patch(n, bands=1 + n % 3)] for n in range(60)]
-    answers = layer.map_regions(places, first)
+    regions = [[patch(n, bands=1 + n % 3)] for n in range(60)]
+    answers = layer.map_regions(regions, first)
     assert answers == [(n, [n]) for n in range(60)]
     assert source.most <= most * PATCH_BYTES + JUST_LET_GO
 
@@ -277,8 +277,8 @@ def test_many_requests_share_the_room() -> None:
     layer, source = bounded(4, threads=3)
 
     def ask(number: int) -> list[Any]:
-        places = [[patch(100 * number + n), patch(n, bands=2)] for n in range(12)]
-        return layer.map_regions(places, first)
+        regions = [[patch(100 * number + n), patch(n, bands=2)] for n in range(12)]
+        return layer.map_regions(regions, first)
 
     with ThreadPoolExecutor(8) as pool:
         for number, answers in enumerate(pool.map(ask, range(8), timeout=60)):
@@ -311,7 +311,7 @@ def test_a_request_without_room_ends_at_its_deadline() -> None:
 
 
 def test_a_request_that_breaks_leaves_room() -> None:
-    """Whatever goes wrong with the use of a place, what was fetched is held no longer."""
+    """Whatever goes wrong with the use of a region, what was fetched is held no longer."""
     layer, _ = bounded(3)
 
     def breaks(position: int, samples: list[Sample], seconds: float) -> None:
@@ -324,7 +324,7 @@ def test_a_request_that_breaks_leaves_room() -> None:
 
 
 def test_threads_know_the_request() -> None:
-    """What is logged while several places are fetched has the id of the request."""
+    """What is logged while several regions are fetched has the id of the request."""
     seen: list[str | None] = []
 
     class Noting:

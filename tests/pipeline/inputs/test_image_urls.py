@@ -1,4 +1,4 @@
-"""Pictures from the web, from real servers on this machine."""
+"""Images from the web, from real servers on this machine."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ import pytest
 from geobento.schemas.errors import GeoBentoError, InvalidImage, PayloadTooLarge, SourceError
 from pipeline.inputs.image_urls import Address, ImageUrlFetcher, is_public
 
-PICTURE = bytes(range(256)) * 8
+IMAGE = bytes(range(256)) * 8
 HERE = ip_address("127.0.0.1")
 ELSEWHERE = ip_address("192.168.7.7")
 NOT_PUBLIC = "does not lead to a host on the public internet"
 
 
 class Site(ThreadingHTTPServer):
-    """A web server with a picture and every way to answer badly."""
+    """A web server with an image and every way to answer badly."""
 
     request_queue_size = 64
     seen: list[BaseHTTPRequestHandler]
@@ -50,7 +50,7 @@ class Answers(BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         """Nothing is printed."""
 
-    def answer(self, body: bytes = PICTURE, status: int = 200, **headers: str) -> None:
+    def answer(self, body: bytes = IMAGE, status: int = 200, **headers: str) -> None:
         self.send_response(status)
         headers.setdefault("Content_Length", str(len(body)))
         for name, value in headers.items():
@@ -58,7 +58,7 @@ class Answers(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def picture(self, _: str) -> None:
+    def image(self, _: str) -> None:
         self.answer()
 
     def status(self, argument: str) -> None:
@@ -69,7 +69,7 @@ class Answers(BaseHTTPRequestHandler):
 
     def hops(self, argument: str) -> None:
         left = int(argument) - 1
-        self.answer(b"", 307, Location=f"/hops/{left}" if left else "/picture")
+        self.answer(b"", 307, Location=f"/hops/{left}" if left else "/image")
 
     def loop(self, _: str) -> None:
         self.answer(b"", 301, Location="/loop")
@@ -78,7 +78,7 @@ class Answers(BaseHTTPRequestHandler):
         self.answer(gzip.compress(bytes(2**24)), Content_Encoding="gzip")
 
     def declares(self, argument: str) -> None:
-        self.answer(PICTURE, Content_Length=argument)
+        self.answer(IMAGE, Content_Length=argument)
         self.close_connection = True
 
     def endless(self, _: str) -> None:
@@ -91,7 +91,7 @@ class Answers(BaseHTTPRequestHandler):
     def until_closed(self, _: str) -> None:
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(PICTURE)
+        self.wfile.write(IMAGE)
         self.close_connection = True
 
     def drip(self, where: str) -> None:
@@ -151,28 +151,28 @@ def named(addresses: dict[str, list[Address]], asked: list[str]) -> Callable[...
     return resolve
 
 
-def test_a_picture(site: Site) -> None:
-    """The bytes arrive as they are, with the headers that pictures are asked for with."""
-    assert fetcher().fetch(f"{site.url}/picture?size=big#middle") == PICTURE
+def test_a_image(site: Site) -> None:
+    """The bytes arrive as they are, with the headers that images are asked for with."""
+    assert fetcher().fetch(f"{site.url}/image?size=big#middle") == IMAGE
     (request,) = site.seen
-    assert request.path == "/picture?size=big"
+    assert request.path == "/image?size=big"
     assert request.headers["Host"] == f"127.0.0.1:{site.server_port}"
     assert request.headers["Accept-Encoding"] == "identity"
     assert not {"Cookie", "Authorization", "Referer"} & set(request.headers)
 
 
-@pytest.mark.parametrize("path", ["until_closed/", f"declares/{len(PICTURE)}", "hops/3"])
-def test_ways_to_send_a_picture(site: Site, path: str) -> None:
+@pytest.mark.parametrize("path", ["until_closed/", f"declares/{len(IMAGE)}", "hops/3"])
+def test_ways_to_send_an_image(site: Site, path: str) -> None:
     """Bodies with and without a length, and as many redirects as allowed."""
-    assert fetcher().fetch(f"{site.url}/{path}") == PICTURE
+    assert fetcher().fetch(f"{site.url}/{path}") == IMAGE
 
 
 def test_several_at_a_time(site: Site) -> None:
     """One fetcher serves several threads."""
     shared = fetcher()
     with ThreadPoolExecutor(8) as threads:
-        found = list(threads.map(shared.fetch, [f"{site.url}/picture"] * 24))
-    assert found == [PICTURE] * 24
+        found = list(threads.map(shared.fetch, [f"{site.url}/image"] * 24))
+    assert found == [IMAGE] * 24
 
 
 def test_proxies_of_the_environment_are_not_used(
@@ -181,7 +181,7 @@ def test_proxies_of_the_environment_are_not_used(
     """The address that was checked is the one that is asked."""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    assert fetcher().fetch(f"{site.url}/picture") == PICTURE
+    assert fetcher().fetch(f"{site.url}/image") == IMAGE
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_proxies_of_the_environment_are_not_used(
         ("to///192.168.0.1/a.png", InvalidImage, NOT_PUBLIC),
     ],
 )
-def test_answers_that_are_no_picture(
+def test_answers_that_are_no_image(
     site: Site, path: str, error: type[GeoBentoError], says: str
 ) -> None:
     """Each is refused by name, and nothing of what was answered is repeated."""
@@ -223,8 +223,8 @@ def test_answers_that_are_no_picture(
 
 @pytest.mark.parametrize("path", ["drip/body", "drip/head", "silence"])
 def test_slow_hosts_are_left(site: Site, path: str) -> None:
-    """The time is for the picture, not for each read: bytes that trickle in do not prolong it."""
-    with pytest.raises(SourceError, match=r"127\.0\.0\.1 did not send the picture"):
+    """The time is for the image, not for each read: bytes that trickle in do not prolong it."""
+    with pytest.raises(SourceError, match=r"127\.0\.0\.1 did not send the image"):
         fetcher(timeout_s=0.3).fetch(f"{site.url}/{path}")
 
 
@@ -236,7 +236,7 @@ def test_slow_names_are_left() -> None:
         over.wait(30)
         return [HERE]
 
-    with pytest.raises(SourceError, match=r"slow\.example did not send the picture within"):
+    with pytest.raises(SourceError, match=r"slow\.example did not send the image within"):
         fetcher(timeout_s=0.1, resolver=resolve).fetch("http://slow.example/a.png")
     over.set()
 
@@ -261,7 +261,7 @@ def test_one_resolution_per_hop(site: Site) -> None:
         return next(answers)
 
     url = f"http://rebinding.example:{site.server_port}"
-    assert fetcher(resolver=resolve).fetch(f"{url}/picture") == PICTURE
+    assert fetcher(resolver=resolve).fetch(f"{url}/image") == IMAGE
     assert asked == ["rebinding.example"]
     assert site.seen[0].headers["Host"] == f"rebinding.example:{site.server_port}"
 
@@ -275,7 +275,7 @@ def test_one_bad_address_is_enough(site: Site) -> None:
     """A name with a public and a private address is refused before anything is connected to."""
     names = named({"both.example": [HERE, ELSEWHERE]}, [])
     with pytest.raises(InvalidImage, match=NOT_PUBLIC):
-        fetcher(resolver=names).fetch(f"http://both.example:{site.server_port}/picture")
+        fetcher(resolver=names).fetch(f"http://both.example:{site.server_port}/image")
     assert not site.seen
 
 
@@ -283,7 +283,7 @@ def test_the_next_address_is_tried(site: Site) -> None:
     """A host of which one address does not answer is reached by another."""
     names = named({"two.example": [ip_address("::1"), HERE]}, [])
     reached = fetcher(resolver=names, is_allowed=lambda address: address.is_loopback)
-    assert reached.fetch(f"http://two.example:{site.server_port}/picture") == PICTURE
+    assert reached.fetch(f"http://two.example:{site.server_port}/image") == IMAGE
 
 
 @pytest.mark.parametrize(
@@ -333,9 +333,9 @@ def test_hosts_that_are_not_public(url: str) -> None:
     with pytest.raises(InvalidImage) as caught:
         ImageUrlFetcher(max_bytes=1000, timeout_s=10).fetch(url)
     assert caught.value.message in (
-        f"the URL of the picture {NOT_PUBLIC}",
-        "the URL of the picture is not valid",
-        "the URL of the picture has a user name or password; accepted: none",
+        f"the URL of the image {NOT_PUBLIC}",
+        "the URL of the image is not valid",
+        "the URL of the image has a user name or password; accepted: none",
     )
 
 
@@ -430,7 +430,7 @@ def test_public_addresses(address: str, public: bool) -> None:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Certificate and key for `pictures.example`, signed by itself."""
+    """Certificate and key for `images.example`, signed by itself."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("makes its certificate with openssl")
@@ -448,7 +448,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         "-out",
         str(chain),
     ]
-    command += ["-addext", "subjectAltName=DNS:pictures.example"]
+    command += ["-addext", "subjectAltName=DNS:images.example"]
     subprocess.run(command, check=True, capture_output=True)
     return chain, key
 
@@ -461,16 +461,16 @@ def test_certificates_are_for_the_name(site: Site, certificate: tuple[Path, Path
     server_side.load_cert_chain(chain, key)
     server_side.sni_callback = lambda _socket, name, _context: greeted.append(name)
     site.socket = server_side.wrap_socket(site.socket, server_side=True)
-    names = named({"pictures.example": [HERE], "other.example": [HERE]}, [])
+    names = named({"images.example": [HERE], "other.example": [HERE]}, [])
     trusting = fetcher(resolver=names, ssl_context=ssl.create_default_context(cafile=str(chain)))
 
-    url = f"https://pictures.example:{site.server_port}/picture"
-    assert trusting.fetch(url) == PICTURE
+    url = f"https://images.example:{site.server_port}/image"
+    assert trusting.fetch(url) == IMAGE
     with pytest.raises(SourceError, match=r"other\.example cannot be reached"):
-        trusting.fetch(url.replace("pictures", "other"))
-    with pytest.raises(SourceError, match=r"pictures\.example cannot be reached"):
+        trusting.fetch(url.replace("images", "other"))
+    with pytest.raises(SourceError, match=r"images\.example cannot be reached"):
         fetcher(resolver=names).fetch(url)
-    assert greeted == ["pictures.example", "other.example", "pictures.example"]
+    assert greeted == ["images.example", "other.example", "images.example"]
 
 
 def test_a_handshake_that_never_ends() -> None:
@@ -478,6 +478,6 @@ def test_a_handshake_that_never_ends() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        url = f"https://127.0.0.1:{silent.getsockname()[1]}/picture"
-        with pytest.raises(SourceError, match=r"did not send the picture within 0\.3 seconds"):
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}/image"
+        with pytest.raises(SourceError, match=r"did not send the image within 0\.3 seconds"):
             fetcher(timeout_s=0.3).fetch(url)

@@ -1,4 +1,4 @@
-"""Encoded pictures to pixels."""
+"""Encoded images to pixels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RGB[:, 6:] = (20, 40, 250)
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
-    """The file of a picture."""
+    """The file of an image."""
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
@@ -47,7 +47,7 @@ def test_formats(kind: str) -> None:
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "1", "CMYK"])
 def test_colour_models(mode: str) -> None:
-    """Grey, palette, alpha, two tones and CMYK all become RGB of the same picture."""
+    """Grey, palette, alpha, two tones and CMYK all become RGB of the same image."""
     image = Image.fromarray(RGB).convert(mode)
     found = pixels(encoded(image, "TIFF" if mode == "CMYK" else "PNG"))
     assert np.abs(found - np.asarray(image.convert("RGB")).astype(int)).max() <= 1
@@ -69,7 +69,7 @@ def test_the_camera_was_held_upright() -> None:
 
 
 def test_the_first_frame_counts() -> None:
-    """An animation is its first picture."""
+    """An animation is its first image."""
     other = Image.fromarray(RGB[:, ::-1].copy())
     data = encoded(Image.fromarray(RGB), "PNG", save_all=True, append_images=[other])
     np.testing.assert_array_equal(pixels(data), RGB)
@@ -78,7 +78,7 @@ def test_the_first_frame_counts() -> None:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "GIF", "WEBP", "BMP"])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_damaged_files_are_refused(kind: str, share: float) -> None:
-    """Half a picture is no picture."""
+    """Half an image is no image."""
     noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
     data = encoded(Image.fromarray(noise), kind)
     with pytest.raises(InvalidImage):
@@ -112,11 +112,11 @@ def test_bombs_are_refused_before_they_are_unpacked(side: int) -> None:
 
 def test_payloads() -> None:
     """Bytes, base64 and data URLs are the same; anything else is explained."""
-    text = base64.b64encode(b"picture").decode()
-    assert decode_payload(b"picture") == b"picture"
-    assert decode_payload(text) == b"picture"
-    assert decode_payload(f"data:image/png;base64,{text}") == b"picture"
-    assert decode_payload(f"DATA:;BASE64,{text}") == b"picture"
+    text = base64.b64encode(b"image").decode()
+    assert decode_payload(b"image") == b"image"
+    assert decode_payload(text) == b"image"
+    assert decode_payload(f"data:image/png;base64,{text}") == b"image"
+    assert decode_payload(f"DATA:;BASE64,{text}") == b"image"
     for wrong, says in [
         ("data:image/png,abc", "form data:image"),
         ("data:image/png;base64", "form data:image"),
@@ -129,7 +129,7 @@ def test_payloads() -> None:
 
 
 def test_transparent_pixels_keep_their_colour() -> None:
-    """Alpha is dropped and not blended, in pictures and in palettes."""
+    """Alpha is dropped and not blended, in images and in palettes."""
     alpha = np.zeros((8, 12, 1), np.uint8)
     clear = Image.fromarray(np.concatenate([RGB, alpha], axis=2))
     np.testing.assert_array_equal(pixels(encoded(clear, "PNG")), RGB)
@@ -154,15 +154,15 @@ def test_transparent_pixels_keep_their_colour() -> None:
 )
 def test_every_orientation(orientation: int, turn: Any) -> None:
     """All eight ways to hold a camera; a value that does not exist is ignored."""
-    picture = np.arange(8 * 12 * 3, dtype=np.uint16).reshape(8, 12, 3) % 251
+    image = np.arange(8 * 12 * 3, dtype=np.uint16).reshape(8, 12, 3) % 251
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = encoded(Image.fromarray(picture.astype(np.uint8)), "PNG", exif=exif)
-    np.testing.assert_array_equal(pixels(data), turn(picture))
+    data = encoded(Image.fromarray(image.astype(np.uint8)), "PNG", exif=exif)
+    np.testing.assert_array_equal(pixels(data), turn(image))
 
 
 def test_the_limit_itself_is_allowed() -> None:
-    """A picture of exactly as many pixels as allowed is read; one row more is not."""
+    """An image of exactly as many pixels as allowed is read; one row more is not."""
     data = encoded(Image.new("RGB", (100, 10)), "PNG")
     assert decode_image(data, 0.001).size == (100, 10)
     with pytest.raises(PayloadTooLarge, match="100 x 11 pixels"):
@@ -181,7 +181,7 @@ def test_bits_above_eight_in_other_files() -> None:
 
 @pytest.mark.parametrize(("tag", "kind"), [(0x0100, 2), (0x0201, 7), (0x010E, 11)])
 def test_a_camera_that_writes_odd_metadata(tag: int, kind: int) -> None:
-    """A turned JPEG with a metadata field of the wrong type is a picture, or refused as damaged."""
+    """A turned JPEG with a metadata field of the wrong type is an image, or refused as damaged."""
     entries = [(0x0112, 3, 1, 6), (tag, kind, 1, 0x41)]
     exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries))
     exif += b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)

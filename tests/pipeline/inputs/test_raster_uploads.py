@@ -39,7 +39,7 @@ def header(shape: str, kind: str = "'<f4'", data: bytes = b"") -> bytes:
 
 
 def test_a_geotiff_says_what_it_holds() -> None:
-    """Values as stored, names of bands, units, reference system, place, and where data are."""
+    """Values as stored, names of bands, units, reference system, region, and where data are."""
     mask = RANDOM.integers(0, 2, (20, 30)).astype(bool)
     file = raster_uploads.read_raster(
         geotiff(PIXELS, bands=("B4", "B3", "B2"), units="digital numbers", mask=mask, nodata=None),
@@ -259,8 +259,8 @@ def test_damage_is_never_a_surprise(good: bytes) -> None:
         data = np.frombuffer(good, np.uint8).copy()
         # Most changes where the structure is.
         reach = len(data) if random.random() < 0.3 else 200
-        places = random.integers(0, reach, random.integers(1, 6))
-        data[places] = random.integers(0, 256, len(places))
+        regions = random.integers(0, reach, random.integers(1, 6))
+        data[regions] = random.integers(0, 256, len(regions))
         end = len(data) if random.random() < 0.7 else random.integers(0, len(data))
         try:
             raster_uploads.read_raster(data[:end].tobytes(), LIMIT)

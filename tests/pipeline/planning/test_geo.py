@@ -30,13 +30,13 @@ from pipeline.planning.limits import Limits
 CARD = Mosaiks.card
 S2_BANDS = Mosaiks.card.modalities["s2"].sensor.bands
 
-PLACE = PointBuffer(34.066, -3.401, 1000)
+REGION = PointBuffer(34.066, -3.401, 1000)
 SENSOR = SensorSpec("COPERNICUS/S2_SR_HARMONIZED", S2_BANDS)
 
 
 def plan(card: ModelCard = CARD, limit: int = 100_000, **fields: Any) -> list[GeoPlan]:
     """The plans of a request, valid unless `fields` say otherwise."""
-    fields = {"spatial": PLACE, "temporal": TemporalSpec.year(2023), **fields}
+    fields = {"spatial": REGION, "temporal": TemporalSpec.year(2023), **fields}
     request = GeoEmbeddingRequest.model_validate({"model": "m", **fields})
     _, plans = plan_geo(
         card, request, served_modalities=("rgb", *card.modalities), limits=Limits(limit)
@@ -98,7 +98,7 @@ def test_a_product_of_years(start: str, end: str, year: int | None) -> None:
     assert (made.query.start, made.query.end) == TemporalSpec.year(year).window
 
 
-def test_models_may_take_smaller_places_than_the_service() -> None:
+def test_models_may_take_smaller_regions_than_the_service() -> None:
     """The smaller of the two bounds holds."""
     large = PointBuffer(34.066, -3.401, 3000)
     assert plan(limit=500_000, spatial=large)
@@ -108,10 +108,10 @@ def test_models_may_take_smaller_places_than_the_service() -> None:
         plan(Gse.card, limit=1000)
 
 
-def test_every_place_has_its_plan() -> None:
+def test_every_region_has_its_plan() -> None:
     """In order, each in its own zone."""
-    places = [PLACE, BBox(11, 48, 11.01, 48.01)]
-    plans = plan(spatial=None, spatials=places)
+    regions = [REGION, BBox(11, 48, 11.01, 48.01)]
+    plans = plan(spatial=None, spatials=regions)
     assert [made.query.grid.crs for made in plans] == ["EPSG:32736", "EPSG:32632"]
 
 
@@ -209,36 +209,36 @@ def test_all_that_models_read_can_be_had(cls: type[Model]) -> None:
         assert set(spec.sensor.bands) <= set(registry.get(spec.sensor.collection).bands)
 
 
-def test_places_that_are_too_large() -> None:
+def test_regions_that_are_too_large() -> None:
     """Also one whose grid could not even be computed; the field names which."""
     with pytest.raises(PayloadTooLarge, match="accepted: up to 10,000") as caught:
         plan(limit=10_000)
     assert caught.value.field == "spatial"
     huge = BBox(-5, -60, 0.9, 60)
     with pytest.raises(PayloadTooLarge) as caught:
-        plan(spatial=None, spatials=[PLACE, huge])
+        plan(spatial=None, spatials=[REGION, huge])
     assert caught.value.field == "spatials.1"
 
 
-def test_places_outside_utm_name_their_place() -> None:
-    """The grid knows no request; the plan says which of several places it was."""
+def test_regions_outside_utm_name_their_region() -> None:
+    """The grid knows no request; the plan says which of several regions it was."""
     with pytest.raises(SpecError) as caught:
-        plan(spatial=None, spatials=[PLACE, PointBuffer(0, 88, 100)])
+        plan(spatial=None, spatials=[REGION, PointBuffer(0, 88, 100)])
     assert caught.value.field == "spatials.1"
     with pytest.raises(SpecError, match="'EPSG:1' is not known") as caught:
-        plan(spatial=None, spatials=[PLACE, PointBuffer(0, 8, 100, "EPSG:1")])
+        plan(spatial=None, spatials=[REGION, PointBuffer(0, 8, 100, "EPSG:1")])
     assert caught.value.field == "spatials.1.crs"
 
 
 def test_models_that_do_not_take_part() -> None:
     """The error leads to the other endpoint."""
-    pictures_only = CARD.model_copy(update={"modalities": {}})
+    images_only = CARD.model_copy(update={"modalities": {}})
     with pytest.raises(ModelError, match="/image_embedding"):
-        plan(card=pictures_only)
-    places_only = CARD.model_copy(update={"image": None})
+        plan(card=images_only)
+    regions_only = CARD.model_copy(update={"image": None})
     request = ImageEmbeddingRequest(model="m", images=["aa"])
     with pytest.raises(ModelError, match="/geo_embedding"):
-        check_image_request(places_only, request)
+        check_image_request(regions_only, request)
     check_image_request(CARD, request)
 
 
@@ -276,15 +276,15 @@ def test_without_a_window() -> None:
     assert made.query.start < made.query.end
 
 
-def test_folders_for_pictures() -> None:
+def test_folders_for_images() -> None:
     """Only where the caller's own process writes them, and only with the check they belong to."""
     saving = replace(SENSOR, check_input=True, check_save_dir="/tmp")
     for sensor, may_save, says in (
-        (saving, False, "a server writes no pictures"),
+        (saving, False, "a server writes no images"),
         (replace(saving, check_input=False), True, "needs check_input"),
     ):
         request = GeoEmbeddingRequest(
-            model="m", spatial=PLACE, temporal=TemporalSpec.year(2023), sensor=sensor
+            model="m", spatial=REGION, temporal=TemporalSpec.year(2023), sensor=sensor
         )
         with pytest.raises(SpecError, match=says) as caught:
             plan_geo(CARD, request, served_modalities=("s2",), limits=Limits(100_000, may_save))

@@ -1,4 +1,4 @@
-"""Tiles that cover a place."""
+"""Tiles that cover a region."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ lengths, sizes, parts = st.integers(1, 700), st.integers(1, 300), st.floats(0.01
 
 
 def tiled(shape: tuple[int, int], size: int | None = 224, **prep: Any) -> Tiling:
-    """The tiles of a place that is tiled."""
+    """The tiles of a region that is tiled."""
     made = choose_tiling(InputPrepSpec("tile", **prep), shape, size, "m")
     assert made is not None
     return made
@@ -38,7 +38,7 @@ def tiled(shape: tuple[int, int], size: int | None = 224, **prep: Any) -> Tiling
 def test_the_last_tile_is_shifted(
     length: int, size: int, stride: int, expected: tuple[int, ...]
 ) -> None:
-    """It ends at the edge; no tile reaches beyond a place that is as large as one."""
+    """It ends at the edge; no tile reaches beyond a region that is as large as one."""
     assert tile_starts(length, size, stride) == expected
 
 
@@ -57,7 +57,7 @@ def test_tiles_cover_without_gaps(length: int, size: int, part: float) -> None:
 
 @given(lengths, lengths, st.integers(20, 300))
 def test_cut_and_put_back(height: int, width: int, size: int) -> None:
-    """The tiles hold the pixels of the place where the tiling says they lie."""
+    """The tiles hold the pixels of the region where the tiling says they lie."""
     image = np.arange(height * width).reshape(1, height, width)
     tiling = tiled((height, width), size, max_tiles=5000)
     back = np.full_like(image, -1)
@@ -70,8 +70,8 @@ def test_cut_and_put_back(height: int, width: int, size: int) -> None:
     assert (back == image).all()
 
 
-def test_a_small_place_is_padded_with_its_edge() -> None:
-    """To the south and the east, so that a flat place stays flat."""
+def test_a_small_region_is_padded_with_its_edge() -> None:
+    """To the south and the east, so that a flat region stays flat."""
     (tile,) = tiled((2, 3), 4).split_array(np.array([[1, 2, 3], [4, 5, 6]]))
     assert tile.tolist() == [[1, 2, 3, 3], [4, 5, 6, 6], [4, 5, 6, 6], [4, 5, 6, 6]]
 
@@ -108,7 +108,7 @@ def test_a_mask_is_cut_like_its_pixels() -> None:
 def test_whether_to_tile(
     prep: InputPrepSpec, shape: tuple[int, int], size: int | None, tiles: int | None
 ) -> None:
-    """`auto` tiles places more than half as large again as the input."""
+    """`auto` tiles regions more than half as large again as the input."""
     made = choose_tiling(prep, shape, size, "m")
     assert (made and len(made)) == tiles
 

@@ -59,7 +59,7 @@ def plan(file: RasterUpload = FILE, card: ModelCard = MOSAIKS, **fields: Any) ->
 
 
 def test_what_a_file_says_is_enough() -> None:
-    """Pixels, names, units, place and validity become a sample as a source gives it."""
+    """Pixels, names, units, region and validity become a sample as a source gives it."""
     seen = RANDOM.integers(0, 2, (24, 30)).astype(bool)
     found = plan(replace(FILE, mask=seen, **UTM)).sample  # type: ignore[arg-type]
     np.testing.assert_array_equal(found.pixels, np.where(seen, NUMBERS, 0))
@@ -74,7 +74,7 @@ def test_what_a_file_says_is_enough() -> None:
 
 
 def test_nothing_is_made_up() -> None:
-    """Without a place and times there is none in the sample."""
+    """Without a region and times there is none in the sample."""
     found = plan().sample
     assert found.grid is None
     assert found.times == ()
@@ -83,7 +83,7 @@ def test_nothing_is_made_up() -> None:
 
 
 def test_the_request_goes_before_the_file() -> None:
-    """Names, units, place and no-data of the request count."""
+    """Names, units, region and no-data of the request count."""
     file = replace(FILE, nodata=1, **UTM)  # type: ignore[arg-type]
     other: dict[str, Any] = {"crs": "EPSG:32632", "transform": (20, 0, 0, 0, -20, 0)}
     first = int(NUMBERS[0, 0, 0])
@@ -324,7 +324,7 @@ BAD: dict[str, tuple[type[GeoBentoError], str, str, RasterUpload, ModelCard, dic
         UTM | {"times": [JUNE]},
     ),
     "more frames than are read": (
-        ModelError, "pixels", "up to 24 images of a place over time, got 26",
+        ModelError, "pixels", "up to 24 images of a region over time, got 26",
         replace(FILE, pixels=np.concatenate([SERIES] * 13)), Galileo.card,
         UTM | {"times": [JUNE] * 26},
     ),
@@ -353,7 +353,7 @@ BAD: dict[str, tuple[type[GeoBentoError], str, str, RasterUpload, ModelCard, dic
         {"model_config": {"colour": 1}},
     ),
     "no imagery": (
-        ModelError, "model", "reads pictures only", FILE, get_model_class("dino_v2_vits14").card, {},
+        ModelError, "model", "reads images only", FILE, get_model_class("dino_v2_vits14").card, {},
     ),
     "tiles that do not fit": (
         SpecError, "input_prep.tile_stride", "tile_stride", FILE, MOSAIKS,
@@ -372,7 +372,7 @@ def test_what_is_refused(name: str) -> None:
     assert (caught.value.field, says in caught.value.message) == (field, True), caught.value.message
 
 
-PLACE = {"type": "PointBuffer", "lon": 34.072, "lat": -3.398, "buffer_m": 300}
+REGION = {"type": "PointBuffer", "lon": 34.072, "lat": -3.398, "buffer_m": 300}
 """A tenth of it is under clouds."""
 WINDOW = {"mode": "range", "start": "2023-06-01", "end": "2023-07-01"}
 L2A = {"collection": "COPERNICUS/S2_SR_HARMONIZED", "bands": list(S2_BANDS)}
@@ -381,7 +381,7 @@ L2A = {"collection": "COPERNICUS/S2_SR_HARMONIZED", "bands": list(S2_BANDS)}
 def fetched(cls: type[Model], **fields: Any) -> Sample:
     """The sample of a place of the demo archive."""
     request = GeoEmbeddingRequest.model_validate(
-        {"model": cls.card.id, "spatial": PLACE, "temporal": WINDOW} | fields
+        {"model": cls.card.id, "spatial": REGION, "temporal": WINDOW} | fields
     )
     served = tuple(cls.card.modalities)
     _, plans = plan_geo(cls.card, request, served_modalities=served, limits=Limits(2**20))
@@ -447,20 +447,20 @@ def test_the_same_pixels_give_the_same_vectors(
     own: dict[str, Any],
     form: dict[str, Any],
 ) -> None:
-    """A file written from a fetched place answers as the place does, whole and in tiles."""
+    """A file written from a fetched region answers as the region does, whole and in tiles."""
     cls = get_model_class(model)
     engine = opened(cls, variant)
-    request = {"model": model, "spatial": PLACE, "temporal": WINDOW} | imagery | form
-    (place,) = engine.geo_embedding(GeoEmbeddingRequest.model_validate(request))
-    assert isinstance(place, Embedding), place
+    request = {"model": model, "spatial": REGION, "temporal": WINDOW} | imagery | form
+    (region,) = engine.geo_embedding(GeoEmbeddingRequest.model_validate(request))
+    assert isinstance(region, Embedding), region
     sample = fetched(cls, **imagery)
     assert sample.valid is not None
     assert sample.modality == "s1" or 0.8 < sample.valid.mean() < 0.95
     units = "linear power" if sample.modality == "s1" else "digital numbers"
     pixels = written(sample, units, RANDOM.permutation(len(sample.bands)).tolist())
     answer = asked(engine, model, pixels, times=sample.times, **own, **form)
-    np.testing.assert_allclose(answer.data, place.data, atol=1e-6)
-    told, fetched_meta = answer.meta, place.meta
+    np.testing.assert_allclose(answer.data, region.data, atol=1e-6)
+    told, fetched_meta = answer.meta, region.meta
     assert (told.backend, told.source) == ("user", "GeoTIFF")
     assert told.notice is not None
     assert (told.sensor, told.temporal, told.offset_applied) == (None, None, None)
@@ -491,7 +491,7 @@ SAID: dict[str, Any] = {"bands": S2, "units": "digital numbers"}
 
 
 def test_an_array_lies_nowhere(mosaiks: LocalEngine) -> None:
-    """Its vectors are those of the same pixels with a place; its grid has none."""
+    """Its vectors are those of the same pixels with a region; its grid has none."""
     data = array(NUMBERS)
     bare, placed = asked(mosaiks, "mosaiks", data, **SAID), asked(
         mosaiks, "mosaiks", data, **SAID, **UTM
@@ -509,7 +509,7 @@ def test_an_array_lies_nowhere(mosaiks: LocalEngine) -> None:
 
 
 def test_tiles_of_an_array(mosaiks: LocalEngine) -> None:
-    """Pixels that lie nowhere are cut like others; tiles and place make no difference."""
+    """Pixels that lie nowhere are cut like others; tiles and region make no difference."""
     big = RANDOM.integers(200, 4000, (12, 50, 70)).astype(np.uint16)
     form = {"input_prep": {"mode": "tile", "tile_size": 24}} | GRID
     bare = asked(mosaiks, "mosaiks", array(big), **SAID, **form)
@@ -535,7 +535,7 @@ def test_a_reference_system_without_a_name(mosaiks: LocalEngine) -> None:
     assert answer.to_xarray().shape == answer.data.shape
 
 
-def test_a_place_beyond_the_edge_of_the_world(mosaiks: LocalEngine) -> None:
+def test_a_region_beyond_the_edge_of_the_world(mosaiks: LocalEngine) -> None:
     """A view of the whole Earth has corners in space: no footprint, but a vector."""
     crs = "+proj=geos +h=35785831 +lon_0=0 +datum=WGS84 +units=m"
     step = 12_000_000 / 30
@@ -576,9 +576,9 @@ def test_a_fetched_series_gives_the_same_vectors(
         "temporal": {"mode": "range", "start": "2023-04-01", "end": "2023-10-01"},
         "model_config": {"n_frames": 3},
     }
-    request = {"model": "galileo", "spatial": PLACE} | fields | form
-    (place,) = galileo.geo_embedding(GeoEmbeddingRequest.model_validate(request))
-    assert isinstance(place, Embedding), place
+    request = {"model": "galileo", "spatial": REGION} | fields | form
+    (region,) = galileo.geo_embedding(GeoEmbeddingRequest.model_validate(request))
+    assert isinstance(region, Embedding), region
     sample = fetched(Galileo, **fields)
     assert sample.pixels.ndim == 4
     assert sample.valid is not None
@@ -595,13 +595,13 @@ def test_a_fetched_series_gives_the_same_vectors(
         times=sample.times,
         **form,
     )
-    np.testing.assert_allclose(answer.data, place.data, atol=1e-6)
-    assert answer.meta.grid == place.meta.grid
+    np.testing.assert_allclose(answer.data, region.data, atol=1e-6)
+    assert answer.meta.grid == region.meta.grid
     assert answer.meta.frames is not None
-    assert place.meta.frames is not None
-    assert answer.meta.frames.times == place.meta.frames.times
+    assert region.meta.frames is not None
+    assert answer.meta.frames.times == region.meta.frames.times
     assert answer.meta.frames.distinct == len(sample.times) > 1
-    assert answer.meta.valid_fraction == place.meta.valid_fraction
+    assert answer.meta.valid_fraction == region.meta.valid_fraction
 
 
 def test_a_series_in_tiles(galileo: LocalEngine) -> None:
@@ -634,7 +634,7 @@ def test_the_engine_refuses(galileo: LocalEngine, fields: dict[str, Any], field:
 
 
 @pytest.mark.usefixtures("demo_archive")
-def test_an_option_that_needs_the_place(galileo: LocalEngine) -> None:
+def test_an_option_that_needs_the_region(galileo: LocalEngine) -> None:
     """Where the pixels lie goes to the model if it asks for it."""
     here = asked(galileo, "galileo", array(NUMBERS), **SAID, **UTM, times=[JUNE])
     told = asked(
