@@ -1,7 +1,7 @@
-"""The deployment: one BentoML service with typed endpoints, and a runner per model.
+"""The deployment: one BentoML service with typed endpoints, and one runner service per model.
 
-Serve it with ``bentoml serve`` in this folder. It does no work itself: requests go to the
-pipeline, forward passes to the runners.
+Serve it with ``bentoml serve`` in this folder. `build_service` assembles everything from the
+settings. Requests go to the pipeline, forward passes to the runners.
 """
 
 from __future__ import annotations
@@ -9,26 +9,32 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import bentoml
 from bentoml.models import BentoModel
-from pydantic import ConfigDict
+from pydantic import BaseModel, ConfigDict
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
 from compat import openai
-from compat import openapi as other_apis
+from compat import openapi as compat_openapi
 from compat.jobs import worker
 from compat.jobs.worker import JobWorker
-from compat.vitrivr import routes as vitrivr_routes
+from compat.vitrivr import routes as vitrivr
 from geobento import __version__
+from geobento.client import operations
 from geobento.config import settings
+from geobento.config.api_keys import ApiKey
+from geobento.config.settings import Settings
 from geobento.limiters import AdmissionLimiter
 from geobento.observability import metrics, request_context
 from geobento.schemas import serialization
 from geobento.schemas.cards import ServedModel
 from geobento.schemas.errors import GeoBentoError, ModelStoreError
+from geobento.schemas.plan import EmbeddingPlan, Inspection
 from geobento.schemas.requests import (
     EmbeddingResponse,
     GeoEmbeddingRequest,
@@ -61,294 +67,358 @@ from server.openapi import document
 
 logger = logging.getLogger("geobento")
 
-with startup.exit_on_config_error():
-    SETTINGS = settings.get()
-    server_logging.configure_logging(SETTINGS.log_format)
-    supervisor.patch_supervisor()
-    TRACING = tracing.tracing_options(os.environ)
-    API_KEYS = api_keys.configured_keys(SETTINGS)
-    worker.make_job_store(SETTINGS)
-    if SETTINGS.stac is not None:
-        presets.check_stac_location(SETTINGS.stac)
-    STORED_MODELS = store.select_models(SETTINGS.models)
-    if not STORED_MODELS:
-        raise ModelStoreError("the model store is empty; run: geobento models import mosaiks")
-    DEVICE = devices.resolve_device(SETTINGS.device)
-    CONCURRENT_BATCHES = cpu_pool.concurrent_batches(DEVICE, SETTINGS.runner_workers)
-    dispatcher.patch_dispatcher(CONCURRENT_BATCHES)
-    REGISTRY = ModelRegistry(
-        ModelHandle(
-            entry.model(),
-            entry.to_served_model(),
-            model_device(entry, DEVICE),
-            model_precision(entry, SETTINGS.precision, DEVICE),
-        )
-        for entry in STORED_MODELS
-    )
-
-# BentoML's own deadlines lie behind ours, so that a late answer still has our shape.
 TIMEOUT_MARGIN_S = 15.0
+"""BentoML's own deadlines end so much later than ours, so that a timeout has our error body."""
 
-# BentoML writes an OpenAPI document of its own when it builds, and fails on `examples`.
 WITHOUT_EXAMPLES = ConfigDict(json_schema_extra={})
+"""BentoML writes an OpenAPI document of its own when it builds, and fails on `examples`."""
+
+ERROR_FORMATS = {"v1": openai.ERROR_SHAPE, "api": vitrivr.ERROR_SHAPE}
+"""Formats of errors, by the first part of the path."""
 
 
-class ImageBody(ImageEmbeddingRequest, bentoml.IODescriptor):
-    """Body of `/image_embedding`: JSON or multipart."""
+@dataclass(frozen=True)
+class Deployment:
+    """What the settings and the model store say about this deployment.
 
-    __root_input__ = True
-    model_config = WITHOUT_EXAMPLES
+    Attributes:
+        settings: The settings.
+        keys: API keys that are accepted; empty: no key is needed.
+        stored_models: The models to serve.
+        device: Device of forward passes.
+        concurrent_batches: Batches that a runner computes at a time.
+        registry: The models that requests can name.
+        tracing: BentoML's configuration of spans.
+    """
+
+    settings: Settings
+    keys: tuple[ApiKey, ...]
+    stored_models: tuple[StoredModel, ...]
+    device: str
+    concurrent_batches: int
+    registry: ModelRegistry
+    tracing: dict[str, Any]
 
     @classmethod
-    async def from_http_request(cls, request: Request, serde: Any) -> Any:
-        """The typed request, or the error that answers it."""
-        return await parsing.read_request(request, ImageEmbeddingRequest, file_field="images")
+    def from_settings(cls, config: Settings) -> Self:
+        """Check the settings and choose the models.
 
+        Raises:
+            GeoBentoError: The STAC catalog or the job store cannot be used.
+            ModelStoreError: The model store lacks a model, or is empty.
+            SettingsError: A setting cannot be used.
+        """
+        keys = api_keys.configured_keys(config)
+        worker.make_job_store(config)
+        if config.stac is not None:
+            presets.check_stac_location(config.stac)
+        stored_models = tuple(store.select_models(config.models))
+        if not stored_models:
+            raise ModelStoreError("the model store is empty; run: geobento models import mosaiks")
+        device = devices.resolve_device(config.device)
+        registry = ModelRegistry(
+            ModelHandle(
+                stored.model(),
+                stored.to_served_model(),
+                model_device(stored, device),
+                model_precision(stored, config.precision, device),
+            )
+            for stored in stored_models
+        )
+        return cls(
+            config,
+            keys,
+            stored_models,
+            device,
+            cpu_pool.concurrent_batches(device, config.runner_workers),
+            registry,
+            tracing.tracing_options(os.environ),
+        )
 
-class GeoBody(GeoEmbeddingRequest, bentoml.IODescriptor):
-    """Body of `/geo_embedding`: JSON, or multipart with pixels."""
+    @property
+    def bentoml_timeout_s(self) -> float:
+        """Deadline of BentoML for a request to the API server, seconds."""
+        return self.settings.request_timeout_s + 2 * TIMEOUT_MARGIN_S
 
-    __root_input__ = True
-    model_config = WITHOUT_EXAMPLES
+    def runner_attributes(self) -> dict[str, Any]:
+        """Runners of the models as attributes of the service class.
 
-    @classmethod
-    async def from_http_request(cls, request: Request, serde: Any) -> Any:
-        """The typed request, or the error that answers it."""
-        return await parsing.read_request(
-            request, GeoEmbeddingRequest, form=(PixelEmbeddingRequest, "pixels")
+        A precomputed model has no runner; its attribute makes a Bento take the model along.
+        """
+        return {
+            _runner_attribute(stored): bentoml.depends(self._runner(stored))
+            if stored.is_on_the_fly
+            else BentoModel(stored.tag)
+            for stored in self.stored_models
+        }
+
+    def _runner(self, stored: StoredModel) -> bentoml.Service[Any]:
+        return make_runner(
+            stored,
+            device=self.device,
+            precision=model_precision(stored, self.settings.precision, self.device),
+            workers=self.settings.runner_workers,
+            timeout_s=self.settings.request_timeout_s + TIMEOUT_MARGIN_S,
+            data_dir=self.settings.data_dir,
+            tracing=self.tracing,
         )
 
 
-class TextBody(TextEmbeddingRequest, bentoml.IODescriptor):
-    """Body of `/text_embedding`: JSON."""
-
-    __root_input__ = True
-    model_config = WITHOUT_EXAMPLES
-
-    @classmethod
-    async def from_http_request(cls, request: Request, serde: Any) -> Any:
-        """The typed request, or the error that answers it."""
-        return await parsing.read_request(request, TextEmbeddingRequest)
+def _runner_attribute(stored: StoredModel) -> str:
+    return runner_name(stored.metadata["model"], stored.metadata["variant"])
 
 
-class ZeroShotBody(ZeroShotRequest, bentoml.IODescriptor):
-    """Body of `/zero_shot_classification`: JSON or multipart."""
+def request_body(request_type: type[BaseModel], **options: Any) -> type[BaseModel]:
+    """The body of an endpoint: the request as BentoML's input descriptor.
 
-    __root_input__ = True
-    model_config = WITHOUT_EXAMPLES
+    Args:
+        request_type: Type of the request.
+        **options: How forms are read, see `parsing.read_request`.
+    """
 
-    @classmethod
-    async def from_http_request(cls, request: Request, serde: Any) -> Any:
-        """The typed request, or the error that answers it."""
-        return await parsing.read_request(request, ZeroShotRequest, file_field="images")
+    class Body(request_type, bentoml.IODescriptor):  # type: ignore[valid-type, misc]
+        __doc__ = request_type.__doc__
+        __root_input__ = True
+        model_config = WITHOUT_EXAMPLES
+
+        @classmethod
+        async def from_http_request(cls, request: Request, serde: Any) -> Any:
+            """The typed request, or the error to respond with."""
+            return await parsing.read_request(request, request_type, **options)
+
+    Body.__name__ = Body.__qualname__ = f"{request_type.__name__}Body"
+    return Body
 
 
-def runner_attribute(entry: StoredModel) -> str:
-    """Name of a model's runner, or of what stands in for it, at the front service."""
-    return runner_name(entry.metadata["model"], entry.metadata["variant"])
+IMAGE_BODY = request_body(ImageEmbeddingRequest, file_field="images")
+TEXT_BODY = request_body(TextEmbeddingRequest)
+ZERO_SHOT_BODY = request_body(ZeroShotRequest, file_field="images")
+GEO_BODY = request_body(GeoEmbeddingRequest, form=(PixelEmbeddingRequest, "pixels"))
 
 
 class GeoBento:
-    """Pictures and places into vectors."""
+    """Images and regions of the Earth into vectors."""
 
-    engine: ClassVar[AsyncEngine]
-    """What answers in this process, for the routes that are mounted beside the endpoints."""
-    job_worker: ClassVar[JobWorker]
-    """What works on the jobs of vitrivr's API."""
+    deployment: ClassVar[Deployment]
+    """Set by `build_service`, in the subclass that it makes."""
 
     def __init__(self) -> None:
-        held = metrics.PENDING_BYTES.labels("inputs")
-        inputs = AdmissionLimiter(SETTINGS.max_pending_mb * 2**20, "inputs for models", held.set)
-        runners: dict[str, RunnerClient | InProcessEncoder] = {
-            entry.tag: RunnerClient(
-                getattr(self, runner_attribute(entry)),
-                cpu_pool.max_items_per_call(DEVICE, entry.model().card.max_batch_size),
-                model_name=entry.to_served_model().name,
-                workers=SETTINGS.runner_workers,
-                concurrent_batches=CONCURRENT_BATCHES,
-                max_queue_size=SETTINGS.max_queue_size,
-                input_limiter=inputs,
-            )
-            if entry.is_on_the_fly
-            else InProcessEncoder(load_model(entry))
-            for entry in STORED_MODELS
+        config, deployment = self.deployment.settings, self.deployment
+        pending = metrics.PENDING_BYTES.labels("inputs")
+        inputs = AdmissionLimiter(config.max_pending_mb * 2**20, "inputs for models", pending.set)
+        self.encoders: dict[str, RunnerClient | InProcessEncoder] = {
+            stored.tag: self._encoder(stored, inputs) for stored in deployment.stored_models
         }
-        self.runners = runners
-        GeoBento.engine = AsyncEngine(
-            Engine(REGISTRY, SETTINGS), runners, 4 * SETTINGS.fetch_threads
-        )
-        GeoBento.job_worker = vitrivr_routes.make_job_worker(
-            lambda: GeoBento.engine, SETTINGS, self.__is_ready__
+        engine = Engine(deployment.registry, config)
+        self.engine = AsyncEngine(engine, self.encoders, 4 * config.fetch_threads)
+        self.job_worker = vitrivr.make_job_worker(lambda: self.engine, config, self.__is_ready__)
+
+    def _encoder(
+        self, stored: StoredModel, inputs: AdmissionLimiter
+    ) -> RunnerClient | InProcessEncoder:
+        if not stored.is_on_the_fly:
+            return InProcessEncoder(load_model(stored))
+        config, deployment = self.deployment.settings, self.deployment
+        max_batch_size = stored.model().card.max_batch_size
+        return RunnerClient(
+            getattr(self, _runner_attribute(stored)),
+            cpu_pool.max_items_per_call(deployment.device, max_batch_size),
+            model_name=stored.to_served_model().name,
+            workers=config.runner_workers,
+            concurrent_batches=deployment.concurrent_batches,
+            max_queue_size=config.max_queue_size,
+            input_limiter=inputs,
         )
 
     @bentoml.on_startup
-    def warn_if_public(self) -> None:
-        """Warn where that is everyone."""
-        exposure.warn_if_public(exposure.listening_addresses(), has_keys=bool(API_KEYS))
-
-    @bentoml.on_startup
-    def publish_model_info(self) -> None:
-        """Say what is served, drop what killed processes left, stop before the runners do."""
+    async def start(self) -> None:
+        """Prepare the process before its first request. The steps depend on their order."""
+        config, deployment = self.deployment.settings, self.deployment
+        exposure.warn_if_public(exposure.listening_addresses(), has_keys=bool(deployment.keys))
         metrics.remove_dead_process_metrics()
-        for opened in REGISTRY.handles:
-            metrics.MODEL_INFO.labels(
-                opened.served.name, opened.served.tag, opened.precision, DEVICE
-            ).set(1)
-            wants_int8 = SETTINGS.precision == "int8" and "int8" in opened.served.card.precisions
-            if wants_int8 and opened.precision != "int8":
-                logger.warning(
-                    "%s computes in %s: see GEOBENTO_PRECISION for where int8 is not taken",
-                    opened.served.tag,
-                    opened.precision,
-                )
-        graceful_shutdown.hold_shutdown(
-            graceful_shutdown.lock_file(SETTINGS.data_dir),
-            SETTINGS.request_timeout_s + 2 * TIMEOUT_MARGIN_S,
-        )
-
-    @bentoml.on_startup
-    async def start_job_worker(self) -> None:
-        """Go on with the jobs that were accepted before."""
+        publish_model_info(deployment)
+        lock = graceful_shutdown.lock_file(config.data_dir)
+        graceful_shutdown.hold_shutdown(lock, deployment.bentoml_timeout_s)
         await self.job_worker.start()
+        self._open_imagery_source()
+        gc.freeze_gc()  # last: the objects of the steps before are permanent, too
 
     @bentoml.on_shutdown
-    async def stop_job_worker(self) -> None:
-        """Leave the jobs that are not done for the next start."""
+    async def stop(self) -> None:
+        """Leave unfinished jobs for the next start."""
         await self.job_worker.stop()
 
-    @bentoml.on_startup
-    def open_imagery_source(self) -> None:
-        """Open the preferred source before the first request (may write the demo archive).
+    def _open_imagery_source(self) -> None:
+        """Open the preferred source before the first request; this may write the demo archive.
 
-        A source that is down stops no start: pictures need none, and it may come back.
+        The service starts without its source, too: images need none, and it may come back.
         """
-        self.engine.engine.warm_up()
+        engine = self.engine.engine
+        engine.warm_up()
         try:
-            self.engine.engine.fetcher.source("auto")
+            engine.fetcher.source("auto")
         except GeoBentoError as error:
             logger.error("imagery: %s", error.message)
 
-    @bentoml.on_startup
-    def freeze_gc(self) -> None:
-        """Last of all: what is there by now stays."""
-        gc.freeze_gc()
-
     async def __is_ready__(self) -> bool:
         """Whether every runner has loaded its model and answered a warm-up forward."""
-        ready = [await runner.is_ready() for runner in self.runners.values()]
-        return all(ready)
-
-    @bentoml.api(route="/image_embedding", input_spec=ImageBody, output_spec=EmbeddingResponse)
-    async def image_embedding(self, request: ImageEmbeddingRequest | GeoBentoError) -> Response:
-        """Pictures in, one vector per picture out."""
-        return await self._embedding_response(self.engine.image_embedding, request)
-
-    @bentoml.api(route="/text_embedding", input_spec=TextBody, output_spec=EmbeddingResponse)
-    async def text_embedding(self, request: TextEmbeddingRequest | GeoBentoError) -> Response:
-        """Texts in, one vector per text out, in the space of the model's pictures."""
-        return await self._embedding_response(self.engine.text_embedding, request)
+        return all([await encoder.is_ready() for encoder in self.encoders.values()])
 
     @bentoml.api(
-        route="/zero_shot_classification", input_spec=ZeroShotBody, output_spec=ZeroShotResponse
+        route=operations.IMAGE_EMBEDDING.path, input_spec=IMAGE_BODY, output_spec=EmbeddingResponse
+    )
+    async def image_embedding(self, request: ImageEmbeddingRequest | GeoBentoError) -> Response:
+        """Embed images: one vector per image."""
+        return await self._embeddings(self.engine.image_embedding, request)
+
+    @bentoml.api(
+        route=operations.TEXT_EMBEDDING.path, input_spec=TEXT_BODY, output_spec=EmbeddingResponse
+    )
+    async def text_embedding(self, request: TextEmbeddingRequest | GeoBentoError) -> Response:
+        """Embed texts: one vector per text, in the space of the images."""
+        return await self._embeddings(self.engine.text_embedding, request)
+
+    @bentoml.api(
+        route=operations.ZERO_SHOT_CLASSIFICATION.path,
+        input_spec=ZERO_SHOT_BODY,
+        output_spec=ZeroShotResponse,
     )
     async def zero_shot_classification(self, request: ZeroShotRequest | GeoBentoError) -> Response:
-        """Pictures and names of classes in, a probability per class for every picture out."""
+        """Classify images: a probability per class for each image."""
         return await self._respond(
-            self.engine.zero_shot_classification,
-            request,
-            lambda found, asked, model: serialization.encode_classifications(
-                model.card.id, asked.classes, found
-            ),
+            self.engine.zero_shot_classification, request, _encode_classifications
         )
 
-    @bentoml.api(route="/geo_embedding", input_spec=GeoBody, output_spec=EmbeddingResponse)
+    @bentoml.api(
+        route=operations.GEO_EMBEDDING.path, input_spec=GEO_BODY, output_spec=EmbeddingResponse
+    )
     async def geo_embedding(
         self, request: GeoEmbeddingRequest | PixelEmbeddingRequest | GeoBentoError
     ) -> Response:
-        """A place and a time window, or pixels, in; a vector or a grid of vectors out."""
+        """Embed regions, or user-supplied pixels: one vector or grid each."""
         if isinstance(request, PixelEmbeddingRequest):
-            return await self._embedding_response(self.engine.pixel_embedding, request)
-        return await self._embedding_response(self.engine.geo_embedding, request)
+            return await self._embeddings(self.engine.pixel_embedding, request)
+        return await self._embeddings(self.engine.geo_embedding, request)
 
-    async def _embedding_response(self, operation: Any, request: Any) -> Response:
-        return await self._respond(
-            operation,
-            request,
-            lambda found, asked, model: serialization.encode_embeddings(
-                model.card.id, model.dim, found, asked.encoding
-            ),
-        )
+    async def _embeddings(self, operation: Any, request: Any) -> Response:
+        return await self._respond(operation, request, _encode_embeddings)
 
     async def _respond(
         self, operation: Any, request: Any, encode: Callable[[Any, Any, ServedModel], bytes]
     ) -> Response:
         if isinstance(request, GeoBentoError):
             return responses.error_response(request)
+        registry, timeout_s = self.deployment.registry, self.deployment.settings.request_timeout_s
 
-        async def work() -> bytes:
-            found = await operation(request)
+        async def body() -> bytes:
+            results = await operation(request)
             modality = getattr(request, "modality", None)
-            served = REGISTRY.find(request.model, request.config, modality).served
+            served = registry.find(request.model, request.config, modality).served
             with request_context.stage("encode"):
-                data = [getattr(each, "data", None) for each in found]
-                return await offload(data, encode, found, request, served)
+                data = [getattr(result, "data", None) for result in results]
+                return await offload(data, encode, results, request, served)
 
-        return await responses.respond(work(), SETTINGS.request_timeout_s)
+        return await responses.respond(body(), timeout_s)
 
 
-for entry in STORED_MODELS:
-    if entry.is_on_the_fly:
-        runner = make_runner(
-            entry,
-            device=DEVICE,
-            precision=model_precision(entry, SETTINGS.precision, DEVICE),
-            workers=SETTINGS.runner_workers,
-            timeout_s=SETTINGS.request_timeout_s + TIMEOUT_MARGIN_S,
-            data_dir=SETTINGS.data_dir,
-            tracing=TRACING,
-        )
-        setattr(GeoBento, runner_attribute(entry), bentoml.depends(runner))
-    else:  # a Bento takes along what a service names
-        setattr(GeoBento, runner_attribute(entry), BentoModel(entry.tag))
+def _encode_embeddings(results: Any, request: Any, served: ServedModel) -> bytes:
+    return serialization.encode_embeddings(served.card.id, served.dim, results, request.encoding)
 
-svc = bentoml.service(
-    name="geobento",
-    workers=1,
-    traffic={"timeout": SETTINGS.request_timeout_s + 2 * TIMEOUT_MARGIN_S},
-    runner_probe={"enabled": False},
-    logging={"access": {"enabled": SETTINGS.log_format == "text"}},
-    tracing=TRACING,
-)(GeoBento)
-ERROR_SHAPES = {"v1": openai.ERROR_SHAPE, "api": vitrivr_routes.ERROR_SHAPE}
-for layer, options in middleware_stack(SETTINGS, API_KEYS, ERROR_SHAPES):
-    svc.add_asgi_middleware(layer, **options)
-svc.mount_asgi_app(
-    app.build_app(
-        get_models=REGISTRY.served,
-        find_model=lambda name: REGISTRY.find(name).served,
-        get_document=lambda: document.build_document(__version__, other_apis.operations()),
+
+def _encode_classifications(results: Any, request: Any, served: ServedModel) -> bytes:
+    return serialization.encode_classifications(served.card.id, request.classes, results)
+
+
+def publish_model_info(deployment: Deployment) -> None:
+    """Set the metric of the served models, and warn of models that do not compute in int8."""
+    for handle in deployment.registry.handles:
+        served, precision = handle.served, handle.precision
+        labels = (served.name, served.tag, precision, deployment.device)
+        metrics.MODEL_INFO.labels(*labels).set(1)
+        wants_int8 = deployment.settings.precision == "int8" and "int8" in served.card.precisions
+        if wants_int8 and precision != "int8":
+            logger.warning(
+                "%s computes in %s: the documentation of GEOBENTO_PRECISION says when int8 is used",
+                served.tag,
+                precision,
+            )
+
+
+def current_engine() -> AsyncEngine:
+    """The engine of the running service, for mounted routes."""
+    engine: AsyncEngine = bentoml.get_current_service().engine
+    return engine
+
+
+def current_job_worker() -> JobWorker:
+    """The job worker of the running service, for mounted routes."""
+    job_worker: JobWorker = bentoml.get_current_service().job_worker
+    return job_worker
+
+
+async def plan_embedding(request: GeoEmbeddingRequest) -> EmbeddingPlan:
+    """Say what a request to embed regions would do."""
+    return await current_engine().plan_embedding(request)
+
+
+async def inspect_patch(request: InspectRequest) -> Inspection:
+    """Describe the pixels of a region."""
+    return await current_engine().inspect_patch(request)
+
+
+def mounted_app(deployment: Deployment) -> Starlette:
+    """The routes beside the typed endpoints."""
+    config, registry = deployment.settings, deployment.registry
+    timeout_s = config.request_timeout_s
+    planned, inspected = operations.PLAN_EMBEDDING, operations.INSPECT_PATCH
+
+    def find_model(name: str) -> ServedModel:
+        return registry.find(name).served
+
+    return app.build_app(
+        get_models=registry.served,
+        find_model=find_model,
+        get_document=lambda: document.build_document(__version__, compat_openapi.operations()),
         extra_routes=[
-            app.post_route(
-                "/geo_embedding/plan",
-                GeoEmbeddingRequest,
-                lambda asked: GeoBento.engine.plan_embedding(asked),  # noqa: PLW0108 - set later
-                SETTINGS.request_timeout_s,
-            ),
-            app.post_route(
-                "/inspect",
-                InspectRequest,
-                lambda asked: GeoBento.engine.inspect_patch(asked),  # noqa: PLW0108 - set later
-                SETTINGS.request_timeout_s,
-            ),
-            *openai.routes(lambda: GeoBento.engine, SETTINGS.request_timeout_s),
-            *vitrivr_routes.routes(
-                lambda: GeoBento.engine,
-                lambda: GeoBento.job_worker,
-                SETTINGS.request_timeout_s,
-                SETTINGS.max_client_batch_size,
+            app.post_route(planned.path, planned.request, plan_embedding, timeout_s),
+            app.post_route(inspected.path, inspected.request, inspect_patch, timeout_s),
+            *openai.routes(current_engine, timeout_s),
+            *vitrivr.routes(
+                current_engine, current_job_worker, timeout_s, config.max_client_batch_size
             ),
         ],
-    ),
-    path="/",
-    name="geobento",
-)
+    )
+
+
+def build_service(config: Settings) -> bentoml.Service[Any]:
+    """Assemble the service.
+
+    Args:
+        config: The settings.
+
+    Raises:
+        GeoBentoError: As in `Deployment.from_settings`.
+        ModelStoreError: As there.
+        SettingsError: As there.
+    """
+    server_logging.configure_logging(config.log_format)
+    supervisor.patch_supervisor()
+    deployment = Deployment.from_settings(config)
+    dispatcher.patch_dispatcher(deployment.concurrent_batches)
+    attributes = {"deployment": deployment, **deployment.runner_attributes()}
+    service: bentoml.Service[Any] = bentoml.service(
+        name="geobento",
+        workers=1,
+        traffic={"timeout": deployment.bentoml_timeout_s},
+        runner_probe={"enabled": False},
+        logging={"access": {"enabled": config.log_format == "text"}},
+        tracing=deployment.tracing,
+    )(type("GeoBento", (GeoBento,), {"__doc__": GeoBento.__doc__, **attributes}))
+    for middleware, options in middleware_stack(config, deployment.keys, ERROR_FORMATS):
+        service.add_asgi_middleware(middleware, **options)
+    service.mount_asgi_app(mounted_app(deployment), path="/", name="geobento")
+    return service
+
+
+with startup.exit_on_config_error():
+    svc = build_service(settings.get())
