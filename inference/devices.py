@@ -76,7 +76,7 @@ def has_int8_hardware(device: str) -> bool:
     """Whether a device multiplies int8 matrices in hardware, and torch has operators for it."""
     if device != "cpu" or not cpu_flags() & INT8_CPU_FLAGS:
         return False
-    from inference.engines.quantized_linear import supports_quantization
+    from inference.operators import supports_quantization
 
     return supports_quantization()
 

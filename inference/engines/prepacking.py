@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from inference.engines.quantized_linear import PrepackedLinear, make_linear, supports_prepacking
+from inference.engines.quantized_linear import PrepackedLinear, make_linear
+from inference.operators import supports_prepacking
 
 
 class PrepackedPatchConv(PrepackedLinear):

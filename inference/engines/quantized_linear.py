@@ -7,7 +7,6 @@ the first pass, which gains most for small batches.
 from __future__ import annotations
 
 from threading import Lock
-from typing import Any
 
 import torch
 from torch import nn
@@ -124,22 +123,3 @@ def make_linear(
     if int8 and min(len(weight), weight[0].numel()) >= MIN_INT8_SIDE:
         return QuantizedLinear(weight, bias)
     return PrepackedLinear(weight, bias) if weight.dtype == torch.bfloat16 else None
-
-
-def supports_prepacking() -> bool:
-    """Whether this torch has the operators for prepacked weights, which are undocumented."""
-    return _has_operators("mkldnn", "_reorder_linear_weight", "_linear_pointwise")
-
-
-def supports_quantization() -> bool:
-    """Whether this torch has the operators for int8 layers too."""
-    return supports_prepacking() and _has_operators(
-        "onednn", "qlinear_prepack", "qlinear_pointwise"
-    )
-
-
-def _has_operators(library: str, *operators: str) -> bool:
-    namespace: Any = getattr(torch.ops, library)
-    return torch.backends.mkldnn.is_available() and all(  # type: ignore[no-untyped-call]
-        hasattr(namespace, name) for name in operators
-    )

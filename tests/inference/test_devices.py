@@ -9,7 +9,7 @@ import torch
 
 from geobento.schemas.errors import SettingsError
 from inference import devices
-from inference.engines.quantized_linear import supports_quantization
+from inference.operators import supports_quantization
 
 
 @pytest.mark.parametrize("has_driver", [True, False])

@@ -16,6 +16,7 @@ from inference import devices
 from inference.devices import has_int8_hardware
 from inference.engines import prepacking, quantized_linear
 from inference.engines.torch import TorchModel
+from inference.operators import supports_prepacking
 from inference.types import Precision
 from models.base import Model
 from models.clip.remoteclip import RemoteClip
@@ -23,7 +24,7 @@ from models.types import Config
 from tests.models import small
 
 needs_operators = pytest.mark.skipif(
-    not quantized_linear.supports_prepacking(), reason="torch has no such operators"
+    not supports_prepacking(), reason="torch has no such operators"
 )
 
 
