@@ -48,12 +48,8 @@ class Clip(ClipModel):
     def network(self) -> torch.nn.Module:
         """Image and text tower."""
         library = optional_import("transformers")
-        sizes = {name: self.config[name] for name in ("projection_dim", "text_config")}
-        config = library.CLIPConfig(
-            **sizes,
-            vision_config=self.config["vision_config"],
-            logit_scale_init_value=self.config["logit_scale"],
-        )
+        sizes = {name: value for name, value in self.config.items() if name != "logit_scale"}
+        config = library.CLIPConfig(**sizes, logit_scale_init_value=self.config["logit_scale"])
         network: torch.nn.Module = library.CLIPModel(config)
         return network
 
@@ -71,7 +67,13 @@ class Clip(ClipModel):
         tower = self.config["vision_config"]
         side = tower["image_size"] // tower["patch_size"]
         vector = clip.visual_projection(images.pooler_output)
-        return Encoded(images.last_hidden_state, (side, side), num_prefix_tokens=1, vector=vector)
+        return Encoded(
+            images.last_hidden_state,
+            (side, side),
+            num_prefix_tokens=1,
+            vector=vector,
+            class_token=images.pooler_output,
+        )
 
     @classmethod
     def read_config(cls, checkpoint_config: Mapping[str, Any], variant: str) -> Config:
