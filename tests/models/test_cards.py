@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from geobento.schemas.cards import Normalization
+from geobento.schemas.cards import ModelCard, Normalization
 from models import cards
 from models.registry import list_model_classes
 from tests.conftest import ROOT
@@ -29,7 +29,7 @@ weights: {source: seeded, licence: none}
 IMAGE = "image: {modality: image, size: 256, crop: 224, resize: shorter_side}\n"
 
 
-def load(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> cards.ModelCard:
+def load(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelCard:
     """The card that a file with this text holds."""
     monkeypatch.setattr(cards, "ROOT", tmp_path)
     (tmp_path / "small").mkdir(exist_ok=True)
