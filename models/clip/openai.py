@@ -48,12 +48,8 @@ class Clip(ClipModel):
     def network(self) -> torch.nn.Module:
         """Image and text tower."""
         library = optional_import("transformers")
-        sizes = {name: self.config[name] for name in ("projection_dim", "text_config")}
-        config = library.CLIPConfig(
-            **sizes,
-            vision_config=self.config["vision_config"],
-            logit_scale_init_value=self.config["logit_scale"],
-        )
+        sizes = {name: value for name, value in self.config.items() if name != "logit_scale"}
+        config = library.CLIPConfig(**sizes, logit_scale_init_value=self.config["logit_scale"])
         network: torch.nn.Module = library.CLIPModel(config)
         return network
 
@@ -68,20 +64,25 @@ class Clip(ClipModel):
             vector = clip.text_projection(texts.pooler_output)
             return Encoded(texts.last_hidden_state, (1, batch["text"].shape[1]), vector=vector)
         images = clip.vision_model(pixel_values=batch["image"])
+        class_token = images.pooler_output
         tower = self.config["vision_config"]
         side = tower["image_size"] // tower["patch_size"]
-        vector = clip.visual_projection(images.pooler_output)
-        return Encoded(images.last_hidden_state, (side, side), num_prefix_tokens=1, vector=vector)
+        return Encoded(
+            tokens=images.last_hidden_state,
+            grid_shape=(side, side),
+            num_prefix_tokens=1,
+            vector=clip.visual_projection(class_token),
+            class_token=class_token,
+        )
 
     @classmethod
     def read_config(cls, checkpoint_config: Mapping[str, Any], variant: str) -> Config:
         """The sizes of both towers; those that a configuration leaves out are the released ones."""
         stated = checkpoint_config.get("arch", checkpoint_config)
-        projection_dim = stated.get("projection_dim", 768)
-        common = COMMON | {"projection_dim": projection_dim}
+        common = COMMON | {"projection_dim": stated.get("projection_dim", 768)}
         text, vision = (stated.get(name, {}) for name in ("text_config", "vision_config"))
         return {
-            "projection_dim": projection_dim,
+            "projection_dim": common["projection_dim"],
             "logit_scale": INITIAL_LOGIT_SCALE,
             # As released; the vector is then taken at the highest token id.
             "text_config": stated_sizes(text, TEXT_TOWER) | common | {"eos_token_id": 2},

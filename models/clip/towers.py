@@ -10,7 +10,7 @@ from models.types import Encoded
 
 
 def encode_images(visual: Any, images: torch.Tensor) -> Encoded:
-    """Tokens of the last layer before its norm, and the vector in the shared space.
+    """Tokens before the last norm, the class token after it, and the vector in the shared space.
 
     Args:
         visual: A vision transformer or a residual network of open_clip.
@@ -27,7 +27,7 @@ def encode_images(visual: Any, images: torch.Tensor) -> Encoded:
         (height, width),
         num_prefix_tokens=tokens.shape[1] - height * width,
         vector=outputs["image_features"],
-        class_token=tokens[:, 0] if prefix else None,
+        class_token=visual.ln_post(tokens[:, 0]) if prefix else None,
     )
 
 

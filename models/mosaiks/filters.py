@@ -32,6 +32,20 @@ size of the card.
 """
 
 
+def default_config(variant: str) -> Config:
+    """Architecture of a variant that needs no file.
+
+    Raises:
+        CheckpointError: The variant has filters that are fitted to images.
+    """
+    if variant != "gaussian":
+        raise CheckpointError(
+            f"the filters of mosaiks {variant} are fitted to images; import them with "
+            "--checkpoint FILE --config FILE"
+        )
+    return dict(GAUSSIAN_CONFIG)
+
+
 def gaussian_filters(config: Config) -> Tensors:
     """Zero-mean unit-norm Gaussian filters from a fixed seed, bias 0."""
     import torch

@@ -12,7 +12,6 @@ from models.cards import load_card
 from models.mosaiks import filters
 from models.preprocessing.pixels import normalized
 from models.types import Config, Encoded, Inputs, Tensors
-from models.weights.checkpoints import CheckpointError
 
 if TYPE_CHECKING:
     import torch
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 class Mosaiks(Model):
     """Fixed 3x3 filters, rectified in both signs, averaged over cells of about 16 pixels.
 
-    The network reads images of any size. Its map is one pixel smaller on each side, and is
-    averaged over equal cells, so that the mean of the grid is the mean of the map.
+    Cells are equal and cover the map, so that the mean of the grid is the mean of the map.
     """
 
     card = load_card("mosaiks")
@@ -57,22 +55,16 @@ class Mosaiks(Model):
         )
 
     def encode(self, network: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> Encoded:
-        """Features of every image of the batch, each on its own.
-
-        So a vector does not depend on the batch it is in, to the last bit.
-        """
-        import torch
-
+        """Features of each image on its own: not one bit of them depends on the batch."""
         from models.mosaiks.network import CellGrid
 
         ((modality, images),) = batch.items()
-        kernel, cell, equal = (self.config[name] for name in ("kernel", "cell", "equal_cells"))
+        kernel = self.config["kernel"]
         height, width = (side - kernel + 1 for side in images.shape[-2:])
-        cells = CellGrid(height, width, cell, equal=equal)
-        rows, columns = (weights.to(images.device) for weights in cells.averaging_weights)
-        grids = torch.stack([network(modality, image, rows, columns) for image in images])
+        cells = CellGrid(height, width, self.config["cell"], equal=self.config["equal_cells"])
+        bank: Any = network
         return Encoded(
-            tokens=grids.flatten(2).transpose(1, 2),
+            tokens=bank.encode_batch(modality, images, cells).flatten(2).transpose(1, 2),
             grid_shape=cells.shape,
             pixel_margin=(kernel - 1) / 2,
             area_weights=cells.area_weights.to(images.device),
@@ -81,12 +73,7 @@ class Mosaiks(Model):
     @classmethod
     def default_config(cls, variant: str) -> Config:
         """The Gaussian variant; the others come from files alone."""
-        if variant != "gaussian":
-            raise CheckpointError(
-                f"the filters of mosaiks {variant} are fitted to images; import them with "
-                "--checkpoint FILE --config FILE"
-            )
-        return dict(filters.GAUSSIAN_CONFIG)
+        return filters.default_config(variant)
 
     @classmethod
     def seeded_state_dict(cls, config: Config) -> Tensors:

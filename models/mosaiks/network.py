@@ -120,29 +120,6 @@ def _average_cells(lines: Tensor, cells: CellWeights, out: Tensor) -> None:
         torch.mv(lines[span].T, weights, out=cell)
 
 
-class RandomConvolutionalFeatures(nn.Module):
-    """One filter bank per modality.
-
-    Args:
-        filters: K, filters in each bank.
-        kernel_size: Side of a filter, pixels.
-        channels: Input channels by modality.
-    """
-
-    def __init__(self, filters: int, kernel_size: int, channels: Mapping[str, int]) -> None:
-        super().__init__()
-        self.banks = nn.ModuleDict(
-            {name: FilterBank(filters, count, kernel_size) for name, count in channels.items()}
-        )
-
-    def forward(
-        self, modality: str, image: Tensor, row_weights: Tensor, column_weights: Tensor
-    ) -> Tensor:
-        """Features (2 K, h, w) of one image (C, H, W) of a modality."""
-        features: Tensor = self.banks[modality](image, row_weights, column_weights)
-        return features
-
-
 class CellGrid:
     """Cells over which a map of responses is averaged.
 
@@ -178,6 +155,34 @@ class CellGrid:
         """(h * w,) shares of the cells in the area of the map."""
         heights, widths = (edges.diff() / edges[-1] for edges in self._edges)
         return torch.outer(heights, widths).flatten().float()
+
+
+class RandomConvolutionalFeatures(nn.Module):
+    """One filter bank per modality.
+
+    Args:
+        filters: K, filters in each bank.
+        kernel_size: Side of a filter, pixels.
+        channels: Input channels by modality.
+    """
+
+    def __init__(self, filters: int, kernel_size: int, channels: Mapping[str, int]) -> None:
+        super().__init__()
+        self.banks = nn.ModuleDict(
+            {name: FilterBank(filters, count, kernel_size) for name, count in channels.items()}
+        )
+
+    def forward(
+        self, modality: str, image: Tensor, row_weights: Tensor, column_weights: Tensor
+    ) -> Tensor:
+        """Features (2 K, h, w) of one image (C, H, W) of a modality."""
+        features: Tensor = self.banks[modality](image, row_weights, column_weights)
+        return features
+
+    def encode_batch(self, modality: str, images: Tensor, cells: CellGrid) -> Tensor:
+        """Features (B, 2 K, h, w) of images (B, C, H, W) of a modality, each on its own."""
+        rows, columns = (weights.to(images.device) for weights in cells.averaging_weights)
+        return torch.stack([self(modality, image, rows, columns) for image in images])
 
 
 def equal_cell_edges(length: int, cell: int) -> Tensor:

@@ -23,14 +23,13 @@ class CheckpointError(ValueError):
     """A checkpoint has another layout than the model expects."""
 
 
-def read_tensors(path: Path, key: str | None = None) -> dict[str, torch.Tensor]:
+def read_tensors(path: Path, keys: tuple[str, ...] = STATE_DICT_KEYS) -> dict[str, torch.Tensor]:
     """The tensors of a checkpoint file; code in the file is never executed.
 
     Args:
         path: ``*.safetensors``, or a file of ``torch.save`` that holds a mapping of names to
             tensors, flat or nested under a key.
-        key: Entry of that mapping that holds the tensors; None: the mapping itself, or the entry
-            `model` or `state_dict`.
+        keys: Entries of that mapping that may hold the tensors, where it does not itself.
 
     Raises:
         CheckpointError: The file is neither of these, is damaged, or has no such entry.
@@ -54,7 +53,6 @@ def read_tensors(path: Path, key: str | None = None) -> dict[str, torch.Tensor]:
             f"{path.name} is not a checkpoint of tensors alone ({type(error).__name__}); "
             "accepted: safetensors, or torch.save of names to tensors"
         ) from error
-    keys = STATE_DICT_KEYS if key is None else (key,)
     tensors = _find_state_dict(loaded, keys)
     if tensors is None:
         raise CheckpointError(

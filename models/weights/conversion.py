@@ -19,14 +19,14 @@ class Checkpoint:
     names and shapes afterwards, so a name that no rule covers is an error.
 
     Attributes:
-        key: Entry of the file that holds the tensors; None: the file itself, or the entry
-            `model` or `state_dict`.
+        key: Entry of the file that holds the tensors, or several that are tried in turn, where
+            the file itself does not; None: `model` or `state_dict`.
         drop: Prefixes of names that are left out, such as those of a decoder.
         rename: Prefix of a name -> its replacement; the first that fits is applied.
         replace: Part of a name -> its replacement; all are applied, in this order.
     """
 
-    key: str | None = None
+    key: str | tuple[str, ...] | None = None
     drop: tuple[str, ...] = ()
     rename: Mapping[str, str] = field(default_factory=dict)
     replace: Mapping[str, str] = field(default_factory=dict)
@@ -37,7 +37,8 @@ class Checkpoint:
         Raises:
             CheckpointError: The file holds no tensors under `key`, or is damaged.
         """
-        return checkpoints.read_tensors(path, self.key)
+        keys = (self.key,) if isinstance(self.key, str) else self.key
+        return checkpoints.read_tensors(path, keys or checkpoints.STATE_DICT_KEYS)
 
     def convert(self, checkpoint: Tensors) -> Tensors:
         """The tensors under the names of the network; floating point ones as float32.

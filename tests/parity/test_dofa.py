@@ -8,16 +8,13 @@ import numpy as np
 import pytest
 
 from inference import pooling
+from tests.parity.cases import INPUT_TOLERANCE, OUTPUT_TOLERANCE, Case, cases_of
 from tests.parity.reading import dofa
-from tests.parity.test_parity import CASES, INPUT_TOLERANCE, OUTPUT_TOLERANCE, Case
-
-DOFA = [folder for folder in CASES if "s1_u8" in np.load(folder / "input.npz")]
 
 
-@pytest.mark.skipif(not DOFA, reason="no cases with Sentinel-1 in 8 bits")
-@pytest.mark.parametrize("folder", DOFA, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", cases_of("dofa", given="s1_u8"))
 def test_sentinel_1_of_a_case(folder: Path) -> None:
-    """The same weights with two bands at another wavelength give the authors' numbers."""
+    """The same weights with two bands at another wavelength give the reference's numbers."""
     case = Case(folder)
     loaded = case.loaded()
     inputs = dofa.prepared_s1(loaded.model, case.inputs)

@@ -1,14 +1,15 @@
-"""The parity case of the annual vectors: a file in the layout of the product, asked for places."""
+"""Parity cases of the annual vectors: a file in the layout of the product, and regions in it."""
 
 from __future__ import annotations
 
-import json
 import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pystac
 import pytest
+import rasterio
 from numpy.typing import NDArray
 
 from geobento.config.settings import Settings
@@ -19,74 +20,87 @@ from imagery.demo.archive import EMBEDDING_COLLECTION
 from inference.importing import import_model
 from pipeline.local_engine import LocalEngine
 from tests.imagery.catalogs import CatalogBuilder
-from tests.parity.test_parity import DIRECTORY
+from tests.parity.cases import cases_of, read_record
 
-FOLDER = DIRECTORY / "gse"
-CRS, LEFT, TOP, PIXEL = "EPSG:32631", 600_000, 5_760_000, 10
-"""Where the case's tile lies, as its file says."""
-
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="no gse case")
+YEAR = 2022
+"""Of cases that state none."""
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> LocalEngine:
-    """The case's tile in a catalog that says nothing but where it is."""
-    root = tmp_path_factory.mktemp("gse")
-    record = json.loads((FOLDER / "config.json").read_text())
-    shutil.copy(FOLDER / record["file"], root / "tile.tif")
-    height, width = np.load(FOLDER / "expected.npz")["grid"].shape[1:]
-    place = PixelGrid(CRS, (PIXEL, 0, LEFT, 0, -PIXEL, TOP), height, width)
-    builder = CatalogBuilder(root)
-    item = builder.add(
-        EMBEDDING_COLLECTION.stac_collections[0], "2022-01-01T00:00:00Z", {}, grid=place
-    )
-    item.properties.clear()
-    item.add_asset("data", pystac.Asset(str(root / "tile.tif")))
-    catalog = builder.save()
-    tag = import_model("gse").tag
-    return LocalEngine(Settings(models=(tag,), stac=str(catalog), cache=False))
+class Product:
+    """A case's tile in a catalog that says nothing but where it is."""
+
+    def __init__(self, folder: Path, root: Path) -> None:
+        record = read_record(folder)
+        self.year = int(record.get("year", YEAR))
+        self.expected = np.load(folder / "expected.npz")
+        self.inputs = np.load(folder / "input.npz")
+        tile = root / f"tile{Path(record['file']).suffix}"
+        shutil.copy(folder / record["file"], tile)
+        self.grid = _north_up_grid(tile)
+        builder = CatalogBuilder(root)
+        time = f"{self.year}-01-01T00:00:00Z"
+        item = builder.add(EMBEDDING_COLLECTION.stac_collections[0], time, {}, grid=self.grid)
+        item.properties.clear()
+        item.add_asset("data", pystac.Asset(str(tile)))
+        catalog = builder.save()
+        tag = import_model("gse").tag
+        self._engine = LocalEngine(Settings(models=(tag,), stac=str(catalog), cache=False))
+
+    def array(self, name: str) -> NDArray[Any]:
+        """An array that cases have with the expected results or with the input."""
+        array: NDArray[Any] = (self.expected if name in self.expected else self.inputs)[name]
+        return array
+
+    def ask(self, spatial: dict[str, Any], **output: str) -> NDArray[np.float32]:
+        """The answer for a region."""
+        request = {
+            "model": "gse",
+            "spatial": spatial,
+            "temporal": {"mode": "year", "year": self.year},
+            "output": output,
+        }
+        (embedding,) = self._engine.geo_embedding(GeoEmbeddingRequest.model_validate(request))
+        assert isinstance(embedding, Embedding)
+        return embedding.data
+
+    def box(self, rows: slice, columns: slice) -> dict[str, Any]:
+        """Some rows and columns of the tile, counted from north and west."""
+        pixel, _, left, _, _, top = self.grid.transform
+        return {
+            "type": "BBox",
+            "minlon": left + pixel * columns.start,
+            "maxlon": left + pixel * columns.stop,
+            "minlat": top - pixel * rows.stop,
+            "maxlat": top - pixel * rows.start,
+            "crs": self.grid.crs,
+        }
 
 
-def ask(engine: LocalEngine, spatial: dict[str, Any], **output: str) -> NDArray[np.float32]:
-    """The answer for a place."""
-    request = {
-        "model": "gse",
-        "spatial": spatial,
-        "temporal": {"mode": "year", "year": 2022},
-        "output": output,
-    }
-    (found,) = engine.geo_embedding(GeoEmbeddingRequest.model_validate(request))
-    assert isinstance(found, Embedding)
-    return found.data
+def _north_up_grid(tile: Path) -> PixelGrid:
+    """The grid of a file, whose first row may be the southern edge."""
+    with rasterio.open(tile) as file:
+        left, bottom, _, top = file.bounds
+        pixel = file.transform.a
+        transform = (pixel, 0.0, left, 0.0, -pixel, max(bottom, top))
+        return PixelGrid(str(file.crs), transform, file.height, file.width)
 
 
-def box(rows: slice, columns: slice) -> dict[str, Any]:
-    """Some rows and columns of the tile, from north and west."""
-    return {
-        "type": "BBox",
-        "minlon": LEFT + PIXEL * columns.start,
-        "maxlon": LEFT + PIXEL * columns.stop,
-        "minlat": TOP - PIXEL * rows.stop,
-        "maxlat": TOP - PIXEL * rows.start,
-        "crs": CRS,
-    }
-
-
-def test_the_case(engine: LocalEngine) -> None:
+@pytest.mark.parametrize("folder", cases_of("gse"))
+def test_the_case(folder: Path, tmp_path: Path) -> None:
     """The whole tile north up, the mean of a window with and without its length, and a point."""
-    expected = np.load(FOLDER / "expected.npz")
-    height, width = expected["grid"].shape[1:]
-    grid = ask(engine, box(slice(0, height), slice(0, width)), mode="grid")
-    np.testing.assert_allclose(grid, expected["grid"], rtol=0, atol=1e-6)
-    inputs = np.load(FOLDER / "input.npz")
-    first, last, left, right = (expected if "window" in expected else inputs)["window"]
-    window = box(slice(int(first), int(last)), slice(int(left), int(right)))
-    mean = ask(engine, window, mode="pooled", pooling="mean")
-    np.testing.assert_allclose(mean, expected["window_mean"], rtol=0, atol=1e-6)
-    unit = ask(engine, window, mode="pooled")
-    np.testing.assert_allclose(unit, expected["window_mean_unit"], rtol=0, atol=1e-6)
-    lon, lat = (expected if "point_lonlat" in expected else inputs)["point_lonlat"]
-    point = {"type": "PointBuffer", "lon": float(lon), "lat": float(lat), "buffer_m": 5}
+    product = Product(folder, tmp_path)
+    height, width = product.expected["grid"].shape[1:]
+    grid = product.ask(product.box(slice(0, height), slice(0, width)), mode="grid")
+    np.testing.assert_allclose(grid, product.expected["grid"], rtol=0, atol=1e-6)
+    first, last, left, right = map(int, product.array("window"))
+    window = product.box(slice(first, last), slice(left, right))
+    mean = product.ask(window, mode="pooled", pooling="mean")
+    np.testing.assert_allclose(mean, product.expected["window_mean"], rtol=0, atol=1e-6)
+    unit = product.ask(window, mode="pooled")
+    np.testing.assert_allclose(unit, product.expected["window_mean_unit"], rtol=0, atol=1e-6)
+    lon, lat = map(float, product.array("point_lonlat"))
+    half = product.grid.transform[0] / 2
+    point = {"type": "PointBuffer", "lon": lon, "lat": lat, "buffer_m": half}
     np.testing.assert_allclose(
-        ask(engine, point, mode="grid")[:, 0, 0], expected["point"], rtol=0, atol=1e-6
+        product.ask(point, mode="grid")[:, 0, 0], product.expected["point"], rtol=0, atol=1e-6
     )

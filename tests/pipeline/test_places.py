@@ -71,6 +71,22 @@ def test_vectors_and_grids(
         assert np.std(grid.data, axis=(1, 2)).max() > 1e-3
 
 
+def test_the_class_token_of_a_region(demo_archive: Path) -> None:
+    """`pooling: cls` reaches the network and says so; the mean is another vector."""
+    stored = small.stored(SatMaePp, variant="s2_10b")
+    engine = LocalEngine(Settings(models=(stored.tag,), stac=None))
+    vectors = {}
+    for pooling in ("cls", "mean"):
+        output = {"mode": "pooled", "pooling": pooling}
+        (vector, *_) = ask(engine, "satmaepp_s2_10b", output=output, sensor=L2A)
+        assert isinstance(vector, Embedding)
+        assert vector.meta.pooling == pooling
+        assert vector.meta.cls_removed == (pooling == "mean")
+        vectors[pooling] = vector.data
+    assert vectors["cls"].shape == vectors["mean"].shape
+    assert np.abs(vectors["cls"] - vectors["mean"]).max() > 1e-3
+
+
 def test_another_variant_is_not_served_in_its_region(demo_archive: Path) -> None:
     """Asked for ten bands, the image network does not answer."""
     stored = small.stored(SatMaePp)

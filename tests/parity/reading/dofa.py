@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geobento.schemas.sample import Sample
-from inference.engines.torch import TorchModel
 from models.base import Model
-from models.types import Encoded, Inputs
+from models.types import Inputs
 
 
 def prepared(model: Model, arrays: Mapping[str, NDArray[Any]], record: Any) -> Inputs:
@@ -30,10 +29,3 @@ def prepared_s1(model: Model, arrays: Mapping[str, NDArray[Any]]) -> Inputs:
     spec = model.card.modalities["s1"]
     power = (arrays["s1_u8"].astype(np.float64) / spec.normalization.scale[0]) ** 2
     return model.prepare(Sample(power, spec.sensor.bands, "s1"))
-
-
-def stages(
-    loaded: TorchModel, inputs: Inputs, encoded: Encoded
-) -> dict[str, tuple[NDArray[Any], float]]:
-    """The class token."""
-    return {"cls": (encoded.tokens[0, 0].numpy(), 1e-4)}

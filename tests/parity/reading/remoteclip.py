@@ -1,4 +1,4 @@
-"""Cases of RemoteCLIP: pictures, and what the other activation makes of them."""
+"""Cases of RemoteCLIP: images, also with the other activation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from models.types import Encoded, Inputs
 
 
 def prepared(model: Model, arrays: Mapping[str, Any], record: Mapping[str, Any]) -> Inputs:
-    """The case's picture."""
+    """The case's image."""
     return model.prepare_image(Image.fromarray(arrays["rgb_u8"]))
 
 
@@ -31,5 +31,5 @@ def stages(loaded: TorchModel, inputs: Inputs, encoded: Encoded) -> dict[str, An
     if encoded.num_prefix_tokens:
         with torch.inference_mode():
             tokens = network.visual.ln_post(encoded.tokens)[0].numpy()
-        found |= {"tokens_ln_post": (tokens, 1e-4), "cls": (tokens[0], 1e-4)}
+        found["tokens_ln_post"] = (tokens, 1e-4)
     return found

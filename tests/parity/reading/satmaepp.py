@@ -1,4 +1,4 @@
-"""Cases of SatMAE++: pictures, or ten bands that lie nowhere."""
+"""Cases of SatMAE++: images, or ten bands without a location."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from models.types import Encoded, Inputs
 
 
 def prepared(model: Model, arrays: Mapping[str, Any], record: Mapping[str, Any]) -> Inputs:
-    """The case's picture, or its digital numbers."""
+    """The case's image, or its digital numbers."""
     if "rgb_u8" in arrays:
         return model.prepare_image(Image.fromarray(arrays["rgb_u8"]))
     bands = model.card.modalities["s2_10b"].sensor.bands
@@ -23,8 +23,8 @@ def prepared(model: Model, arrays: Mapping[str, Any], record: Mapping[str, Any])
 
 
 def stages(loaded: TorchModel, inputs: Inputs, encoded: Encoded) -> dict[str, Any]:
-    """The class token; for ten bands all tokens, before those of one place are averaged."""
-    found: dict[str, Any] = {"cls": (encoded.tokens[0, 0].numpy(), 1e-4)}
+    """For ten bands, all tokens before those of one position are averaged."""
+    found: dict[str, Any] = {}
     if "s2_10b" in inputs:
         network: Any = loaded._network
         with torch.inference_mode():

@@ -9,10 +9,12 @@ import pytest
 
 from geobento.schemas.cards import ModelCard
 from geobento.schemas.errors import GeoBentoError, ModelError, PayloadTooLarge, SpecError
+from geobento.schemas.geometry import Polygon
 from geobento.schemas.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
 from geobento.schemas.specs import (
     BBox,
     FetchSpec,
+    InputPrepSpec,
     OutputSpec,
     PointBuffer,
     SensorSpec,
@@ -299,3 +301,17 @@ def test_radar_has_a_direction_and_a_mode() -> None:
     card = CARD.model_copy(update={"modalities": {"s2": modality}})
     asked = replace(radar, orbit="DESCENDING", s1_require_iw=False)
     assert plan(card, sensor=asked)[0].query.sensor == asked
+
+
+def test_class_tokens() -> None:
+    """`pooling: cls` is asked of every tile, and of models that have a class token."""
+    output = OutputSpec.pooled("cls")
+    with pytest.raises(ModelError, match="mosaiks has no class token; accepted: native, mean, max"):
+        plan(output=output)
+    card = CARD.model_copy(update={"class_token": True})
+    for prep in ("resize", InputPrepSpec("tile", 64)):
+        (made,) = plan(card, output=output, input_prep=prep)
+        assert (made.pooling, made.encode_pooling) == ("cls", "cls")
+    area = Polygon((((34.06, -3.40), (34.07, -3.40), (34.07, -3.41), (34.06, -3.40)),))
+    with pytest.raises(ModelError, match="cannot leave out what lies"):
+        plan(card, output=output, spatial=area)
