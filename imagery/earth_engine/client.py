@@ -207,7 +207,7 @@ def map_http_error(
             return TransientError(
                 QuotaError(reason, retry_after=retry_after or DEFAULT_RETRY_AFTER_S), retry_after
             )
-        reason = f"Earth Engine answered {status}: it is out of order"
+        reason = f"Earth Engine answered {status}: it is unavailable"
         return TransientError(SourceUnavailable(reason, retry_after=retry_after), retry_after)
     if status in (401, 403):
         return _access_error(project)

@@ -102,9 +102,8 @@ def _mosaic_band(band: str, inputs: CompositeInputs, collection: Collection) -> 
         for scene in scenes
         if scene.properties[name_property] == band
     ]
-    if not images:
-        return ee.Image.constant(collection.unmask_value).rename([band])
-    return _mosaic(images)
+    constant = ee.Image.constant(collection.unmask_value).rename([band])
+    return _mosaic(images) if images else constant
 
 
 def _clear_sky_mask(scene: ee.Image, sensor: SensorSpec, collection: Collection) -> ee.Image | None:

@@ -233,8 +233,8 @@ def _check_bands(bands: Sequence[str], collection: Collection) -> None:
     for band in bands:
         if band not in collection.bands:
             raise ModelError(
-                f"{collection.id} has no band {band!r}{did_you_mean([band], collection.bands)}; accepted: "
-                f"{', '.join(collection.bands)}",
+                f"{collection.id} has no band {band!r}{did_you_mean([band], collection.bands)}; "
+                f"accepted: {', '.join(collection.bands)}",
                 field="sensor.bands",
             )
 

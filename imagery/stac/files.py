@@ -78,7 +78,7 @@ class RemoteFiles:
         """The GDAL file name of an asset, see `AssetFiles`."""
         url = self._allowlist.check(self._http_url(href))
         if not url.path.lower().endswith(TIFF_SUFFIXES):
-            raise SourceError(f"the file {_basename(url.path)} is not a TIFF")
+            raise SourceError(f"the file {basename(url.path)} is not a TIFF")
         signed = self._sign_url(url, deadline) if self._sign_url is not None else url
         return f"{VSICURL_PREFIX}{signed.copy_with(fragment=None)}"
 
@@ -136,12 +136,13 @@ def resolve_inside(href: str, base: Path, root: Path) -> Path:
     """
     parts = urlparse(href)
     if parts.scheme not in ("", "file"):
-        raise SourceError(f"{_basename(parts.path)} is not a local file")
+        raise SourceError(f"{basename(parts.path)} is not a local file")
     path = (base / (unquote(parts.path) if parts.scheme else href)).resolve()
     if not path.is_relative_to(root):
         raise SourceError(f"the file {path.name} lies outside the catalog's folder")
     return path
 
 
-def _basename(path: str) -> str:
+def basename(path: str) -> str:
+    """The last component of a path or URL, for messages."""
     return path.rsplit("/", 1)[-1]

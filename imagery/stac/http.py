@@ -161,15 +161,15 @@ def map_http_error(host: str, status: int, headers: Mapping[str, str]) -> Except
     """The exception for an error response. Pure but for the clock."""
     retry_after = parse_retry_after(headers.get("retry-after"), datetime.now(UTC))
     if status == 429:
-        reason = f"{host} answers 429: too much is asked of it"
+        reason = f"{host} answers 429: too many requests"
         return TransientError(
             QuotaError(reason, retry_after=retry_after or DEFAULT_RETRY_AFTER_S), retry_after
         )
     if status in UNAVAILABLE_STATUSES:
-        reason = f"{host} answers {status}: it is out of order"
+        reason = f"{host} answers {status}: it is unavailable"
         return TransientError(SourceUnavailable(reason, retry_after=retry_after), retry_after)
     if status in (401, 403):
-        return SourceError(f"{host} does not let this service in ({status})")
+        return SourceError(f"{host} denies access to this service ({status})")
     if 300 <= status < 400:
         return SourceError(f"{host} redirects elsewhere, which is not followed")
     return SourceError(f"{host} answers {status}")

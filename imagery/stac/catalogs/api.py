@@ -15,6 +15,8 @@ from pystac_client.stac_api_io import StacApiIO
 from geobento.schemas.errors import GeoBentoError, SourceError
 from imagery.cache.ttl_cache import TTLCache
 from imagery.stac.catalogs.base import (
+    CACHE_MAX_ITEMS,
+    CACHE_TTL_S,
     Availability,
     Search,
     item_cloud_pct,
@@ -30,8 +32,6 @@ PAGE_SIZE = 50
 """Items per page."""
 MAX_ITEMS = 2000
 """Maximum number of items of one search."""
-CACHE_TTL_S, CACHE_MAX_ITEMS = 30.0, 1000
-"""Lifetime and bound of cached search results. A plan is usually fetched right after."""
 
 
 class ApiCatalog:

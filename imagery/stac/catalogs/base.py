@@ -15,6 +15,10 @@ from imagery.stac.files import AssetFiles
 Bounds = tuple[float, float, float, float]
 """(west, south, east, north) in degrees; west exceeds east across the antimeridian."""
 
+CACHE_TTL_S, CACHE_MAX_ITEMS = 30.0, 1000
+"""Lifetime and bound of the cached search results of a catalog. A plan is usually
+fetched right after."""
+
 
 @dataclass(frozen=True)
 class Search:
@@ -157,7 +161,7 @@ def longitude_spans(bounds: Bounds) -> tuple[tuple[float, float], ...]:
 
 
 def tile_key(item: pystac.Item) -> Any:
-    """What tells the tiles of one pass apart: the grid code, or else the rounded bounds."""
+    """Identifies a tile within a pass: the grid code, or else the rounded bounds."""
     for name in ("grid:code", "s2:mgrs_tile", "mgrs:tile"):
         if name in item.properties:
             return item.properties[name]

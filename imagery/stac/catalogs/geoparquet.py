@@ -14,6 +14,8 @@ import pystac
 from geobento.schemas.errors import GeoBentoError, SourceError, SourceUnavailable
 from imagery.cache.ttl_cache import TTLCache
 from imagery.stac.catalogs.base import (
+    CACHE_MAX_ITEMS,
+    CACHE_TTL_S,
     Availability,
     Search,
     item_cloud_pct,
@@ -24,8 +26,6 @@ from imagery.stac.catalogs.base import (
 )
 from imagery.stac.files import AssetFiles
 
-CACHE_TTL_S, CACHE_MAX_ITEMS = 30.0, 1000
-"""Lifetime and bound of cached search results. A plan is usually fetched right after."""
 MAX_ITEMS = 20_000
 """Maximum number of items of one search."""
 ITEM_FIELDS = frozenset(

@@ -24,7 +24,7 @@ from imagery.stac.catalogs.base import (
     item_time,
     select_items,
 )
-from imagery.stac.files import AssetFiles, LocalFiles, resolve_inside
+from imagery.stac.files import AssetFiles, LocalFiles, basename, resolve_inside
 from imagery.stac.http import HttpJsonClient, netloc, parse_url
 
 MAX_RECORDS = 20_000
@@ -240,7 +240,7 @@ def _iter_items(
                 links = [link["href"] for link in record.get("links", []) if _is_child_link(link)]
                 children += [store.resolve(href, link) for link in links]
             else:
-                raise SourceError(f"{_basename(href)} is not a STAC catalog, collection or item")
+                raise SourceError(f"{basename(href)} is not a STAC catalog, collection or item")
         new = [href for href in dict.fromkeys(children) if href not in visited]
         visited.update(new)
         level = list(zip(new, store.read(new), strict=True)) if new else []
@@ -252,9 +252,5 @@ def _is_child_link(link: dict[str, Any]) -> bool:
 
 def _check_record(record: Any, href: str) -> dict[str, Any]:
     if not isinstance(record, dict):
-        raise SourceError(f"{_basename(href)} is not a JSON object")
+        raise SourceError(f"{basename(href)} is not a JSON object")
     return record
-
-
-def _basename(href: str) -> str:
-    return href.rsplit("/", 1)[-1]

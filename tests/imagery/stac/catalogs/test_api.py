@@ -320,7 +320,7 @@ def test_what_may_pass_is_tried_again(stac: StacServer, tmp_path: Path, waits: l
             "not answer a search with items",
         ),
         (Fault(body='{"features": 3}'), SourceError, "not answer a search with items"),
-        (Fault(status=403), SourceError, "does not let"),
+        (Fault(status=403), SourceError, "denies access"),
         (Fault(status=307, headers={"location": "http://127.0.0.1:9/"}), SourceError, "redirects"),
         (Fault(status=400), SourceError, "400"),
     ],
