@@ -1,1 +1,1 @@
-"""Where pixels come from: pixel grids, collections, sources, the demo archive."""
+"""Imagery: pixel grids, collections, sources and the demo archive."""

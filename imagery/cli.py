@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def demo_archive(directory: Path | None) -> None:
     """Write the demo archive: a static STAC catalog of synthetic imagery.
 
-    DIRECTORY defaults to the place where the service looks for it.
+    DIRECTORY defaults to the path where the service looks for it.
     """
     from geobento.config import settings
     from imagery.demo.archive import write_demo_archive
@@ -30,7 +30,9 @@ def demo_archive(directory: Path | None) -> None:
         try:
             catalog = write_demo_archive(
                 directory,
-                progress=lambda done, total: progress.update(task, completed=done, total=total),
+                progress=lambda completed, total: progress.update(
+                    task, completed=completed, total=total
+                ),
             )
         except FileExistsError as error:
             raise click.ClickException(str(error)) from None
@@ -39,31 +41,31 @@ def demo_archive(directory: Path | None) -> None:
 
 @click.group()
 def cache() -> None:
-    """Show and empty the cache of fetched pixels."""
+    """Inspect or clear the cache of fetched pixels."""
 
 
 @cache.command()
 def info() -> None:
-    """How many patches are kept, their size, and when they were used."""
+    """Show the number of cached patches, their size and last use."""
     settings, store = _open_store()
     try:
-        held = store.list_files()
+        files = store.list_files()
     except OSError as error:
         raise click.ClickException(f"the cache cannot be read ({error.strerror})") from None
-    whole = [file for file in held if file.is_complete]
+    patches = [file for file in files if file.is_complete]
     click.echo(f"folder      {settings.patches}")
     click.echo(f"in use      {'yes' if settings.cache else 'no, GEOBENTO_CACHE is off'}")
-    click.echo(f"patches     {len(whole)}")
-    size = sum(file.size for file in held)
+    click.echo(f"patches     {len(patches)}")
+    size = sum(file.size for file in files)
     click.echo(f"size        {_format_mib(size)} of {_format_mib(settings.patches_bytes)} MiB")
-    if whole:
-        click.echo(f"oldest use  {_format_time(whole[0].last_used)}")
-        click.echo(f"newest use  {_format_time(whole[-1].last_used)}")
+    if patches:
+        click.echo(f"oldest use  {_format_time(patches[0].last_used)}")
+        click.echo(f"newest use  {_format_time(patches[-1].last_used)}")
 
 
 @cache.command()
 def clear() -> None:
-    """Remove all patches; services that run go on."""
+    """Remove all cached patches. Running services are not affected."""
     _, store = _open_store()
     try:
         count, size = store.clear()
@@ -74,7 +76,7 @@ def clear() -> None:
 
 @cache.command()
 def path() -> None:
-    """Print the folder of the patches."""
+    """Print the cache directory."""
     settings, _ = _open_store()
     click.echo(settings.patches)
 
@@ -83,8 +85,8 @@ def _open_store() -> tuple[Settings, PatchStore]:
     from geobento.config import settings
     from imagery.cache.store import PatchStore
 
-    found = settings.load()
-    return found, PatchStore(found.patches, found.patches_bytes)
+    config = settings.load()
+    return config, PatchStore(config.patches, config.patches_bytes)
 
 
 def _format_mib(size: int) -> str:

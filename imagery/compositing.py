@@ -1,4 +1,4 @@
-"""From several looks at a place to one. Pure."""
+"""Compositing: several acquisitions of a region into one image. Pure."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from geobento.schemas.specs import Composite
 from imagery.collections.schema import QualityMask
 
 _REDUCERS: dict[str, Any] = {"median": np.nanmedian, "mean": np.nanmean}
-"""Composites of all values of a pixel."""
+"""Composites over all valid values of a pixel."""
 
 
 def clear_sky_mask(values: NDArray[Any], mask: QualityMask) -> NDArray[np.bool_]:
-    """Where a quality band shows the ground; not where it is NaN."""
-    has = np.isfinite(values)
-    whole = np.where(has, values, 0).astype(np.int64)
-    hidden = (whole & mask.bitmask) != 0 if mask.bits else np.isin(whole, mask.classes)
-    return np.asarray(has & ~hidden)
+    """True where a quality band shows the ground; False where it is masked or NaN."""
+    has_data = np.isfinite(values)
+    flags = np.where(has_data, values, 0).astype(np.int64)
+    masked = (flags & mask.bitmask) != 0 if mask.bits else np.isin(flags, mask.classes)
+    return np.asarray(has_data & ~masked)
 
 
 def fuser(
     stack: NDArray[np.float32], valid: NDArray[np.bool_], passes: Sequence[Sequence[int]]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """One look per pass of the satellite, from the tiles that the pass is cut into.
+    """Fuse the tiles of each satellite pass into one image.
 
-    Neighbouring tiles overlap; without this, a pass would count twice where they do.
+    Neighboring tiles overlap. Unfused, a pass would count twice where they do.
 
     Args:
-        stack: (T, C, H, W).
-        valid: Of the same shape: where a tile has data.
-        passes: Positions in T that make up each pass; the first with data at a pixel shows.
+        stack: (T, C, H, W) tiles.
+        valid: Same shape, True where a tile has data.
+        passes: Positions in T of each pass's tiles. The first tile with data at a pixel wins.
 
     Returns:
-        Both arrays with one look per pass.
+        Both arrays with one image per pass.
     """
     if len(passes) == len(stack):
         return stack, valid
     first = [tiles[0] for tiles in passes]
-    looks, seen = stack[first], valid[first]
+    fused, fused_valid = stack[first], valid[first]
     for position, tiles in enumerate(passes):
         for tile in tiles[1:]:
-            np.copyto(looks[position], stack[tile], where=valid[tile] & ~seen[position])
-            seen[position] |= valid[tile]
-    return looks, seen
+            np.copyto(fused[position], stack[tile], where=valid[tile] & ~fused_valid[position])
+            fused_valid[position] |= valid[tile]
+    return fused, fused_valid
 
 
 def composite(
@@ -56,29 +56,29 @@ def composite(
     method: Composite,
     fill_value: float,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """One image from looks at the same pixels.
+    """Composite images of the same pixels into one.
 
     Args:
         stack: (T, C, H, W), oldest first.
-        valid: Of the same shape, or (T, H, W) for all bands alike: where a look has data.
-        method: `median`: per pixel and band, the middle of the valid values, of an even number
-            the mean of the middle two. `mean`: of all of them. `mosaic`: the latest.
-        fill_value: Value where no look has data.
+        valid: Same shape, or (T, H, W) for all bands: True where an image has data.
+        method: `median` or `mean` of the valid values per pixel and band (an even number of values
+            has the mean of the middle two as its median), or `mosaic`, the latest valid value.
+        fill_value: Value of pixels without data.
 
     Returns:
         Pixels (C, H, W) and validity (H, W): True where every band has data.
     """
     if valid.ndim == 3:
         valid = np.broadcast_to(valid[:, None], stack.shape)
-    seen = valid.any(axis=0)
+    any_valid = valid.any(axis=0)
     if stack.shape[0] == 1:
         pixels = stack[0]
     elif method in _REDUCERS:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # pixels that no look has seen
+            warnings.simplefilter("ignore", RuntimeWarning)  # pixels without any valid value
             pixels = _REDUCERS[method](np.where(valid, stack, np.float32(np.nan)), axis=0)
     else:
         latest = stack.shape[0] - 1 - valid[::-1].argmax(axis=0)
         pixels = np.take_along_axis(stack, latest[None], axis=0)[0]
-    filled = np.where(seen, pixels, np.float32(fill_value)).astype(np.float32)
-    return filled, np.asarray(seen.all(axis=0))
+    filled = np.where(any_valid, pixels, np.float32(fill_value)).astype(np.float32)
+    return filled, np.asarray(any_valid.all(axis=0))

@@ -1,4 +1,4 @@
-"""The outline of a place in any reference system: checked, and carried to another one. Pure."""
+"""Region geometries in any coordinate reference system: validation and reprojection. Pure."""
 
 from __future__ import annotations
 
@@ -18,45 +18,45 @@ from geobento.schemas.geometry import LONLAT_CRS, Area, BBox, Polygon
 
 WGS84 = LONLAT_CRS[0]
 DENSIFY_POINTS = 2000
-"""Points along the longer side of an outline when it is carried to another reference system,
-where straight edges become curves: enough to stay within 2 mm of the curve over six degrees."""
+"""Points along the longer side of a geometry before reprojection, which bends straight edges.
+2000 points stay within 2 mm of the curve over six degrees."""
 
 _FILE_REFERENCES = re.compile(r"grids|file|\+init|\bpipeline\b", re.IGNORECASE)
-"""Definitions that have the library read files of the machine that it runs on."""
+"""CRS definitions that would make PROJ read local files."""
 
 
 @lru_cache(maxsize=256)
 def parse_crs(crs: str) -> CRS:
-    """A reference system from its name or definition.
+    """The coordinate reference system of a name or definition.
 
     Raises:
-        SpecError: It is not known, or its coordinates are not two on the ground.
+        SpecError: The CRS is unknown, or is not a horizontal, two-dimensional one.
     """
     try:
         if _FILE_REFERENCES.search(crs):
             raise CRSError("names files")
-        found = CRS.from_user_input(crs)
+        parsed = CRS.from_user_input(crs)
     except CRSError:
         raise SpecError(
             f"the crs {crs[:80]!r} is not known; accepted: a name such as 'EPSG:4326' or "
             "'EPSG:3035', or WKT",
             field="spatial.crs",
         ) from None
-    if not (found.is_geographic or found.is_projected) or len(found.axis_info) != 2:
+    if not (parsed.is_geographic or parsed.is_projected) or len(parsed.axis_info) != 2:
         raise SpecError(
             f"the crs {crs[:80]!r} is not one of two coordinates on the ground; accepted: "
             "geographic or projected ones",
             field="spatial.crs",
         )
-    return found
+    return parsed
 
 
 @lru_cache(maxsize=256)
 def get_transformer(source: str, target: str) -> Transformer:
-    """From one reference system to another, x before y in both.
+    """The transformer between two reference systems, in (x, y) order.
 
     Raises:
-        SpecError: One of them is not known, or there is no way between them.
+        SpecError: A CRS is unknown, or there is no transformation between the two.
     """
     try:
         return Transformer.from_crs(parse_crs(source), parse_crs(target), always_xy=True)
@@ -68,10 +68,10 @@ def get_transformer(source: str, target: str) -> Transformer:
 
 
 def to_lonlat(crs: str, x: float, y: float) -> tuple[float, float]:
-    """Longitude and latitude of a point, degrees on WGS 84.
+    """Longitude and latitude of a point, WGS 84 degrees.
 
     Raises:
-        SpecError: The point lies outside of what the reference system can describe.
+        SpecError: The point lies outside the domain of the CRS.
     """
     _check_domain(crs, [x], [y])
     lon, lat = get_transformer(crs, WGS84).transform(x, y)
@@ -79,19 +79,19 @@ def to_lonlat(crs: str, x: float, y: float) -> tuple[float, float]:
 
 
 def region_geometry(region: Area) -> shapely.Geometry:
-    """The area of a place in its own reference system, whole also across the antimeridian.
+    """The geometry of a region in its own CRS.
 
-    There, longitudes go on beyond 180 degrees.
+    Across the antimeridian, longitudes continue beyond 180 degrees, so that the geometry is whole.
 
     Raises:
-        SpecError: A polygon crosses itself, or a box has its edges the wrong way round or
-            outside of what its reference system describes.
+        SpecError: A polygon is invalid, or a box has swapped edges or leaves the domain of its
+            CRS.
     """
     if isinstance(region, BBox):
         _check_domain(region.crs, [region.minlon, region.maxlon], [region.minlat, region.maxlat])
         return shapely.box(region.minlon, region.minlat, _maxlon(region), region.maxlat)
-    many = (region.coordinates,) if isinstance(region, Polygon) else region.coordinates
-    parts = [shapely.Polygon(rings[0], list(rings[1:])) for rings in many]
+    polygons = (region.coordinates,) if isinstance(region, Polygon) else region.coordinates
+    parts = [shapely.Polygon(rings[0], list(rings[1:])) for rings in polygons]
     for part in parts:
         if not part.is_valid:
             raise SpecError(
@@ -102,54 +102,54 @@ def region_geometry(region: Area) -> shapely.Geometry:
 
 
 def reprojected(shape: shapely.Geometry, source: str, target: str) -> shapely.Geometry:
-    """An area in another reference system, its straight edges as the curves that they become.
+    """A geometry in another CRS, densified so that its edges follow the curves.
 
     Raises:
-        SpecError: A part of it lies outside of what one of the two can describe.
+        SpecError: A part lies outside the domain of one of the two systems.
     """
     left, bottom, right, top = shape.bounds
     dense = shapely.segmentize(shape, max(right - left, top - bottom) / DENSIFY_POINTS)
-    moved = shapely.transform(dense, _point_transform(source, target), include_z=False)
-    if not np.isfinite(shapely.get_coordinates(moved)).all():
+    result = shapely.transform(dense, _point_transform(source, target), include_z=False)
+    if not np.isfinite(shapely.get_coordinates(result)).all():
         raise SpecError(
-            f"the place reaches beyond what the crs {source[:80]!r} describes", field="spatial"
+            f"the region reaches beyond the domain of the crs {source[:80]!r}", field="spatial"
         )
-    return moved
+    return result
 
 
 def _point_transform(
     source: str, target: str
 ) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    change = get_transformer(source, target)
-    return lambda points: np.column_stack(change.transform(points[:, 0], points[:, 1]))
+    transformer = get_transformer(source, target)
+    return lambda points: np.column_stack(transformer.transform(points[:, 0], points[:, 1]))
 
 
 def _check_domain(crs: str, x: list[float], y: list[float]) -> None:
-    """Refuse points that do not come back from longitude and latitude to where they were."""
-    there = get_transformer(crs, WGS84)
-    back = there.transform(*there.transform(x, y), direction="INVERSE")
-    if not np.allclose(back, [x, y], rtol=1e-6, atol=1e-6):
+    """Raise for points that do not survive the round trip through longitude and latitude."""
+    transformer = get_transformer(crs, WGS84)
+    round_trip = transformer.transform(*transformer.transform(x, y), direction="INVERSE")
+    if not np.allclose(round_trip, [x, y], rtol=1e-6, atol=1e-6):
         raise SpecError(
-            f"the point {x[-1]:g}, {y[-1]:g} lies outside of what the crs {crs[:80]!r} describes",
+            f"the point {x[-1]:g}, {y[-1]:g} lies outside the domain of the crs {crs[:80]!r}",
             field="spatial",
         )
 
 
 def _maxlon(box: BBox) -> float:
-    """The eastern edge of a box, beyond 180 degrees where the box crosses the antimeridian."""
+    """The eastern edge of a box; beyond 180 degrees if the box crosses the antimeridian."""
     crs = parse_crs(box.crs)
     if box.minlon < box.maxlon:
         return box.maxlon
     if not crs.is_geographic:
         raise SpecError(
-            f"the least x ({box.minlon:g}) must be less than the greatest ({box.maxlon:g})",
+            f"the minimum x ({box.minlon:g}) must be less than the maximum x ({box.maxlon:g})",
             field="spatial",
         )
     return box.maxlon + 2 * math.pi / crs.axis_info[0].unit_conversion_factor
 
 
 def _shift_east(part: shapely.Polygon) -> shapely.Polygon:
-    """A polygon that lies west of the prime meridian, moved once around the Earth."""
+    """A polygon, shifted by 360 degrees if it lies west of the prime meridian."""
     if part.bounds[2] > 0:
         return part
     return shapely.affinity.translate(part, xoff=360)

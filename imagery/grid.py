@@ -1,4 +1,4 @@
-"""From a place to the pixels that cover it: local UTM, ground metres, north up. Pure."""
+"""The pixel grid of a region: local UTM zone, ground meters, north up. Pure."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from imagery.geometry import (
 )
 
 MIN_UTM_LATITUDE, MAX_UTM_LATITUDE = -80.0, 84.0
-"""Latitudes between which UTM is defined."""
+"""Range of latitudes in which UTM is defined."""
 MAX_WIDTH_DEG = 6.0
-"""A wider place would lie in several UTM zones."""
+"""Width of a UTM zone, the largest accepted width of a region."""
 MAX_SCALE_ERROR = 0.01
-"""A metre of a projection may differ by this share from a metre on the ground."""
+"""Largest relative difference between a projected meter and a meter on the ground."""
 BOUNDS_DENSIFY_POINTS = 21
-"""Points per edge of the outline in degrees that catalogs are searched by."""
+"""Points per edge of a grid when its bounds in degrees are computed."""
 
 
 def utm_crs(lon: float, lat: float) -> str:
@@ -47,22 +47,22 @@ def utm_crs(lon: float, lat: float) -> str:
 
 
 def for_region(region: Region, scale_m: float, snap_m: float | None = None) -> PixelGrid:
-    """The pixel grid of a place in its local UTM zone.
+    """The pixel grid of a region in its local UTM zone.
 
     Args:
-        region: Where.
-        scale_m: Ground size of a pixel, metres.
-        snap_m: Pixel size of the sensor's own lattice, whose corners lie at multiples of it.
-            Corners of the grid lie at multiples of it or, where `scale_m` is finer or a multiple
-            of it, of `scale_m`. None: no common lattice, nothing is snapped.
+        region: Point with a buffer, box or polygon.
+        scale_m: Ground size of a pixel, meters.
+        snap_m: Pixel size of the sensor's native grid, whose corners lie at multiples of it.
+            Output corners are snapped to multiples of it, or of `scale_m` where `scale_m` is finer
+            or a multiple of it. None disables snapping.
 
     Returns:
-        A point with a buffer: the square of ``round(2 * buffer / scale)`` pixels a side whose
-        centre is nearest to the point. A box or polygon: the smallest grid that covers it.
+        For a point with a buffer: the square of ``round(2 * buffer / scale)`` pixels a side whose
+        center is nearest to the point. For a box or polygon: the smallest covering grid.
 
     Raises:
-        SpecError: The place lies outside UTM, is too wide for one zone, crosses itself, or its
-            reference system is not known.
+        SpecError: The region lies outside UTM, is too wide for one zone or invalid, or its CRS is
+            unknown.
     """
     if isinstance(region, PointBuffer):
         return _square_grid(region, scale_m, snap_m)
@@ -70,9 +70,9 @@ def for_region(region: Region, scale_m: float, snap_m: float | None = None) -> P
 
 
 def lonlat_bounds(grid: PixelGrid) -> tuple[float, float, float, float]:
-    """(west, south, east, north) of a grid, degrees; its curved edges lie inside.
+    """(west, south, east, north) of a grid in degrees, including its curved edges.
 
-    West is greater than east where the grid crosses the antimeridian, as in GeoJSON.
+    West exceeds east where the grid crosses the antimeridian, as in GeoJSON.
     """
     left, bottom, right, top = grid.bounds
     return get_transformer(grid.crs, WGS84).transform_bounds(
@@ -81,12 +81,12 @@ def lonlat_bounds(grid: PixelGrid) -> tuple[float, float, float, float]:
 
 
 def has_ground_meters(grid: PixelGrid) -> bool:
-    """Whether the unit of a grid's reference system is a metre on the ground, at its centre.
+    """Whether the unit of a grid's CRS is a meter on the ground, at the center of the grid.
 
-    Not so: degrees, feet, and metres of projections that stretch, such as the web's Mercator.
+    False for degrees, feet, and projections that stretch, such as Web Mercator.
 
     Raises:
-        SpecError: The grid lies outside of what the reference system describes.
+        SpecError: The grid lies outside the domain of its CRS.
     """
     crs = parse_crs(grid.crs)
     if not crs.is_projected or crs.axis_info[0].unit_conversion_factor != 1:
@@ -94,18 +94,22 @@ def has_ground_meters(grid: PixelGrid) -> bool:
     left, bottom, right, top = grid.bounds
     scale = Proj(crs).get_factors(*to_lonlat(grid.crs, (left + right) / 2, (bottom + top) / 2))
     return all(
-        abs(found - 1) < MAX_SCALE_ERROR for found in (scale.meridional_scale, scale.parallel_scale)
+        abs(factor - 1) < MAX_SCALE_ERROR
+        for factor in (scale.meridional_scale, scale.parallel_scale)
     )
 
 
 def lonlat_corners(grid: PixelGrid) -> list[tuple[float, float]]:
-    """(longitude, latitude) of the outer corners of a grid, a closed ring from the north-west,
-    against the clock.
+    """(longitude, latitude) of a grid's corners: a closed, counterclockwise ring from the
+    northwest.
     """
     left, bottom, right, top = grid.bounds
     corners = [(left, top), (left, bottom), (right, bottom), (right, top), (left, top)]
-    carry = get_transformer(grid.crs, WGS84)
-    return [(round(x, 7), round(y, 7)) for x, y in (carry.transform(*corner) for corner in corners)]
+    transformer = get_transformer(grid.crs, WGS84)
+    return [
+        (round(x, 7), round(y, 7))
+        for x, y in (transformer.transform(*corner) for corner in corners)
+    ]
 
 
 def _square_grid(region: PointBuffer, scale_m: float, snap_m: float | None) -> PixelGrid:
@@ -132,7 +136,7 @@ def _covering_grid(region: Area, scale_m: float, snap_m: float | None) -> PixelG
 
 
 def _utm_zone(shape: shapely.Geometry, source: str) -> str:
-    """The UTM zone of the middle of an area."""
+    """The UTM zone of the center of a geometry."""
     points = shapely.get_coordinates(reprojected(shape, source, WGS84))
     left, bottom, right, top = shape.bounds
     middle, latitude = get_transformer(source, WGS84).transform(
@@ -141,8 +145,8 @@ def _utm_zone(shape: shapely.Geometry, source: str) -> str:
     east = (points[:, 0] - middle + 180) % 360 - 180
     if (width := float(np.ptp(east))) > MAX_WIDTH_DEG + 1e-9:
         raise SpecError(
-            f"the place is {width:g} degrees wide; accepted: up to {MAX_WIDTH_DEG:g}, the width of "
-            "a UTM zone. Across the antimeridian, a box has minlon greater than maxlon, and a "
+            f"the region is {width:g} degrees wide; accepted: up to {MAX_WIDTH_DEG:g}, the width "
+            "of a UTM zone. Across the antimeridian, a box has minlon greater than maxlon, and a "
             "polygon is cut in two",
             field="spatial",
         )
@@ -152,9 +156,10 @@ def _utm_zone(shape: shapely.Geometry, source: str) -> str:
 
 
 def _snap_step(scale_m: float, snap_m: float | None) -> float | None:
-    """What corners are multiples of: the lattice, coarser pixels that nest in it, or finer ones.
+    """Corners are snapped to multiples of this; None disables snapping.
 
-    Finer pixels are snapped to themselves: the lattice would move the centre by several of them.
+    Pixels that are a multiple of the native ones snap to their own size, and so do finer pixels:
+    the native grid would move the center by several of them.
     """
     if snap_m is None:
         return None

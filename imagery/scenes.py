@@ -1,4 +1,4 @@
-"""Which scenes belong together, whatever catalog names them. Pure."""
+"""Selecting and grouping scenes, for any source. Pure."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from geobento.schemas.specs import SensorSpec
 S = TypeVar("S")
 
 MAX_PASS_DURATION = timedelta(minutes=30)
-"""Scenes of one satellite within this time are of one pass; an orbit takes about 100 minutes, so
-the next pass over a place is never this close. (A day is too long: near the poles passes follow
-each other orbit by orbit, and radar sees a place morning and evening.)"""
+"""Scenes of one satellite within this time belong to one pass. An orbit takes about 100 minutes, so
+the next pass over a region is never this close. A day would be too long: passes near the poles
+repeat every orbit, and radar sees a region in the morning and in the evening."""
 
 
 def group_passes(acquisitions: Sequence[tuple[Hashable, datetime]]) -> list[list[int]]:
-    """Positions of the scenes that belong to each pass of a satellite, oldest first.
+    """Group scenes by satellite pass.
 
     Args:
         acquisitions: Satellite and time of every scene, oldest first.
+
+    Returns:
+        The scene positions of each pass, oldest first.
     """
-    found: list[list[int]] = []
+    passes: list[list[int]] = []
     open_passes: dict[Hashable, list[int]] = {}
     for position, (satellite, time) in enumerate(acquisitions):
         current = open_passes.get(satellite)
@@ -31,8 +34,8 @@ def group_passes(acquisitions: Sequence[tuple[Hashable, datetime]]) -> list[list
             current.append(position)
         else:
             open_passes[satellite] = [position]
-            found.append(open_passes[satellite])
-    return found
+            passes.append(open_passes[satellite])
+    return passes
 
 
 def latest_processing(
@@ -40,44 +43,45 @@ def latest_processing(
     acquisition_key: Callable[[S], Hashable],
     processing_key: Callable[[S], Any],
 ) -> list[S]:
-    """One scene per acquisition, in the order given: the one processed last.
+    """The latest processing of each acquisition, in the order of the scenes.
 
     Args:
-        scenes: All of them.
-        acquisition_key: What is the same for scenes that show the same.
-        processing_key: What is greatest for the scene to keep.
+        scenes: Scenes, possibly with several processings of one acquisition.
+        acquisition_key: Equal for scenes of one acquisition.
+        processing_key: Greatest for the latest processing.
     """
-    chosen: dict[Hashable, S] = {}
+    latest: dict[Hashable, S] = {}
     for scene in scenes:
         key = acquisition_key(scene)
-        if key not in chosen or processing_key(scene) > processing_key(chosen[key]):
-            chosen[key] = scene
-    return list(chosen.values())
+        if key not in latest or processing_key(scene) > processing_key(latest[key]):
+            latest[key] = scene
+    return list(latest.values())
 
 
 def count_too_cloudy(cloud_percentages: Iterable[float], sensor: SensorSpec) -> int:
-    """How many of the cloud percentages that scenes state are more than a sensor allows."""
-    most = sensor.cloudy_pct
-    return 0 if most is None else sum(cloud > most for cloud in cloud_percentages)
+    """The number of cloud percentages above the sensor's limit."""
+    limit = sensor.cloudy_pct
+    return 0 if limit is None else sum(cloud > limit for cloud in cloud_percentages)
 
 
 def filter_radar_scenes(
     scenes: Sequence[S], sensor: SensorSpec, get_mode_and_direction: Callable[[S], tuple[Any, Any]]
 ) -> list[S]:
-    """Of Sentinel-1 scenes those of the pass direction and mode that a sensor asks for.
+    """The Sentinel-1 scenes with the pass direction and the mode that a sensor requires.
 
     Args:
-        scenes: All that have the bands.
-        sensor: What is asked for.
-        get_mode_and_direction: Mode of a scene, such as ``IW``, and direction of its pass, such as ``ASCENDING``.
+        scenes: Scenes that have the sensor's bands.
+        sensor: Required orbit direction and mode.
+        get_mode_and_direction: Mode of a scene, such as ``IW``, and pass direction, such as
+            ``ASCENDING``.
     """
-    looks = [(scene, *get_mode_and_direction(scene)) for scene in scenes]
+    candidates = [(scene, *get_mode_and_direction(scene)) for scene in scenes]
     if sensor.orbit is not None:
-        looks = [entry for entry in looks if entry[2] == sensor.orbit]
-    wide = [scene for scene, mode, _ in looks if mode == "IW"]
-    if not sensor.s1_require_iw or (not wide and sensor.s1_relax_iw_on_empty):
-        return [scene for scene, _, _ in looks]
-    return wide
+        candidates = [entry for entry in candidates if entry[2] == sensor.orbit]
+    wide_swath = [scene for scene, mode, _ in candidates if mode == "IW"]
+    if not sensor.s1_require_iw or (not wide_swath and sensor.s1_relax_iw_on_empty):
+        return [scene for scene, _, _ in candidates]
+    return wide_swath
 
 
 def finite_float(value: Any) -> float | None:

@@ -1,4 +1,4 @@
-"""A window of time in equal parts, and the composite of each. Pure."""
+"""Splitting a time window into equal bins, one composite each. Pure."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ MONTH = timedelta(days=365.25 / 12)
 
 @dataclass(frozen=True)
 class Frame:
-    """The composite of one part of a window.
+    """The composite of one time bin.
 
     Attributes:
-        index: Which part, from 0.
+        index: Position of the bin, from 0.
         pixels: (C, H, W), raw units.
-        valid: (H, W).
-        scenes: What it was made from, oldest first.
+        valid: (H, W), True where every band has data.
+        scenes: Scenes of the composite, oldest first.
     """
 
     index: int
@@ -38,7 +38,7 @@ class Frame:
 
 
 def bin_edges(query: ImageQuery) -> list[datetime]:
-    """Begin of every part of the window, and its end; each part holds its begin, not its end."""
+    """Edges of the bins: every start, then the end of the window. Bins are half-open."""
     length = query.end - query.start
     return [query.start + length * part // query.frames for part in range(query.frames + 1)]
 
@@ -46,54 +46,55 @@ def bin_edges(query: ImageQuery) -> list[datetime]:
 def split_passes(
     passes: Sequence[Sequence[S]], get_time: Callable[[S], datetime], query: ImageQuery
 ) -> dict[int, list[Sequence[S]]]:
-    """The passes of every part of the window that has any, by its number.
+    """The passes of every bin that has any, by bin index.
 
     Args:
-        passes: Scenes of each pass of a satellite, oldest first. A pass is never cut: it belongs
-            where its first scene does.
-        get_time: When a scene was taken.
-        query: The window and into how many parts it goes.
+        passes: Scenes of each satellite pass, oldest first. A pass is never split: it belongs to
+            the bin of its first scene.
+        get_time: Acquisition time of a scene.
+        query: The window and its number of bins.
     """
     if query.frames == 1:
         return {0: list(passes)} if passes else {}
-    begins = bin_edges(query)[:-1]
-    found: dict[int, list[Sequence[S]]] = defaultdict(list)
+    starts = bin_edges(query)[:-1]
+    bins: dict[int, list[Sequence[S]]] = defaultdict(list)
     for scenes in passes:
-        found[max(0, bisect_right(begins, get_time(scenes[0])) - 1)].append(scenes)
-    return dict(sorted(found.items()))
+        bins[max(0, bisect_right(starts, get_time(scenes[0])) - 1)].append(scenes)
+    return dict(sorted(bins.items()))
 
 
 def bin_months(query: ImageQuery) -> list[tuple[datetime, datetime]]:
-    """For every part of the window the calendar months that it stands for: begin and end.
+    """Start and end of the calendar months that each bin stands for.
 
-    They are the month in which the part begins, and as many more as it is long.
+    The first is the month in which the bin starts. Their number is the length of the bin in
+    months, at least one.
     """
-    begins = bin_edges(query)[:-1]
+    starts = bin_edges(query)[:-1]
     count = max(1, round((query.end - query.start) / query.frames / MONTH))
-    return [(_month_start(begin), _month_start(begin, count)) for begin in begins]
+    return [(_month_start(start), _month_start(start, count)) for start in starts]
 
 
 def group_by_months(
     scenes: Sequence[S], get_time: Callable[[S], datetime], query: ImageQuery
 ) -> dict[int, list[S]]:
-    """The monthly scenes of every part of the window that has any, by its number.
+    """The monthly scenes of every bin that has any, by bin index.
 
-    A scene may be of several parts.
+    A scene may belong to several bins.
 
     Args:
         scenes: One per month, dated within it, oldest first.
-        get_time: That date.
-        query: The window and into how many parts it goes.
+        get_time: Date of a scene.
+        query: The window and its number of bins.
     """
-    found = {
-        number: [scene for scene in scenes if begin <= get_time(scene) < end]
-        for number, (begin, end) in enumerate(bin_months(query))
+    bins = {
+        index: [scene for scene in scenes if start <= get_time(scene) < end]
+        for index, (start, end) in enumerate(bin_months(query))
     }
-    return {number: part for number, part in found.items() if part}
+    return {index: members for index, members in bins.items() if members}
 
 
 def _month_start(instant: datetime, months_later: int = 0) -> datetime:
-    """The begin of the month of an instant, or of one some months later."""
+    """The start of the month of an instant, or of a later month."""
     years, month = divmod(instant.month - 1 + months_later, 12)
     year = instant.year + years
     if year > datetime.max.year:
@@ -102,12 +103,15 @@ def _month_start(instant: datetime, months_later: int = 0) -> datetime:
 
 
 def assemble_sample(frames: Sequence[Frame], query: ImageQuery, provenance: Provenance) -> Sample:
-    """One image, or those of a series in the order of time.
+    """Assemble composites into a sample.
 
     Args:
-        frames: At least one; parts of the window that show nothing are left out.
-        query: What was asked for.
-        provenance: Where the pixels came from.
+        frames: At least one composite, in time order. Bins without data are absent.
+        query: The query of the sample.
+        provenance: Source and scenes of the pixels.
+
+    Returns:
+        One image (C, H, W) for a query of one frame, else a time series (T, C, H, W).
     """
     first = frames[0]
     series = query.frames > 1

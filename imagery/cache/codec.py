@@ -1,4 +1,4 @@
-"""A sample as bytes and back, exactly: safetensors with a JSON header, behind a digest. Pure."""
+"""Lossless serialization of samples: safetensors with a JSON header and a SHA-256 digest. Pure."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from geobento.schemas.sample import Sample
 
 DIGEST_BYTES = hashlib.sha256().digest_size
 LENGTH_BYTES = 8
-"""What safetensors says the length of its header in."""
+"""Size of the header length field of safetensors."""
 EXCLUDED_FIELDS = frozenset({"cached"})
-"""Fields of a sample that say how it came and not what it is."""
+"""Fields of a sample that are not stored: they describe the delivery, not the content."""
 
 
 class CorruptEntry(Exception):
-    """These bytes are not what was written under this key."""
+    """The bytes are damaged or belong to another key."""
 
 
 class NotSerializable(Exception):
-    """A sample holds something that would not come back as it is."""
+    """A field of the sample would change in a round trip."""
 
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """What a file holds.
+    """The content of a cache file.
 
     Attributes:
-        sample: As it came from the source.
-        expires_at: From when on it is not to be used, UTC; None: never.
+        sample: Sample as the source returned it.
+        expires_at: Time of expiry, UTC. None if the entry never expires.
     """
 
     sample: Sample
@@ -46,10 +46,10 @@ class CacheEntry:
 
 
 def encode(entry: CacheEntry, key: str) -> bytes:
-    """The content of the file for a key.
+    """Serialize an entry.
 
     Raises:
-        CannotKeep: It would not be the same when read.
+        NotSerializable: The sample would differ when read back.
     """
     arrays: dict[str, NDArray[Any]] = {}
     expires = None if entry.expires_at is None else entry.expires_at.isoformat()
@@ -61,19 +61,19 @@ def encode(entry: CacheEntry, key: str) -> bytes:
     except Exception as error:
         raise NotSerializable(str(error)) from error
     if _without_arrays(back) != _without_arrays(entry.sample):
-        raise NotSerializable("a field of the sample does not come back as it was")
+        raise NotSerializable("a field of the sample changes in a round trip")
     return hashlib.sha256(body).digest() + body
 
 
 def decode(data: bytes, key: str) -> CacheEntry:
-    """What was written under a key.
+    """Deserialize an entry.
 
     Raises:
-        Damaged: The bytes are incomplete, changed, or of another key.
+        CorruptEntry: The bytes are incomplete, changed, or belong to another key.
     """
     digest, body = data[:DIGEST_BYTES], data[DIGEST_BYTES:]
     if hashlib.sha256(body).digest() != digest:
-        raise CorruptEntry("its digest does not fit")
+        raise CorruptEntry("its digest does not match")
     try:
         length = int.from_bytes(body[:LENGTH_BYTES], "little")
         header = json.loads(body[LENGTH_BYTES : LENGTH_BYTES + length])
@@ -93,7 +93,7 @@ def decode(data: bytes, key: str) -> CacheEntry:
 def _sample_to_header(
     sample: Sample, prefix: str, arrays: dict[str, NDArray[Any]]
 ) -> dict[str, Any]:
-    """The fields of a sample as JSON, less its arrays, which are collected under their names."""
+    """The fields of a sample as JSON. Arrays are moved to `arrays`, under their prefixed names."""
     head: dict[str, Any] = {}
     for field in fields(sample):
         value = getattr(sample, field.name)
@@ -118,21 +118,21 @@ def _sample_to_header(
 def _sample_from_header(
     header: Mapping[str, Any], prefix: str, arrays: Mapping[str, NDArray[Any]]
 ) -> Sample:
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for field in fields(Sample):
         name = field.name
         if prefix + name in arrays:
-            found[name] = arrays[prefix + name]
+            values[name] = arrays[prefix + name]
         elif name == "extras":
-            found[name] = {
+            values[name] = {
                 extra: _sample_from_header(part, f"{prefix}{extra}/", arrays)
                 for extra, part in header[name].items()
             }
         elif name not in EXCLUDED_FIELDS:
-            found[name] = (
+            values[name] = (
                 None if header[name] is None else _adapter(name).validate_python(header[name])
             )
-    return Sample(**found)
+    return Sample(**values)
 
 
 @cache
@@ -141,7 +141,7 @@ def _adapter(field: str) -> TypeAdapter[Any]:
 
 
 def _without_arrays(sample: Sample) -> Sample:
-    """What of a sample can be compared at once."""
+    """The sample without its arrays, so that it can be compared with ``==``."""
     bare = {
         field.name: None
         for field in fields(sample)

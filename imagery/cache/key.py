@@ -1,4 +1,4 @@
-"""The name of a patch: everything that determines its pixels, as one digest. Pure."""
+"""The cache key of a patch: a digest of everything that determines its pixels. Pure."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from imagery.collections import registry
 from imagery.query import ImageQuery
 
 FORMAT_VERSION = 1
-"""Version of `imagery.cache.codec`; another one reads none of the old files."""
+"""Version of `imagery.cache.codec`. Raising it invalidates all cached files."""
 PROCESSING_VERSION = 1
-"""Version of how scenes become pixels. It has to grow with every change after which the same
-query gives other pixels, or old ones would still be answered."""
+"""Version of the way from scenes to pixels. Raise it with every change after which the same query
+returns other pixels; otherwise old pixels are still served."""
 
 
 def patch_key(query: ImageQuery, backend: str, fingerprint: Sequence[str]) -> str:
-    """A digest, 64 hexadecimal digits, that differs where pixels may.
+    """The key of a query: 64 hexadecimal digits.
 
-    Whatever fields a query has, and its sensor and grid, are part of it, and so is what
-    `imagery.collections.registry` says of the collection.
+    All fields of the query, its sensor and its grid are part of the digest, and so is the
+    collection's record in `imagery.collections.registry`.
 
     Args:
-        query: What is fetched.
-        backend: Word of the source.
-        fingerprint: What tells the source from others of its kind.
+        query: The query.
+        backend: Backend of the source.
+        fingerprint: Identifies the source among those of the backend.
     """
     collection = registry.COLLECTIONS.get(query.sensor.collection)
     determining = [FORMAT_VERSION, PROCESSING_VERSION, backend, fingerprint, collection, query]
@@ -37,7 +37,7 @@ def patch_key(query: ImageQuery, backend: str, fingerprint: Sequence[str]) -> st
 
 
 def _canonical(value: Any) -> Any:
-    """The same as JSON; equal numbers and instants, however written, become equal."""
+    """JSON of a value in which equal numbers and equal instants have one spelling."""
     if value is None or isinstance(value, (str, bool)):
         return value
     if isinstance(value, (int, float)):
@@ -50,4 +50,4 @@ def _canonical(value: Any) -> Any:
         return {str(name): _canonical(entry) for name, entry in value.items()}
     if isinstance(value, Sequence):
         return [_canonical(entry) for entry in value]
-    raise TypeError(f"no place in a key for {type(value).__name__}")
+    raise TypeError(f"a cache key cannot contain {type(value).__name__}")

@@ -1,4 +1,4 @@
-"""The same work, wanted by several threads at a time, done once."""
+"""Deduplication of concurrent calls with the same key."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ Result = TypeVar("Result")
 
 
 class WaitTimeout(Exception):
-    """Whoever does the work was not done by the deadline."""
+    """The call in another thread did not finish before the deadline."""
 
 
 class _WorkerStopped(Exception):
-    """Whoever did the work was stopped; somebody else has to do it."""
+    """The thread of the call was stopped; another thread has to repeat the call."""
 
 
 class SingleFlight(Generic[Result]):
-    """Work under way, by key. What is done is forgotten: who comes later does it anew."""
+    """Concurrent calls by key. Results are not kept: a later call does the work again."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._flights: dict[str, Future[Result]] = {}
 
     def run(self, key: str, work: Callable[[], Result], deadline: float) -> Result:
-        """The result or the error of the work that is under way for a key, or else of `work`.
+        """The result or error of `work`, shared by concurrent calls with the same key.
 
         Args:
-            key: What is the same for the same work.
-            work: Done by the first who comes, in its own thread.
-            deadline: Instant of `time.monotonic` until which others wait for it.
+            key: Identifies the work.
+            work: Run by the first caller, in its own thread. Other callers wait.
+            deadline: Instant of `time.monotonic` until which other callers wait.
 
         Raises:
-            TooLate: Somebody else does it and was not done by the deadline.
+            WaitTimeout: Another thread does the work and did not finish before the deadline.
         """
         while True:
             with self._lock:
                 flight = self._flights.get(key)
                 if flight is None:
-                    mine = self._flights[key] = Future()
+                    new_flight = self._flights[key] = Future()
                     break
             wait([flight], max(0.0, deadline - time.monotonic()))
             if not flight.done():
@@ -55,22 +55,22 @@ class SingleFlight(Generic[Result]):
                 continue
             except GeoBentoError as error:
                 raise copy(error) from error
-        return self._run_work(key, work, mine)
+        return self._run_work(key, work, new_flight)
 
     def _run_work(self, key: str, work: Callable[[], Result], flight: Future[Result]) -> Result:
         try:
-            found = work()
+            result = work()
         except Exception as error:
             self._remove(key)
             flight.set_exception(error)
             raise
-        except BaseException:  # this thread is being stopped; the others go on
+        except BaseException:  # this thread is being stopped; waiting threads repeat the call
             self._remove(key)
             flight.set_exception(_WorkerStopped())
             raise
         self._remove(key)
-        flight.set_result(found)
-        return found
+        flight.set_result(result)
+        return result
 
     def _remove(self, key: str) -> None:
         with self._lock:

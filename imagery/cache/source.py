@@ -1,4 +1,4 @@
-"""A source that asks another one once for the same pixels."""
+"""A caching wrapper around a source."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from imagery.query import ImageQuery
 from imagery.source import FetchEstimate, Source
 
 FINALIZATION_DELAY = timedelta(days=30)
-"""How long after its end a window may still gain scenes. Most come within days; final Landsat
-products take up to four weeks."""
+"""Time after the end of a window in which it may still gain scenes. Most arrive within days; final
+Landsat products take up to four weeks."""
 
 
 class CachedSource:
-    """Another source's samples, kept on disk.
+    """A source with a disk cache.
 
-    Queries that are equal share one fetch while it is under way: the others wait for its sample
-    or error. Samples are shared too, and not to be written to. Errors are not kept.
+    Concurrent equal queries share one fetch and its sample or error. Callers must not modify the
+    sample. Errors are not cached.
 
     Args:
-        source: The other one.
-        store: Where samples are kept; None: nowhere.
-        fingerprint: What tells the source from others of its kind: project, address, contents.
-        ttl: How long samples are kept whose window may still gain scenes.
-        timeout_s: Longest time to wait for a fetch that is under way.
+        source: The wrapped source.
+        store: Disk cache; None disables caching, not the sharing of concurrent fetches.
+        fingerprint: Identifies the source among those of its backend: project, address, contents.
+        ttl: Lifetime of samples whose window may still gain scenes.
+        timeout_s: Longest wait for a fetch of another thread or process.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class CachedSource:
 
     @property
     def backend(self) -> str:
-        """The word of the public ``backend`` parameter."""
+        """Value of the public ``backend`` parameter that selects this source."""
         return self._source.backend
 
     def fetch(self, query: ImageQuery) -> Sample:
-        """What the other source gives, see `imagery.source.Source`; `cached` says from where."""
+        """A cached or new sample, see `imagery.source.Source`; its field `cached` says which."""
         deadline = time.monotonic() + self._timeout_s
         key = patch_key(query, self.backend, self._fingerprint)
         try:
@@ -71,7 +71,7 @@ class CachedSource:
             ) from None
 
     def estimate(self, query: ImageQuery) -> FetchEstimate:
-        """What the other source says, see `imagery.source.Source`."""
+        """The estimate of the wrapped source, see `imagery.source.Source`."""
         return self._source.estimate(query)
 
     def _fetch(self, query: ImageQuery, key: str, deadline: float) -> Sample:
@@ -83,9 +83,11 @@ class CachedSource:
             with store.lock(key, deadline):
                 entry = store.read(key)  # another process may have fetched it meanwhile
                 if entry is None:
-                    asked = datetime.now(UTC)
+                    fetched_at = datetime.now(UTC)
                     sample = self._source.fetch(query)
-                    store.write(key, CacheEntry(sample, expiry_time(query.end, asked, self._ttl)))
+                    store.write(
+                        key, CacheEntry(sample, expiry_time(query.end, fetched_at, self._ttl))
+                    )
                     return replace(sample, cached=False)
         return replace(entry.sample, cached=True)
 
@@ -93,24 +95,24 @@ class CachedSource:
 def read_cached(
     store: PatchStore, backend: str, fingerprint: Sequence[str], query: ImageQuery
 ) -> Sample | None:
-    """The sample that a source gave earlier, whether or not it can be asked now.
+    """The cached sample of a query, also while its source is unavailable; None if there is none.
 
     Args:
-        store: Where samples are kept.
-        backend: Word of the source.
-        fingerprint: What tells it from others of its kind, see `CachedSource`.
-        query: What is fetched.
+        store: Disk cache.
+        backend: Backend of the source.
+        fingerprint: Identifies the source among those of its backend, see `CachedSource`.
+        query: The query.
     """
     entry = store.read(patch_key(query, backend, fingerprint))
     return None if entry is None else replace(entry.sample, cached=True)
 
 
 def expiry_time(window_end: datetime, fetched_at: datetime, ttl: timedelta) -> datetime | None:
-    """Until when an answer holds; None: for good. Pure.
+    """Time of expiry of a sample; None if it never expires. Pure.
 
     Args:
-        window_end: First instant outside the window.
-        fetched_at: When the source was asked.
-        ttl: How long it holds if the window may still gain scenes.
+        window_end: End of the time window, exclusive.
+        fetched_at: Time of the fetch.
+        ttl: Lifetime of samples whose window may still gain scenes.
     """
     return fetched_at + ttl if fetched_at - FINALIZATION_DELAY < window_end else None

@@ -1,4 +1,4 @@
-"""A folder of patches, bounded in size, that several processes may use at a time."""
+"""A directory of cached patches, bounded in size, shared by several processes."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ logger = logging.getLogger("geobento.cache")
 
 PATCH_SUFFIX, PARTIAL_SUFFIX = ".patch", ".part"
 _CACHE_FILE_NAME = re.compile(r"[0-9a-f]{64}\.patch|tmp\w+\.part")
-"""Names of the files that this module writes, and the only ones that it removes."""
+"""Names of the files that this module writes. It removes no others."""
 ABANDONED_AFTER_S = 3600.0
-"""An unfinished file older than this is of a process that ended in the middle."""
+"""An older partial file was left by a process that died."""
 EVICTION_FRACTION = 1 / 16
-"""Part of the bound that is freed at a time, so that the folder need not be listed every time."""
+"""Fraction of the bound freed per eviction, so that not every write lists the directory."""
 POLL_S = 0.02
 LOCK_KEY_DIGITS = 15
-"""Of a key, what fits into the offset of a lock in a file."""
+"""Digits of a key that fit into the file offset of a lock."""
 
 
 @dataclass(frozen=True)
 class CacheFile:
-    """A file of the folder.
+    """A file of the cache directory.
 
     Attributes:
-        last_used: When it was last written or read, seconds since the epoch.
+        last_used: Time of the last read or write, Unix seconds.
         size: Bytes.
-        path: Where it lies.
+        path: Path.
     """
 
     last_used: float
@@ -51,38 +51,41 @@ class CacheFile:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it is an entry, and not one that is being written."""
+        """Whether this is an entry, not a partial file."""
         return self.path.suffix == PATCH_SUFFIX
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether its writer ended in the middle."""
+        """Whether this is a partial file of a dead process."""
         return not self.is_complete and time.time() - self.last_used > ABANDONED_AFTER_S
 
 
 class PatchStore:
     """Entries by key, one file each. Safe for several threads and processes.
 
-    A file appears under its name when it is complete, and its digest is checked whenever it is
-    read: what a crash or a full disk leaves is never taken for an entry. A folder that cannot be
-    written or read is a cache that holds nothing; the log says so once.
+    Writes are atomic, and every read checks the digest, so leftovers of a crash or a full disk
+    never pass for an entry. An unusable directory behaves like an empty cache; the log says so
+    once.
+
+    Keys are locked by byte ranges of one file (`fcntl.lockf`). The kernel frees them when a process
+    dies, and any number of keys needs no more than that one file.
 
     Args:
-        folder: Where files lie; made when first written to. Other files in it are left alone.
-        max_bytes: Bound of their size together. Those that were not used for longest go first.
-            Of several processes each may exceed it by a sixteenth.
+        folder: Directory of the files, created on the first write. Other files in it are kept.
+        max_bytes: Bound of the total size. The least recently used entries are evicted first.
+            Each process may exceed the bound by a sixteenth.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
         self._bytes_until_scan = 0
-        """Bytes that may be written before the folder has to be listed again."""
+        """Bytes to write before the directory is listed again."""
         self._thread_lock = Lock()
         self._warned = False
 
     def read(self, key: str) -> CacheEntry | None:
-        """The entry of a key, if it has one that is whole and has not expired."""
+        """The entry of a key; None if there is none, or if it is damaged or expired."""
         path = self._path(key)
         try:
             data = path.read_bytes()
@@ -104,7 +107,7 @@ class PatchStore:
         return entry
 
     def write(self, key: str, entry: CacheEntry) -> None:
-        """Keep an entry, in place of what the key had, if it can be kept."""
+        """Store or replace the entry of a key. Failures are logged, not raised."""
         try:
             data = codec.encode(entry, key)
         except NotSerializable as error:
@@ -121,17 +124,17 @@ class PatchStore:
 
     @contextmanager
     def lock(self, key: str, deadline: float) -> Iterator[None]:
-        """Be the only process that fetches for a key. The kernel ends it with the process.
+        """Hold the lock of a key. The kernel releases it if the process dies.
 
-        Threads of one process do not exclude each other. Where files cannot be locked nobody
-        waits.
+        The lock excludes other processes, not threads of this one. Where files cannot be locked,
+        there is no exclusion.
 
         Args:
-            key: For what.
-            deadline: Instant of `time.monotonic` after which waiting is in vain.
+            key: Key to lock.
+            deadline: Instant of `time.monotonic` until which to wait.
 
         Raises:
-            TooLate: Another process was not done by then.
+            WaitTimeout: Another process held the lock until the deadline.
         """
         offset = int(key[:LOCK_KEY_DIGITS], 16)
         file = self._acquire_lock(offset, deadline)
@@ -142,30 +145,33 @@ class PatchStore:
                 fcntl.lockf(file, fcntl.LOCK_UN, 1, offset)
 
     def list_files(self) -> list[CacheFile]:
-        """Its files, the one that was not used for longest first.
+        """The files of the cache, least recently used first.
 
         Raises:
-            OSError: The folder cannot be listed.
+            OSError: The directory cannot be listed.
         """
-        found = []
+        files = []
         try:
             with os.scandir(self._folder) as listing:
-                for file in listing:
-                    if _CACHE_FILE_NAME.fullmatch(file.name) and file.is_file(
+                for entry in listing:
+                    if _CACHE_FILE_NAME.fullmatch(entry.name) and entry.is_file(
                         follow_symlinks=False
                     ):
                         with suppress(FileNotFoundError):
-                            stat = file.stat(follow_symlinks=False)
-                            found.append(CacheFile(stat.st_mtime, stat.st_size, Path(file.path)))
+                            stat = entry.stat(follow_symlinks=False)
+                            files.append(CacheFile(stat.st_mtime, stat.st_size, Path(entry.path)))
         except FileNotFoundError:
             return []
-        return sorted(found, key=lambda held: (held.last_used, held.path))
+        return sorted(files, key=lambda file: (file.last_used, file.path))
 
     def clear(self) -> tuple[int, int]:
-        """Remove all entries; returns how many there were and their bytes.
+        """Remove all entries.
+
+        Returns:
+            The number of entries and the bytes removed.
 
         Raises:
-            OSError: They cannot be removed.
+            OSError: A file cannot be removed.
         """
         removed = [file for file in self.list_files() if file.is_complete or file.is_abandoned]
         for file in removed:
@@ -173,7 +179,7 @@ class PatchStore:
         return sum(file.is_complete for file in removed), sum(file.size for file in removed)
 
     def _acquire_lock(self, offset: int, deadline: float) -> BufferedRandom | None:
-        """The file of locks once this one is held; None: there are no locks here."""
+        """The lock file, with the range at `offset` locked; None where files cannot be locked."""
         try:
             with self._thread_lock:
                 file = self._lock_file
@@ -191,14 +197,14 @@ class PatchStore:
 
     @cached_property
     def _lock_file(self) -> BufferedRandom:
-        """Open as long as this object: to close it would end all locks that the process has."""
+        """Open as long as this object: closing it would release all locks of the process."""
         self._folder.mkdir(parents=True, exist_ok=True)
         return (self._folder / "locks").open("a+b")
 
     def _write(self, path: Path, data: bytes) -> None:
-        number, name = tempfile.mkstemp(PARTIAL_SUFFIX, dir=self._folder)
+        descriptor, name = tempfile.mkstemp(PARTIAL_SUFFIX, dir=self._folder)
         try:
-            with os.fdopen(number, "wb") as stream:
+            with os.fdopen(descriptor, "wb") as stream:
                 stream.write(data)
             Path(name).replace(path)
         except BaseException:
@@ -206,19 +212,19 @@ class PatchStore:
             raise
 
     def _evict(self, size: int) -> None:
-        """Remove what was not used for longest, until so many bytes more are within the bound."""
+        """Evict least recently used entries until `size` more bytes fit into the bound."""
         with self._thread_lock:
             self._bytes_until_scan -= size
             if self._bytes_until_scan >= 0:
                 return
-            held = self.list_files()
-            total = size + sum(file.size for file in held)
+            files = self.list_files()
+            total = size + sum(file.size for file in files)
             goal = (
                 self._max_bytes
                 if total <= self._max_bytes
                 else int(self._max_bytes * (1 - EVICTION_FRACTION))
             )
-            for file in held:
+            for file in files:
                 if (file.is_complete and total > goal) or file.is_abandoned:
                     _remove(file.path)
                     total -= file.size

@@ -1,4 +1,4 @@
-"""What was found a moment ago."""
+"""A thread-safe cache of recent lists."""
 
 from __future__ import annotations
 
@@ -7,44 +7,40 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Generic, TypeVar
 
+import cachetools
+
 Item = TypeVar("Item")
 
 
 class TTLCache(Generic[Item]):
-    """Lists that are kept for a while under a key, the latest ones. Safe for several threads.
+    """Lists under string keys, bounded in age and in total length. Thread-safe.
 
     Args:
-        ttl_s: How long.
-        max_items: Entries of all lists together.
-        clock: The time, seconds.
+        ttl_s: Lifetime of a list, seconds.
+        max_items: Bound of the items of all lists. A list itself counts as one more item.
+        clock: Monotonic time, seconds.
     """
 
     def __init__(
         self, ttl_s: float, max_items: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._ttl_s = ttl_s
-        self._max_items = max_items
-        self._clock = clock
         self._lock = Lock()
-        self._entries: dict[str, tuple[float, list[Item]]] = {}
+        self._entries: cachetools.TTLCache[str, list[Item]] = cachetools.TTLCache(
+            max_items, ttl_s, timer=clock, getsizeof=lambda items: 1 + len(items)
+        )
 
     def get_or_load(self, key: str, load: Callable[[], list[Item]]) -> list[Item]:
-        """What is kept under a key, or else what is found now. Errors are not kept."""
-        with self._lock:
-            self._evict()
-            if key in self._entries:
-                return self._entries[key][1]
-        asked, found = self._clock(), load()
-        with self._lock:
-            self._entries.pop(key, None)  # so that the newest come last
-            self._entries[key] = asked, found
-            self._evict()
-        return found
+        """The cached list of a key, or the result of `load`, which is then cached.
 
-    def _evict(self) -> None:
-        """Drop what is too old, and of the rest the oldest where it is too much."""
-        oldest = self._clock() - self._ttl_s
-        for key, (asked, _) in list(self._entries.items()):
-            size = sum(1 + len(found) for _, found in self._entries.values())
-            if asked < oldest or size > self._max_items:
-                del self._entries[key]
+        Errors of `load` are not cached, nor is a list that exceeds the bound alone. Concurrent
+        misses of one key all call `load`.
+        """
+        with self._lock:
+            items = self._entries.get(key)
+        if items is not None:
+            return items
+        items = load()
+        with self._lock:
+            if 1 + len(items) <= self._entries.maxsize:
+                self._entries[key] = items
+        return items

@@ -1,1 +1,1 @@
-"""The collections that requests may name: bands, units, masks, resolution."""
+"""Metadata of the supported collections: bands, units, masks, pixel grids."""

@@ -1,4 +1,4 @@
-"""What is known of a collection of scenes: the record."""
+"""The metadata record of a collection."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Resampling = Literal["nearest", "bilinear"]
 
 @dataclass(frozen=True)
 class QualityMask:
-    """A band that says which pixels show no ground.
+    """A quality band and the values that mask a pixel.
 
     Attributes:
-        band: Its name.
-        classes: Values of pixels to leave out.
-        bits: Or the bits any of which leaves a pixel out, counted from the lowest.
+        band: Name of the band.
+        classes: Class values to mask, for a band of classes.
+        bits: Bits to mask, for a band of flags. The lowest bit is 0. One set bit is enough.
     """
 
     band: str
@@ -26,18 +26,18 @@ class QualityMask:
 
     @property
     def bitmask(self) -> int:
-        """All of the bits."""
+        """The bits as one integer."""
         return sum(1 << bit for bit in self.bits)
 
 
 @dataclass(frozen=True)
 class CloudScore:
-    """A collection that says of each pixel of another how clear it is.
+    """A companion collection of per-pixel clear-sky scores.
 
     Attributes:
-        id: Earth Engine id; its images have the indexes of those that they are about.
-        band: Band of the scores, 0 to 1.
-        threshold: Pixels with less are left out.
+        id: Earth Engine id. Its images share ``system:index`` with the scenes they score.
+        band: Band of the scores, 0 (cloudy) to 1 (clear).
+        threshold: Pixels with a lower score are masked.
     """
 
     id: str
@@ -47,22 +47,23 @@ class CloudScore:
 
 @dataclass(frozen=True)
 class EarthEngineMetadata:
-    """What Earth Engine alone has about a collection.
+    """Metadata of a collection that only Earth Engine uses.
 
     Attributes:
-        cloud_property: Cloud percentage of a scene, if it has one.
-        platform_property: Name of the satellite, where several feed the collection.
-        tile_property: Name of a scene's tile, where an acquisition may be there twice.
-        processing_properties: Greatest, in this order, for the newest of them; answers tell the
-            first.
-        radar: Scenes differ in mode, polarisation and pass direction.
-        cloud_score: How clear pixels are, in another collection.
-        integer_range: The numbers are whole, and nearly all lie between these; None: they are not.
-        notice: What every answer has to say about this imagery.
-        acquisition_date: The collection is one image; when it is from.
-        derived_slope: A band that is computed, in degrees, and the band of the heights that it is of.
-        band_per_image: Every scene is of one band. The property that says of which, and the band that
-            its values are in.
+        cloud_property: Scene property with the cloud percentage, if there is one.
+        platform_property: Scene property with the satellite, for collections of several.
+        tile_property: Scene property with the tile, for collections that keep reprocessed scenes
+            beside the original ones.
+        processing_properties: Scene properties that order reprocessed scenes; the greatest is the
+            newest. Responses report the first.
+        radar: Scenes differ in mode, polarization and pass direction.
+        cloud_score: Companion collection of clear-sky scores.
+        integer_range: Values are integers, nearly all within this range. None for other values.
+        notice: Notice that every response carries.
+        acquisition_date: Date of a collection that is a single image.
+        derived_slope: Name of a computed slope band (degrees) and of its elevation band.
+        band_per_image: For collections whose images hold one band each: the property that names
+            the band, and the band that holds its values.
     """
 
     cloud_property: str | None = None
@@ -80,37 +81,38 @@ class EarthEngineMetadata:
 
 @dataclass(frozen=True)
 class Collection:
-    """One collection under its Earth Engine id.
+    """A collection, identified by its Earth Engine id.
 
     Attributes:
-        id: Earth Engine id, the name in requests.
-        stac_collections: Collection ids in STAC catalogs, preferred first; none: STAC is not read for it.
-        bands: Keys under which STAC catalogs hold each band, tried in order, by the name that
-            requests use; ``key.2`` is the second band of the asset ``key``.
+        id: Earth Engine id, as requests name it.
+        stac_collections: Ids of the STAC collections with the same data, preferred first. Empty
+            for collections that only Earth Engine has.
+        bands: STAC asset keys of each band, tried in order. ``key.2`` is the second band of the
+            asset ``key``.
         units: Units of the raw values.
-        nodata: Value that means no data where a file does not state one; None: NaN.
-        resampling: How bands are brought to another lattice.
-        snap_m: Pixel corners lie at multiples of this in UTM; None: no common lattice.
-        cloud_property: Item property with the cloud percentage of a scene, if it has one.
-        mask: Where pixels show no ground.
-        mask_assets: Keys under which catalogs hold the band of the mask, tried in order.
-        stac_properties: What items of the STAC collections have to state to belong to this one.
-        stac_scale: Factor from the values in STAC catalogs to those of the collection.
-        stac_power: Power of what the factor gives, whose sign stays: 2 where catalogs hold square
-            roots.
-        static: The same at all times; the time window does not apply.
-        yearly: One image per calendar year, dated within it; a window stands for its year.
-        monthly: One image per calendar month, dated within it; a part of a window stands for the
-            month in which it begins, and as many more as it is long.
-        unmask_value: Value where no scene has data, such as 0 people at sea; None: that is a gap.
-        attribution: What has to be said wherever these data are shown.
-        harmonized: Digital numbers are brought to the scale without the offset of later
-            processing baselines.
-        positive_only: Only values above 0 are data (power; scenes have borders of 0).
-        valid_range: Between these lie the values of ordinary scenes; None: nothing is known.
-        scaling: Factor and offset of bands whose raw values are not in physical units:
+        nodata: No-data value of files that declare none. None stands for NaN.
+        resampling: Resampling onto other pixel grids.
+        snap_m: Pixel corners lie at multiples of this in UTM, meters. None if scenes share no
+            grid.
+        cloud_property: STAC item property with the cloud percentage, if there is one.
+        mask: Quality band that masks pixels.
+        mask_assets: STAC asset keys of the quality band, tried in order.
+        stac_properties: Property values that select this collection's items.
+        stac_scale: Factor from STAC values to the collection's values.
+        stac_power: Exponent applied after the factor, keeping the sign: 2 for files that store
+            square roots.
+        static: Independent of time; the time window is ignored.
+        yearly: One image per calendar year, dated within it. A window stands for its year.
+        monthly: One image per calendar month, dated within it. A time bin stands for the month of
+            its start, and for as many months as it is long.
+        unmask_value: Value of pixels without data, such as 0 people at sea. None leaves a gap.
+        attribution: Attribution that the license requires.
+        harmonized: The offset of later processing baselines is subtracted.
+        positive_only: Values of 0 or less are no data (radar power has borders of 0).
+        valid_range: Range of the values of ordinary scenes. None if unknown.
+        scaling: Factor and offset of bands whose raw values are not physical:
             ``raw * factor + offset``.
-        gee: What Earth Engine has about it.
+        gee: Earth Engine metadata.
     """
 
     id: str

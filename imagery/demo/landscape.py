@@ -1,6 +1,6 @@
-"""Invented landscapes as a satellite would see them: land cover, seasons, clouds. Pure.
+"""Synthetic landscapes as satellites see them: land cover, seasons, clouds. Pure.
 
-Everything follows from a seed. Arrays are (rows, columns), first row north, 10 m pixels.
+Everything is derived from a seed. Arrays are (rows, columns), first row north, 10 m pixels.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ CLOUD = (8200, 8000, 7800, 7700, 7700, 7750, 7800, 7800, 7750, 7600, 4300, 3500)
 """Surface reflectance x 10000 in the order of `BANDS`."""
 
 HAZE = (1050, 800, 500, 310, 260, 210, 180, 150, 130, 20, 20, 10)
-"""Light of the air itself, reflectance x 10000; the shorter the wave, the more."""
+"""Path reflectance of the atmosphere x 10000, larger at shorter wavelengths."""
 TRANSMITTANCE = (0.76, 0.80, 0.84, 0.88, 0.90, 0.91, 0.92, 0.93, 0.94, 0.45, 0.96, 0.95)
-"""Share of the ground's light that arrives in space; vapour takes much of B9."""
+"""Fraction of the surface signal that reaches space; water vapor absorbs much of B9."""
 
 FIELD, FOREST, RIVER, TOWN, ROAD = range(5)
 
@@ -40,27 +40,27 @@ BACKSCATTER_DB = {
     TOWN: (-3.5, -11.0),
     ROAD: (-15.0, -22.0),
 }
-"""Gamma nought of VV and VH, before crops and speckle."""
+"""Gamma nought of VV and VH in decibels, before crops and speckle."""
 
 RADAR_LOOKS = 5
 REFLECTANCE_STEP = 8
-"""Reflectance is rounded to multiples of this; the noise below would only fill the disk."""
+"""Reflectance is rounded to multiples of this, so that files compress better."""
 
 
 EMBEDDING_DIM, AXES_SEED, TRAIT_STEPS = 64, 64, 4
-"""Length of vectors, where their axes come from, and how finely traits of the land are told."""
+"""Dimension of the embeddings, seed of their axes, and quantization steps of the traits."""
 
 
 @dataclass(frozen=True)
 class Landscape:
-    """A square of land.
+    """A square landscape.
 
     Attributes:
-        seed: Everything follows from it.
+        seed: Seed of all random numbers.
         size: Side, pixels.
-        peak_month: Month (1 to 12) in which the vegetation is greenest.
-        base_m: Height of the lowest ground, metres.
-        relief_m: Height of the hills above it, metres.
+        peak_month: Month (1 to 12) of the greenest vegetation.
+        base_m: Lowest elevation, meters.
+        relief_m: Height of the hills above it, meters.
     """
 
     seed: int
@@ -71,7 +71,7 @@ class Landscape:
 
     @cached_property
     def elevation(self) -> FloatArray:
-        """Metres above the geoid; the river lies in the valley."""
+        """Elevation above the geoid in meters; the river lies in the valley."""
         hills = fractal_noise(self._random("relief"), self.size, 96)
         valley = np.minimum(self._river_distance / 60, 1)
         height = self.base_m + self.relief_m * hills * (0.3 + 0.7 * valley)
@@ -79,24 +79,24 @@ class Landscape:
 
     @cached_property
     def land_cover(self) -> ByteArray:
-        """What every pixel is: FIELD, FOREST, RIVER, TOWN or ROAD."""
+        """Land cover class of every pixel: FIELD, FOREST, RIVER, TOWN or ROAD."""
         cover = np.full((self.size, self.size), FIELD, np.uint8)
         cover[fractal_noise(self._random("forest"), self.size, 64) > 0.58] = FOREST
         rows, columns = _coordinates(self.size)
         random = self._random("town")
-        centre = random.uniform(0.25, 0.75, 2) * self.size
+        center = random.uniform(0.25, 0.75, 2) * self.size
         ragged = fractal_noise(random, self.size, 24) * 18
-        away = np.hypot(rows - centre[0], columns - centre[1])
+        away = np.hypot(rows - center[0], columns - center[1])
         cover[away + ragged < 36] = TOWN
         for angle in random.uniform(0, np.pi, 2):
-            line = (rows - centre[0]) * np.cos(angle) - (columns - centre[1]) * np.sin(angle)
+            line = (rows - center[0]) * np.cos(angle) - (columns - center[1]) * np.sin(angle)
             bend = 10 * (value_noise(random, self.size, 128) - 0.5)
             cover[np.abs(line + bend) < 0.9] = ROAD
         cover[self._river_distance < 5] = RIVER
         return cover
 
     def reflectance(self, month: int) -> FloatArray:
-        """(12, H, W) surface reflectance x 10000 of `BANDS` in a month, without clouds."""
+        """Cloud-free surface reflectance x 10000 of a month: (12, H, W) in the order of `BANDS`."""
         green, bare = self._crops(month)
         texture = self._texture
         ground = _mix_spectra(
@@ -121,11 +121,11 @@ class Landscape:
         return np.where(cover == RIVER, _spectrum_column(WATER) * ripple, lit).astype(np.float32)
 
     def scene(self, month: int, cloud_fraction: float) -> tuple[NDArray[np.uint16], ByteArray]:
-        """What Sentinel-2 sees in a month.
+        """A Sentinel-2 scene of a month.
 
         Args:
             month: 1 to 12.
-            cloud_fraction: Share of the square under clouds, 0 to 1.
+            cloud_fraction: Cloud fraction, 0 to 1.
 
         Returns:
             Digital numbers (12, H, W) and the scene classification (H, W).
@@ -134,16 +134,18 @@ class Landscape:
         ground = self.reflectance(month)
         opacity = _cloud_opacity(random, self.size, cloud_fraction)
         shadow = _shift(opacity, 9, 6) * (opacity < 0.1)
-        seen = ground * (1 - 0.55 * shadow)
-        seen = seen * (1 - opacity) + _spectrum_column(CLOUD) * opacity
-        noise = random.normal(0, 12, seen.shape)
+        reflectance = ground * (1 - 0.55 * shadow)
+        reflectance = reflectance * (1 - opacity) + _spectrum_column(CLOUD) * opacity
+        noise = random.normal(0, 12, reflectance.shape)
         numbers = np.clip(
-            np.round((seen + noise) / REFLECTANCE_STEP) * REFLECTANCE_STEP, REFLECTANCE_STEP, 16000
+            np.round((reflectance + noise) / REFLECTANCE_STEP) * REFLECTANCE_STEP,
+            REFLECTANCE_STEP,
+            16000,
         )
         return numbers.astype(np.uint16), self._scene_classification(ground, opacity, shadow)
 
     def backscatter(self, month: int) -> FloatArray:
-        """(2, H, W) gamma nought of VV and VH in linear power, with speckle."""
+        """Gamma nought of VV and VH with speckle: (2, H, W) in linear power."""
         random = self._random(f"radar {month}")
         green, _ = self._crops(month)
         power = np.zeros((2, self.size, self.size))
@@ -159,17 +161,19 @@ class Landscape:
         return (10 ** (steps / 10)).astype(np.float32)
 
     def embeddings(self) -> NDArray[np.int8]:
-        """(64, H, W) vectors of unit length that tell covers, crops and heights apart.
+        """Unit vectors (64, H, W) that separate land covers, crops and elevations.
 
-        Rounded as in the product that they stand for: ``127.5 * sign(v) * sqrt(|v|)``.
+        Quantized as in the real product: ``127.5 * sign(v) * sqrt(|v|)``.
         """
-        covers = np.stack([self.land_cover == kind for kind in (FIELD, FOREST, RIVER, TOWN, ROAD)])
+        covers = np.stack(
+            [self.land_cover == cover for cover in (FIELD, FOREST, RIVER, TOWN, ROAD)]
+        )
         seasons = np.stack([self._crops(month)[0] * covers[0] for month in (2, 5, 8, 11)])
         height = (self.elevation - self.base_m) / max(self.relief_m, 1)
         traits = (
             np.round(np.concatenate([covers, seasons, height[None]]) * TRAIT_STEPS) / TRAIT_STEPS
         )
-        # The same axes at all places, or vectors of two could not be compared.
+        # All regions share the axes, so that their vectors are comparable.
         axes = np.random.Generator(np.random.PCG64(AXES_SEED)).normal(
             size=(EMBEDDING_DIM, len(traits))
         )
@@ -177,18 +181,16 @@ class Landscape:
         vectors /= np.linalg.norm(vectors, axis=0)
         return np.round(127.5 * np.sign(vectors) * np.sqrt(np.abs(vectors))).astype(np.int8)
 
-    # -- parts ---------------------------------------------------------------------------------
-
     def _random(self, purpose: str) -> np.random.Generator:
         return np.random.Generator(np.random.PCG64([self.seed, *purpose.encode()]))
 
     def _season(self, month: float, phase: float = 0.0) -> float:
-        """0 in the middle of the dry or cold season, 1 at the greenest."""
+        """Greenness: 0 in the middle of the dry or cold season, 1 at the peak."""
         return float(0.5 + 0.5 * np.cos((month - self.peak_month - phase) / 6 * np.pi))
 
     @cached_property
     def _parcels(self) -> NDArray[np.int64]:
-        """A number for every field: rectangles of a tilted, jittered lattice."""
+        """Field number of every pixel: rectangles of a tilted, jittered lattice."""
         random = self._random("parcels")
         rows, columns = _coordinates(self.size)
         tilt = random.uniform(0.1, 0.6)
@@ -202,16 +204,16 @@ class Landscape:
         return numbers.reshape(self.size, self.size)
 
     def _crops(self, month: int) -> tuple[FloatArray, FloatArray]:
-        """Green share of every field, and how much of the rest is bare soil."""
+        """Green fraction (H, W), and the bare-soil fraction of the rest (H, W)."""
         random = self._random("crops")
         count = self._parcels.max() + 1
         kind = random.random(count)
         shift = np.where(kind < 0.45, 0.0, np.where(kind < 0.75, 1.6, -2.2))
         shift = shift + random.normal(0, 0.35, count)
-        vigour = random.uniform(0.6, 1.0, count)
+        vigor = random.uniform(0.6, 1.0, count)
         swing = 0.5 + 0.5 * np.cos((month - self.peak_month - shift) / 6 * np.pi)
         pasture = kind > 0.9
-        green = np.where(pasture, 0.25 + 0.45 * self._season(month), swing**2.2) * vigour
+        green = np.where(pasture, 0.25 + 0.45 * self._season(month), swing**2.2) * vigor
         bare = np.where(pasture, 0.1, np.clip(1.2 - 1.6 * swing, 0, 1)) * random.uniform(
             0.6, 1, count
         )
@@ -233,7 +235,7 @@ class Landscape:
 
     @cached_property
     def _illumination(self) -> FloatArray:
-        """Brightness by slope, sun in the south-east as in the morning; mean about 1."""
+        """Brightness by slope with the sun in the southeast, as in the morning; mean about 1."""
         north, east = np.gradient(self.elevation.astype(np.float64), 10)
         return np.asarray(np.clip(1 + 0.84 * (north - east), 0.6, 1.4), np.float32)
 
@@ -248,7 +250,7 @@ class Landscape:
 
     @cached_property
     def _roof_fraction(self) -> FloatArray:
-        """Share of roofs in the town: blocks of houses between streets."""
+        """Fraction of roofs in the town: blocks of houses between streets."""
         random = self._random("blocks")
         rows, columns = _coordinates(self.size)
         tilt = random.uniform(0, np.pi / 2)
@@ -274,7 +276,7 @@ class Landscape:
 
 
 def value_noise(random: np.random.Generator, size: int, cell: int) -> FloatArray:
-    """(size, size) noise in 0..1 that varies over `cell` pixels."""
+    """Value noise (size, size) in 0..1 that varies over `cell` pixels."""
     count = size // cell + 2
     lattice = random.random((count, count))
     position = np.arange(size) / cell
@@ -282,12 +284,12 @@ def value_noise(random: np.random.Generator, size: int, cell: int) -> FloatArray
     part = position - low
     weight = part * part * (3 - 2 * part)
     rows = lattice[low] * (1 - weight[:, None]) + lattice[low + 1] * weight[:, None]
-    both = rows[:, low] * (1 - weight) + rows[:, low + 1] * weight
-    return both.astype(np.float32)
+    values = rows[:, low] * (1 - weight) + rows[:, low + 1] * weight
+    return values.astype(np.float32)
 
 
 def fractal_noise(random: np.random.Generator, size: int, cell: int) -> FloatArray:
-    """(size, size) noise in 0..1 with structure from `cell` pixels down to a few."""
+    """Fractal noise (size, size) in 0..1 with structure from `cell` pixels down to a few."""
     total, weight, sum_of_weights = np.zeros((size, size)), 1.0, 0.0
     while cell >= 3:
         total += weight * value_noise(random, size, cell)
@@ -297,40 +299,44 @@ def fractal_noise(random: np.random.Generator, size: int, cell: int) -> FloatArr
 
 
 def cloud_percentage(classes: ByteArray) -> float:
-    """Percentage of pixels that a scene classification calls cloud or cirrus."""
+    """Percentage of cloud and cirrus pixels in a scene classification."""
     return round(100 * float(np.isin(classes, (8, 9, 10)).mean()), 2)
 
 
 def to_top_of_atmosphere(digital_numbers: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """Digital numbers (12, H, W) at the top of the atmosphere, from those at the ground."""
-    seen = digital_numbers * _spectrum_column(TRANSMITTANCE) + _spectrum_column(HAZE)
-    return (np.round(seen / REFLECTANCE_STEP) * REFLECTANCE_STEP).astype(np.uint16)
+    """Top-of-atmosphere digital numbers (12, H, W) from surface digital numbers."""
+    reflectance = digital_numbers * _spectrum_column(TRANSMITTANCE) + _spectrum_column(HAZE)
+    return (np.round(reflectance / REFLECTANCE_STEP) * REFLECTANCE_STEP).astype(np.uint16)
 
 
 def true_color(digital_numbers: NDArray[np.uint16]) -> ByteArray:
-    """(3, H, W) picture for people, from digital numbers (12, H, W)."""
+    """True-color image (3, H, W) from digital numbers (12, H, W)."""
     rgb = digital_numbers[[3, 2, 1]].astype(np.float32)
     return np.clip(np.round(rgb * (255 / 3000)), 1, 255).astype(np.uint8)
 
 
 def _cloud_opacity(random: np.random.Generator, size: int, cloud_fraction: float) -> FloatArray:
-    """Opacity 0..1 of a cloud field that covers about a share of the square."""
+    """Opacity 0..1 of a cloud field that covers about `cloud_fraction` of the pixels."""
     field = fractal_noise(random, size, 80)
     if cloud_fraction <= 0:
         return np.zeros_like(field)
-    edge = np.sort(field, axis=None)[int((1 - cloud_fraction) * (field.size - 1))]
-    return np.asarray(np.clip((field - edge) * 14 + 0.1, 0, 1) * (field > edge), np.float32)
+    threshold = np.sort(field, axis=None)[int((1 - cloud_fraction) * (field.size - 1))]
+    return np.asarray(
+        np.clip((field - threshold) * 14 + 0.1, 0, 1) * (field > threshold), np.float32
+    )
 
 
 def _shift(field: FloatArray, rows: int, columns: int) -> FloatArray:
-    """A field moved down and to the left; what moves in is 0."""
-    moved = np.zeros_like(field)
-    moved[rows:, :-columns] = field[:-rows, columns:]
-    return moved
+    """A field shifted down and to the left, with zeros moving in."""
+    shifted = np.zeros_like(field)
+    shifted[rows:, :-columns] = field[:-rows, columns:]
+    return shifted
 
 
 def _mix_spectra(fractions: dict[tuple[int, ...], FloatArray]) -> FloatArray:
-    mixed = sum(_spectrum_column(spectrum) * share[None] for spectrum, share in fractions.items())
+    mixed = sum(
+        _spectrum_column(spectrum) * fraction[None] for spectrum, fraction in fractions.items()
+    )
     return np.asarray(mixed, np.float32)
 
 

@@ -1,4 +1,4 @@
-"""The Earth Engine client, once per process: where it points, how long it waits, what it raises."""
+"""The Earth Engine client: initialization, deadlines, retries and errors."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ TOO_LARGE_MESSAGES = (
     "Total request size",
     "Pixel grid dimensions",
 )
-"""How messages begin that ask for a smaller request."""
+"""Parts of the error messages that ask for a smaller request."""
 RATE_LIMIT_STATUSES, UNAVAILABLE_STATUSES = (429,), (500, 502, 503, 504)
 DEFAULT_RETRY_AFTER_S = 10.0
-"""What to tell a client where Earth Engine is busy and does not say for how long."""
+"""``Retry-After`` for clients when Earth Engine is busy and names none."""
 
 _initialize_lock = threading.Lock()
 _thread_state = threading.local()
@@ -51,20 +51,20 @@ class RequestTooLarge(Exception):
 
 
 class EarthEngineClient:
-    """Calls to Earth Engine: limited, with a deadline, tried again where that may help.
+    """Rate-limited calls to Earth Engine with deadlines and retries. Thread-safe.
 
-    Opening it initialises the library `ee`, whose state belongs to the process: the client
-    opened last is the one that counts. Safe for several threads.
+    The constructor initializes the library `ee`, whose state is global: the last client of a
+    process replaces the others.
 
     Args:
-        project: Cloud project that is charged.
-        url: Base URL; None: the high-volume endpoint. Over plain http no credentials are sent.
-        key_file: Key of a service account; None: the default credentials.
-        limiter: Bounds what is asked at a time.
-        timeout_s: Longest time for opening it.
+        project: Cloud project to bill.
+        url: Base URL; None for the high-volume endpoint. Plain http sends no credentials.
+        key_file: Service account key; None for the default credentials.
+        limiter: Limits concurrency and request rate.
+        timeout_s: Timeout of the initialization, seconds.
 
     Raises:
-        SourceError: There are no usable credentials, or Earth Engine cannot be reached.
+        SourceError: There are no usable credentials, or Earth Engine is unreachable.
     """
 
     def __init__(
@@ -82,27 +82,27 @@ class EarthEngineClient:
         self._limiter = limiter
         transport = HttpxTransport(https_only=credentials is not None)
 
-        def initialise() -> None:
+        def initialize() -> None:
             ee.Reset()
             ee.data.setMaxRetries(0)
             ee.Initialize(credentials, base, project=project, http_transport=transport)
 
-        # Would ask another host for a list of outdated collections, without a deadline.
+        # The library would fetch a list of deprecated collections, without a deadline.
         ee.deprecation._FetchDataCatalogStac = dict
         with _initialize_lock:
-            self.call(initialise, time.monotonic() + timeout_s)
+            self.call(initialize, time.monotonic() + timeout_s)
 
     def call(self, request: Callable[[], T], deadline: float) -> T:
-        """What a function returns that asks Earth Engine once.
+        """The result of a function that sends one request to Earth Engine.
 
         Args:
-            request: Called again where its failure may pass.
-            deadline: Instant of `time.monotonic` at which all ends.
+            request: The function; called again after transient failures.
+            deadline: Instant of `time.monotonic` at which the call ends.
 
         Raises:
-            TooMuch: The request has to be made smaller.
-            ModelError: A band is not there.
-            SourceError: Everything else.
+            RequestTooLarge: Earth Engine needs a smaller request.
+            ModelError: A band is missing.
+            SourceError: Any other failure.
         """
 
         def attempt() -> T:
@@ -115,10 +115,10 @@ class EarthEngineClient:
         return with_retries(attempt, deadline)
 
     def _map_error(self, error: Exception) -> Exception:
-        refusal = error if isinstance(error, HttpError) else error.__context__
-        if isinstance(refusal, HttpError):
+        http_error = error if isinstance(error, HttpError) else error.__context__
+        if isinstance(http_error, HttpError):
             failure = map_http_error(
-                refusal.resp.status, refusal.reason, refusal.resp, self._project
+                http_error.resp.status, http_error.reason, http_error.resp, self._project
             )
             if isinstance(failure, TransientError) and failure.retry_after:
                 self._limiter.pause(failure.retry_after)
@@ -127,10 +127,10 @@ class EarthEngineClient:
 
 
 class HttpxTransport:
-    """What the client library sends its requests with: a pool of connections and a deadline.
+    """HTTP transport of the library `ee`: pooled connections and a deadline per request.
 
     Args:
-        https_only: Refuse to send anything over plain http.
+        https_only: Whether to refuse plain http.
     """
 
     def __init__(self, *, https_only: bool) -> None:
@@ -149,11 +149,11 @@ class HttpxTransport:
         redirections: int | None = None,
         connection_type: Any = None,
     ) -> tuple[httplib2.Response, bytes]:
-        """Send one request, in the form of `httplib2`. Redirects are not followed.
+        """Send one request, with the signature of `httplib2`. Redirects are not followed.
 
         Raises:
-            TimeoutError: The answer was not complete at the deadline.
-            ConnectionError: The connection failed, or the answer ended early.
+            TimeoutError: The response was incomplete at the deadline.
+            ConnectionError: The connection failed, or the response was truncated.
         """
         if self._https_only and not uri.startswith("https://"):
             raise SourceError("credentials for Earth Engine are not sent over plain http")
@@ -175,13 +175,13 @@ class HttpxTransport:
             raise TimeoutError from error
         except (httpx.TransportError, httpx.DecodingError) as error:
             raise ConnectionError from error
-        stated = {**response.headers, "status": str(response.status_code)}
-        return httplib2.Response(stated), b"".join(parts)
+        headers_with_status = {**response.headers, "status": str(response.status_code)}
+        return httplib2.Response(headers_with_status), b"".join(parts)
 
 
 @contextmanager
 def _request_deadline(deadline: float) -> Iterator[None]:
-    """Set the instant of `time.monotonic` at which requests of this thread end."""
+    """Set the deadline of this thread's requests, an instant of `time.monotonic`."""
     _thread_state.deadline = deadline
     try:
         yield
@@ -192,21 +192,22 @@ def _request_deadline(deadline: float) -> Iterator[None]:
 def map_http_error(
     status: int, message: str, headers: Mapping[str, str], project: str
 ) -> Exception:
-    """What an answer of Earth Engine that is not a success means to us. Pure but for the clock.
+    """The exception for an error response of Earth Engine. Pure but for the clock.
 
     Args:
         status: HTTP status.
-        message: What it says.
-        headers: Names in lower case.
-        project: Named where it is refused.
+        message: Error message of the response.
+        headers: Response headers, names in lower case.
+        project: Cloud project, for the message of an access error.
     """
     if status in RATE_LIMIT_STATUSES or status in UNAVAILABLE_STATUSES:
         retry_after = parse_retry_after(headers.get("retry-after"), datetime.now(UTC))
         if status in RATE_LIMIT_STATUSES:
-            shown = retry_after or DEFAULT_RETRY_AFTER_S
             reason = f"Earth Engine answered {status}: its quota is used up"
-            return TransientError(QuotaError(reason, retry_after=shown), retry_after)
-        reason = f"Earth Engine answered {status}: it is out of order"
+            return TransientError(
+                QuotaError(reason, retry_after=retry_after or DEFAULT_RETRY_AFTER_S), retry_after
+            )
+        reason = f"Earth Engine answered {status}: it is unavailable"
         return TransientError(SourceUnavailable(reason, retry_after=retry_after), retry_after)
     if status in (401, 403):
         return _access_error(project)
@@ -220,24 +221,22 @@ def map_http_error(
 
 
 def map_transport_error(error: Exception, project: str) -> Exception:
-    """What a failure without an answer means to us. Pure."""
+    """The exception for a request without a response. Pure."""
     if isinstance(error, GeoBentoError):
         return error
     if isinstance(error, TimeoutError):
-        return TransientError(
-            SourceUnavailable("Earth Engine did not answer in the time that it has")
-        )
+        return TransientError(SourceUnavailable("Earth Engine did not answer before the timeout"))
     if isinstance(error, ConnectionError | google.auth.exceptions.TransportError):
         return TransientError(SourceUnavailable("the connection to Earth Engine failed"))
     if isinstance(error, google.auth.exceptions.GoogleAuthError):
         return _access_error(project)
-    if isinstance(error, ValueError | EOFError | TypeError):  # the library takes any text for JSON
+    if isinstance(error, ValueError | EOFError | TypeError):  # the library parses any text as JSON
         return TransientError(SourceError("the answer of Earth Engine was damaged"))
     return SourceError(f"asking Earth Engine failed ({type(error).__name__})")
 
 
 def _load_credentials(base_url: str, key_file: Path | None, project: str) -> Any:
-    """Credentials for a base URL; None for plain http, which gets none."""
+    """Credentials for a base URL; None for plain http."""
     if not base_url.startswith("https://"):
         if key_file is not None:
             raise SourceError(

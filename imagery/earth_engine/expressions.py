@@ -1,4 +1,4 @@
-"""What Earth Engine is asked to compute: expressions, which it evaluates. Pure."""
+"""Earth Engine expressions, built here and evaluated on the server. Pure."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from imagery.query import ImageQuery
 
 
 def list_scenes(query: ImageQuery, collection: Collection) -> ee.Dictionary:
-    """The scenes that lie in the window and meet the grid.
+    """The scenes in the window that intersect the grid.
 
-    Its value has under "list" a row of properties per scene, those of `ee_scenes.described`.
+    The value of the expression has one row per scene under "list": the properties that
+    `imagery.earth_engine.scenes.scene_properties` names.
     """
     scenes = ee.ImageCollection(collection.id).filterBounds(
         ee.Geometry.Rectangle(list(query.grid.bounds), query.grid.crs, False)
     )
     if not collection.static:
-        parts = time_bins.bin_months(query) if collection.monthly else [(query.start, query.end)]
-        scenes = scenes.filterDate(_milliseconds(parts[0][0]), _milliseconds(parts[-1][1]))
-    # All but the first may be absent; other ways to ask leave out scenes that lack a property.
+        bins = time_bins.bin_months(query) if collection.monthly else [(query.start, query.end)]
+        scenes = scenes.filterDate(_milliseconds(bins[0][0]), _milliseconds(bins[-1][1]))
+    # All properties but the first are optional; other reducers drop scenes that lack one.
     names = scene_properties(collection)
     rows: ee.Dictionary = scenes.reduceColumns(ee.Reducer.toList(len(names), len(names) - 1), names)
     return rows
@@ -34,24 +35,24 @@ def list_scenes(query: ImageQuery, collection: Collection) -> ee.Dictionary:
 def stack_frames(
     inputs: Sequence[CompositeInputs], sensor: SensorSpec, collection: Collection
 ) -> ee.Image:
-    """One image with the bands of all frames, named by `band_names`."""
+    """One image with the bands of all frames, named as in `band_names`."""
     images = [
-        composite_image(looks, sensor, collection).rename(band_names(number, sensor.bands))
-        for number, looks in enumerate(inputs)
+        composite_image(frame, sensor, collection).rename(band_names(position, sensor.bands))
+        for position, frame in enumerate(inputs)
     ]
     image: ee.Image = ee.Image.cat(images)
     return image
 
 
 def band_names(index: int, bands: Sequence[str]) -> list[str]:
-    """What the bands of a frame are called in a stack."""
+    """Names of the bands of a frame in a stack."""
     return [f"t{index}_{band}" for band in bands]
 
 
 def composite_image(
     inputs: CompositeInputs, sensor: SensorSpec, collection: Collection
 ) -> ee.Image:
-    """The scenes of a frame as one image, by the rules of `imagery.compositing`."""
+    """The composite of a frame, by the same rules as `imagery.compositing`."""
     image = (
         _composite_passes(inputs, sensor, collection)
         if collection.gee.band_per_image is None
@@ -63,7 +64,7 @@ def composite_image(
 
 
 def masked_scene(asset_id: str, sensor: SensorSpec, collection: Collection) -> ee.Image:
-    """The usable pixels of one scene, on whatever lattice they are asked for."""
+    """The usable pixels of one scene."""
     scene = ee.Image(asset_id)
     slope = collection.gee.derived_slope
     if slope is not None and slope[0] in sensor.bands:
@@ -73,8 +74,8 @@ def masked_scene(asset_id: str, sensor: SensorSpec, collection: Collection) -> e
         values = values.resample(collection.resampling)
     if collection.positive_only:
         values = values.updateMask(values.gt(0))
-    shows = _clear_sky_mask(scene, sensor, collection)
-    return values if shows is None else values.updateMask(shows)
+    is_clear = _clear_sky_mask(scene, sensor, collection)
+    return values if is_clear is None else values.updateMask(is_clear)
 
 
 def _composite_passes(
@@ -86,48 +87,48 @@ def _composite_passes(
     ]
     if sensor.composite == "mosaic" or len(images) == 1:
         return _mosaic(images)
-    several = ee.ImageCollection(images)
-    image: ee.Image = several.mean() if sensor.composite == "mean" else several.median()
+    passes = ee.ImageCollection(images)
+    image: ee.Image = passes.mean() if sensor.composite == "mean" else passes.median()
     return image
 
 
 def _mosaic_band(band: str, inputs: CompositeInputs, collection: Collection) -> ee.Image:
-    """A band whose values are in scenes of their own, the last of the collection on top."""
+    """A band of a collection whose images hold one band each; the last image wins."""
     assert collection.gee.band_per_image is not None
-    named, values = collection.gee.band_per_image
+    name_property, value_band = collection.gee.band_per_image
     images = [
-        ee.Image(scene.asset_id).select([values]).rename([band])
+        ee.Image(scene.asset_id).select([value_band]).rename([band])
         for scenes in inputs.passes
         for scene in scenes
-        if scene.properties[named] == band
+        if scene.properties[name_property] == band
     ]
-    nowhere = ee.Image.constant(collection.unmask_value).rename([band])
-    return _mosaic(images) if images else nowhere
+    constant = ee.Image.constant(collection.unmask_value).rename([band])
+    return _mosaic(images) if images else constant
 
 
 def _clear_sky_mask(scene: ee.Image, sensor: SensorSpec, collection: Collection) -> ee.Image | None:
-    """Where a scene shows the ground: 0 or masked where it does not; None: it does not say."""
+    """1 where a scene shows the ground, else 0 or masked; None if the scene has no quality band."""
     scores, mask = collection.gee.cloud_score, collection.mask
     if sensor.cloud_mask == "cloud_score_plus" and scores is not None:
-        # A scene without scores gets a band that is masked throughout.
+        # A scene without scores gets a fully masked band.
         linked = scene.linkCollection(ee.ImageCollection(scores.id), [scores.band])
-        shows: ee.Image = linked.select([scores.band]).gte(scores.threshold)
-        return shows
+        is_clear: ee.Image = linked.select([scores.band]).gte(scores.threshold)
+        return is_clear
     if mask is None:
         return None
     flags = scene.select([mask.band])
     if mask.bits:
-        shows = flags.bitwiseAnd(mask.bitmask).eq(0)
+        is_clear = flags.bitwiseAnd(mask.bitmask).eq(0)
     else:
-        shows = flags.remap(list(mask.classes), [0] * len(mask.classes), 1)
-    return shows
+        is_clear = flags.remap(list(mask.classes), [0] * len(mask.classes), 1)
+    return is_clear
 
 
 def _mosaic(images: Sequence[ee.Image]) -> ee.Image:
-    """The last image that has data at a pixel."""
+    """The mosaic of some images: per pixel, the last one with data."""
     return images[0] if len(images) == 1 else ee.ImageCollection(list(images)).mosaic()
 
 
 def _milliseconds(instant: datetime) -> int:
-    """Since 1970, rounded up: times of scenes are whole milliseconds."""
+    """Unix milliseconds, rounded up: scene times are whole milliseconds."""
     return -((EPOCH - instant) // timedelta(milliseconds=1))

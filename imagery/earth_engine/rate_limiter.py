@@ -1,4 +1,4 @@
-"""How much is asked of a provider at a time, by all processes of a machine together."""
+"""A limiter of concurrency and request rate, shared by all processes of a machine."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from geobento.schemas.errors import SourceError
 
 POLL_S = 0.02
 DEFAULT_RETRY_AFTER_S = 5.0
-"""What to tell a client where nobody knows when a slot becomes free."""
+"""``Retry-After`` for clients when all slots are taken."""
 MAX_PAUSE_S = 120.0
-"""A turn further away than this is left over from a clock that was set back."""
+"""A start time further ahead is left over from a clock that was set back."""
 
 
 class ProcessSharedRateLimiter:
-    """At most so many requests in flight, and so many per second.
+    """Bounds the concurrent requests and the requests per second. Thread-safe.
 
-    The slots are locks on files: the kernel frees them when a process ends, however it ends. All
-    processes that use the same folder share the limits. Safe for several threads.
+    All processes that use the same directory share the limits. Slots are file locks
+    (`fcntl.flock`), which the kernel frees when a process dies.
 
     Args:
-        folder: Where the lock files lie; made if it is not there.
-        max_concurrency: Most requests at a time.
-        max_qps: Most requests that begin in a second.
+        folder: Directory of the lock files, created if absent.
+        max_concurrency: Maximum number of concurrent requests.
+        max_qps: Maximum number of requests started per second.
     """
 
     def __init__(self, folder: Path, max_concurrency: int, max_qps: float) -> None:
@@ -42,13 +42,13 @@ class ProcessSharedRateLimiter:
 
     @contextmanager
     def acquire(self, deadline: float) -> Iterator[None]:
-        """Hold one of the slots, from when it is this request's turn.
+        """Hold a slot from the time at which the request may start.
 
         Args:
-            deadline: Instant of `time.monotonic` after which waiting is in vain.
+            deadline: Instant of `time.monotonic` until which to wait.
 
         Raises:
-            SourceError: There was no turn before the deadline.
+            SourceError: The request may not start before the deadline.
         """
         slot = self._acquire_slot(deadline)
         try:
@@ -58,12 +58,12 @@ class ProcessSharedRateLimiter:
             os.close(slot)
 
     def pause(self, seconds: float) -> None:
-        """Let no request begin for a while, because the provider asked for it."""
+        """Delay all further requests, as the provider asked."""
         pause = min(seconds, MAX_PAUSE_S)
-        self._update_next_start(lambda turn, now: max(turn, now + pause))
+        self._update_next_start(lambda next_start, now: max(next_start, now + pause))
 
     def _acquire_slot(self, deadline: float) -> int:
-        """A file descriptor that holds the lock of a slot; closing it frees the slot."""
+        """A file descriptor that holds a slot; closing it frees the slot."""
         while True:
             first = random.randrange(self._max_concurrency)
             for number in range(self._max_concurrency):
@@ -78,42 +78,49 @@ class ProcessSharedRateLimiter:
                     raise _lock_error(error) from error
             if time.monotonic() + POLL_S >= deadline:
                 raise SourceError(
-                    f"all {self._max_concurrency} requests to Earth Engine that may be in flight at a "
-                    "time were taken for as long as a request may wait",
+                    f"all {self._max_concurrency} requests to Earth Engine that may be in flight "
+                    "at a time were taken for as long as a request may wait",
                     retry_after=DEFAULT_RETRY_AFTER_S,
                 )
             time.sleep(POLL_S)
 
     def _wait_for_start(self, deadline: float) -> None:
-        def take(turn: float, now: float) -> float:
-            if time.monotonic() + turn - now >= deadline:
+        def reserve(next_start: float, now: float) -> float:
+            if time.monotonic() + next_start - now >= deadline:
                 raise SourceError(
                     "Earth Engine may not be asked again within the time of this request, by its "
                     f"own word or by this service's limit of {1 / self._interval_s:g} requests "
                     "per second",
-                    retry_after=turn - now,
+                    retry_after=next_start - now,
                 )
-            return turn + self._interval_s
+            return next_start + self._interval_s
 
-        turn, now = self._update_next_start(take)
-        time.sleep(turn - now)
+        next_start, now = self._update_next_start(reserve)
+        time.sleep(next_start - now)
 
     def _update_next_start(self, update: Callable[[float, float], float]) -> tuple[float, float]:
-        """Change when the next request may begin; returns when it could before, and now."""
+        """Update the shared start time of the next request.
+
+        Args:
+            update: New start time, from the current start time and now (Unix seconds).
+
+        Returns:
+            The start time before the update, and now.
+        """
         file = self._open("turn")
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             now = time.time()
             try:
-                turn = max(float(os.pread(file, 64, 0)), now)
+                next_start = max(float(os.pread(file, 64, 0)), now)
             except ValueError:
-                turn = now
-            if turn > now + MAX_PAUSE_S:
-                turn = now
-            text = f"{update(turn, now):.6f}".encode()
+                next_start = now
+            if next_start > now + MAX_PAUSE_S:
+                next_start = now
+            text = f"{update(next_start, now):.6f}".encode()
             os.ftruncate(file, 0)
             os.pwrite(file, text, 0)
-            return turn, now
+            return next_start, now
         except OSError as error:
             raise _lock_error(error) from error
         finally:

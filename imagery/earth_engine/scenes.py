@@ -1,4 +1,4 @@
-"""Scenes as Earth Engine describes them, and which of them to use. Pure."""
+"""Scene metadata of Earth Engine, and the selection of scenes for composites. Pure."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ MODE_PROPERTY, POLARIZATIONS_PROPERTY, DIRECTION_PROPERTY = (
     "transmitterReceiverPolarisation",
     "orbitProperties_pass",
 )
-"""Properties of Sentinel-1 scenes."""
+"""Scene properties of Sentinel-1."""
 
 
 @dataclass(frozen=True)
 class SceneRecord:
-    """A scene of a collection, as Earth Engine describes it."""
+    """A scene with its Earth Engine asset id and properties."""
 
     asset_id: str
     time: datetime
@@ -40,9 +40,9 @@ class CompositeInputs:
     """The scenes of one composite.
 
     Attributes:
-        index: Which part of the window they are of, from 0.
-        passes: Of each pass of a satellite, oldest first, its scenes; of these the first with
-            data at a pixel shows.
+        index: Position of the time bin, from 0.
+        passes: Scenes of each satellite pass, oldest pass first. Within a pass, the first scene
+            with data at a pixel wins.
     """
 
     index: int
@@ -51,75 +51,76 @@ class CompositeInputs:
     @property
     def scenes(self) -> list[SceneRecord]:
         """The scenes of all passes, oldest first."""
-        return sort_by_time(scene for looks in self.passes for scene in looks)
+        return sort_by_time(scene for scenes in self.passes for scene in scenes)
 
 
 def plan_composites(
     scenes: Sequence[SceneRecord], query: ImageQuery, collection: Collection
 ) -> list[CompositeInputs]:
-    """Which scenes to use in every part of the window, and which of them are one pass.
+    """Select the scenes of each time bin and group them by satellite pass.
 
     Args:
         scenes: Scenes in the window, oldest first.
-        query: Cloud limit, bands, what is asked of radar scenes, and the frames.
-        collection: The scenes' collection.
+        query: Cloud limit, bands, radar options and frames.
+        collection: Collection of the scenes.
 
     Returns:
-        The parts that have any scene.
+        The time bins that have any scene.
 
     Raises:
         ModelError: No radar scene has all bands.
     """
-    entry, sensor = collection.gee, query.sensor
+    metadata, sensor = collection.gee, query.sensor
     clear = [
         scene
         for scene in scenes
         if sensor.cloudy_pct is None
         or (scene_cloud_pct(scene, collection) or 0.0) <= sensor.cloudy_pct
     ]
-    if entry.radar:
+    if metadata.radar:
         clear = select_radar_scenes(clear, sensor)
-    if entry.tile_property is not None:
+    if metadata.tile_property is not None:
         clear = latest_processing(
             clear,
             lambda scene: (_platform(scene, collection), _tile(scene, collection), scene.time),
-            lambda scene: [str(scene.properties[name]) for name in entry.processing_properties],
+            lambda scene: [str(scene.properties[name]) for name in metadata.processing_properties],
         )
-    if entry.band_per_image is not None:
-        named = entry.band_per_image[0]
-        clear = [scene for scene in clear if scene.properties.get(named) in sensor.bands]
+    if metadata.band_per_image is not None:
+        band_property = metadata.band_per_image[0]
+        clear = [scene for scene in clear if scene.properties.get(band_property) in sensor.bands]
     if collection.static:
         return [CompositeInputs(0, (tuple(clear),))] if clear else []
     if collection.monthly:
         monthly = time_bins.group_by_months(clear, lambda scene: scene.time, query)
         return [
-            CompositeInputs(number, tuple((s,) for s in part)) for number, part in monthly.items()
+            CompositeInputs(index, tuple((scene,) for scene in members))
+            for index, members in monthly.items()
         ]
     groups = [
         tuple(clear[position] for position in group)
         for group in group_passes([(_platform(scene, collection), scene.time) for scene in clear])
     ]
-    parts = time_bins.split_passes(groups, lambda scene: scene.time, query)
-    return [CompositeInputs(number, tuple(map(tuple, part))) for number, part in parts.items()]
+    bins = time_bins.split_passes(groups, lambda scene: scene.time, query)
+    return [CompositeInputs(index, tuple(map(tuple, passes))) for index, passes in bins.items()]
 
 
 def select_radar_scenes(scenes: Sequence[SceneRecord], sensor: SensorSpec) -> list[SceneRecord]:
-    """Of Sentinel-1 scenes those that the sensor asks for.
+    """The Sentinel-1 scenes with the bands, the pass direction and the mode of a sensor.
 
     Raises:
-        ModelError: None has all bands.
+        ModelError: No scene has all bands.
     """
-    whole = [
+    complete = [
         scene
         for scene in scenes
         if set(sensor.bands) <= set(scene.properties.get(POLARIZATIONS_PROPERTY) or ())
     ]
-    if scenes and not whole:
+    if scenes and not complete:
         raise ModelError(
             f"no scene of this window has {' and '.join(sensor.bands)}", field="sensor.bands"
         )
     return filter_radar_scenes(
-        whole,
+        complete,
         sensor,
         lambda scene: (
             scene.properties.get(MODE_PROPERTY),
@@ -129,45 +130,55 @@ def select_radar_scenes(scenes: Sequence[SceneRecord], sensor: SensorSpec) -> li
 
 
 def scene_properties(collection: Collection) -> list[str]:
-    """Properties of scenes that the plan and answers need, the index first."""
-    entry = collection.gee
-    single = (entry.cloud_property, entry.platform_property, entry.tile_property)
-    named = [name for name in (*single, *(entry.band_per_image or ())[:1]) if name is not None]
-    of_radar = (MODE_PROPERTY, POLARIZATIONS_PROPERTY, DIRECTION_PROPERTY) if entry.radar else ()
-    return [INDEX_PROPERTY, TIME_PROPERTY, *named, *entry.processing_properties, *of_radar]
+    """Names of the scene properties to request, ``system:index`` first."""
+    metadata = collection.gee
+    optional = (
+        metadata.cloud_property,
+        metadata.platform_property,
+        metadata.tile_property,
+        *(metadata.band_per_image or ())[:1],
+    )
+    radar = (MODE_PROPERTY, POLARIZATIONS_PROPERTY, DIRECTION_PROPERTY) if metadata.radar else ()
+    return [
+        INDEX_PROPERTY,
+        TIME_PROPERTY,
+        *(name for name in optional if name is not None),
+        *metadata.processing_properties,
+        *radar,
+    ]
 
 
 def parse_scene(properties: Mapping[str, Any], collection: Collection) -> SceneRecord:
-    """A scene by its properties."""
-    started = properties[TIME_PROPERTY]
-    when = (
+    """A scene from its properties."""
+    time_start = properties[TIME_PROPERTY]
+    time = (
         datetime.min.replace(tzinfo=UTC)
-        if started is None
-        else EPOCH + timedelta(milliseconds=started)
+        if time_start is None
+        else EPOCH + timedelta(milliseconds=time_start)
     )
-    return SceneRecord(f"{collection.id}/{properties[INDEX_PROPERTY]}", when, properties)
+    return SceneRecord(f"{collection.id}/{properties[INDEX_PROPERTY]}", time, properties)
 
 
 def sort_by_time(scenes: Iterable[SceneRecord]) -> list[SceneRecord]:
-    """Oldest first."""
+    """Scenes, oldest first."""
     return sorted(scenes, key=lambda scene: (scene.time, scene.asset_id))
 
 
 def to_scene(scene: SceneRecord, collection: Collection) -> Scene:
-    """What answers say of a scene."""
-    named = collection.gee.processing_properties[:1]
-    stated = next((scene.properties.get(name) for name in named), None)
+    """The scene as responses report it."""
+    names = collection.gee.processing_properties[:1]
+    baseline = next((scene.properties.get(name) for name in names), None)
     return Scene(
         scene.asset_id,
         scene.time,
         scene_cloud_pct(scene, collection),
-        collection.harmonized and has_baseline_offset(stated),
-        None if stated is None else str(stated),
+        collection.harmonized and has_baseline_offset(baseline),
+        None if baseline is None else str(baseline),
     )
 
 
 def scene_cloud_pct(scene: SceneRecord, collection: Collection) -> float | None:
-    """Percentage of clouds, where it is stated."""
+    """Cloud percentage of a scene; None if its metadata has none."""
     name = collection.gee.cloud_property
     return finite_float(scene.properties.get(name)) if name is not None else None
 

@@ -1,10 +1,9 @@
-"""Imagery from Google Earth Engine: look for scenes, plan, compute on the wanted pixels."""
+"""Imagery from Google Earth Engine: find scenes, plan composites, compute pixels."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -36,6 +35,12 @@ from imagery.earth_engine.scenes import (
     sort_by_time,
     to_scene,
 )
+from imagery.earth_engine.tiling import (
+    MIN_SPLIT_SIDE,
+    count_pixel_requests,
+    fits_one_request,
+    split_grid,
+)
 from imagery.earth_engine.transfer import NODATA, Float32Encoding, PixelEncoding, choose_encoding
 from imagery.query import ImageQuery
 from imagery.retry import TransientError
@@ -43,18 +48,13 @@ from imagery.scenes import count_too_cloudy
 from imagery.source import FetchEstimate
 from imagery.time_bins import Frame
 
-MAX_REQUEST_BYTES, MAX_REQUEST_SIDE = 48 * 2**20, 32_768
-"""What one request may ask for: bytes before compression, and pixels a side."""
-MIN_SPLIT_SIDE = 32
-"""Grids are not split below this; what is too much then is the number of scenes."""
-
 
 class EarthEngineSource:
-    """A source over Earth Engine. Two requests per place: which scenes, and their pixels.
+    """Imagery from Earth Engine. A fetch takes two requests: the scenes, then their pixels.
 
     Args:
-        client: How it is asked.
-        timeout_s: Longest time for one fetch.
+        client: Earth Engine client.
+        timeout_s: Timeout of one fetch, seconds.
     """
 
     def __init__(self, client: EarthEngineClient, *, timeout_s: float) -> None:
@@ -63,48 +63,48 @@ class EarthEngineSource:
 
     @property
     def backend(self) -> str:
-        """The word of the public ``backend`` parameter."""
+        """Value of the public ``backend`` parameter that selects this source."""
         return "gee"
 
     def fetch(self, query: ImageQuery) -> Sample:
-        """One composite, or one per frame, see `imagery.source.Source`."""
+        """Fetch one composite, or one per frame, see `imagery.source.Source`."""
         deadline = time.monotonic() + self._timeout_s
         sensor, collection = query.sensor, registry.get(query.sensor.collection)
-        found, parts = self._find_inputs(query, collection, deadline)
-        values = self._read_frames(parts, query, collection, deadline)
+        scenes, inputs = self._find_inputs(query, collection, deadline)
+        values = self._read_frames(inputs, query, collection, deadline)
         has_data = values != np.float32(NODATA)
         pixels = np.where(has_data, values, np.float32(sensor.fill_value))
-        seen = [
+        frames = [
             Frame(
-                looks.index,
+                frame.index,
                 pixels[position],
                 np.asarray(has_data[position].all(axis=0)),
-                tuple(to_scene(scene, collection) for scene in looks.scenes),
+                tuple(to_scene(scene, collection) for scene in frame.scenes),
             )
-            for position, looks in enumerate(parts)
+            for position, frame in enumerate(inputs)
             if has_data[position].any()
         ]
-        if not seen:
-            raise _no_imagery_error(query, found, "none has a usable pixel here")
-        used = {frame.index for frame in seen}
-        return time_bins.assemble_sample(
-            seen, query, self._provenance([p for p in parts if p.index in used], collection)
-        )
+        if not frames:
+            raise _no_imagery_error(query, scenes, "none has a usable pixel here")
+        valid_bins = {frame.index for frame in frames}
+        used = [frame for frame in inputs if frame.index in valid_bins]
+        return time_bins.assemble_sample(frames, query, self._provenance(used, collection))
 
     def estimate(self, query: ImageQuery) -> FetchEstimate:
-        """The scenes of a fetch, see `imagery.source.Source`.
+        """Find the scenes of a fetch, see `imagery.source.Source`.
 
-        Requests are the one for the scenes and those for pixels, of which there are more where
-        Earth Engine refuses one for the work that it would be, or numbers are larger than is
-        usual. Bytes are what counts against its bound of a request.
+        Requests are one for the scenes plus those for pixels. There are more if Earth Engine
+        refuses a request as too expensive, or if values exceed the collection's integer range.
+        Bytes are those that count against the limit of a request.
         """
         deadline = time.monotonic() + self._timeout_s
         collection = registry.get(query.sensor.collection)
-        _, parts = self._find_inputs(query, collection, deadline)
-        band_bytes = len(query.sensor.bands) * len(parts) * pixel_encoding(parts, query).pixel_bytes
+        _, inputs = self._find_inputs(query, collection, deadline)
+        encoding = pixel_encoding(inputs, query)
+        band_bytes = len(query.sensor.bands) * len(inputs) * encoding.pixel_bytes
         height, width = query.grid.shape
         return FetchEstimate(
-            self._provenance(parts, collection),
+            self._provenance(inputs, collection),
             (collection.gee.acquisition_date is None)
             + count_pixel_requests(query.grid, band_bytes),
             height * width * band_bytes,
@@ -113,21 +113,21 @@ class EarthEngineSource:
     def _find_inputs(
         self, query: ImageQuery, collection: Collection, deadline: float
     ) -> tuple[list[SceneRecord], list[CompositeInputs]]:
-        """The scenes of the window, and those of them to use, of which there is at least one."""
+        """All scenes of the window, and the scenes of each composite, at least one."""
         _check_bands(query.sensor.bands, collection)
         try:
-            found = self._client.call(partial(find_scenes, query, collection), deadline)
+            scenes = self._client.call(partial(find_scenes, query, collection), deadline)
         except RequestTooLarge as error:
             raise SourceError(
-                "Earth Engine cannot search so much at once; take a shorter window"
+                "Earth Engine cannot search so many scenes at once; take a shorter window"
             ) from error
-        parts = plan_composites(found, query, collection)
-        if not parts:
-            raise _no_imagery_error(query, found, "none is within the limits that were asked for")
-        return found, parts
+        inputs = plan_composites(scenes, query, collection)
+        if not inputs:
+            raise _no_imagery_error(query, scenes, "none is within the limits that were asked for")
+        return scenes, inputs
 
     def _provenance(self, inputs: Sequence[CompositeInputs], collection: Collection) -> Provenance:
-        scenes = sort_by_time(scene for looks in inputs for scene in looks.scenes)
+        scenes = sort_by_time(scene for frame in inputs for scene in frame.scenes)
         return Provenance(
             self.backend,
             "earth-engine",
@@ -142,13 +142,13 @@ class EarthEngineSource:
         collection: Collection,
         deadline: float,
     ) -> NDArray[np.float32]:
-        """(T, C, H, W) of frames, all in one request where it is not too large for one."""
+        """Pixels (T, C, H, W) of all frames, in one request if they fit."""
         sensor = query.sensor
         image = stack_frames(inputs, sensor, collection)
         names = [name for t in range(len(inputs)) for name in band_names(t, sensor.bands)]
-        passes_of_all = sum(len(looks.passes) for looks in inputs)
-        as_sent = pixel_encoding(inputs, query)
-        values = self._read_pixels(image, names, as_sent, query.grid, passes_of_all, deadline)
+        passes = sum(len(frame.passes) for frame in inputs)
+        encoding = pixel_encoding(inputs, query)
+        values = self._read_pixels(image, names, encoding, query.grid, passes, deadline)
         return values.reshape(len(inputs), len(sensor.bands), *query.grid.shape)
 
     def _read_pixels(
@@ -160,7 +160,7 @@ class EarthEngineSource:
         passes: int,
         deadline: float,
     ) -> NDArray[np.float32]:
-        """(bands, H, W) of an image, in as many requests as it takes."""
+        """Pixels (bands, H, W) of an image, in one or more requests."""
         if fits_one_request(grid, len(bands) * encoding.pixel_bytes):
             try:
                 compute = partial(_compute_pixels, encoding.encode(image), bands, grid)
@@ -181,57 +181,27 @@ class EarthEngineSource:
 
 
 def pixel_encoding(inputs: Sequence[CompositeInputs], query: ImageQuery) -> PixelEncoding:
-    """How the pixels of some frames are sent. Pure."""
-    several = any(len(looks.passes) > 1 for looks in inputs)
-    whole = registry.get(query.sensor.collection).gee.integer_range
-    if query.sensor.composite == "mean" and several:
+    """The encoding in which the pixels of some frames are transferred. Pure."""
+    has_several = any(len(frame.passes) > 1 for frame in inputs)
+    integer_range = registry.get(query.sensor.collection).gee.integer_range
+    if query.sensor.composite == "mean" and has_several:
         return choose_encoding(None, half_steps=False)
-    return choose_encoding(whole, half_steps=several and query.sensor.composite == "median")
-
-
-def fits_one_request(grid: PixelGrid, pixel_bytes: int) -> bool:
-    """Whether the pixels of a grid, of so many bytes, may be asked for in one request. Pure."""
-    height, width = grid.shape
-    return (
-        height * width * pixel_bytes <= MAX_REQUEST_BYTES and max(height, width) <= MAX_REQUEST_SIDE
-    )
-
-
-def count_pixel_requests(grid: PixelGrid, pixel_bytes: int) -> int:
-    """How many requests the pixels of a grid take, if none is refused. Pure."""
-    if fits_one_request(grid, pixel_bytes):
-        return 1
-    first, second, _ = split_grid(grid)
-    return count_pixel_requests(first, pixel_bytes) + count_pixel_requests(second, pixel_bytes)
-
-
-def split_grid(grid: PixelGrid) -> tuple[PixelGrid, PixelGrid, int]:
-    """A grid cut across its longer side: both parts, and which of (rows, columns) was cut. Pure."""
-    a, b, left, d, e, top = grid.transform
-    if grid.height >= grid.width:
-        rows = grid.height // 2
-        lower = replace(
-            grid, transform=(a, b, left, d, e, top + e * rows), height=grid.height - rows
-        )
-        return replace(grid, height=rows), lower, 0
-    columns = grid.width // 2
-    right = replace(
-        grid, transform=(a, b, left + a * columns, d, e, top), width=grid.width - columns
-    )
-    return replace(grid, width=columns), right, 1
+    half_steps = has_several and query.sensor.composite == "median"
+    return choose_encoding(integer_range, half_steps=half_steps)
 
 
 def find_scenes(query: ImageQuery, collection: Collection) -> list[SceneRecord]:
-    """Ask which scenes lie in the window and meet the grid, oldest first.
+    """Request the scenes in the window that intersect the grid, oldest first.
 
-    Scenes of one band each are in the order of the collection; a single image needs no question.
+    Images of one band each keep the order of the collection. A collection of a single image needs
+    no request.
     """
     if collection.gee.acquisition_date is not None:
         return [SceneRecord(collection.id, collection.gee.acquisition_date, {})]
     rows = ee.data.computeValue(list_scenes(query, collection))["list"]
     names = scene_properties(collection)
-    found = [parse_scene(dict(zip(names, row, strict=True)), collection) for row in rows]
-    return found if collection.gee.band_per_image else sort_by_time(found)
+    scenes = [parse_scene(dict(zip(names, row, strict=True)), collection) for row in rows]
+    return scenes if collection.gee.band_per_image else sort_by_time(scenes)
 
 
 def _compute_pixels(image: ee.Image, bands: Sequence[str], grid: PixelGrid) -> NDArray[Any]:
@@ -255,9 +225,7 @@ def _compute_pixels(image: ee.Image, bands: Sequence[str], grid: PixelGrid) -> N
         }
     )
     if pixels.shape != grid.shape or set(pixels.dtype.names or ()) != set(bands):
-        raise TransientError(
-            SourceError("Earth Engine answered with other pixels than were asked for")
-        )
+        raise TransientError(SourceError("Earth Engine returned other pixels than requested"))
     return np.stack([pixels[name] for name in bands])
 
 
@@ -265,8 +233,8 @@ def _check_bands(bands: Sequence[str], collection: Collection) -> None:
     for band in bands:
         if band not in collection.bands:
             raise ModelError(
-                f"{collection.id} has no band {band!r}{did_you_mean([band], collection.bands)}; accepted: "
-                f"{', '.join(collection.bands)}",
+                f"{collection.id} has no band {band!r}{did_you_mean([band], collection.bands)}; "
+                f"accepted: {', '.join(collection.bands)}",
                 field="sensor.bands",
             )
 
@@ -274,11 +242,13 @@ def _check_bands(bands: Sequence[str], collection: Collection) -> None:
 def _no_imagery_error(
     query: ImageQuery, scenes: Sequence[SceneRecord], explanation: str
 ) -> NoImageryError:
-    """The error for an empty result, with what Earth Engine does hold."""
+    """The error for an empty result. Its detail describes the scenes that do exist."""
     sensor = query.sensor
     collection = registry.get(sensor.collection)
-    stated = [cloud for s in scenes if (cloud := scene_cloud_pct(s, collection)) is not None]
-    clouds = (
+    cloud_percentages = [
+        cloud for scene in scenes if (cloud := scene_cloud_pct(scene, collection)) is not None
+    ]
+    limit = (
         f" with at most {sensor.cloudy_pct:g} % cloud"
         if collection.gee.cloud_property and sensor.cloudy_pct is not None
         else ""
@@ -286,13 +256,13 @@ def _no_imagery_error(
     reason = f"of {len(scenes)} scenes, {explanation}" if scenes else "it has no scene there"
     return NoImageryError(
         f"Earth Engine has no usable pixel of {sensor.collection} for {query.start.date()} to "
-        f"{query.end.date()}{clouds}; {reason}",
+        f"{query.end.date()}{limit}; {reason}",
         detail={
             "collection": sensor.collection,
             "source": "earth-engine",
             "scenes_in_window": len(scenes),
-            "too_cloudy": count_too_cloudy(stated, sensor),
-            "min_cloud_pct": min(stated, default=None),
+            "too_cloudy": count_too_cloudy(cloud_percentages, sensor),
+            "min_cloud_pct": min(cloud_percentages, default=None),
         },
     )
 

@@ -1,4 +1,4 @@
-"""How pixels travel from Earth Engine: as floats, or whole numbers and their halves as 16 bits."""
+"""Encodings of transferred pixels: float32, or integers and half integers as uint16."""
 
 from __future__ import annotations
 
@@ -10,50 +10,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 NODATA = -1e30
-"""Stands for pixels without data, which the transfer format has no sign for."""
+"""Marks pixels without data; the transfer format has no mask."""
 UINT16_NODATA, UINT16_OVERFLOW, UINT16_UNDERFLOW = 65_535, 65_534, 0
-"""Of 16 bits: no data, and numbers that do not fit."""
+"""Reserved uint16 values: no data, and values outside the range."""
 MAX_STEPS = UINT16_OVERFLOW - UINT16_UNDERFLOW - 2
-"""Between the least and the greatest number that fits."""
+"""Steps between the smallest and the largest value that fits."""
 
 
 class PixelEncoding(Protocol):
-    """A form of pixels. Pure."""
+    """An encoding of pixels. Pure."""
 
     @property
     def pixel_bytes(self) -> int:
-        """What a pixel of a band counts for: itself, and the byte of its mask."""
+        """Bytes of a pixel of one band, with the byte of its mask."""
 
     def encode(self, image: ee.Image) -> ee.Image:
-        """The image in this form."""
+        """Encode an image, on the server."""
 
     def decode(self, pixels: NDArray[Any]) -> NDArray[np.float32] | None:
-        """Its numbers, `NO_DATA` in the gaps; None: they do not fit this form."""
+        """Decode received pixels; `NODATA` marks gaps. None if a value did not fit the encoding."""
 
 
 @dataclass(frozen=True)
 class Float32Encoding:
-    """Any numbers."""
+    """Float32, for any values."""
 
     pixel_bytes: int = 4 + 1
 
     def encode(self, image: ee.Image) -> ee.Image:
-        """The image in this form."""
+        """Encode an image, on the server."""
         floats: ee.Image = image.unmask(NODATA, False).toFloat()
         return floats
 
     def decode(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
-        """Its numbers, see `Transfer`."""
+        """Decode received pixels, see `PixelEncoding`."""
         return pixels.astype(np.float32)
 
 
 @dataclass(frozen=True)
 class ScaledUint16Encoding:
-    """Numbers on a ladder, by their step.
+    """Integers or fractions of them, as uint16 steps above a minimum.
 
     Attributes:
-        min_value: Number of the lowest step.
-        steps_per_unit: Steps from one whole number to the next.
+        min_value: Value of the lowest step.
+        steps_per_unit: Steps between consecutive integers.
+        pixel_bytes: Bytes of a pixel of one band, with the byte of its mask.
     """
 
     min_value: int
@@ -61,8 +62,8 @@ class ScaledUint16Encoding:
     pixel_bytes: int = 2 + 1
 
     def encode(self, image: ee.Image) -> ee.Image:
-        """The image in this form."""
-        # In integers of the image's own size, products could overflow.
+        """Encode an image, on the server."""
+        # The product could overflow the image's own integer type.
         steps = image.toFloat().multiply(self.steps_per_unit).add(self._offset)
         encoded: ee.Image = (
             steps.clamp(UINT16_UNDERFLOW, UINT16_OVERFLOW).unmask(UINT16_NODATA, False).toUint16()
@@ -70,11 +71,11 @@ class ScaledUint16Encoding:
         return encoded
 
     def decode(self, pixels: NDArray[Any]) -> NDArray[np.float32] | None:
-        """Its numbers, see `Transfer`."""
+        """Decode received pixels, see `PixelEncoding`."""
         if ((pixels == UINT16_UNDERFLOW) | (pixels == UINT16_OVERFLOW)).any():
             return None
-        numbers = (pixels.astype(np.float32) - self._offset) / self.steps_per_unit
-        return np.where(pixels == UINT16_NODATA, np.float32(NODATA), numbers)
+        values = (pixels.astype(np.float32) - self._offset) / self.steps_per_unit
+        return np.where(pixels == UINT16_NODATA, np.float32(NODATA), values)
 
     @property
     def _offset(self) -> int:
@@ -82,13 +83,13 @@ class ScaledUint16Encoding:
 
 
 def choose_encoding(integer_range: tuple[int, int] | None, *, half_steps: bool) -> PixelEncoding:
-    """The smallest form that nearly all pixels of a collection fit. Pure.
+    """The smallest encoding that fits nearly all pixels of a collection. Pure.
 
     Args:
-        integer_range: Between these lie its numbers, which are whole; None: they need not be.
-        half_steps: Whether they are means of two.
+        integer_range: Range of the values, if they are integers; None for other values.
+        half_steps: Whether means of two values, and so half integers, occur.
     """
-    per_one = 2 if half_steps else 1
-    if integer_range is None or (integer_range[1] - integer_range[0]) * per_one > MAX_STEPS:
+    steps_per_unit = 2 if half_steps else 1
+    if integer_range is None or (integer_range[1] - integer_range[0]) * steps_per_unit > MAX_STEPS:
         return Float32Encoding()
-    return ScaledUint16Encoding(integer_range[0], per_one)
+    return ScaledUint16Encoding(integer_range[0], steps_per_unit)

@@ -1,4 +1,4 @@
-"""The files that a catalog may make the service open: those in its folder, or at its hosts."""
+"""Asset files that a catalog may refer to: in its folder, or on allowed hosts."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from imagery.stac.geotiff import MAX_REMOTE_READS, VSICURL_PREFIX
 from imagery.stac.http import HostAllowlist, parse_url
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""First bytes of TIFF and BigTIFF, both byte orders."""
+"""First bytes of TIFF and BigTIFF files, in both byte orders."""
 TIFF_SUFFIXES = (".tif", ".tiff")
 
 UrlSigner = Callable[[httpx.URL, float], httpx.URL]
-"""From an address to one that is let in, until a deadline."""
+"""Signs a URL; the second argument is the deadline."""
 
 
 class AssetFiles(Protocol):
-    """How the files of a catalog's items are opened. Safe for several threads."""
+    """Access to the asset files of a catalog. Thread-safe."""
 
     @property
     def max_concurrent_reads(self) -> int:
-        """How many of a place to read at a time: waiting for a network is done side by side."""
+        """Number of files of one region to read concurrently."""
 
     def gdal_path(self, href: str, deadline: float) -> str:
-        """What GDAL opens for the absolute reference of an asset.
+        """The GDAL file name of an absolute asset href.
 
         Raises:
-            SourceError: The catalog may not point there.
+            SourceError: The catalog may not refer to this file.
         """
 
 
 class LocalFiles:
-    """The files in a folder.
+    """Files in a folder.
 
     Args:
         root: The folder.
@@ -49,17 +49,17 @@ class LocalFiles:
         self._root = root
 
     def gdal_path(self, href: str, deadline: float) -> str:
-        """What GDAL opens, see `Files`."""
+        """The GDAL file name of an asset, see `AssetFiles`."""
         return str(resolve_tiff(href, self._root))
 
 
 class RemoteFiles:
-    """The TIFFs at some hosts, read in ranges.
+    """TIFF files on allowed hosts, read with range requests.
 
     Args:
-        allowlist: The hosts.
-        buckets: Base URLs of the S3 buckets that references may name.
-        sign_url: Lets an address in; None: files are open to all.
+        allowlist: Allowed hosts.
+        buckets: Base URLs of the allowed S3 buckets.
+        sign_url: Signs URLs; None if files are public.
     """
 
     max_concurrent_reads = MAX_REMOTE_READS
@@ -75,10 +75,10 @@ class RemoteFiles:
         self._sign_url = sign_url
 
     def gdal_path(self, href: str, deadline: float) -> str:
-        """What GDAL opens, see `Files`."""
+        """The GDAL file name of an asset, see `AssetFiles`."""
         url = self._allowlist.check(self._http_url(href))
         if not url.path.lower().endswith(TIFF_SUFFIXES):
-            raise SourceError(f"the file {_basename(url.path)} is not a TIFF")
+            raise SourceError(f"the file {basename(url.path)} is not a TIFF")
         signed = self._sign_url(url, deadline) if self._sign_url is not None else url
         return f"{VSICURL_PREFIX}{signed.copy_with(fragment=None)}"
 
@@ -87,16 +87,16 @@ class RemoteFiles:
         if not href.startswith("s3://"):
             return parse_url(href)
         if bucket not in self._buckets:
-            raise SourceError(f"the files of the S3 bucket {bucket!r} are not open to all")
+            raise SourceError(f"the files of the S3 bucket {bucket!r} are not public")
         return parse_url(f"{self._buckets[bucket]}/{key}")
 
 
 class LocalAndRemoteFiles:
-    """Files in a folder, and those at some hosts.
+    """Files in a folder and on allowed hosts.
 
     Args:
-        local: The former.
-        remote: The latter.
+        local: Files in the folder.
+        remote: Files on the hosts.
     """
 
     def __init__(self, local: LocalFiles, remote: RemoteFiles) -> None:
@@ -105,17 +105,17 @@ class LocalAndRemoteFiles:
         self._remote = remote
 
     def gdal_path(self, href: str, deadline: float) -> str:
-        """What GDAL opens, see `Files`."""
-        local = urlparse(href).scheme in ("", "file")
-        return (self._local if local else self._remote).gdal_path(href, deadline)
+        """The GDAL file name of an asset, see `AssetFiles`."""
+        is_local = urlparse(href).scheme in ("", "file")
+        return (self._local if is_local else self._remote).gdal_path(href, deadline)
 
 
 def resolve_tiff(href: str, root: Path) -> Path:
-    """The file of an asset, which has to lie within the catalog's own folder.
+    """The path of a TIFF inside the catalog's folder.
 
     Raises:
-        SourceError: It lies elsewhere, is not a TIFF, or is missing. Formats that can point to
-            further files (VRT) are refused with everything that is not a TIFF.
+        SourceError: The file lies elsewhere, is missing, or is not a TIFF. This refuses formats
+            that can refer to other files, such as VRT.
     """
     path = resolve_inside(href, root, root)
     try:
@@ -129,19 +129,20 @@ def resolve_tiff(href: str, root: Path) -> Path:
 
 
 def resolve_inside(href: str, base: Path, root: Path) -> Path:
-    """The file that a reference means, relative ones from `base`; it has to lie within `root`.
+    """Resolve an href, relative to `base`, to a path inside `root`.
 
     Raises:
-        SourceError: It does not.
+        SourceError: The path lies outside `root`.
     """
     parts = urlparse(href)
     if parts.scheme not in ("", "file"):
-        raise SourceError(f"{_basename(parts.path)} is not a local file")
+        raise SourceError(f"{basename(parts.path)} is not a local file")
     path = (base / (unquote(parts.path) if parts.scheme else href)).resolve()
     if not path.is_relative_to(root):
         raise SourceError(f"the file {path.name} lies outside the catalog's folder")
     return path
 
 
-def _basename(path: str) -> str:
+def basename(path: str) -> str:
+    """The last component of a path or URL, for messages."""
     return path.rsplit("/", 1)[-1]

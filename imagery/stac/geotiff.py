@@ -1,4 +1,4 @@
-"""Reading GeoTIFFs and nothing else, from disk or in ranges over HTTP."""
+"""Reading GeoTIFFs, and no other format, from disk or with HTTP range requests."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from odc.loader import RioDriver, RioReader
 from geobento.backoff import backoff_s
 
 VSICURL_PREFIX = "/vsicurl/"
-"""How names begin that GDAL reads in ranges over HTTP."""
+"""GDAL's prefix of files read over HTTP."""
 MAX_ATTEMPTS = 4
-"""Times that a remote file is read until it is given up."""
+"""Attempts to read a remote file."""
 MAX_REMOTE_READS = 16
-"""Remote files that are read at a time, whatever the number of requests."""
+"""Maximum number of concurrent remote reads of the process."""
 MAX_TRACKED_FAILURES = 10_000
-"""Files that failed of which a note is kept."""
+"""Maximum number of failed files to remember."""
 MAX_READ_S = 30
-"""Longest time for one request for a part of a file."""
+"""Timeout of one range request, seconds."""
 GDAL_OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_NUM_THREADS": "1",
@@ -43,7 +43,7 @@ GDAL_OPTIONS = {
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
     "CPL_VSIL_CURL_CACHE_SIZE": "128000000",
 }
-"""Of a remote file, one request for its head, and one for all blocks that lie together."""
+"""One request reads the header of a remote file; adjacent blocks are merged into one request."""
 
 
 _failures: dict[str, int] = {}
@@ -53,21 +53,21 @@ _failure_numbers = itertools.count(1)
 
 
 def gdal_options(deadline: float) -> dict[str, str]:
-    """Settings of GDAL for reads that end at an instant of `time.monotonic`."""
-    left = min(max(deadline - time.monotonic(), 1.0), MAX_READ_S)
-    return {**GDAL_OPTIONS, "GDAL_HTTP_TIMEOUT": f"{left:.0f}"}
+    """GDAL options for reads that end at a deadline, an instant of `time.monotonic`."""
+    timeout = min(max(deadline - time.monotonic(), 1.0), MAX_READ_S)
+    return {**GDAL_OPTIONS, "GDAL_HTTP_TIMEOUT": f"{timeout:.0f}"}
 
 
 class GeoTiffDriver(RioDriver):
-    """How odc-stac opens files: as GeoTIFFs, whatever they look like, until a deadline.
+    """A driver for odc-stac that opens every file as a GeoTIFF, until a deadline.
 
-    GDAL chooses the format by the content. Others, such as VRT, can point to any file of this
-    machine or any host. Files are not begun after the deadline: that is a `TimeoutError`.
+    GDAL otherwise detects the format by content. Formats such as VRT can refer to any local file
+    or host. A read that would start after the deadline raises `TimeoutError`.
 
     Args:
         deadline: Instant of `time.monotonic`.
-        joint_bands: Bands that are asked for of every file, one by one for the same pixels, and read
-            at once. (Where a file holds them pixel by pixel, to read one is to decode all.)
+        joint_bands: Band numbers that odc-stac requests one by one from every file. They are read
+            together, since decoding one band of a pixel-interleaved file decodes all.
     """
 
     def __init__(self, deadline: float, joint_bands: Sequence[int] = ()) -> None:
@@ -76,12 +76,12 @@ class GeoTiffDriver(RioDriver):
         self._joint_reads = _JointBandReads(joint_bands) if len(joint_bands) > 1 else None
 
     def open(self, src: Any, ctx: Any) -> RioReader:
-        """A reader of one file."""
+        """A reader of one file, see `RioDriver`."""
         return _GeoTiffReader(src, ctx, self._deadline, self._joint_reads)
 
 
 class _JointBandReads:
-    """Several bands of each file. Safe for several threads."""
+    """Joint reads of several bands per file. Thread-safe."""
 
     def __init__(self, bands: Sequence[int]) -> None:
         self.bands = list(bands)
@@ -89,12 +89,12 @@ class _JointBandReads:
         self._files: dict[str, Future[Any]] = {}
 
     def read(self, file: str, band: int, read: Callable[[], Any]) -> Any:
-        """Which part of the wanted pixels a file has, and one band of these.
+        """The region of interest that a file covers, and the pixels of one band.
 
         Args:
-            file: Its name.
-            band: The band.
-            read: All bands, (H, W, C), by the first who comes; others wait.
+            file: GDAL file name.
+            band: Band number.
+            read: Reads all bands (H, W, C). The first caller runs it; others wait.
         """
         with self._lock:
             first = file not in self._files
@@ -104,8 +104,8 @@ class _JointBandReads:
                 result.set_result(read())
             except BaseException as error:
                 result.set_exception(error)
-        part, pixels = result.result()
-        return part, pixels[..., self.bands.index(band)]
+        roi, pixels = result.result()
+        return roi, pixels[..., self.bands.index(band)]
 
 
 class _GeoTiffReader(RioReader):
@@ -117,16 +117,16 @@ class _GeoTiffReader(RioReader):
         self._joint_reads = joint_reads
 
     def read(self, *args: Any, **options: Any) -> Any:
-        """Pixels of the file, see `RioReader`."""
-        source, together = self._src, self._joint_reads
-        if together is None:
+        """Read pixels of the file, see `RioReader`."""
+        source, joint_reads = self._src, self._joint_reads
+        if joint_reads is None:
             return self._read(source, *args, **options)
-        chosen = {**options, "selection": together.bands}
-        all_bands = partial(self._read, replace(source, band=0), *args, **chosen)
-        return together.read(source.uri, source.band, all_bands)
+        selection = {**options, "selection": joint_reads.bands}
+        all_bands = partial(self._read, replace(source, band=0), *args, **selection)
+        return joint_reads.read(source.uri, source.band, all_bands)
 
     def _read(self, source: Any, *args: Any, **options: Any) -> Any:
-        """GDAL tries again what a server refuses, and no answer that is cut off or damaged."""
+        """Read with retries. GDAL retries error responses, but not truncated or damaged ones."""
         import rasterio
 
         file = source.uri
@@ -134,11 +134,11 @@ class _GeoTiffReader(RioReader):
             with _read_slot(file, self._deadline):
                 name = _uncached_name(file)
                 try:
-                    # What this opens is still at hand when the library opens it again.
+                    # GDAL still has the header cached when odc-loader opens the file again.
                     with rasterio.open(name, driver="GTiff", sharing=False):
                         pass
-                    found = replace(source, uri=name)
-                    return RioReader(found, self._ctx).read(*args, **options)
+                    renamed = replace(source, uri=name)
+                    return RioReader(renamed, self._ctx).read(*args, **options)
                 except Exception:
                     if not file.startswith(VSICURL_PREFIX):
                         raise
@@ -151,18 +151,18 @@ class _GeoTiffReader(RioReader):
 
 @contextmanager
 def _read_slot(file: str, deadline: float) -> Iterator[None]:
-    """Wait until a file may be read.
+    """Hold a slot for reading a file.
 
     Raises:
-        TimeoutError: It may not before the deadline.
+        TimeoutError: No slot was free before the deadline.
     """
-    left = deadline - time.monotonic()
-    if left <= 0:
+    remaining = deadline - time.monotonic()
+    if remaining <= 0:
         raise TimeoutError
     if not file.startswith(VSICURL_PREFIX):
         yield
         return
-    if not _remote_reads.acquire(timeout=left):
+    if not _remote_reads.acquire(timeout=remaining):
         raise TimeoutError
     try:
         yield
@@ -171,10 +171,10 @@ def _read_slot(file: str, deadline: float) -> Iterator[None]:
 
 
 def _uncached_name(file: str) -> str:
-    """A name under which GDAL knows nothing of a file that it failed to read.
+    """A name of a file under which GDAL has no cached failure.
 
-    It remembers for good, by the name, that a file is not there, and what it got of it. Servers
-    do not see what follows the hash sign.
+    GDAL caches by name, without expiry, that a file is missing, and damaged content. Servers do not
+    see the fragment after the hash sign.
     """
     count = _failures.get(file.partition("?")[0], 0)
     return f"{file}#{count}" if count else file
@@ -185,12 +185,12 @@ def _record_failure(file: str) -> None:
         if len(_failures) >= MAX_TRACKED_FAILURES:
             _failures.clear()
         name = file.partition("?")[0]
-        # Not counted from 0, so that a name that was forgotten does not come again.
+        # A global counter, so that a name is never reused after the table was cleared.
         _failures[name] = next(_failure_numbers)
 
 
 def _strip_query(record: logging.LogRecord) -> bool:
-    """Take what follows a question mark out of a message; it may let others in."""
+    """Remove URL query strings from log messages; they may contain access tokens."""
     record.msg, record.args = record.getMessage().partition("?")[0], None
     return True
 

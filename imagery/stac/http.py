@@ -1,4 +1,4 @@
-"""Asking a catalog over HTTP: only its hosts, with a deadline, tried again where that may help."""
+"""HTTP requests to catalogs: allowed hosts only, with deadlines and retries."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from geobento.schemas.errors import QuotaError, SourceError, SourceUnavailable
 from imagery.retry import TransientError, with_retries
 
 MAX_RESPONSE_BYTES = 64 * 2**20
-"""Longer answers are refused."""
+"""Maximum size of a response."""
 UNAVAILABLE_STATUSES = (500, 502, 503, 504)
 DEFAULT_RETRY_AFTER_S = 10.0
-"""What to tell a client where a catalog is busy and does not say for how long."""
+"""``Retry-After`` for clients when a catalog is busy and names none."""
 
 
 class HostAllowlist:
-    """Where a catalog may make the service go.
+    """The hosts to which a catalog may send the service. Guards against SSRF.
 
     Args:
-        hosts: Hosts, with the port where it is not the scheme's own; one that begins with a dot
-            stands for all hosts that end so.
-        allow_http: Whether plain http will do.
+        hosts: Hosts, with the port unless it is the scheme's default. A leading dot allows all
+            hosts with this suffix.
+        allow_http: Whether to allow plain http.
     """
 
     def __init__(self, hosts: Iterable[str], *, allow_http: bool) -> None:
@@ -37,30 +37,30 @@ class HostAllowlist:
         self._allow_http = allow_http
 
     def check(self, url: httpx.URL) -> httpx.URL:
-        """The address, if the catalog may lead there.
+        """The URL, if it is allowed.
 
         Raises:
-            SourceError: It may not.
+            SourceError: The URL is not allowed.
         """
         if url.scheme not in ("https", "http") or url.userinfo:
             raise SourceError("the catalog refers to something that is not an http(s) address")
         if url.scheme == "http" and not self._allow_http:
             raise SourceError(f"the catalog refers to {url.host} over plain http; it is https")
-        place = netloc(url)
-        if place not in self._hosts and not place.endswith(self._suffixes or ("\0",)):
+        host = netloc(url)
+        if host not in self._hosts and not host.endswith(self._suffixes or ("\0",)):
             raise SourceError(
-                f"the catalog refers to the host {place}, which is not one of its own; "
+                f"the catalog refers to the host {host}, which is not one of its own; "
                 "GEOBENTO_STAC_HOSTS names further hosts"
             )
         return url
 
 
 class HttpJsonClient:
-    """Requests for JSON. Safe for several threads.
+    """HTTP client for JSON. Thread-safe.
 
     Args:
-        allowlist: Where to.
-        headers: Sent with every request.
+        allowlist: Allowed hosts.
+        headers: Headers of every request.
     """
 
     def __init__(self, allowlist: HostAllowlist, headers: Mapping[str, str] | None = None) -> None:
@@ -77,49 +77,49 @@ class HttpJsonClient:
         params: Mapping[str, Any] | None = None,
         body: Any = None,
     ) -> dict[str, Any]:
-        """The JSON object of an answer.
+        """Request a JSON object, with retries.
 
         Args:
-            url: Address.
-            deadline: Instant of `time.monotonic` at which all ends.
+            url: URL.
+            deadline: Instant of `time.monotonic` at which the request ends.
             method: HTTP method.
-            headers: Further headers.
-            params: Query.
-            body: Sent as JSON.
+            headers: Additional headers.
+            params: Query parameters.
+            body: JSON body.
 
         Raises:
-            QuotaError: There were too many requests.
-            SourceUnavailable: The host cannot be reached or is out of order.
-            SourceError: It answered nonsense.
+            QuotaError: The host refuses further requests for now.
+            SourceUnavailable: The host is unreachable or failing.
+            SourceError: The response is not a JSON object.
         """
         address = self._allowlist.check(parse_url(url))
         if params:
             address = address.copy_merge_params(params)
-        asked = {"method": method, "url": address, "headers": headers, "json": body}
+        request = {"method": method, "url": address, "headers": headers, "json": body}
         host = netloc(address)
 
         def attempt() -> dict[str, Any]:
             try:
-                content = self._read_body(host, deadline, asked)
+                content = self._read_body(host, deadline, request)
             except TimeoutError as error:
-                failure = SourceUnavailable(f"{host} did not answer in the time that it has")
+                failure = SourceUnavailable(f"{host} did not answer before the timeout")
                 raise TransientError(failure) from error
             except httpx.RemoteProtocolError as error:
                 raise TransientError(SourceError(f"the answer of {host} ended early")) from error
             except (httpx.TransportError, httpx.DecodingError) as error:
                 raise TransientError(SourceUnavailable(f"{host} cannot be reached")) from error
             try:
-                answer = orjson.loads(content)
+                record = orjson.loads(content)
             except ValueError as error:
                 raise TransientError(SourceError(f"the answer of {host} is not JSON")) from error
-            if not isinstance(answer, dict):
+            if not isinstance(record, dict):
                 raise SourceError(f"the answer of {host} is not a JSON object")
-            return answer
+            return record
 
         return with_retries(attempt, deadline)
 
     def _read_body(self, host: str, deadline: float, request: Mapping[str, Any]) -> bytes:
-        """The body of an answer that is a success."""
+        """The body of a successful response."""
         timeout = max(deadline - time.monotonic(), 0.001)
         parts, size = [], 0
         try:
@@ -139,10 +139,10 @@ class HttpJsonClient:
 
 
 def parse_url(url: str) -> httpx.URL:
-    """An address, in the one spelling that is checked and then used.
+    """Parse a URL. The result is both checked and requested, so that no two parsers can disagree.
 
     Raises:
-        SourceError: It is none.
+        SourceError: The URL is invalid.
     """
     try:
         if "\\" in url or not url.isprintable():
@@ -153,21 +153,23 @@ def parse_url(url: str) -> httpx.URL:
 
 
 def netloc(url: httpx.URL) -> str:
-    """Host, with the port where it is not the scheme's own."""
+    """Host, with the port unless it is the scheme's default."""
     return url.netloc.decode("ascii").lower()
 
 
 def map_http_error(host: str, status: int, headers: Mapping[str, str]) -> Exception:
-    """What an answer that is not a success means to us. Pure but for the clock."""
-    wait = parse_retry_after(headers.get("retry-after"), datetime.now(UTC))
+    """The exception for an error response. Pure but for the clock."""
+    retry_after = parse_retry_after(headers.get("retry-after"), datetime.now(UTC))
     if status == 429:
-        reason = f"{host} answers 429: too much is asked of it"
-        return TransientError(QuotaError(reason, retry_after=wait or DEFAULT_RETRY_AFTER_S), wait)
+        reason = f"{host} answers 429: too many requests"
+        return TransientError(
+            QuotaError(reason, retry_after=retry_after or DEFAULT_RETRY_AFTER_S), retry_after
+        )
     if status in UNAVAILABLE_STATUSES:
-        reason = f"{host} answers {status}: it is out of order"
-        return TransientError(SourceUnavailable(reason, retry_after=wait), wait)
+        reason = f"{host} answers {status}: it is unavailable"
+        return TransientError(SourceUnavailable(reason, retry_after=retry_after), retry_after)
     if status in (401, 403):
-        return SourceError(f"{host} does not let this service in ({status})")
+        return SourceError(f"{host} denies access to this service ({status})")
     if 300 <= status < 400:
         return SourceError(f"{host} redirects elsewhere, which is not followed")
     return SourceError(f"{host} answers {status}")

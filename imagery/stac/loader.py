@@ -1,4 +1,4 @@
-"""Reading scenes of a catalog onto a pixel grid."""
+"""Reading the scenes of a catalog onto a pixel grid."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def read_scenes(
     catalog: Catalog,
     deadline: float,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Read all scenes onto a grid.
+    """Read scenes onto a grid.
 
     Returns:
-        Values and validity, both (T, C, H, W), in the order of the plan; cloudy pixels and
-        those without data are not valid.
+        Values and validity, both (T, C, H, W), in the order of the plan. Cloudy pixels and pixels
+        without data are invalid.
 
     Raises:
-        SourceError: A file is missing, damaged, or not one that the catalog may point to.
+        SourceError: A file is missing, damaged, or not allowed.
     """
     shape = (len(plan), len(plan[0].assets), *grid.shape)
     values, valid = np.empty(shape, np.float32), np.empty(shape, np.bool_)
@@ -65,7 +65,7 @@ def read_scenes(
     except Exception as error:
         reading = f"reading from the source {catalog.name!r}"
         if isinstance(error, TimeoutError) or time.monotonic() > deadline:
-            reason = f"{reading} did not end in the time that it has"
+            reason = f"{reading} did not end before the timeout"
             raise SourceUnavailable(reason) from error
         raise SourceError(f"{reading} failed ({type(error).__name__})") from error
     offsets = np.array([scene.offsets for scene in plan], np.float32)[:, :, None, None]
@@ -80,7 +80,7 @@ def read_scenes(
 
 
 def _group_by_assets(plan: Sequence[SceneRead]) -> list[list[int]]:
-    """Positions of scenes that have the same assets, so that one call can read them."""
+    """Positions of scenes with equal assets, which one call can read."""
     groups: dict[Any, list[int]] = defaultdict(list)
     for position, scene in enumerate(plan):
         groups[scene.assets, scene.mask].append(position)
@@ -98,11 +98,11 @@ def _load_items(
     *,
     use_overviews: bool,
 ) -> NDArray[np.float32]:
-    """(T, C, H, W) of one asset per band, T in the order of the items.
+    """Pixels (T, C, H, W) of one asset per band, T in the order of the items.
 
-    Overviews of a file may be made by any method: they can hold classes between two classes, and
-    power below zero. Where that matters, coarse pixels are made from the full resolution.
-    Pixels without data, whatever value a file has for them, hold `nodata`, or NaN if None.
+    Files may have been built with any overview resampling. Averaged overviews hold invalid classes,
+    and cubic ones negative power. `use_overviews` is off where that matters.
+    Pixels without data have the value `nodata`, or NaN if it is None, whatever the file declares.
     """
     import odc.stac
     import rasterio
@@ -134,15 +134,15 @@ def _load_items(
 
 
 def _shared_asset_bands(keys: Sequence[str]) -> list[int]:
-    """The numbers of bands that all are of the same asset; none if they are not."""
+    """The band numbers of keys of one asset; empty if the keys name several assets."""
     parts = [key.partition(".") for key in keys]
     return [int(number or 1) for _, _, number in parts] if len({p[0] for p in parts}) == 1 else []
 
 
 def _valid_mask(values: NDArray[np.float32], collection: Collection) -> NDArray[np.bool_]:
-    has = np.isfinite(values)
+    valid = np.isfinite(values)
     if collection.nodata is not None:
-        has &= values != collection.nodata
+        valid &= values != collection.nodata
     if collection.positive_only:
-        has &= values > 0
-    return has
+        valid &= values > 0
+    return valid

@@ -1,4 +1,4 @@
-"""Which files of which items to read. Pure."""
+"""Planning the reads of a STAC source: items, assets and offsets. Pure."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from imagery.stac.catalogs.presets import PRESETS
 
 @dataclass(frozen=True)
 class SceneRead:
-    """What to read of one item.
+    """The reads of one item.
 
     Attributes:
         item: The item.
         assets: Asset key of every band, in the order of the query.
-        offsets: What to add to the values of every band that hold data.
-        mask: Asset key of the scene classification; None: it has none.
+        offsets: Offset to add to the valid values of every band.
+        mask: Asset key of the quality band; None if the item has none.
     """
 
     item: pystac.Item
@@ -62,18 +62,18 @@ def get_stac_collection(
         for preset in PRESETS.values()
         if not preset.collections.isdisjoint(collection.stac_collections)
     ]
-    place = (
+    where = (
         f"in the source {source!r}" if collection.stac_collections else "read from STAC catalogs"
     )
     raise ModelError(
-        f"the collection {collection_id!r} is not {place}; Earth Engine has it (backend 'gee')"
+        f"the collection {collection_id!r} is not {where}; Earth Engine has it (backend 'gee')"
         + "".join(f", and {other}" for other in others),
         field="sensor.collection",
     )
 
 
 def build_search(query: ImageQuery, collection: Collection) -> Search:
-    """What to look for in a catalog."""
+    """The catalog search of a query."""
     static = collection.static
     return Search(
         collections=collection.stac_collections,
@@ -89,10 +89,10 @@ def build_search(query: ImageQuery, collection: Collection) -> Search:
 def plan_reads(
     items: Sequence[pystac.Item], bands: Sequence[str], collection: Collection
 ) -> list[SceneRead]:
-    """Which assets to read and what to add to their values.
+    """Plan the assets to read and the offsets to add.
 
-    Scenes that lack a band are left out (radar scenes differ in polarisation). Where a catalog
-    has an acquisition in several of the collection's forms, the preferred one is taken.
+    Scenes that lack a band are left out (radar scenes differ in polarization). Where a catalog has
+    an acquisition in several of the STAC collections, the preferred one is used.
 
     Raises:
         ModelError: No scene has all bands.
@@ -115,7 +115,7 @@ def plan_reads(
 
 
 def item_passes(items: Sequence[pystac.Item]) -> list[list[int]]:
-    """Positions of the items that make up each pass of a satellite."""
+    """Positions of the items of each satellite pass."""
     return group_passes([(item.properties.get("platform"), item_time(item)) for item in items])
 
 
@@ -126,46 +126,50 @@ def radar_mode_and_direction(scene: SceneRead) -> tuple[Any, str]:
 
 
 def count_files(scene: SceneRead) -> int:
-    """How many files are read."""
+    """The number of files to read."""
     return len({key.partition(".")[0] for key in scene.assets}) + (scene.mask is not None)
 
 
 def to_scene(scene: SceneRead, collection: Collection) -> Scene:
-    """What answers say of a scene."""
+    """The scene as responses report it."""
     item = scene.item
-    stated = item.properties.get(collection.cloud_property) if collection.cloud_property else None
+    cloud = item.properties.get(collection.cloud_property) if collection.cloud_property else None
     baseline = item.properties.get("s2:processing_baseline")
-    taken_out = any(scene.offsets) or (
+    harmonized = any(scene.offsets) or (
         collection.harmonized and item.properties.get("earthsearch:boa_offset_applied") is True
     )
     return Scene(
         item.id,
         item_time(item),
-        finite_float(stated),
-        taken_out,
+        finite_float(cloud),
+        harmonized,
         None if baseline is None else str(baseline),
     )
 
 
 def _available_keys(item: pystac.Item, keys: Sequence[str]) -> list[str]:
-    """Which of these assets an item has, in the same order."""
+    """The asset keys that an item has, in the same order."""
     return [key for key in keys if key.split(".")[0] in item.assets]
 
 
 def _declare_bands(item: pystac.Item, keys: Sequence[str]) -> None:
-    """State how many bands a file has: odc-stac goes by a field that catalogs may leave out."""
+    """Declare the number of bands of each file, which odc-stac needs and catalogs may omit."""
     for key in keys:
         name, _, number = key.partition(".")
         fields = item.assets[name].extra_fields
         if number and len(fields.get("raster:bands", ())) < int(number):
-            described = fields.get("eo:bands", fields.get("bands", ()))
-            fields["raster:bands"] = [{} for _ in range(max(len(described), int(number)))]
+            bands = fields.get("eo:bands", fields.get("bands", ()))
+            fields["raster:bands"] = [{} for _ in range(max(len(bands), int(number)))]
 
 
 def _items_with_bands(
     items: Sequence[pystac.Item], bands: Sequence[str], collection: Collection
 ) -> list[pystac.Item]:
-    """The items that have all bands."""
+    """The items that have all bands.
+
+    Raises:
+        ModelError: No item has all bands.
+    """
     complete = [
         item
         for item in items
@@ -188,8 +192,8 @@ def _items_with_bands(
 
 
 def _preferred_items(items: Sequence[pystac.Item], collection: Collection) -> list[pystac.Item]:
-    """Of each tile of each pass, the items of the most preferred form alone."""
-    chosen: list[int] = []
+    """The items of the most preferred STAC collection, for each tile of each pass."""
+    selected: list[int] = []
     for positions in item_passes(items):
         best: dict[Any, int] = {}
         ranks = {
@@ -198,5 +202,5 @@ def _preferred_items(items: Sequence[pystac.Item], collection: Collection) -> li
         for position in positions:
             key = tile_key(items[position])
             best[key] = min(best.get(key, len(collection.stac_collections)), ranks[position])
-        chosen += [p for p in positions if ranks[p] == best[tile_key(items[p])]]
-    return [items[position] for position in sorted(chosen)]
+        selected += [p for p in positions if ranks[p] == best[tile_key(items[p])]]
+    return [items[position] for position in sorted(selected)]

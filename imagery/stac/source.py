@@ -30,18 +30,18 @@ from imagery.stac.planner import (
 from imagery.time_bins import Frame
 
 BYTES_PER_VALUE = 4
-"""Size of a value as it is held once it is read."""
+"""Bytes of a pixel value in memory."""
 
 
 class StacSource:
-    """A source over a STAC catalog.
+    """Imagery from a STAC catalog.
 
     Args:
-        catalog: Where items are found.
-        timeout_s: Longest time for one fetch.
-        backend: Word of the public ``backend`` parameter.
-        notice: What every answer has to say about this imagery.
-        name: What answers call the source; the catalog's own id if None.
+        catalog: Catalog to search.
+        timeout_s: Timeout of one fetch, seconds.
+        backend: Value of the public ``backend`` parameter that selects this source.
+        notice: Notice that every response carries.
+        name: Name in responses; None for the catalog's own name.
     """
 
     def __init__(
@@ -61,29 +61,30 @@ class StacSource:
 
     @property
     def backend(self) -> str:
-        """The word of the public ``backend`` parameter."""
+        """Value of the public ``backend`` parameter that selects this source."""
         return self._backend
 
     def fetch(self, query: ImageQuery) -> Sample:
-        """One composite, or one per frame, see `imagery.source.Source`."""
+        """Fetch one composite, or one per frame, see `imagery.source.Source`."""
         deadline = time.monotonic() + self._timeout_s
         collection = self._get_collection(query)
         plan = self._plan_scenes(query, collection, deadline)
-        groups = [
-            [plan[at] for at in pass_] for pass_ in item_passes([scene.item for scene in plan])
+        passes = [
+            [plan[position] for position in positions]
+            for positions in item_passes([scene.item for scene in plan])
         ]
-        # Frame by frame, so that not all scenes are in memory at a time.
-        parts = time_bins.split_passes(groups, lambda scene: item_time(scene.item), query)
-        found = [
-            self._read_frame(number, scenes, query, deadline) for number, scenes in parts.items()
+        bins = time_bins.split_passes(passes, lambda scene: item_time(scene.item), query)
+        # Frame by frame, so that only the scenes of one frame are in memory.
+        composites = [
+            self._read_frame(index, members, query, deadline) for index, members in bins.items()
         ]
-        seen = [frame for frame in found if frame is not None]
-        if not seen:
+        frames = [frame for frame in composites if frame is not None]
+        if not frames:
             raise self._no_imagery_error(query, build_search(query, collection), deadline)
         used = sorted(
-            (scene for frame in seen for scene in frame.scenes), key=lambda scene: scene.time
+            (scene for frame in frames for scene in frame.scenes), key=lambda scene: scene.time
         )
-        return time_bins.assemble_sample(seen, query, self._provenance(used, collection))
+        return time_bins.assemble_sample(frames, query, self._provenance(used, collection))
 
     def _read_frame(
         self,
@@ -92,37 +93,39 @@ class StacSource:
         query: ImageQuery,
         deadline: float,
     ) -> Frame | None:
-        """The composite of some passes; None: they show nothing."""
+        """The composite of a time bin; None if it has no valid pixel."""
         collection = self._get_collection(query)
         plan = sorted(
             (scene for group in passes for scene in group),
             key=lambda scene: (item_time(scene.item), scene.item.id),
         )
         stack, valid = read_scenes(plan, query.grid, collection, self._catalog, deadline)
-        seen = np.asarray(valid.any(axis=(1, 2, 3)))
-        if not seen.any():
+        has_pixels = np.asarray(valid.any(axis=(1, 2, 3)))
+        if not has_pixels.any():
             return None
-        used = [scene for scene, shows in zip(plan, seen, strict=True) if shows]
-        looks, has_data = fuser(
-            stack[seen], valid[seen], item_passes([scene.item for scene in used])
+        used = [scene for scene, is_used in zip(plan, has_pixels, strict=True) if is_used]
+        images, images_valid = fuser(
+            stack[has_pixels], valid[has_pixels], item_passes([scene.item for scene in used])
         )
-        pixels, whole = composite(looks, has_data, query.sensor.composite, query.sensor.fill_value)
-        return Frame(index, pixels, whole, tuple(to_scene(scene, collection) for scene in used))
+        pixels, pixels_valid = composite(
+            images, images_valid, query.sensor.composite, query.sensor.fill_value
+        )
+        scenes = tuple(to_scene(scene, collection) for scene in used)
+        return Frame(index, pixels, pixels_valid, scenes)
 
     def estimate(self, query: ImageQuery) -> FetchEstimate:
-        """The scenes of a fetch, see `imagery.source.Source`.
+        """Find the scenes of a fetch, see `imagery.source.Source`.
 
-        A request is the reading of a file. Its bytes are those of the place's pixels as they are
-        held once read; files hold less.
+        One request is one file. Bytes are those of the pixels in memory; the files are smaller.
         """
         collection = self._get_collection(query)
         plan = self._plan_scenes(query, collection, time.monotonic() + self._timeout_s)
         bands = sum(len(scene.assets) + (scene.mask is not None) for scene in plan)
         height, width = query.grid.shape
         scenes = [to_scene(scene, collection) for scene in plan]
-        origin = self._provenance(scenes, collection)
+        provenance = self._provenance(scenes, collection)
         return FetchEstimate(
-            origin, sum(map(count_files, plan)), bands * height * width * BYTES_PER_VALUE
+            provenance, sum(map(count_files, plan)), bands * height * width * BYTES_PER_VALUE
         )
 
     def _get_collection(self, query: ImageQuery) -> Collection:
@@ -140,12 +143,12 @@ class StacSource:
     def _plan_scenes(
         self, query: ImageQuery, collection: Collection, deadline: float
     ) -> list[SceneRead]:
-        """What to read for a query; at least one scene."""
+        """The reads of a query, at least one scene."""
         search = build_search(query, collection)
-        found = self._catalog.search(search, deadline)
-        if not found:
+        items = self._catalog.search(search, deadline)
+        if not items:
             raise self._no_imagery_error(query, search, deadline)
-        plan = plan_reads(found, query.sensor.bands, collection)
+        plan = plan_reads(items, query.sensor.bands, collection)
         if collection.gee.radar:
             plan = filter_radar_scenes(plan, query.sensor, radar_mode_and_direction)
             if not plan:
@@ -163,13 +166,13 @@ class StacSource:
     def _no_imagery_error(
         self, query: ImageQuery, search: Search, deadline: float
     ) -> NoImageryError:
-        """The error for an empty result, with what the catalog does hold at this place."""
-        holdings = self._catalog.availability(search, deadline)
-        times = holdings.times
+        """The error for an empty result. Its detail describes the region's scenes that do exist."""
+        availability = self._catalog.availability(search, deadline)
+        times = availability.times
         nearest = min(
             times, key=lambda time: max(query.start - time, time - query.end), default=None
         )
-        stated = [cloud for cloud in holdings.cloud_percentages if cloud is not None]
+        percentages = [cloud for cloud in availability.cloud_percentages if cloud is not None]
         window = f"{query.start.date()} to {query.end.date()}"
         limit = (
             f" with at most {search.max_cloud_pct:g} % cloud"
@@ -177,29 +180,31 @@ class StacSource:
             else ""
         )
         if nearest is None:
-            reason = "it has none of this place at any time" if holdings.complete else "it has none"
-        elif holdings.complete:
             reason = (
-                f"of this place it has {len(times)} scenes from {times[0].date()} to "
+                "it has none of this region at any time" if availability.complete else "it has none"
+            )
+        elif availability.complete:
+            reason = (
+                f"of this region it has {len(times)} scenes from {times[0].date()} to "
                 f"{times[-1].date()}"
             )
         else:
-            reason = f"of this place the nearest scene is of {nearest.date()}"
-        if holdings.cloud_percentages:
-            reason += f", in the window {len(holdings.cloud_percentages)}"
-            reason += f" with {min(stated):g} % cloud or more" if stated else ""
+            reason = f"of this region the nearest scene is of {nearest.date()}"
+        if availability.cloud_percentages:
+            reason += f", in the window {len(availability.cloud_percentages)}"
+            reason += f" with {min(percentages):g} % cloud or more" if percentages else ""
         return NoImageryError(
             f"the source {self._name!r} has no usable pixel of "
             f"{query.sensor.collection} for {window}{limit}; {reason}",
             detail={
                 "collection": query.sensor.collection,
                 "source": self._name,
-                "scenes_in_window": len(holdings.cloud_percentages),
-                "too_cloudy": count_too_cloudy(stated, query.sensor),
-                "min_cloud_pct": min(stated, default=None),
-                "scenes_at_any_time": len(times) if holdings.complete else None,
-                "first": times[0].isoformat() if times and holdings.complete else None,
-                "last": times[-1].isoformat() if times and holdings.complete else None,
+                "scenes_in_window": len(availability.cloud_percentages),
+                "too_cloudy": count_too_cloudy(percentages, query.sensor),
+                "min_cloud_pct": min(percentages, default=None),
+                "scenes_at_any_time": len(times) if availability.complete else None,
+                "first": times[0].isoformat() if times and availability.complete else None,
+                "last": times[-1].isoformat() if times and availability.complete else None,
                 "nearest": nearest.isoformat() if nearest else None,
             },
         )

@@ -87,7 +87,7 @@ def test_a_box_across_the_antimeridian_is_whole() -> None:
     """It goes on beyond 180 degrees; a reference system of the plane has nothing to cross."""
     assert geometry.region_geometry(BBox(179, 0, -179, 1)).bounds == (179, 0, 181, 1)
     assert geometry.region_geometry(BBox(179, 0, -179, 1, "EPSG:4258")).bounds == (179, 0, 181, 1)
-    with pytest.raises(SpecError, match="must be less than the greatest") as caught:
+    with pytest.raises(SpecError, match="must be less than the maximum") as caught:
         geometry.region_geometry(BBox(5, 0, 4, 1, "EPSG:3857"))
     assert caught.value.field == "spatial"
 

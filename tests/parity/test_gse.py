@@ -16,7 +16,7 @@ from geobento.config.settings import Settings
 from geobento.schemas.embedding import Embedding
 from geobento.schemas.requests import GeoEmbeddingRequest
 from geobento.schemas.sample import PixelGrid
-from imagery.demo.archive import EMBEDDING_COLLECTION
+from imagery.demo.items import EMBEDDING_COLLECTION
 from inference.importing import import_model
 from pipeline.local_engine import LocalEngine
 from tests.imagery.catalogs import CatalogBuilder

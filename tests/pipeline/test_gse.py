@@ -15,7 +15,7 @@ from geobento.schemas import serialization
 from geobento.schemas.embedding import Embedding
 from geobento.schemas.errors import GeoBentoError, ModelError, NoImageryError, PayloadTooLarge
 from geobento.schemas.requests import GeoEmbeddingRequest, InspectRequest, PixelEmbeddingRequest
-from imagery.demo.archive import DEMO_REGIONS
+from imagery.demo.regions import DEMO_REGIONS
 from inference.importing import import_model
 from models.gse.model import Gse
 from pipeline.local_engine import LocalEngine

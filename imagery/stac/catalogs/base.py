@@ -1,4 +1,4 @@
-"""What every catalog of scenes offers: a search in, items out."""
+"""The interface of STAC catalogs: a search in, items out."""
 
 from __future__ import annotations
 
@@ -13,21 +13,25 @@ from imagery.scenes import finite_float, latest_processing
 from imagery.stac.files import AssetFiles
 
 Bounds = tuple[float, float, float, float]
-"""(west, south, east, north), degrees; west is greater than east across the antimeridian."""
+"""(west, south, east, north) in degrees; west exceeds east across the antimeridian."""
+
+CACHE_TTL_S, CACHE_MAX_ITEMS = 30.0, 1000
+"""Lifetime and bound of the cached search results of a catalog. A plan is usually
+fetched right after."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """What is looked for.
+    """Search criteria.
 
     Attributes:
         collections: STAC collection ids.
-        bounds: Where.
-        start: First instant inside; None: any time.
-        end: First instant outside; None: any time.
-        cloud_property: Property with a scene's cloud percentage; None: clouds do not matter.
-        max_cloud_pct: Scenes above it are left out; scenes that do not state it are kept.
-        properties: What items have to state.
+        bounds: Bounds that items must overlap.
+        start: Start of the time window, inclusive; None for any time.
+        end: End of the time window, exclusive; None for any time.
+        cloud_property: Item property with the cloud percentage; None to ignore clouds.
+        max_cloud_pct: Maximum cloud percentage. Items without the property are kept.
+        properties: Required values of item properties.
     """
 
     collections: tuple[str, ...]
@@ -40,23 +44,23 @@ class Search:
 
     @property
     def without_cloud_limit(self) -> Search:
-        """The same without a limit to clouds."""
+        """The same search without a cloud limit."""
         return replace(self, max_cloud_pct=None)
 
     @property
     def at_any_time(self) -> Search:
-        """The same without a window and a limit to clouds."""
+        """The same search without a time window and without a cloud limit."""
         return replace(self, start=None, end=None, max_cloud_pct=None)
 
 
 @dataclass(frozen=True)
 class Availability:
-    """What a catalog holds around a search that found nothing.
+    """Scenes near a search without results, for its error message.
 
     Attributes:
-        times: Of the scenes of the place, oldest first.
-        complete: Whether these are all; otherwise the nearest before and after the window.
-        cloud_percentages: Cloud percentages of the scenes in the window, None where it is not stated.
+        times: Times of the region's scenes, oldest first.
+        complete: Whether these are all. Otherwise they are the nearest before and after the window.
+        cloud_percentages: Cloud percentages of the scenes in the window; None where unknown.
     """
 
     times: tuple[datetime, ...]
@@ -65,37 +69,37 @@ class Availability:
 
 
 class Catalog(Protocol):
-    """Where scenes are found. Implementations are safe for several threads."""
+    """A searchable catalog of scenes. Implementations are thread-safe."""
 
     @property
     def name(self) -> str:
-        """What answers call it."""
+        """Name of the catalog in responses."""
 
     @property
     def fingerprint(self) -> tuple[str, ...]:
-        """What tells it from others, and from itself with other contents where that is known."""
+        """Identifies the catalog, and its contents where these can be known."""
 
     @property
     def collections(self) -> frozenset[str] | None:
-        """STAC ids of the collections that it has; None: that is not known."""
+        """STAC ids of its collections; None if unknown."""
 
     @property
     def files(self) -> AssetFiles:
-        """How the files of its items are opened."""
+        """Access to the files of its items."""
 
     def search(self, search: Search, deadline: float) -> list[pystac.Item]:
-        """Items that match, oldest first; of an acquisition that was reprocessed, the newest.
+        """Find items, oldest first. Of reprocessed acquisitions, the latest processing is returned.
 
         Args:
-            search: What is looked for.
-            deadline: Instant of `time.monotonic` at which all ends.
+            search: Search criteria.
+            deadline: Instant of `time.monotonic` at which the search ends.
 
         Raises:
             SourceError: The catalog failed.
         """
 
     def availability(self, search: Search, deadline: float) -> Availability:
-        """What there is around a search that found nothing.
+        """Describe the scenes near a search that found nothing.
 
         Raises:
             SourceError: The catalog failed.
@@ -103,7 +107,7 @@ class Catalog(Protocol):
 
 
 def item_time(item: pystac.Item) -> datetime:
-    """When an item was acquired, UTC; of a period, its start."""
+    """Acquisition time of an item, UTC; the start of a period."""
     time = item.datetime or item.common_metadata.start_datetime
     if time is None:
         return datetime.min.replace(tzinfo=UTC)
@@ -111,14 +115,14 @@ def item_time(item: pystac.Item) -> datetime:
 
 
 def select_items(items: Iterable[pystac.Item], search: Search) -> list[pystac.Item]:
-    """Of any items those that are looked for, oldest first, each acquisition once. Pure."""
+    """The items that match a search, oldest first, each acquisition once. Pure."""
     matching = (item for item in items if item_matches(item, search))
     ordered = sorted(matching, key=lambda item: (item_time(item), item.id))
     return latest_processing(ordered, _acquisition_key, _processing_key)
 
 
 def item_matches(item: pystac.Item, search: Search) -> bool:
-    """Whether an item is what is looked for. Pure."""
+    """Whether an item matches a search. Pure."""
     return (
         item.collection_id in search.collections
         and item.bbox is not None
@@ -131,14 +135,14 @@ def item_matches(item: pystac.Item, search: Search) -> bool:
 
 
 def item_cloud_pct(item: pystac.Item, search: Search) -> float | None:
-    """Cloud percentage that an item states."""
+    """Cloud percentage of an item; None if its metadata has none."""
     return (
         finite_float(item.properties.get(search.cloud_property)) if search.cloud_property else None
     )
 
 
 def bounds_overlap(one: Bounds, other: Bounds) -> bool:
-    """Whether two rectangles share more than an edge."""
+    """Whether two bounds overlap by more than an edge."""
     return (
         one[1] < other[3]
         and other[1] < one[3]
@@ -151,13 +155,13 @@ def bounds_overlap(one: Bounds, other: Bounds) -> bool:
 
 
 def longitude_spans(bounds: Bounds) -> tuple[tuple[float, float], ...]:
-    """Ranges of longitude, from west to east, that bounds cover: two across the antimeridian."""
+    """Longitude ranges of bounds, west to east: two across the antimeridian."""
     west, _, east, _ = bounds
     return ((west, east),) if west <= east else ((west, 180.0), (-180.0, east))
 
 
 def tile_key(item: pystac.Item) -> Any:
-    """What tells the tiles of one pass apart: the grid code, or else the rounded bounds."""
+    """Identifies a tile within a pass: the grid code, or else the rounded bounds."""
     for name in ("grid:code", "s2:mgrs_tile", "mgrs:tile"):
         if name in item.properties:
             return item.properties[name]
@@ -165,14 +169,14 @@ def tile_key(item: pystac.Item) -> Any:
 
 
 def _bounds_2d(bbox: list[float]) -> Bounds:
-    """The horizontal part of an item's bounds, which may have heights."""
+    """The horizontal part of an item's bounding box, which may be three-dimensional."""
     half = len(bbox) // 2
     return bbox[0], bbox[1], bbox[half], bbox[half + 1]
 
 
 def _too_cloudy(item: pystac.Item, search: Search) -> bool:
-    stated = item_cloud_pct(item, search)
-    return stated is not None and search.max_cloud_pct is not None and stated > search.max_cloud_pct
+    cloud, limit = item_cloud_pct(item, search), search.max_cloud_pct
+    return cloud is not None and limit is not None and cloud > limit
 
 
 def _acquisition_key(item: pystac.Item) -> Any:
@@ -181,5 +185,5 @@ def _acquisition_key(item: pystac.Item) -> Any:
 
 def _processing_key(item: pystac.Item) -> tuple[str, str]:
     baseline = str(item.properties.get("s2:processing_baseline", ""))
-    made = item.properties.get("s2:generation_time", item.properties.get("updated", ""))
-    return baseline, str(made)
+    created = item.properties.get("s2:generation_time", item.properties.get("updated", ""))
+    return baseline, str(created)

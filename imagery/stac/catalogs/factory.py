@@ -1,4 +1,4 @@
-"""From the value of ``GEOBENTO_STAC`` to a catalog."""
+"""Opening the catalog that ``GEOBENTO_STAC`` names."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def open_catalog(
     """Open a catalog.
 
     Args:
-        location: A word of `imagery.stac.catalogs.presets`, the URL of a STAC API or of a static
-            catalog, or the path of a `catalog.json`, of a stac-geoparquet file, or of a folder of
-            such files.
-        extra_hosts: Further hosts, besides the catalog's own, where its files may lie.
-        subscription_key: Subscription key for tokens, where the catalog has them.
-        timeout_s: Longest time for opening it.
+        location: Name of a preset in `imagery.stac.catalogs.presets`, URL of a STAC API or of a
+            static catalog, or path of a `catalog.json`, of a stac-geoparquet file, or of a folder
+            of such files.
+        extra_hosts: Hosts of asset files, besides the catalog's own.
+        subscription_key: Subscription key for SAS tokens, for catalogs that need them.
+        timeout_s: Timeout, seconds.
 
     Raises:
-        SourceError: It cannot be reached or read.
+        SourceError: The catalog is unreachable or unreadable.
     """
     deadline = time.monotonic() + timeout_s
     if location in PRESETS:
@@ -56,13 +56,13 @@ def open_catalog(
         return catalog
     url = parse_url(location)
     if url.path.endswith(".parquet"):
-        raise SourceError("stac-geoparquet is read on disk alone; copy it there")
+        raise SourceError("stac-geoparquet is read from local disk only; download the file first")
     own = HostAllowlist([netloc(url)], allow_http=url.scheme == "http")
-    web = HttpJsonClient(own)
+    http_client = HttpJsonClient(own)
     files = RemoteFiles(HostAllowlist([netloc(url), *extra_hosts], allow_http=url.scheme == "http"))
-    if _is_stac_api(web.request_json(location, deadline)):
-        return ApiCatalog(location, http_client=web, files=files, deadline=deadline)
-    catalog = StaticCatalog(HttpRecordStore(location, web, files, deadline))
+    if _is_stac_api(http_client.request_json(location, deadline)):
+        return ApiCatalog(location, http_client=http_client, files=files, deadline=deadline)
+    catalog = StaticCatalog(HttpRecordStore(location, http_client, files, deadline))
     catalog.load()
     return catalog
 
@@ -75,9 +75,9 @@ def _open_parquet(path: Path, extra_hosts: Sequence[str]) -> ParquetCatalog:
 
 
 def known_fingerprint(location: str) -> tuple[str, ...] | None:
-    """What `Catalog.identity` is of an API; None: that shows only when the catalog is opened.
+    """The `Catalog.fingerprint` of an API, known without opening it; None for local catalogs.
 
-    That of a static catalog, wherever it lies, is never equal to it.
+    Fingerprints of static catalogs never equal one of an API.
     """
     if location in PRESETS:
         return (PRESETS[location].url,)
@@ -94,13 +94,13 @@ def open_preset(
     """Open a public catalog.
 
     Raises:
-        SourceError: It cannot be reached.
+        SourceError: The catalog is unreachable.
     """
     url = parse_url(preset.url)
-    plain = url.scheme == "http"
+    allow_http = url.scheme == "http"
     sign = None
     if preset.token_url is not None:
-        own = HostAllowlist([netloc(parse_url(preset.token_url))], allow_http=plain)
+        own = HostAllowlist([netloc(parse_url(preset.token_url))], allow_http=allow_http)
         sign = SasTokenSigner(
             preset.token_url,
             HttpJsonClient(
@@ -109,9 +109,11 @@ def open_preset(
         )
     return ApiCatalog(
         preset.url,
-        http_client=HttpJsonClient(HostAllowlist([netloc(url)], allow_http=plain)),
+        http_client=HttpJsonClient(HostAllowlist([netloc(url)], allow_http=allow_http)),
         files=RemoteFiles(
-            HostAllowlist([*preset.hosts, *extra_hosts], allow_http=plain), preset.buckets, sign
+            HostAllowlist([*preset.hosts, *extra_hosts], allow_http=allow_http),
+            preset.buckets,
+            sign,
         ),
         deadline=deadline,
         name=preset.name,
@@ -120,6 +122,6 @@ def open_preset(
 
 
 def _is_stac_api(landing_page: dict[str, object]) -> bool:
-    """Whether a landing page is that of an API, going by what it says that it conforms to."""
-    stated = landing_page.get("conformsTo")
-    return isinstance(stated, list) and any("item-search" in str(entry) for entry in stated)
+    """Whether a landing page belongs to an API, by its conformance classes."""
+    classes = landing_page.get("conformsTo")
+    return isinstance(classes, list) and any("item-search" in str(entry) for entry in classes)

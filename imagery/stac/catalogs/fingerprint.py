@@ -1,4 +1,4 @@
-"""What a catalog was when it was last opened, for when it is down."""
+"""The stored fingerprint of a catalog, for use while the catalog is down."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 
 
 class CatalogFingerprint:
-    """The last identity of a catalog, in a file beside the patches that it gave.
+    """The last known fingerprint of a catalog, in a file beside its cached patches.
 
-    A file that cannot be written or read is as good as none.
+    A file that cannot be written or read counts as absent.
 
     Args:
-        folder: That of the patches.
-        location: What the catalog is opened by.
+        folder: Directory of the cached patches.
+        location: Location from which the catalog is opened.
     """
 
     def __init__(self, folder: Path, location: str) -> None:
@@ -27,18 +27,18 @@ class CatalogFingerprint:
         self._path = folder / f"{digest}.identity"
 
     def read(self) -> tuple[str, ...] | None:
-        """The identity; None: it was not opened before."""
+        """The fingerprint; None if the catalog was not opened before."""
         try:
-            found = json.loads(self._path.read_bytes())
+            content = json.loads(self._path.read_bytes())
         except (OSError, ValueError):
             return None
-        return tuple(found) if isinstance(found, list) else None
+        return tuple(content) if isinstance(content, list) else None
 
     def write(self, fingerprint: Sequence[str]) -> None:
-        """Replace it."""
+        """Store the fingerprint, replacing an earlier one."""
         with suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
-            number, name = tempfile.mkstemp(".part", dir=self._folder)
-            with os.fdopen(number, "w") as stream:
+            descriptor, name = tempfile.mkstemp(".part", dir=self._folder)
+            with os.fdopen(descriptor, "w") as stream:
                 json.dump(list(fingerprint), stream)
             Path(name).replace(self._path)

@@ -1,4 +1,4 @@
-"""Searching stac-geoparquet: a file with a row per item, or a folder of such files."""
+"""Catalogs in stac-geoparquet: a file with one row per item, or a folder of such files."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import pystac
 from geobento.schemas.errors import GeoBentoError, SourceError, SourceUnavailable
 from imagery.cache.ttl_cache import TTLCache
 from imagery.stac.catalogs.base import (
+    CACHE_MAX_ITEMS,
+    CACHE_TTL_S,
     Availability,
     Search,
     item_cloud_pct,
@@ -24,31 +26,30 @@ from imagery.stac.catalogs.base import (
 )
 from imagery.stac.files import AssetFiles
 
-CACHE_TTL_S, CACHE_MAX_ITEMS = 30.0, 1000
-"""How long, and how much of what was found is at hand: who looks at a plan fetches it next."""
 MAX_ITEMS = 20_000
-"""More items than this are not gone through for one place."""
+"""Maximum number of items of one search."""
 ITEM_FIELDS = frozenset(
     {"type", "stac_version", "stac_extensions", "id", "geometry", "bbox", "links", "assets",
      "collection"}
 )  # fmt: skip
-"""Columns that are not properties of items."""
+"""Columns that are item fields. All others are item properties."""
 FILTER_COLUMNS = ("bbox", "collection", "datetime", "start_datetime")
-"""Columns that a search looks at before it reads others."""
+"""Columns that a search reads first, to select rows."""
 
 
 class ParquetCatalog:
-    """A stac-geoparquet file on disk, or a folder of them. Safe for several threads.
+    """A stac-geoparquet file on disk, or a folder of them. Thread-safe.
 
-    Nothing is held of it but what was found last. A search reads a few columns, of the parts of
-    the files whose statistics allow for a match, and all columns only of those where there is one.
+    Only recent search results are kept in memory. A search skips row groups whose column
+    statistics rule out a match, reads the filter columns of the others, and reads all columns only
+    of row groups with a match.
 
     Args:
-        path: The file, or a folder with files that end in ``.parquet``.
-        files: How the files of its items are opened.
+        path: The file, or a folder of files that end in ``.parquet``.
+        files: Access to the files of its items.
 
     Raises:
-        SourceError: It is missing or not stac-geoparquet, or the library that reads it is.
+        SourceError: The file is missing or not stac-geoparquet, or pyarrow is not installed.
     """
 
     def __init__(self, path: Path, files: AssetFiles) -> None:
@@ -65,33 +66,33 @@ class ParquetCatalog:
         stamps = [(file, file.stat()) for file in self._paths]
         self.fingerprint: tuple[str, ...] = (
             str(path.resolve()),
-            *(f"{file.name} {found.st_size} {found.st_mtime_ns}" for file, found in stamps),
+            *(f"{file.name} {stat.st_size} {stat.st_mtime_ns}" for file, stat in stamps),
         )
 
     @property
     def collections(self) -> frozenset[str] | None:
-        """Not known without reading all of it."""
+        """Unknown without a full scan."""
         return None
 
     def search(self, search: Search, deadline: float) -> list[pystac.Item]:
-        """Items that match, see `imagery.stac.catalogs.base.Catalog`."""
+        """Find items, see `imagery.stac.catalogs.base.Catalog`."""
         return select_items(self._find_items(search, deadline), search)
 
     def availability(self, search: Search, deadline: float) -> Availability:
-        """What there is around a search, see `imagery.stac.catalogs.base.Catalog`."""
-        here = select_items(self._find_items(search.at_any_time, deadline), search.at_any_time)
+        """Describe nearby scenes, see `imagery.stac.catalogs.base.Catalog`."""
+        items = select_items(self._find_items(search.at_any_time, deadline), search.at_any_time)
         return Availability(
-            times=tuple(item_time(item) for item in here),
+            times=tuple(item_time(item) for item in items),
             complete=True,
             cloud_percentages=tuple(
                 item_cloud_pct(item, search)
-                for item in here
+                for item in items
                 if item_matches(item, search.without_cloud_limit)
             ),
         )
 
     def _find_items(self, search: Search, deadline: float) -> list[pystac.Item]:
-        """Items that may match."""
+        """Cached or new candidates of a search."""
         return self._cache.get_or_load(
             repr(search), lambda: list(self._scan_files(search, deadline))
         )
@@ -100,12 +101,12 @@ class ParquetCatalog:
         count = 0
         for path in self._paths:
             file = self._open_file(path)
-            for part in range(file.num_row_groups):
+            for row_group in range(file.num_row_groups):
                 if time.monotonic() > deadline:
                     raise SourceUnavailable(
-                        f"searching {self.name!r} did not end in the time that it has"
+                        f"the search of {self.name!r} did not end before the timeout"
                     )
-                for row in _matching_rows(file, part, search):
+                for row in _matching_rows(file, row_group, search):
                     item = pystac.Item.from_dict(row_to_item(row), href=str(path))
                     item.make_asset_hrefs_absolute()
                     item.clear_links()
@@ -113,7 +114,7 @@ class ParquetCatalog:
                     if count > MAX_ITEMS:
                         raise SourceError(
                             f"the source {self.name!r} has more than {MAX_ITEMS} scenes of this "
-                            "place in the window; take a shorter window"
+                            "region in the window; take a shorter window"
                         )
                     yield item
 
@@ -134,16 +135,16 @@ def _open_parquet_file(catalog_name: str, path: Path) -> Any:
 
 
 def _matching_rows(file: Any, row_group: int, search: Search) -> list[dict[str, Any]]:
-    """The rows of a part of a file that may match."""
+    """The rows of a row group that may match."""
     try:
         if not _ranges_may_match(_column_ranges(file.metadata.row_group(row_group)), search):
             return []
-        held = [name for name in FILTER_COLUMNS if name in file.schema_arrow.names]
-        keys = file.read_row_group(row_group, columns=held).to_pylist()
-        wanted = [number for number, row in enumerate(keys) if _row_may_match(row, search)]
-        if not wanted:
+        columns = [name for name in FILTER_COLUMNS if name in file.schema_arrow.names]
+        keys = file.read_row_group(row_group, columns=columns).to_pylist()
+        matches = [number for number, row in enumerate(keys) if _row_may_match(row, search)]
+        if not matches:
             return []
-        rows: list[dict[str, Any]] = file.read_row_group(row_group).take(wanted).to_pylist()
+        rows: list[dict[str, Any]] = file.read_row_group(row_group).take(matches).to_pylist()
         return rows
     except GeoBentoError:
         raise
@@ -152,18 +153,18 @@ def _matching_rows(file: Any, row_group: int, search: Search) -> list[dict[str, 
 
 
 def _column_ranges(row_group: Any) -> dict[str, tuple[Any, Any]]:
-    """Least and greatest value of the columns of a part of a file, by their path."""
-    found = {}
+    """Minimum and maximum of the columns of a row group, by column path."""
+    ranges = {}
     for number in range(row_group.num_columns):
         column = row_group.column(number)
         statistics = column.statistics
         if statistics is not None and statistics.has_min_max and not statistics.null_count:
-            found[column.path_in_schema] = (statistics.min, statistics.max)
-    return found
+            ranges[column.path_in_schema] = (statistics.min, statistics.max)
+    return ranges
 
 
 def _ranges_may_match(ranges: Mapping[str, tuple[Any, Any]], search: Search) -> bool:
-    """Whether there may be a match where the columns have these ranges. Pure."""
+    """Whether a row group with these column ranges may contain a match. Pure."""
     _, south, _, north = search.bounds
     low, high = ranges.get("datetime", (None, None))
     if low is not None and isinstance(low, datetime) and low.tzinfo is not None:
@@ -178,11 +179,11 @@ def _ranges_may_match(ranges: Mapping[str, tuple[Any, Any]], search: Search) -> 
 
 
 def _row_may_match(row: Mapping[str, Any], search: Search) -> bool:
-    """Whether an item is worth to be read whole. Pure."""
-    stated = row.get("datetime") or row.get("start_datetime")
-    if isinstance(stated, datetime) and stated.tzinfo is not None:
-        early = search.start is not None and stated < search.start
-        if early or (search.end is not None and stated >= search.end):
+    """Whether a row may match, by its filter columns. Pure."""
+    time = row.get("datetime") or row.get("start_datetime")
+    if isinstance(time, datetime) and time.tzinfo is not None:
+        early = search.start is not None and time < search.start
+        if early or (search.end is not None and time >= search.end):
             return False
     if row.get("collection") not in (None, *search.collections):
         return False
@@ -203,7 +204,8 @@ def _row_may_match(row: Mapping[str, Any], search: Search) -> bool:
 def row_to_item(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row as the JSON of an item. Pure.
 
-    Columns that are not known are its properties. What is null was not stated, but for the time.
+    Columns other than item fields become properties. Null values are dropped, except for the
+    datetime.
     """
     from shapely import from_wkb
     from shapely.geometry import mapping
@@ -228,7 +230,7 @@ def row_to_item(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_nulls(value: Any) -> Any:
-    """JSON without what is null or binary."""
+    """JSON without null and binary values."""
     if isinstance(value, Mapping):
         return {
             name: _without_nulls(entry)

@@ -1,4 +1,4 @@
-"""Public catalogs that are known by a word."""
+"""Presets of public STAC catalogs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from geobento.suggestions import did_you_mean
 
 @dataclass(frozen=True)
 class CatalogPreset:
-    """A STAC API and what there is to know about it.
+    """A public STAC API.
 
     Attributes:
-        name: The word.
-        url: Its landing page.
-        collections: STAC ids of those of its collections whose files are read: they are COGs,
-            open to all or after signing.
-        hosts: Where its files lie, see `imagery.stac.http.Hosts`.
-        buckets: Base URLs of the S3 buckets that its items name.
-        token_url: Where a token for a storage container is asked for; None: files are open.
+        name: Name of the preset.
+        url: URL of the landing page.
+        collections: STAC ids of the supported collections: COGs, public or signed.
+        hosts: Hosts of its files, see `imagery.stac.http.HostAllowlist`.
+        buckets: Base URLs of the S3 buckets in its items.
+        token_url: Endpoint for SAS tokens of storage containers; None if files are public.
     """
 
     name: str
@@ -75,15 +74,16 @@ PRESETS = {
 
 
 def check_stac_location(location: str) -> None:
-    """Look whether a value of ``GEOBENTO_STAC`` can be a catalog; no host is asked.
+    """Check a value of ``GEOBENTO_STAC`` without network access.
 
-    A path whose file is not there is a source that is down, and may come back.
+    A path whose file is missing is accepted: the source is down and may come back.
 
     Raises:
-        SettingsError: It is a word, and none of `PRESETS`.
+        SettingsError: The value is a plain word, but not one of `PRESETS`.
     """
     if location not in PRESETS and "/" not in location and not Path(location).is_file():
         raise SettingsError(
-            f"GEOBENTO_STAC: got {location!r}; accepted: {', '.join(PRESETS)}, the URL of a STAC API "
-            f"or of a static catalog, or the path of a catalog.json{did_you_mean([location], PRESETS)}"
+            f"GEOBENTO_STAC: got {location!r}; accepted: {', '.join(PRESETS)}, the URL of a STAC "
+            "API or of a static catalog, or the path of a catalog.json"
+            f"{did_you_mean([location], PRESETS)}"
         )

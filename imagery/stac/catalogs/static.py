@@ -1,4 +1,4 @@
-"""Searching a static STAC catalog: a tree of JSON files on disk or on a web server."""
+"""Static STAC catalogs: trees of JSON files on disk or on a web server."""
 
 from __future__ import annotations
 
@@ -24,49 +24,53 @@ from imagery.stac.catalogs.base import (
     item_time,
     select_items,
 )
-from imagery.stac.files import AssetFiles, LocalFiles, resolve_inside
+from imagery.stac.files import AssetFiles, LocalFiles, basename, resolve_inside
 from imagery.stac.http import HttpJsonClient, netloc, parse_url
 
 MAX_RECORDS = 20_000
-"""Larger catalogs are not read over a network record by record."""
+"""Maximum number of records read over a network."""
 MAX_CONCURRENT_RECORDS = 16
 
 
 class RecordStore(Protocol):
-    """Where the records of a catalog lie."""
+    """Access to the records (JSON files) of a catalog."""
 
     @property
     def root_href(self) -> str:
-        """The record that leads to all others."""
+        """The root record."""
 
     @property
     def label(self) -> str:
-        """What errors call the catalog."""
+        """Name of the catalog in errors."""
 
     @property
     def files(self) -> AssetFiles:
-        """How the files of its items are opened."""
+        """Access to the files of its items."""
 
     def resolve(self, base: str, href: str) -> str:
-        """The record that a link of another means.
+        """Resolve a link of a record.
+
+        Args:
+            base: The record that contains the link.
+            href: The link.
 
         Raises:
-            SourceError: It does not belong to the catalog.
+            SourceError: The link leads outside the catalog.
         """
 
     def read(self, hrefs: list[str]) -> list[dict[str, Any]]:
-        """Several records.
+        """Read records.
 
         Raises:
-            SourceError: One is missing or damaged.
+            SourceError: A record is missing or damaged.
         """
 
 
 class LocalRecordStore:
-    """Records on disk. Nothing outside the folder of the catalog is read, whatever it links to.
+    """Records on disk. Files outside the folder of the catalog are never read.
 
     Args:
-        path: The catalog's `catalog.json`.
+        path: Path of the `catalog.json`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -77,22 +81,22 @@ class LocalRecordStore:
         self.files: AssetFiles = LocalFiles(self._root)
 
     def resolve(self, base: str, href: str) -> str:
-        """The file that a link means."""
+        """Resolve a link to a file."""
         return str(resolve_inside(href, Path(base).parent, self._root))
 
     def read(self, hrefs: list[str]) -> list[dict[str, Any]]:
-        """What is in some files."""
-        return [_check_record(json.loads(Path(place).read_bytes()), place) for place in hrefs]
+        """Read records from files."""
+        return [_check_record(json.loads(Path(href).read_bytes()), href) for href in hrefs]
 
 
 class HttpRecordStore:
-    """Records on a web server. Nothing but what lies below the catalog's folder is read.
+    """Records on a web server. URLs outside the folder of the catalog are never read.
 
     Args:
-        url: Address of the catalog's `catalog.json`.
-        http_client: How it is asked.
-        files: How the files of its items are opened.
-        deadline: Instant of `time.monotonic` at which reading records ends.
+        url: URL of the `catalog.json`.
+        http_client: HTTP client for the records.
+        files: Access to the files of its items.
+        deadline: Instant of `time.monotonic` at which reading ends.
     """
 
     def __init__(
@@ -107,28 +111,28 @@ class HttpRecordStore:
         self._records_read = 0
 
     def resolve(self, base: str, href: str) -> str:
-        """The address that a link means."""
+        """Resolve a link to a URL."""
         url = parse_url(urljoin(base, href)).copy_with(fragment=None)
         if not str(url).startswith(self._base_url) or ".." in url.path.split("/"):
             raise SourceError("a link leads outside the catalog's folder")
         return str(url)
 
     def read(self, hrefs: list[str]) -> list[dict[str, Any]]:
-        """What is at some addresses."""
+        """Read records from URLs, concurrently."""
         self._records_read += len(hrefs)
         if self._records_read > MAX_RECORDS:
             raise SourceError(f"it has more than {MAX_RECORDS} records; use an API or a copy")
         with ThreadPoolExecutor(MAX_CONCURRENT_RECORDS, thread_name_prefix="records") as pool:
             return list(
-                pool.map(lambda place: self._http_client.request_json(place, self._deadline), hrefs)
+                pool.map(lambda href: self._http_client.request_json(href, self._deadline), hrefs)
             )
 
 
 class StaticCatalog:
-    """A static catalog, read once, when first searched. Safe for several threads.
+    """A static catalog, read as a whole at the first search. Thread-safe.
 
     Args:
-        location: Its `catalog.json`, or where else its records lie.
+        location: Path of its `catalog.json`, or a store of its records.
     """
 
     def __init__(self, location: str | Path | RecordStore) -> None:
@@ -138,10 +142,10 @@ class StaticCatalog:
         self._lock = Lock()
 
     def load(self) -> None:
-        """Read the catalog now instead of with the first search.
+        """Read the catalog now instead of at the first search.
 
         Raises:
-            SourceError: It is missing or damaged.
+            SourceError: The catalog is missing or damaged.
         """
         _ = self.items
 
@@ -153,12 +157,12 @@ class StaticCatalog:
 
     @property
     def collections(self) -> frozenset[str] | None:
-        """Not known: a catalog without a single item of a collection may still be one for it."""
+        """Unknown: a catalog may serve a collection of which it has no item yet."""
         return None
 
     @property
     def files(self) -> AssetFiles:
-        """How the files of its items are opened."""
+        """Access to the files of its items."""
         return self._store.files
 
     @property
@@ -173,72 +177,73 @@ class StaticCatalog:
 
     @property
     def fingerprint(self) -> tuple[str, ...]:
-        """Its address, and a digest of its records; it says nothing of the files."""
+        """Its location and a digest of its records, without the asset files."""
         with self._lock:
             return self._store.root_href, self._contents[2]
 
     def search(self, search: Search, deadline: float) -> list[pystac.Item]:
-        """Items that match, see `imagery.stac.catalogs.base.Catalog`."""
+        """Find items, see `imagery.stac.catalogs.base.Catalog`."""
         return select_items(self.items, search)
 
     def availability(self, search: Search, deadline: float) -> Availability:
-        """What there is around a search, see `imagery.stac.catalogs.base.Catalog`."""
-        here = [item for item in self.items if item_matches(item, search.at_any_time)]
-        inside_window = [item for item in here if item_matches(item, search.without_cloud_limit)]
+        """Describe nearby scenes, see `imagery.stac.catalogs.base.Catalog`."""
+        nearby = [item for item in self.items if item_matches(item, search.at_any_time)]
+        inside_window = [item for item in nearby if item_matches(item, search.without_cloud_limit)]
         return Availability(
-            times=tuple(item_time(item) for item in here),
+            times=tuple(item_time(item) for item in nearby),
             complete=True,
             cloud_percentages=tuple(item_cloud_pct(item, search) for item in inside_window),
         )
 
     @cached_property
     def _contents(self) -> tuple[str, list[pystac.Item], str]:
-        tree, digest = self._store, hashlib.sha256()
+        store, digest = self._store, hashlib.sha256()
         try:
-            top = tree.read([tree.root_href])[0]
+            root = store.read([store.root_href])[0]
             items = sorted(
-                _iter_items(tree, top, digest), key=lambda item: (item_time(item), item.id)
+                _iter_items(store, root, digest), key=lambda item: (item_time(item), item.id)
             )
-            return str(top["id"]), items, digest.hexdigest()
+            return str(root["id"]), items, digest.hexdigest()
         except GeoBentoError as error:
             raise type(error)(
-                f"the STAC catalog {tree.label}: {error.message}", retry_after=error.retry_after
+                f"the STAC catalog {store.label}: {error.message}", retry_after=error.retry_after
             ) from error
         except Exception as error:
             raise SourceError(
-                f"the STAC catalog {tree.label} cannot be read ({type(error).__name__})"
+                f"the STAC catalog {store.label} cannot be read ({type(error).__name__})"
             ) from error
 
 
 def _iter_items(
     store: RecordStore, root: dict[str, Any], digest: hashlib._Hash
 ) -> Iterator[pystac.Item]:
-    """All items below a record. Links are taken off them: nothing can follow one later.
+    """Iterate over all items below a record, breadth first. Items lose their links, so that nothing
+    follows one later.
 
     Args:
-        store: Where records lie.
-        root: The record.
-        digest: Gets all records.
+        store: Record store.
+        root: Root record.
+        digest: Updated with every record.
     """
     visited = {store.root_href}
     level = [(store.root_href, root)]
     while level:
-        wanted: list[str] = []
-        for place, record in level:
+        children: list[str] = []
+        for href, record in level:
             digest.update(orjson.dumps(record, option=orjson.OPT_SORT_KEYS))
-            if record.get("type") == "Feature" and place != store.root_href:
-                item = pystac.Item.from_dict(record, href=place)
+            if record.get("type") == "Feature" and href != store.root_href:
+                item = pystac.Item.from_dict(record, href=href)
                 item.make_asset_hrefs_absolute()
                 item.clear_links()
                 yield item
             elif record.get("type") in ("Catalog", "Collection"):
                 links = [link["href"] for link in record.get("links", []) if _is_child_link(link)]
-                wanted += [store.resolve(place, href) for href in links]
+                children += [store.resolve(href, link) for link in links]
             else:
-                raise SourceError(f"{_basename(place)} is not a STAC catalog, collection or item")
-        places = [place for place in dict.fromkeys(wanted) if place not in visited]
-        visited.update(places)
-        level = list(zip(places, store.read(places), strict=True)) if places else []
+                raise SourceError(f"{basename(href)} is not a STAC catalog, collection or item")
+        new = [href for href in dict.fromkeys(children) if href not in visited]
+        visited.update(new)
+        level = list(zip(new, store.read(new), strict=True)) if new else []
 
 
 def _is_child_link(link: dict[str, Any]) -> bool:
@@ -247,9 +252,5 @@ def _is_child_link(link: dict[str, Any]) -> bool:
 
 def _check_record(record: Any, href: str) -> dict[str, Any]:
     if not isinstance(record, dict):
-        raise SourceError(f"{_basename(href)} is not a JSON object")
+        raise SourceError(f"{basename(href)} is not a JSON object")
     return record
-
-
-def _basename(href: str) -> str:
-    return href.rsplit("/", 1)[-1]

@@ -14,7 +14,8 @@ import rasterio
 
 from geobento import PointBuffer
 from imagery import grid
-from imagery.demo import archive
+from imagery.demo import archive, regions
+from imagery.demo import items as demo_items
 from imagery.demo.landscape import cloud_percentage
 
 
@@ -62,7 +63,7 @@ def test_items_tell_the_truth_about_their_files(demo_archive: Path) -> None:
 
 def test_every_scene_states_the_clouds_it_shows(demo_archive: Path) -> None:
     """`eo:cloud_cover` is the classification's in all scenes; clear and cloudy ones are there."""
-    covers: dict[str, list[float]] = {place.name: [] for place in archive.DEMO_REGIONS}
+    covers: dict[str, list[float]] = {place.name: [] for place in regions.DEMO_REGIONS}
     for item in pystac.Catalog.from_file(str(demo_archive)).get_items(recursive=True):
         if item.collection_id != "sentinel-2-l2a":
             continue
@@ -71,7 +72,7 @@ def test_every_scene_states_the_clouds_it_shows(demo_archive: Path) -> None:
             assert item.properties["eo:cloud_cover"] == cloud_percentage(file.read(1))
         name = next(name for name in covers if name in item.id)
         covers[name].append(item.properties["eo:cloud_cover"])
-    for place, shares in zip(archive.DEMO_REGIONS, covers.values(), strict=True):
+    for place, shares in zip(regions.DEMO_REGIONS, covers.values(), strict=True):
         assert len(shares) == len(place.months)
         if len(shares) < 12:
             assert max(shares) < 10
@@ -99,7 +100,7 @@ def test_bands_are_described_as_in_public_catalogs(demo_archive: Path) -> None:
     """Zero-padded names, wavelengths in rising order, scale, offset and their history."""
     catalog = pystac.Catalog.from_file(str(demo_archive))
     item = next(i for i in catalog.get_items(recursive=True) if "sentinel-2-l2a" in i.id)
-    described = {key: item.assets[key].extra_fields for key in archive.S2_ASSETS.values()}
+    described = {key: item.assets[key].extra_fields for key in demo_items.S2_ASSETS.values()}
     names = [fields["eo:bands"][0]["name"] for fields in described.values()]
     assert " ".join(names) == "B01 B02 B03 B04 B05 B06 B07 B08 B8A B09 B11 B12"
     wavelengths = [fields["eo:bands"][0]["center_wavelength"] for fields in described.values()]
@@ -110,10 +111,10 @@ def test_bands_are_described_as_in_public_catalogs(demo_archive: Path) -> None:
     assert item.properties["s2:processing_baseline"]
 
 
-@pytest.mark.parametrize("place", archive.DEMO_REGIONS, ids=lambda place: place.name)
-def test_a_kilometre_around_the_place_is_inside(place: archive.DemoRegion) -> None:
+@pytest.mark.parametrize("place", regions.DEMO_REGIONS, ids=lambda place: place.name)
+def test_a_kilometre_around_the_place_is_inside(place: regions.DemoRegion) -> None:
     """The README's square has pixels up to its edges; corners are multiples of 10 m."""
-    ours = archive.pixel_grid(place)
+    ours = regions.pixel_grid(place)
     asked = grid.for_region(PointBuffer(place.lon, place.lat, 1000), 10, 10)
     assert ours.crs == asked.crs
     left, bottom, right, top = ours.bounds
@@ -127,17 +128,17 @@ def test_the_readmes_month_is_clear_in_tanzania(demo_archive: Path) -> None:
     items = pystac.Catalog.from_file(str(demo_archive)).get_items(recursive=True)
     (scene,) = [i for i in items if i.id.startswith("sentinel-2-l2a-savanna-202306")]
     assert scene.properties["eo:cloud_cover"] < 10
-    assert (archive.DEMO_REGIONS[0].lon, archive.DEMO_REGIONS[0].lat) == (34.066, -3.401)
+    assert (regions.DEMO_REGIONS[0].lon, regions.DEMO_REGIONS[0].lat) == (34.066, -3.401)
 
 
 def test_pixels_are_the_landscapes(demo_archive: Path) -> None:
     """A file holds exactly what the landscape draws, so two machines have the same archive."""
-    place = archive.DEMO_REGIONS[0]
+    place = regions.DEMO_REGIONS[0]
     numbers, _ = place.landscape.scene(
-        6, archive.CLOUD_FRACTIONS[(5 + place.first_cloud_index) % 12]
+        6, demo_items.CLOUD_FRACTIONS[(5 + place.first_cloud_index) % 12]
     )
     (folder,) = (demo_archive.parent / "data" / "sentinel-2-l2a").glob("*savanna-202306*")
-    for number, key in enumerate(archive.S2_ASSETS.values()):
+    for number, key in enumerate(demo_items.S2_ASSETS.values()):
         with rasterio.open(folder / f"{key}.tif") as file:
             np.testing.assert_array_equal(file.read(1), numbers[number])
 
@@ -155,7 +156,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(archive, "_write_cog", fail)
+    monkeypatch.setattr(demo_items, "_write_cog", fail)
     with pytest.raises(OSError, match="disk full"):
         archive.write_demo_archive(tmp_path / "demo")
     assert list(tmp_path.iterdir()) == []

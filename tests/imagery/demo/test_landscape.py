@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from imagery.demo.archive import CLOUD_FRACTIONS, DEMO_REGIONS, DemoRegion
+from imagery.demo.items import CLOUD_FRACTIONS
 from imagery.demo.landscape import (
     BANDS,
     FIELD,
@@ -19,6 +19,7 @@ from imagery.demo.landscape import (
     cloud_percentage,
     to_top_of_atmosphere,
 )
+from imagery.demo.regions import DEMO_REGIONS, DemoRegion
 
 LAND = DEMO_REGIONS[1].landscape
 

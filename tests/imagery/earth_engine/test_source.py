@@ -31,8 +31,9 @@ from imagery.collections.schema import QualityMask
 from imagery.collections.sentinel2 import CLOUD_SCORE_PLUS, MASKED_CLASSES
 from imagery.compositing import clear_sky_mask
 from imagery.compositing import composite as reference
-from imagery.earth_engine import source as earth_engine_source
-from imagery.earth_engine.source import EarthEngineSource, fits_one_request, split_grid
+from imagery.earth_engine import tiling
+from imagery.earth_engine.source import EarthEngineSource
+from imagery.earth_engine.tiling import fits_one_request, split_grid
 from imagery.query import ImageQuery
 from imagery.stac.catalogs.static import StaticCatalog
 from imagery.stac.source import StacSource
@@ -452,7 +453,7 @@ def test_a_survey_asks_for_scenes_alone(
     standin: Standin, source: EarthEngineSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It names the scenes of a fetch and counts the requests that the fetch then makes."""
-    monkeypatch.setattr(earth_engine_source, "MAX_REQUEST_BYTES", 1000 * SENT_BYTES)
+    monkeypatch.setattr(tiling, "MAX_REQUEST_BYTES", 1000 * SENT_BYTES)
     standin.scenes = [scene(10), scene(20), scene(15, cloud_pct=99)]
     survey = source.estimate(query())
     assert [asked.call for asked in standin.asked] == ["compute"]

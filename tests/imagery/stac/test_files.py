@@ -19,7 +19,7 @@ def test_buckets_that_are_open_to_all() -> None:
     assert files.gdal_path("s3://copernicus-dem-30m/a/b.tif", LATER) == (
         "/vsicurl/https://copernicus-dem-30m.s3.amazonaws.com/a/b.tif"
     )
-    with pytest.raises(SourceError, match="'usgs-landsat' are not open"):
+    with pytest.raises(SourceError, match="'usgs-landsat' are not public"):
         files.gdal_path("s3://usgs-landsat/a/b.TIF", LATER)
 
 

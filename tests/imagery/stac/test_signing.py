@@ -108,7 +108,7 @@ def test_an_answer_without_a_token(stac: StacServer, body: str) -> None:
         f"{stac.url}/token",
         HttpJsonClient(HostAllowlist([stac.url.split("//")[1]], allow_http=True)),
     )
-    with pytest.raises(SourceError, match="token has none"):
+    with pytest.raises(SourceError, match="has no token"):
         sign(httpx.URL("https://account.blob.core.windows.net/container/b.tif"), LATER)
 
 
@@ -119,6 +119,6 @@ def test_names_of_containers_are_names(stac: StacServer) -> None:
         HttpJsonClient(HostAllowlist([stac.url.split("//")[1]], allow_http=True)),
     )
     for path in ("/..%2Fadmin/b.tif", "/b.tif", "//b.tif"):
-        with pytest.raises(SourceError, match="no storage container"):
+        with pytest.raises(SourceError, match="outside of any storage container"):
             sign(httpx.URL(f"https://account.blob.core.windows.net{path}"), LATER)
     assert stac.asked("token") == []

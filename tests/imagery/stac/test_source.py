@@ -18,7 +18,7 @@ from geobento import PointBuffer, SensorSpec, TemporalSpec
 from geobento.schemas.errors import ModelError, NoImageryError, SourceError
 from geobento.schemas.sample import PixelGrid, Sample
 from imagery import grid
-from imagery.demo import archive
+from imagery.demo.items import S2_ASSETS
 from imagery.query import ImageQuery
 from imagery.stac.catalogs.static import StaticCatalog
 from imagery.stac.source import StacSource
@@ -174,7 +174,7 @@ def test_no_imagery_says_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(NoImageryError):
         fetch(builder)
     elsewhere = grid.for_region(PointBuffer(0, 0, 100), 10, 10)
-    with pytest.raises(NoImageryError, match="none of this place"):
+    with pytest.raises(NoImageryError, match="none of this region"):
         fetch(builder, query(elsewhere))
 
 
@@ -397,7 +397,7 @@ def test_a_survey_fails_as_a_fetch_does(tmp_path: Path) -> None:
     builder = CatalogBuilder(tmp_path)
     builder.add(S2, "2023-05-10T08:00:00Z", bands(1))
     source = StacSource(StaticCatalog(builder.save()))
-    with pytest.raises(NoImageryError, match="of this place it has 1 scenes"):
+    with pytest.raises(NoImageryError, match="of this region it has 1 scenes"):
         source.estimate(query())
     may = replace(query(), start=TemporalSpec.year(2023).window[0])
     with pytest.raises(ModelError, match="no band 'B1'"):
@@ -434,11 +434,11 @@ def test_real_pixels_equal_a_plain_read() -> None:
     """All twelve bands of a real place are what rasterio reads from the same window."""
     asked = replace(
         query(grid.for_region(PointBuffer(34.066, -3.401, 1000), 10, 10)),
-        sensor=replace(SENSOR, bands=tuple(archive.S2_ASSETS)),
+        sensor=replace(SENSOR, bands=tuple(S2_ASSETS)),
     )
     sample = StacSource(StaticCatalog(SHARED / "archive" / "catalog.json")).fetch(asked)
     folder = next((SHARED / "archive" / "data" / "sentinel-2-l2a").glob("38D*"))
-    for name, ours in zip(archive.S2_ASSETS.values(), sample.pixels, strict=True):
+    for name, ours in zip(S2_ASSETS.values(), sample.pixels, strict=True):
         with rasterio.open(folder / f"{name}.tif") as file:
             window = from_bounds(*asked.grid.bounds, transform=file.transform)
             np.testing.assert_array_equal(ours, file.read(1, window=window))

@@ -52,8 +52,8 @@ def test_settings_lead_to_pixels(stac: StacServer, tmp_path: Path) -> None:
         ("<html>", "not JSON"),
         ('{"type": "Other"}', "not a STAC catalog"),
         ('{"conformsTo": ["x/item-search"], "type": "Catalog", "id": "a", "stac_version": "1.0.0",'
-         ' "description": "", "links": []}', "offers no search"),
-        ('{"conformsTo": ["x/item-search"]}', "not a STAC API"),
+         ' "description": "", "links": []}', "has no item search"),
+        ('{"conformsTo": ["x/item-search"]}', "not point to a STAC API"),
     ],
 )  # fmt: skip
 def test_what_is_no_catalog(
