@@ -52,8 +52,8 @@ from models.weights import store
 from models.weights.stored_model import StoredModel
 from pipeline.async_engine import AsyncEngine
 from pipeline.engine import Engine
+from pipeline.model_registry import ModelHandle, ModelRegistry
 from pipeline.offload import offload
-from pipeline.registry import ModelHandle, ModelRegistry
 from runners import gc, tracing
 from runners.bentoml_patches import dispatcher, graceful_shutdown, supervisor
 from runners.client import RunnerClient

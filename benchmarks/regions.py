@@ -65,8 +65,8 @@ def reference_data(
     from inference.loading import load_model
     from models.weights import store
     from pipeline.engine import Engine, map_regions
+    from pipeline.model_registry import ModelHandle, ModelRegistry
     from pipeline.planning import temporal
-    from pipeline.registry import ModelHandle, ModelRegistry
 
     entry = store.get_model(tag)
     registry = ModelRegistry(

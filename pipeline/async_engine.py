@@ -26,9 +26,9 @@ from inference.types import EncodeItem, EncodeResult
 from pipeline import inspection
 from pipeline.engine import Engine
 from pipeline.inputs import images as inputs_images
+from pipeline.model_registry import ModelRegistry
 from pipeline.offload import offload
 from pipeline.prepared_requests import ItemResult, PreparedRequest
-from pipeline.registry import ModelRegistry
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")

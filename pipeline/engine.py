@@ -36,6 +36,7 @@ from pipeline.inputs import images as inputs_images
 from pipeline.inputs import raster_uploads
 from pipeline.inputs.image_urls import ImageUrlFetcher
 from pipeline.inputs.input_checks import check_pixels
+from pipeline.model_registry import ModelHandle, ModelRegistry
 from pipeline.planning import temporal
 from pipeline.planning.geo import (
     GeoPlan,
@@ -49,7 +50,6 @@ from pipeline.planning.limits import Limits
 from pipeline.planning.tiling import Tiling
 from pipeline.planning.user_pixels import plan_user_pixels
 from pipeline.prepared_requests import PreparedEmbeddings, PreparedEntry, PreparedZeroShot
-from pipeline.registry import ModelHandle, ModelRegistry
 
 _USER_PIXELS_FIELDS = {
     "spatial": "pixels",

@@ -27,8 +27,8 @@ from models.weights import store
 from models.weights.stored_model import StoredModel
 from pipeline import inspection
 from pipeline.engine import Engine
+from pipeline.model_registry import ModelHandle, ModelRegistry
 from pipeline.prepared_requests import ItemResult, PreparedRequest
-from pipeline.registry import ModelHandle, ModelRegistry
 
 
 class LocalEngine:

@@ -25,7 +25,7 @@ from geobento.config.settings import Settings
 from geobento.schemas.cards import ServedModel
 from geobento.schemas.errors import GeoBentoError, InvalidRequest, ModelNotFound
 from pipeline.async_engine import AsyncEngine
-from pipeline.registry import ModelHandle
+from pipeline.model_registry import ModelHandle
 from server.responses import ErrorFormat, respond
 
 API_PREFIX = "/api"

@@ -25,7 +25,7 @@ from geobento.schemas.requests import (
 )
 from pipeline.async_engine import AsyncEngine
 from pipeline.inputs import images as inputs_images
-from pipeline.registry import ModelHandle
+from pipeline.model_registry import ModelHandle
 
 MIN_PART_SIZE = 16
 """Inputs of a batched job that go to the pipeline together."""

@@ -35,7 +35,7 @@ from models.dinov2.model import DinoV2
 from models.mosaiks.model import Mosaiks
 from pipeline.async_engine import AsyncEngine
 from pipeline.inputs import images as inputs_images
-from pipeline.registry import ModelHandle, ModelRegistry
+from pipeline.model_registry import ModelHandle, ModelRegistry
 from server.middleware.admission import AdmissionMiddleware
 from server.middleware.request_context import RequestContextMiddleware
 from tests.servers import free_port

@@ -14,7 +14,7 @@ from geobento.schemas.errors import ModelError, ModelNotFound, ModelStoreError
 from inference.importing import import_model
 from models.satmaepp.model import SatMaePp
 from models.weights import store
-from pipeline.registry import ModelHandle, ModelRegistry
+from pipeline.model_registry import ModelHandle, ModelRegistry
 from tests.models import small
 from tests.models.weights.test_store import own_store  # noqa: F401 - a store for every test
 

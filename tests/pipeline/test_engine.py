@@ -32,7 +32,7 @@ from models.weights.stored_model import StoredModel
 from pipeline.engine import Engine
 from pipeline.fetching.fetcher import ImageryFetcher
 from pipeline.inputs.image_urls import ImageUrlFetcher
-from pipeline.registry import ModelHandle, ModelRegistry
+from pipeline.model_registry import ModelHandle, ModelRegistry
 from tests.conftest import ROOT
 
 FIELD = (ROOT / "tests" / "data" / "field.jpg").read_bytes()

@@ -33,7 +33,7 @@ from pipeline import inspection
 from pipeline.engine import Engine
 from pipeline.fetching.fetcher import ImageryFetcher
 from pipeline.local_engine import LocalEngine
-from pipeline.registry import ModelHandle, ModelRegistry
+from pipeline.model_registry import ModelHandle, ModelRegistry
 from tests.compat.vitrivr_service import opened
 
 S2_BANDS = Mosaiks.card.modalities["s2"].sensor.bands

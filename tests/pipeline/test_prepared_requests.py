@@ -16,7 +16,7 @@ from inference.loading import load_model
 from models.clip.openai import Clip
 from models.dinov2.model import DinoV2
 from pipeline.engine import Engine
-from pipeline.registry import ModelHandle, ModelRegistry
+from pipeline.model_registry import ModelHandle, ModelRegistry
 from tests.conftest import ROOT
 from tests.models import small
 

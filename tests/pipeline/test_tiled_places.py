@@ -33,7 +33,7 @@ from models.types import Config, Encoded, Inputs, Tensors
 from models.weights.stored_model import StoredModel
 from pipeline.engine import Engine
 from pipeline.fetching.fetcher import ImageryFetcher
-from pipeline.registry import ModelHandle, ModelRegistry
+from pipeline.model_registry import ModelHandle, ModelRegistry
 
 CARD = Mosaiks.card
 

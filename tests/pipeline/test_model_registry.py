@@ -9,7 +9,7 @@ from geobento.schemas.errors import ModelError, ModelNotFound
 from models.galileo.card import CARD as GALILEO
 from models.satmaepp.model import SatMaePp
 from models.weights.stored_model import StoredModel
-from pipeline.registry import ModelHandle, ModelRegistry
+from pipeline.model_registry import ModelHandle, ModelRegistry
 
 SATMAE = SatMaePp.card
 
