@@ -47,17 +47,16 @@ from geobento.schemas.requests import (
 )
 from imagery.stac.catalogs import presets
 from inference import cpu_pool, devices
-from inference.loading import load_model, model_device, model_precision
+from inference.loading import model_device, model_precision
 from models.weights import store
 from models.weights.stored_model import StoredModel
 from pipeline.async_engine import AsyncEngine
 from pipeline.engine import Engine
-from pipeline.model_registry import ModelHandle, ModelRegistry
+from pipeline.model_registry import ModelHandle, ModelRegistry, publish_model_info
 from pipeline.offload import offload
-from runners import gc, tracing
+from runners import bentoml_patches, gc, tracing
 from runners.bentoml_patches import dispatcher, graceful_shutdown, supervisor
-from runners.client import RunnerClient
-from runners.in_process import InProcessEncoder
+from runners.encoders import make_encoder
 from runners.runner import make_runner, runner_name
 from server import app, exposure, parsing, responses, startup
 from server import logging as server_logging
@@ -206,29 +205,21 @@ class GeoBento:
         config, deployment = self.deployment.settings, self.deployment
         pending = metrics.PENDING_BYTES.labels("inputs")
         inputs = AdmissionLimiter(config.max_pending_mb * 2**20, "inputs for models", pending.set)
-        self.encoders: dict[str, RunnerClient | InProcessEncoder] = {
-            stored.tag: self._encoder(stored, inputs) for stored in deployment.stored_models
+        self.encoders = {
+            stored.tag: make_encoder(
+                stored,
+                getattr(self, _runner_attribute(stored)),
+                device=deployment.device,
+                workers=config.runner_workers,
+                concurrent_batches=deployment.concurrent_batches,
+                max_queue_size=config.max_queue_size,
+                input_limiter=inputs,
+            )
+            for stored in deployment.stored_models
         }
         engine = Engine(deployment.registry, config)
         self.engine = AsyncEngine(engine, self.encoders, 4 * config.fetch_threads)
         self.job_worker = vitrivr.make_job_worker(lambda: self.engine, config, self.__is_ready__)
-
-    def _encoder(
-        self, stored: StoredModel, inputs: AdmissionLimiter
-    ) -> RunnerClient | InProcessEncoder:
-        if not stored.is_on_the_fly:
-            return InProcessEncoder(load_model(stored))
-        config, deployment = self.deployment.settings, self.deployment
-        max_batch_size = stored.model().card.max_batch_size
-        return RunnerClient(
-            getattr(self, _runner_attribute(stored)),
-            cpu_pool.max_items_per_call(deployment.device, max_batch_size),
-            model_name=stored.to_served_model().name,
-            workers=config.runner_workers,
-            concurrent_batches=deployment.concurrent_batches,
-            max_queue_size=config.max_queue_size,
-            input_limiter=inputs,
-        )
 
     @bentoml.on_startup
     async def start(self) -> None:
@@ -236,7 +227,7 @@ class GeoBento:
         config, deployment = self.deployment.settings, self.deployment
         exposure.warn_if_public(exposure.listening_addresses(), has_keys=bool(deployment.keys))
         metrics.remove_dead_process_metrics()
-        publish_model_info(deployment)
+        publish_model_info(deployment.registry, deployment.device, config.precision)
         lock = graceful_shutdown.lock_file(config.data_dir)
         graceful_shutdown.hold_shutdown(lock, deployment.bentoml_timeout_s)
         await self.job_worker.start()
@@ -329,21 +320,6 @@ def _encode_classifications(results: Any, request: Any, served: ServedModel) -> 
     return serialization.encode_classifications(served.card.id, request.classes, results)
 
 
-def publish_model_info(deployment: Deployment) -> None:
-    """Set the metric of the served models, and warn of models that do not compute in int8."""
-    for handle in deployment.registry.handles:
-        served, precision = handle.served, handle.precision
-        labels = (served.name, served.tag, precision, deployment.device)
-        metrics.MODEL_INFO.labels(*labels).set(1)
-        wants_int8 = deployment.settings.precision == "int8" and "int8" in served.card.precisions
-        if wants_int8 and precision != "int8":
-            logger.warning(
-                "%s computes in %s: the documentation of GEOBENTO_PRECISION says when int8 is used",
-                served.tag,
-                precision,
-            )
-
-
 def current_engine() -> AsyncEngine:
     """The engine of the running service, for mounted routes."""
     engine: AsyncEngine = bentoml.get_current_service().engine
@@ -402,6 +378,7 @@ def build_service(config: Settings) -> bentoml.Service[Any]:
         SettingsError: As there.
     """
     server_logging.configure_logging(config.log_format)
+    bentoml_patches.check_version()
     supervisor.patch_supervisor()
     deployment = Deployment.from_settings(config)
     dispatcher.patch_dispatcher(deployment.concurrent_batches)

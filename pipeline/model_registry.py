@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from geobento.observability import metrics
 from geobento.schemas import modalities
 from geobento.schemas.cards import ServedModel
 from geobento.schemas.errors import ModelError, ModelNotFound
 from models import registry
 from models.base import Model
+
+logger = logging.getLogger("geobento")
 
 
 @dataclass(frozen=True)
@@ -109,3 +113,23 @@ def _select_variant(handles: Sequence[ModelHandle], name: str, variant: object) 
         f"{name} is not served in the variant {variant!r}; {how}served: {served}",
         field="model_config.variant",
     )
+
+
+def publish_model_info(registry: ModelRegistry, device: str, precision: str) -> None:
+    """Set the metric of the served models, and warn of models that do not compute in int8.
+
+    Args:
+        registry: The served models.
+        device: Device of their forward passes.
+        precision: The precision that the settings ask for.
+    """
+    for handle in registry.handles:
+        served = handle.served
+        metrics.MODEL_INFO.labels(served.name, served.tag, handle.precision, device).set(1)
+        wants_int8 = precision == "int8" and "int8" in served.card.precisions
+        if wants_int8 and handle.precision != "int8":
+            logger.warning(
+                "%s computes in %s: the documentation of GEOBENTO_PRECISION says when int8 is used",
+                served.tag,
+                handle.precision,
+            )

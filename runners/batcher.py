@@ -1,4 +1,4 @@
-"""Calls of a runner that many requests share."""
+"""Dynamic batching in the API server: calls of a runner that requests share."""
 
 from __future__ import annotations
 
@@ -22,19 +22,18 @@ class _PendingCall(Generic[Item, Result]):
 
 
 class DynamicBatcher(Generic[Item, Result]):
-    """Sends items of any number of requests in few calls.
+    """Joins items of concurrent requests into batches.
 
-    Whatever waits when a call may begin goes with it, in order of arrival. With little load nothing
-    waits for others; while a call is under way, what comes gathers for the next, since a model
-    does several items together in less time than one after the other, and what a call costs besides
-    its items is shared. To those that trace, a call is of the request that its first items are of.
+    An idle runner gets items at once. When all its workers are busy, items queue here in order of
+    arrival and leave in the next batch, up to `max_batch_size`. A batch costs less than its items
+    one by one. The span of a call belongs to the request of its first items.
 
     Args:
-        send: Sends items; answers one result each.
-        max_batch_size: Most items in a call; a larger part goes alone.
-        min_concurrency: So many calls under way at a time may be of any size.
-        max_concurrency: So many may be under way if they are full, so that the next is there when
-            one ends.
+        send: Sends a batch; returns one result per item.
+        max_batch_size: Maximum number of items in a call. A larger part of a request is sent alone.
+        min_concurrency: Concurrent calls of any size.
+        max_concurrency: Concurrent calls if the further ones are full, so that a batch is ready
+            when another ends.
     """
 
     def __init__(
@@ -54,12 +53,11 @@ class DynamicBatcher(Generic[Item, Result]):
     async def encode(self, items: Sequence[Item], *, isolated: bool = False) -> list[Result]:
         """Results of one part of a request; raises what the call raised.
 
-        Who is cancelled while it waits is never sent. A call that is under way goes on, and has
-        its place until it is answered.
+        Items that are cancelled in the queue are never sent. A call that has begun goes on.
 
         Args:
-            items: They stay together.
-            isolated: Whether they share the call with no others.
+            items: Sent in the same call.
+            isolated: Send them in a call of their own.
         """
         answer = asyncio.get_running_loop().create_future()
         part = _PendingCall[Item, Result](items, answer, isolated, copy_context())
@@ -81,7 +79,7 @@ class DynamicBatcher(Generic[Item, Result]):
             task.add_done_callback(self._on_done)
 
     def _has_full_batch(self) -> bool:
-        """Whether a call that begins now would leave no room for what comes later."""
+        """Whether the queue fills a call."""
         room = self._max_batch_size
         for part in self._queue:
             room -= len(part.items)

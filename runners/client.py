@@ -1,4 +1,4 @@
-"""The way from the front service to a runner."""
+"""The API server's client of a runner: bounds, deadlines and retries."""
 
 from __future__ import annotations
 
@@ -21,35 +21,34 @@ from runners.batcher import DynamicBatcher
 logger = logging.getLogger("geobento.runner")
 
 CONNECTION_ERRORS = (aiohttp.ClientConnectionError, httpx.TransportError, ConnectionError)
-"""What a call meets when the runner has closed an idle connection, or has died."""
+"""Errors of a call if the runner has closed an idle connection, or has died."""
 RETRY_DELAYS_S = (0.0, 0.05, 0.2, 0.5, 1.0)
 MAX_RUNNER_DEATHS = 2
-"""Calls that a runner may leave unanswered after it began with them, before the items are
-suspected of being the cause."""
+"""Calls that may be lost after the runner began them. After more, the items are suspected."""
 IMMEDIATE_FAILURE_S = 0.1
-"""A call that is lost sooner met a connection that was closed already."""
-CALLS_PER_LANE = 4
-"""Full calls for each lane of several processes: which of them gets a call is chance."""
+"""A call that is lost sooner was sent on a closed connection."""
+CALLS_PER_BATCH = 4
+"""Full calls per concurrent batch, for several processes: the system spreads calls at random."""
 PROBE_SHARE = 0.05
 MAX_PROBE_S = 1.0
-"""Share of the time left, and most of it, in which it is found out why there is no answer."""
+"""Share of the remaining time, and its maximum, to find out why there is no response."""
 RESTART_RETRY_AFTER_S = 5
 
 
 class RunnerClient:
-    """Sends items to a runner; encoding is idempotent, so lost calls are tried again.
+    """Sends items to a runner. Encoding is idempotent, so lost calls are tried again.
 
-    While a runner is being restarted its socket stays open, and calls wait in it.
+    While a runner restarts, its socket stays open and calls wait in it.
 
     Args:
-        dependency: What ``bentoml.depends`` gave: a proxy of the runner, or the runner itself
-            where all services share a process.
-        max_batch_size: Most items in one call; more go in several calls at a time.
+        dependency: Result of ``bentoml.depends``: a proxy of the runner, or the runner itself if all
+            services share a process.
+        max_batch_size: Maximum number of items in a call; more are sent in concurrent calls.
         model_name: Name of the model in metrics.
         workers: Processes of the runner.
-        concurrent_batches: Calls that each of them works on at a time.
-        max_queue_size: Items that may wait; what is beyond is refused.
-        input_limiter: Bound on the bytes of items, of all runners together.
+        concurrent_batches: Batches that a process computes at a time.
+        max_queue_size: Maximum number of waiting items; more are rejected.
+        input_limiter: Bounds the bytes of items of all runners.
     """
 
     def __init__(
@@ -66,22 +65,23 @@ class RunnerClient:
         self._dependency = dependency
         self._max_batch_size = max_batch_size
         self._model_name = model_name
-        # Beside those that are worked on the next, which need not wait while answers travel.
-        inside = (
+        # One call more than the runner computes, so that a batch is ready when another ends.
+        self._max_calls = (
             concurrent_batches + 1
             if workers == 1
-            else CALLS_PER_LANE * workers * concurrent_batches
+            else CALLS_PER_BATCH * workers * concurrent_batches
         )
-        self._max_calls = inside
         self._batcher = DynamicBatcher(
             self._send_batch,
             max_batch_size,
             min_concurrency=workers * concurrent_batches,
-            max_concurrency=inside,
+            max_concurrency=self._max_calls,
         )
-        held = metrics.QUEUE_DEPTH.labels(model_name)
+        queue_depth = metrics.QUEUE_DEPTH.labels(model_name)
         self._item_limiter = AdmissionLimiter(
-            inside * max_batch_size + max_queue_size, f"items for {model_name}", held.set
+            self._max_calls * max_batch_size + max_queue_size,
+            f"items for {model_name}",
+            queue_depth.set,
         )
         self._input_limiter = input_limiter or AdmissionLimiter(float("inf"), "inputs")
         self._is_answering = True
@@ -90,8 +90,8 @@ class RunnerClient:
         """One result per item, in order.
 
         Raises:
-            Overloaded: Too much waits already, or the runner is being restarted.
-            DeadlineExceeded: The request's time is over.
+            Overloaded: The queue is full, or the runner restarts.
+            DeadlineExceeded: The deadline of the request has passed.
             InternalError: The runner failed as a whole.
         """
         deadline = request_context.deadline()
@@ -103,18 +103,18 @@ class RunnerClient:
                 items[start : start + self._max_batch_size]
                 for start in range(0, len(items), self._max_batch_size)
             ]
-            waiting = iter(enumerate(parts))
-            answered: dict[int, list[EncodeResult]] = {}
+            pending = iter(enumerate(parts))
+            results: dict[int, list[EncodeResult]] = {}
 
             async def send() -> None:
-                for number, part in waiting:
-                    answered[number] = await self._call_before_deadline(part, deadline)
+                for number, part in pending:
+                    results[number] = await self._call_before_deadline(part, deadline)
 
             if len(parts) <= 1:
                 await send()
             else:
                 await _gather_or_cancel([send() for _ in range(min(self._max_calls, len(parts)))])
-            return [result for number in range(len(parts)) for result in answered[number]]
+            return [result for number in range(len(parts)) for result in results[number]]
 
     async def is_ready(self, timeout_s: int = 2) -> bool:
         """Whether the runner has loaded and warmed up its model."""
@@ -130,18 +130,18 @@ class RunnerClient:
     async def _call_before_deadline(
         self, items: Sequence[EncodeItem], deadline: float | None
     ) -> list[EncodeResult]:
-        """The answer of a call, or within the deadline the reason why there is none."""
+        """The results of a call, or before the deadline the reason why there are none."""
         if deadline is None:
             return await self._call_with_retries(items, None)
-        left = max(0.0, deadline - time.time())
-        last = min(PROBE_SHARE * left, MAX_PROBE_S)
+        remaining_s = max(0.0, deadline - time.time())
+        probe_s = min(PROBE_SHARE * remaining_s, MAX_PROBE_S)
         try:
-            async with asyncio.timeout(left - last):
+            async with asyncio.timeout(remaining_s - probe_s):
                 return await self._call_with_retries(items, deadline)
         except TimeoutError:
-            if self._is_answering and await self._is_up(last / 2):
+            if self._is_answering and await self._is_up(probe_s / 2):
                 raise DeadlineExceeded(
-                    "the model did not get to the request within the time that it may take"
+                    "the model did not start on the request before its deadline"
                 ) from None
             raise _restarting_error() from None
 
@@ -154,26 +154,26 @@ class RunnerClient:
     async def _call_with_retries(
         self, items: Sequence[EncodeItem], deadline: float | None
     ) -> list[EncodeResult]:
-        asked = request_context.current_request()
-        update = {"deadline": deadline, "request_id": None if asked is None else asked.id}
-        told = [item.model_copy(update=update) for item in items]
+        context = request_context.current_request()
+        update = {"deadline": deadline, "request_id": None if context is None else context.id}
+        labelled = [item.model_copy(update=update) for item in items]
         deaths, lost = 0, False
         for pause in RETRY_DELAYS_S:
             await asyncio.sleep(pause)
             sent = time.time()
             try:
-                results = await self._batcher.encode(told, isolated=lost)
+                results = await self._batcher.encode(labelled, isolated=lost)
                 self._is_answering = True
                 return results
             except CONNECTION_ERRORS as error:
                 logger.debug("a call of %s was lost: %r", self._model_name, error)
                 metrics.FAILED_RUNNER_CALLS.labels(self._model_name).inc()
                 self._is_answering = False
-                lost = True  # perhaps by an item of another request
+                lost = True  # an item of another request may be the cause
                 deaths += time.time() - sent > IMMEDIATE_FAILURE_S
                 if deaths > MAX_RUNNER_DEATHS:
                     break
-            except TimeoutError:  # of BentoML's client, where the request has no deadline
+            except TimeoutError:  # of BentoML's client; the request has no deadline
                 self._is_answering = False
                 break
             except BentoMLException as error:

@@ -1,4 +1,4 @@
-"""What a process keeps for good, so that Python's garbage collector need not look at it again."""
+"""Keep Python's garbage collector away from permanent objects."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import gc
 
 
 def freeze_gc() -> None:
-    """Count all there is as kept; to be called once, when a process has all that it works with.
+    """Freeze all objects of this process out of garbage collection.
 
-    A full collection looks at every object of the libraries, for a tenth of a second or two, and
-    no thread of the process does anything meanwhile.
+    Call it once, when the process has loaded everything it works with. A full collection visits
+    every object of the libraries and stops all threads for 0.1 to 0.2 s.
     """
     gc.collect()
     gc.freeze()

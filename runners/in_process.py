@@ -1,4 +1,4 @@
-"""Models that need no runner: a finished product has no forward pass."""
+"""Models without a runner: a precomputed model has no forward pass."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from inference.types import EncodeItem, EncodeResult
 
 
 class InProcessEncoder:
-    """Answers in this process, in place of a runner.
+    """Encodes in this process, in place of a runner.
 
-    A process of its own would hold torch and nothing else, and grids of one vector per pixel
-    would go there and back as bytes.
+    A runner would only hold torch in memory, and grids of one vector per pixel would be sent to it
+    and back.
 
     Args:
         loaded: The model.
@@ -28,5 +28,5 @@ class InProcessEncoder:
         return await anyio.to_thread.run_sync(self._loaded.run, items)
 
     async def is_ready(self) -> bool:
-        """There is nothing to wait for."""
+        """Always: the model is loaded."""
         return True

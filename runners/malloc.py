@@ -1,4 +1,4 @@
-"""What becomes of memory that a forward pass has freed."""
+"""Settings of glibc's allocator for runners."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import ctypes
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Numbers of two settings of glibc, see mallopt(3)."""
 MMAP_THRESHOLD_BYTES = 32 * 2**20
-"""Bytes; what is larger goes back to the system at once. Old versions of glibc accept no more."""
+"""Larger blocks go back to the system at once. Old versions of glibc accept no higher value."""
 TRIM_THRESHOLD_BYTES = 64 * 2**20
-"""Bytes that each thread may keep."""
+"""Free bytes that each thread may keep."""
 
 
 def configure_malloc() -> bool:
-    """Have this process keep it for the next forward pass.
+    """Keep memory that a forward pass has freed for the next one.
 
-    By itself glibc gives back most of the memory of large intermediate results, and for the next
-    ones the system fills it with zeros anew, page by page, which weighs most where a network
-    computes little with much.
+    By default glibc gives the memory of large intermediate results back to the system, which fills
+    it with zeros again for the next ones, page by page. That costs most where a network computes
+    little with large arrays.
 
     Returns:
-        Whether this is a C library that can.
+        Whether the C library accepted the settings.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:

@@ -1,4 +1,4 @@
-"""What a runner does with the items that it got together."""
+"""Compute one batch in a runner."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from geobento.observability import metrics
 from geobento.schemas.errors import DeadlineExceeded
 from inference.types import EncodeItem, EncodeResult
 
-_EXPIRED = DeadlineExceeded("the request's time was over before the model got to it")
+_EXPIRED = DeadlineExceeded("the deadline passed before the model started on the request")
 
 
 def run_batch(
@@ -17,25 +17,28 @@ def run_batch(
     items: Sequence[EncodeItem],
     model_name: str,
 ) -> list[EncodeResult]:
-    """Results in the order of the items; those that nobody waits for any more are not computed.
+    """Results in the order of the items. Items past their deadline are skipped.
 
     Args:
-        forward: The forward.
-        items: What came together.
+        forward: Computes results of items, in order.
+        items: The batch.
         model_name: Name of the model in metrics.
     """
-    begun = time.time()
-    wanted = [item for item in items if item.deadline is None or item.deadline > begun]
+    started_at = time.time()
+    live = [item for item in items if item.deadline is None or item.deadline > started_at]
     metrics.BATCH_SIZE.labels(model_name).observe(len(items))
-    if len(wanted) < len(items):
-        metrics.EXPIRED_ITEMS.labels(model_name).inc(len(items) - len(wanted))
-    results = iter(forward(wanted) if wanted else ())
-    forward_s = time.time() - begun
+    if len(live) < len(items):
+        metrics.EXPIRED_ITEMS.labels(model_name).inc(len(items) - len(live))
+    results = iter(forward(live) if live else ())
+    forward_s = time.time() - started_at
     return [
         next(results).model_copy(
-            update={"queue_s": max(0.0, begun - (item.sent_at or begun)), "forward_s": forward_s}
+            update={
+                "queue_s": max(0.0, started_at - (item.sent_at or started_at)),
+                "forward_s": forward_s,
+            }
         )
-        if item.deadline is None or item.deadline > begun
+        if item.deadline is None or item.deadline > started_at
         else EncodeResult(error=_EXPIRED.body())
         for item in items
     ]

@@ -1,4 +1,4 @@
-"""A model behind BentoML's adaptive batching: one service, one process, one network."""
+"""A model as a BentoML service with adaptive batching: one process, one network."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from runners.run_batch import run_batch
 logger = logging.getLogger("geobento.runner")
 
 Results = Annotated[list[EncodeResult], ContentType("application/json")]
-"""The content type says nothing, calls being pickled, but without one BentoML works it out for
-every answer, from a schema that it makes anew."""
+"""Calls are pickled, so the content type has no effect. Without one, BentoML makes a JSON schema
+for every response to find it out."""
 
 UNLIMITED = 1_000_000_000
-"""Calls, and seconds, after which BentoML's client would close a connection pool that other
-calls are still using. With its defaults (100 calls, 300 s) concurrent requests fail."""
+"""Calls, and seconds, after which BentoML's client closes a connection pool, even if other calls
+still use it. With its defaults (100 calls, 300 s) concurrent requests fail."""
 
 SHUTDOWN_MARGIN_S = 30.0
-"""How much longer than an item may take a runner waits for the front to stop."""
+"""How much longer than the deadline of an item a runner waits for the API server to stop."""
 
 
 def runner_name(model_id: str, variant: str) -> str:
-    """Name of the runner of a model, in metrics, logs and as attribute of the front service."""
+    """Name of the runner of a model in metrics and logs, and as attribute of the service."""
     return re.sub(r"\W", "_", f"runner_{model_id}_{variant}")
 
 
@@ -51,19 +51,43 @@ def make_runner(
 ) -> bentoml.Service[Any]:
     """The runner service of a stored model.
 
-    It says ready only after it has checked the weights' digest and answered a warm-up forward
-    for every modality. It never raises for an item: a result holds data or an error.
+    The runner is ready when it has checked the digest of the weights and answered a warm-up
+    forward for every modality. It never raises for an item: a result holds data or an error.
 
     Args:
         stored: The model.
-        device: Where its forward passes run.
-        precision: Number format of them.
+        device: Device of its forward passes.
+        precision: Precision of its forward passes.
         workers: Processes, each with its own copy of the weights and its share of the cores.
-        timeout_s: Longest time that an item may wait and be worked on.
+        timeout_s: Deadline of an item from its arrival, seconds.
         data_dir: Folder of the service's own files.
-        tracing: Whether spans are made, see `runners.tracing`.
+        tracing: BentoML's configuration of spans, see `runners.tracing`.
     """
-    name = stored.to_served_model().name
+    service = bentoml.service(
+        name=runner_name(stored.metadata["model"], stored.metadata["variant"]),
+        workers=workers,
+        threads=cpu_pool.concurrent_batches(device, workers),
+        traffic={"timeout": timeout_s},
+        runner_connection={"max_requests": UNLIMITED, "max_age": float(UNLIMITED)},
+        logging={"access": {"enabled": False}},
+        tracing=tracing,
+    )
+    runner: bentoml.Service[Any] = service(
+        _runner_class(stored, device, precision, workers, timeout_s, data_dir)
+    )
+    return runner
+
+
+def _runner_class(
+    stored: StoredModel,
+    device: str,
+    precision: Precision,
+    workers: int,
+    timeout_s: float,
+    data_dir: Path,
+) -> type:
+    """The class behind the service; BentoML takes its arguments from the enclosing function."""
+    model_name = stored.to_served_model().name
 
     class Runner:
         __doc__ = f"Runner of {stored.tag}."
@@ -76,14 +100,13 @@ def make_runner(
             self._loaded = load_model(to_stored_model(self.weights), device, precision)
             self._loaded.warm_up()
             gc.freeze_gc()
-            logger.info("%s is warm", stored.tag)
+            logger.info("%s is ready", stored.tag)
 
         @bentoml.on_startup
-        def outlive_the_front(self) -> None:
-            """Stop after the front, which may still ask."""
-            graceful_shutdown.wait_for_server(
-                graceful_shutdown.lock_file(data_dir), timeout_s + SHUTDOWN_MARGIN_S
-            )
+        def wait_for_server_shutdown(self) -> None:
+            """Stop after the API server, which may still send items."""
+            lock = graceful_shutdown.lock_file(data_dir)
+            graceful_shutdown.wait_for_server(lock, timeout_s + SHUTDOWN_MARGIN_S)
 
         @bentoml.api(
             batchable=True,
@@ -92,16 +115,6 @@ def make_runner(
         )
         def encode(self, items: list[EncodeItem]) -> Results:
             """One result per item, in order."""
-            return run_batch(self._loaded.run, items, name)
+            return run_batch(self._loaded.run, items, model_name)
 
-    service = bentoml.service(
-        name=runner_name(stored.metadata["model"], stored.metadata["variant"]),
-        workers=workers,
-        threads=cpu_pool.concurrent_batches(device, workers),
-        traffic={"timeout": timeout_s},
-        runner_connection={"max_requests": UNLIMITED, "max_age": float(UNLIMITED)},
-        logging={"access": {"enabled": False}},
-        tracing=tracing,
-    )
-    made: bentoml.Service[Any] = service(Runner)
-    return made
+    return Runner

@@ -1,7 +1,7 @@
-"""Whether OpenTelemetry spans are made, and where they go.
+"""Configuration of OpenTelemetry spans.
 
-BentoML makes one for every request of the front and of runners, and hands the context on from
-one to the other.
+BentoML makes a span for every request to the API server and to runners, and passes the trace
+context from one to the other.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from geobento.schemas.errors import SettingsError
 logger = logging.getLogger("geobento")
 
 ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-"""OpenTelemetry's own variables: where spans go. The exporter reads these and its others."""
+"""OpenTelemetry's own variables for the collector's address. The exporter reads them, too."""
 SAMPLE_RATE_VARIABLE = "OTEL_TRACES_SAMPLER_ARG"
-"""Share of the requests that are traced where the caller has not decided."""
+"""Share of the requests to trace, unless the caller has decided."""
 BENTOML_CONFIG_VARIABLES = ("BENTOML_CONFIG", "BENTOML_CONFIG_OPTIONS", "BENTOML_CONFIG_OVERRIDES")
-"""Where a deployer configures BentoML, which then stands."""
+"""Variables that configure BentoML. If one is set, its configuration of spans is kept."""
 DISABLED = {"excluded_urls": ".*"}
-"""No spans: they take a third of a millisecond a request even if nothing gets them."""
+"""No spans. They cost a third of a millisecond a request, even without a collector."""
 EXCLUDED_PATHS = "livez,readyz,healthz,metrics"
 
 
 def tracing_options(
     environment: Mapping[str, str], *, can_export: bool | None = None
 ) -> dict[str, Any]:
-    """The configuration of a service of BentoML in respect of spans.
+    """BentoML's configuration of spans for a service.
 
     Args:
-        environment: Variables.
-        can_export: Whether the exporter is installed; None: it is looked for.
+        environment: Environment variables.
+        can_export: Whether the exporter is installed; None: look for it.
 
     Raises:
-        SettingsError: The share is none.
+        SettingsError: The sample rate is not a number from 0 to 1.
     """
     if any(environment.get(name) for name in BENTOML_CONFIG_VARIABLES):
         return {}

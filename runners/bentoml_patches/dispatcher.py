@@ -1,9 +1,11 @@
-"""How BentoML's adaptive batching decides when a batch begins.
+"""Patch: BentoML's adaptive batching starts a batch as soon as the model is free.
 
-By itself it looks every millisecond whether the running batch has ended, and where it finds the
-model idle it may hold back what is there, in the hope of more: by an estimate that one burst
-spoils for all that comes after. Here a batch begins as soon as there is an item and a lane of the
-model is free, with all that has come by then. Batches so grow with the load and nothing else.
+Upstream polls every millisecond for the end of the running batch. With an idle model it may hold
+items back to wait for more, by an estimate that one burst distorts for all later requests. With the
+patch a batch starts when there is an item and fewer than `concurrent_batches` are running, with all
+items that have arrived by then. Batches grow with the load.
+
+Written for BentoML 1.4.39 and 1.4.40: `CorkDispatcher.controller` and what it calls.
 """
 
 from __future__ import annotations
@@ -17,18 +19,18 @@ logger = logging.getLogger("geobento.runner")
 
 
 def patch_dispatcher(concurrent_batches: int) -> None:
-    """Have the runners of this process begin batches so.
+    """Replace the controller of the dispatcher, for the runners of this process.
 
     Args:
-        concurrent_batches: Batches under way at a time; as many threads BentoML must have for them.
+        concurrent_batches: Batches computed at a time; BentoML needs as many threads.
     """
 
     async def controller(self: CorkDispatcher) -> None:  # type: ignore[type-arg]
         free = asyncio.Semaphore(concurrent_batches)
-        under_way: set[asyncio.Task[None]] = set()
+        running: set[asyncio.Task[None]] = set()
 
-        def ended(task: asyncio.Task[None]) -> None:
-            under_way.discard(task)
+        def on_done(task: asyncio.Task[None]) -> None:
+            running.discard(task)
             free.release()
 
         while True:
@@ -38,11 +40,11 @@ def patch_dispatcher(concurrent_batches: int) -> None:
             try:
                 jobs = tuple(self._get_inputs())
             except Exception:
-                logger.exception("a batch could not be begun")
+                logger.exception("a batch could not be started")
                 free.release()
                 continue
             task = asyncio.create_task(self.outbound_call(jobs))
-            under_way.add(task)
-            task.add_done_callback(ended)
+            running.add(task)
+            task.add_done_callback(on_done)
 
     CorkDispatcher.controller = controller  # type: ignore[method-assign]

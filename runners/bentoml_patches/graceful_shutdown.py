@@ -1,8 +1,11 @@
-"""Stopping in order: the front answers what it has begun, and only then do its runners go.
+"""Patch: the API server finishes its requests before its runners stop.
 
-The supervisor tells all processes to stop at the same time. The front holds a file lock for as
-long as it lives; a runner that is told to stop waits for that lock. A process that has not ended
-within the bound ends anyway. Processes whose supervisor was killed stop by themselves.
+Upstream signals all processes at the same time, so that requests lose their runners. The API server
+holds a shared file lock while it lives; a runner that gets the signal waits for that lock. A
+process that does not end in time is ended. A process whose supervisor was killed stops by itself.
+
+Written for BentoML 1.4.39 and 1.4.40: its workers have the variable BENTOML_RUNNER_MAP, and install
+their signal handlers before the start-up hooks run.
 """
 
 from __future__ import annotations
@@ -20,12 +23,12 @@ from types import FrameType
 from typing import Any
 
 SUPERVISED_VARIABLE = "BENTOML_RUNNER_MAP"
-"""Set for processes that BentoML's supervisor has started."""
+"""Set in processes that BentoML's supervisor has started."""
 LOCK_POLL_S = 0.05
 PARENT_POLL_S = 1.0
-"""A process looks so often whether its supervisor lives."""
+"""Seconds between two checks for the supervisor."""
 EXIT_MARGIN_S = 5.0
-"""Time that a runner has for itself when it has waited as long as it may."""
+"""Time that a runner keeps for its own stop, seconds."""
 _LOCK_HANDLES: list[int] = []
 
 
@@ -68,14 +71,14 @@ def _wait_for_lock(lock: Path, end: float) -> None:
 
 
 def _exit_if_orphaned(supervisor: int) -> None:
-    """Stop when the supervisor has died: nobody else would ever stop or replace this process."""
+    """Stop when the supervisor has died: it can no longer stop or replace this process."""
     while os.getppid() == supervisor:
         time.sleep(PARENT_POLL_S)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _install_stop_handlers(wait: Callable[[float], None] | None, timeout_s: float) -> None:
-    """Put something between a signal to stop and what the process does about it."""
+    """Wrap the handlers of the stop signals."""
     if SUPERVISED_VARIABLE not in os.environ:
         return
     threading.Thread(target=_exit_if_orphaned, args=(os.getppid(),), daemon=True).start()

@@ -1,4 +1,11 @@
-"""How BentoML's supervisor treats processes: what they are told, and what if they die."""
+"""Patch: BentoML's supervisor replaces dead processes within a second, in containers, too.
+
+Upstream checks every ten seconds, in which no request is answered. If BentoML finds that it runs in
+a container, a dead process stops the others, or is not replaced if its runner has several.
+
+Written for BentoML 1.4.39 and 1.4.40 with circus 0.19: `circus.arbiter.Arbiter.__init__` takes
+`check_delay`, and BentoML reads the variable BENTOML_CONTAINERIZED.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +15,13 @@ from functools import wraps
 from typing import Any
 
 CHECK_DELAY_S = 1.0
-"""The supervisor looks so often whether a process has died; by itself BentoML has it look every
-ten seconds, in which no request is answered."""
+"""Seconds between two checks for dead processes."""
 
 
 def patch_supervisor() -> None:
-    """Have processes that die replaced, soon, and in containers too.
+    """Set the check interval, and hide the container from BentoML.
 
-    Where BentoML finds that it runs in a container, a process that dies takes the others with it,
-    or is missed for ever where its runner has several. To be called when the service is loaded;
-    in other processes than the supervisor it does nothing.
+    Call it when the service is loaded. It has no effect in processes other than the supervisor.
     """
     os.environ.pop("BENTOML_CONTAINERIZED", None)
     loaded = sys.modules.get("circus.arbiter")
