@@ -1,4 +1,4 @@
-"""What a model family states about itself; everything else is written once, elsewhere."""
+"""Base class of models: a family states its card, network and inputs; the rest is written here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What SatMAE++ reads: ten bands of Sentinel-2, and checkpoints of either network."""
+"""Inputs and checkpoints of SatMAE++: ten bands of Sentinel-2, and checks of released files."""
 
 from __future__ import annotations
 
