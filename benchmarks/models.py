@@ -107,9 +107,9 @@ def main() -> None:
     parser.add_argument("--batches", nargs="*", type=int, default=BATCHES)
     chosen = parser.parse_args()
     from inference.importing import import_model
+    from models.checkpoints.files import CheckpointError
     from models.registry import list_model_classes
     from models.weights import store
-    from models.weights.checkpoints import CheckpointError
 
     rows = []
     for card, variant in (

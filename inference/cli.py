@@ -83,7 +83,7 @@ def import_command(
 ) -> None:
     """Save a model into the model store."""
     from inference.importing import import_model
-    from models.weights.checkpoints import CheckpointError
+    from models.checkpoints.files import CheckpointError
 
     try:
         stored = import_model(

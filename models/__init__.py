@@ -1,1 +1,1 @@
-"""One module per model family, and what they share."""
+"""One package per model family, and the code they share."""

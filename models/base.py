@@ -1,4 +1,4 @@
-"""What a model family states about itself; everything else is written once, elsewhere."""
+"""Base class of models: a family states its card, network and inputs; the rest is written here."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from PIL.Image import fromarray as image_from_array
 from geobento.schemas.cards import ImageInput, ModelCard, TextInput
 from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import Sample
+from models.checkpoints.conversion import Checkpoint
+from models.checkpoints.files import require_state_dict
+from models.checkpoints.initialization import on_meta, random_state_dict
 from models.preprocessing import images
 from models.preprocessing import text as preprocessing_text
 from models.preprocessing.text import TokenizedText, Tokenizer
 from models.types import Config, Encoded, Inputs, Tensors
-from models.weights.checkpoints import require_state_dict
-from models.weights.conversion import Checkpoint
-from models.weights.initialization import on_meta, random_state_dict
 
 if TYPE_CHECKING:
     import torch

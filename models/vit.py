@@ -1,4 +1,4 @@
-"""What vision transformers have in common."""
+"""Base class of vision transformers."""
 
 from __future__ import annotations
 

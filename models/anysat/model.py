@@ -9,11 +9,11 @@ from geobento.schemas.sample import Sample
 from models.anysat.card import CARD
 from models.anysat.inputs import PATCH_COUNTS_KEY, PATCH_M_KEY, prepare_inputs
 from models.base import Model
+from models.checkpoints.architecture import check_sizes
+from models.checkpoints.conversion import Checkpoint
+from models.checkpoints.files import CheckpointError
 from models.preprocessing.options import read_integer
 from models.types import Config, Encoded, Inputs
-from models.weights.architecture import check_sizes
-from models.weights.checkpoints import CheckpointError
-from models.weights.conversion import Checkpoint
 
 if TYPE_CHECKING:
     import torch

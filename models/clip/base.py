@@ -1,4 +1,4 @@
-"""What models with an image tower and a text tower have in common."""
+"""Base classes of models with an image tower and a text tower."""
 
 from __future__ import annotations
 

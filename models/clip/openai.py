@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from models.cards import load_card
+from models.checkpoints.conversion import Checkpoint, stated_sizes
 from models.clip.base import INITIAL_LOGIT_SCALE, ClipModel
 from models.optional_import import optional_import
 from models.types import Config, Encoded
-from models.weights.conversion import Checkpoint, stated_sizes
 
 if TYPE_CHECKING:
     import torch

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from models.cards import load_card
+from models.checkpoints.conversion import Checkpoint, stated_sizes
 from models.clip.base import INITIAL_LOGIT_SCALE, OpenClipModel
 from models.optional_import import optional_import
 from models.types import Config, Encoded
-from models.weights.conversion import Checkpoint, stated_sizes
 
 if TYPE_CHECKING:
     import torch

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from geobento.schemas.sample import Sample
 from models.cards import load_card
+from models.checkpoints.conversion import stated_sizes
+from models.checkpoints.files import CheckpointError, strip_prefix
 from models.clip.base import INITIAL_LOGIT_SCALE, OpenClipModel
 from models.optional_import import optional_import
 from models.preprocessing import true_color
 from models.types import Config, Inputs, Tensors
-from models.weights.checkpoints import CheckpointError, strip_prefix
-from models.weights.conversion import stated_sizes
 
 if TYPE_CHECKING:
     import torch

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from models.checkpoints.conversion import Checkpoint
+from models.checkpoints.files import CheckpointError
 from models.types import Tensors
-from models.weights.checkpoints import CheckpointError
-from models.weights.conversion import Checkpoint
 
 if TYPE_CHECKING:
     import torch

@@ -10,11 +10,11 @@ import numpy as np
 from geobento.schemas.cards import ImageInput
 from geobento.schemas.sample import Sample
 from models.cards import load_card
+from models.checkpoints.conversion import Checkpoint
 from models.dofa.bands import check_band_options, standardized
 from models.preprocessing.resampling import resize
 from models.types import Config, Inputs, Tensors
 from models.vit import ViTModel
-from models.weights.conversion import Checkpoint
 
 if TYPE_CHECKING:
     import torch

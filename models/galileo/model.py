@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from geobento.schemas.sample import Sample
 from models.base import Model
+from models.checkpoints.architecture import check_sizes, check_variant
+from models.checkpoints.conversion import Checkpoint
+from models.checkpoints.files import CheckpointError
 from models.galileo.card import CARD, PRIMARY_MODALITIES
 from models.galileo.inputs import prepare_inputs
 from models.preprocessing.options import read_integer, read_option
 from models.types import Config, Encoded, Inputs
-from models.weights.architecture import check_sizes, check_variant
-from models.weights.checkpoints import CheckpointError
-from models.weights.conversion import Checkpoint
 
 if TYPE_CHECKING:
     import torch

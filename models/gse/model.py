@@ -11,9 +11,9 @@ from geobento.schemas.errors import NoImageryError
 from geobento.schemas.sample import Sample
 from models.base import Model
 from models.cards import load_card
+from models.checkpoints.files import CheckpointError
 from models.preprocessing.pixels import validated_pixels
 from models.types import Config, Encoded, Inputs, Tensors
-from models.weights.checkpoints import CheckpointError
 
 if TYPE_CHECKING:
     import torch

@@ -47,7 +47,7 @@ class Block(nn.Module):
 
     Args:
         dim: Width D of the tokens.
-        attention: Attention module; gets the normed tokens and what follows them in `forward`.
+        attention: Attention module; is called with the normed tokens and `context`.
         mlp_ratio: Hidden width of the feed-forward layers in units of D.
         eps: Added to the variance in both norms.
     """

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from models.checkpoints.files import CheckpointError, require_keys, require_shape
 from models.types import Config, Tensors
-from models.weights.checkpoints import CheckpointError, require_keys, require_shape
 
 if TYPE_CHECKING:
     import torch

@@ -31,7 +31,7 @@ def frame_times(sample: Sample) -> tuple[datetime, ...]:
 
 
 def ground_size_m(sample: Sample, pixel_m: float) -> tuple[float, float]:
-    """Ground height and width, metres.
+    """Ground height and width, meters.
 
     Args:
         sample: (..., H, W).

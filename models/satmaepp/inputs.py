@@ -1,4 +1,4 @@
-"""What SatMAE++ reads: ten bands of Sentinel-2, and checkpoints of either network."""
+"""Inputs and checkpoints of SatMAE++: ten bands of Sentinel-2, and checks of released files."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from geobento.schemas.cards import ModelCard
 from geobento.schemas.sample import Sample
+from models.checkpoints.files import CheckpointError
 from models.preprocessing.pixels import validated_pixels
 from models.preprocessing.resampling import center_crop, resize, shorter_side_shape
 from models.types import Tensors
-from models.weights.checkpoints import CheckpointError
 
 RESIZE_SIZE = 109
 """Shorter side to which the reference implementation resizes before it crops."""

@@ -11,11 +11,11 @@ from geobento.schemas.cards import ImageInput
 from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import Sample
 from models.cards import load_card
+from models.checkpoints.conversion import Checkpoint
 from models.preprocessing import true_color
 from models.satmaepp.inputs import check_checkpoint, prepare_s2
 from models.types import Config, Inputs, Tensors
 from models.vit import ViTModel
-from models.weights.conversion import Checkpoint
 
 if TYPE_CHECKING:
     import torch

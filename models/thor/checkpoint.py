@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.weights.conversion import Checkpoint
+from models.checkpoints.conversion import Checkpoint
 
 FILE_BANDS = {
     "S2:Red": "B4", "S2:Green": "B3", "S2:Blue": "B2", "S2:NIR": "B8", "S2:RE1": "B5",

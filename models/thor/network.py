@@ -31,7 +31,7 @@ BAND_GROUPS = (
 KERNEL_SIZE = 16
 """Side of the learned kernels, pixels."""
 REFERENCE_PATCH_M = 40.0
-"""Ground size of the patch whose position in the encoding of patch sizes is 1, metres."""
+"""Ground size of the patch whose position in the encoding of patch sizes is 1, meters."""
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,9 @@ class ThorEncoder(nn.Module):
 
         Args:
             image: (B, C, H, W); height and width are multiples of `patch_size` times every step.
-            band_groups: What its channels are.
+            band_groups: Groups of its channels.
             patch_size: Side of a patch in pixels of its bands.
-            pixel_m: (B,) ground size of the image's pixels, metres.
+            pixel_m: (B,) ground size of the image's pixels, meters.
 
         Returns:
             (B, N, D), row by row within a group; and (rows, columns) of each group.

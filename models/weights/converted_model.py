@@ -10,8 +10,8 @@ import orjson
 
 from geobento.schemas.errors import ModelStoreError
 from models.base import Model
+from models.checkpoints.initialization import on_meta
 from models.types import Config, Tensors
-from models.weights.initialization import on_meta
 
 MAX_LISTED_SHAPES = 6
 """Maximum number of tensors that an error message lists."""

@@ -10,10 +10,11 @@ import orjson
 
 from geobento.schemas.errors import ModelError
 from models.base import Model
+from models.checkpoints.files import CheckpointError
 from models.preprocessing import text as preprocessing_text
 from models.registry import get_model_class
 from models.types import Config
-from models.weights import checkpoints, hub
+from models.weights import hub
 from models.weights.converted_model import ConvertedModel
 from models.weights.stored_model import TOKENIZER_FILE
 
@@ -177,9 +178,9 @@ def _read_tokenizer(model_class: type[Model], config: Config, file: Path) -> byt
     try:
         vocab_size = preprocessing_text.Tokenizer(content, model_class.card.text).vocab_size
     except ValueError as error:
-        raise checkpoints.CheckpointError(f"{file.name}: {error}") from None
+        raise CheckpointError(f"{file.name}: {error}") from None
     if vocab_size > (model_vocab_size := model_class(config).vocab_size):
-        raise checkpoints.CheckpointError(
+        raise CheckpointError(
             f"{file.name} has {vocab_size} tokens, the checkpoint knows {model_vocab_size}"
         )
     return content
@@ -191,7 +192,7 @@ def _read_config(file: Path | None) -> Mapping[str, Any]:
     try:
         config = orjson.loads(file.read_bytes())
     except orjson.JSONDecodeError as error:
-        raise checkpoints.CheckpointError(f"{file.name} is not JSON: {error}") from error
+        raise CheckpointError(f"{file.name} is not JSON: {error}") from error
     if not isinstance(config, dict):
-        raise checkpoints.CheckpointError(f"{file.name} is not a JSON object")
+        raise CheckpointError(f"{file.name} is not a JSON object")
     return config

@@ -7,9 +7,9 @@ import torch
 
 pytest.importorskip("transformers")
 
+from models.checkpoints.files import CheckpointError
 from models.dinov2.checkpoint import resample_position_table
 from models.dinov2.model import DinoV2
-from models.weights.checkpoints import CheckpointError
 from tests.models import small
 
 SMALL = {"arch": {"embed_dim": 12, "depth": 1, "num_heads": 2}}

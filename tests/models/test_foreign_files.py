@@ -13,10 +13,10 @@ pytest.importorskip("transformers")
 
 from inference.importing import import_model
 from models.base import Model
+from models.checkpoints.files import CheckpointError
 from models.registry import list_model_classes
 from models.types import Tensors
 from models.weights import store
-from models.weights.checkpoints import CheckpointError
 from tests.models import small
 
 LEARNED = [

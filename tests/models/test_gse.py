@@ -14,9 +14,9 @@ from inference.engines.torch import TorchModel
 from inference.importing import import_model
 from inference.loading import load_model, model_device
 from inference.types import EncodeItem, Pooling
+from models.checkpoints.files import CheckpointError
 from models.gse.model import Gse
 from models.weights import store
-from models.weights.checkpoints import CheckpointError
 from models.weights.stored_model import WEIGHTS_FILE
 
 BANDS = Gse.card.modalities["annual"].sensor.bands

@@ -19,13 +19,13 @@ from inference.importing import import_model
 from inference.loading import load_model
 from inference.types import EncodeItem
 from models.base import Model
+from models.checkpoints.files import CheckpointError
 from models.clip.openai import Clip
 from models.clip.openclip import OpenClipXlmRoberta
 from models.clip.remoteclip import RemoteClip
 from models.mosaiks.model import Mosaiks
 from models.preprocessing import text as preprocessing_text
 from models.weights import store
-from models.weights.checkpoints import CheckpointError
 from models.weights.stored_model import TOKENIZER_FILE, StoredModel
 from tests.models import small
 from tests.models.weights.test_store import own_store  # noqa: F401 - a store for every test

@@ -9,7 +9,7 @@ import torch
 
 from models.anysat.card import CARD
 from models.anysat.model import UNUSED_SENSORS, AnySat
-from models.weights.checkpoints import CheckpointError
+from models.checkpoints.files import CheckpointError
 from tests.models import small
 from tests.models.anysat.samples import CONFIG
 

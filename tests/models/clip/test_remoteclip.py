@@ -14,9 +14,9 @@ from geobento.schemas.sample import Sample
 from inference import pooling
 from inference.engines.torch import TorchModel
 from inference.types import EncodeItem
+from models.checkpoints.files import CheckpointError
 from models.clip.remoteclip import RemoteClip
 from models.types import Inputs, Tensors
-from models.weights.checkpoints import CheckpointError
 
 CARD = RemoteClip.card
 

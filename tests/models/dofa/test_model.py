@@ -16,9 +16,9 @@ from geobento.schemas.sample import Sample
 from inference import pooling
 from inference.engines.torch import TorchModel
 from inference.types import EncodeItem
+from models.checkpoints.files import CheckpointError
 from models.dofa.model import Dofa
 from models.dofa.network import PatchEmbed, encode_wavelengths
-from models.weights.checkpoints import CheckpointError
 from tests.models import small
 
 IGNORED_KEYS = Dofa.checkpoint.drop

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from models.checkpoints.files import CheckpointError
 from models.galileo.model import Galileo
-from models.weights.checkpoints import CheckpointError
 from tests.models import small
 from tests.models.galileo.samples import CONFIG
 

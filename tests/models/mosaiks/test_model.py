@@ -16,10 +16,10 @@ from geobento.schemas.errors import InvalidImage, ModelError
 from geobento.schemas.sample import Sample
 from inference import pooling
 from inference.engines.torch import TorchModel
+from models.checkpoints.files import CheckpointError
 from models.mosaiks import network as mosaiks_network
 from models.mosaiks.model import Mosaiks
 from models.types import Encoded
-from models.weights.checkpoints import CheckpointError
 
 S2_BANDS = Mosaiks.card.modalities["s2"].sensor.bands
 

@@ -16,9 +16,9 @@ from geobento.schemas.errors import ModelError
 from geobento.schemas.sample import PixelGrid, Sample
 from inference.engines.torch import TorchModel
 from inference.types import EncodeItem
+from models.checkpoints.files import CheckpointError
 from models.satmaepp.model import SatMaePp
 from models.types import Inputs, Tensors
-from models.weights.checkpoints import CheckpointError
 from tests.models import small
 
 CARD = SatMaePp.card

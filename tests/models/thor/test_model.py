@@ -17,10 +17,10 @@ from geobento.schemas.sample import PixelGrid, Sample
 from inference import pooling
 from inference.engines.torch import TorchModel
 from inference.types import EncodeItem
+from models.checkpoints.files import CheckpointError
 from models.thor import network as networks
 from models.thor.checkpoint import FILE_BANDS
 from models.thor.model import Thor
-from models.weights.checkpoints import CheckpointError
 from tests.models import small
 
 SMALL = {"arch": {"embed_dim": 16, "depth": 1, "num_heads": 2, "band_embed_dim": 4}}

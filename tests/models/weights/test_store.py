@@ -20,9 +20,9 @@ from geobento.schemas.errors import ModelError, ModelNotFound, ModelStoreError
 from inference.engines.torch import TorchModel
 from inference.importing import import_model
 from inference.loading import load_model
+from models.checkpoints.files import CheckpointError
 from models.mosaiks.model import Mosaiks
 from models.weights import registration, store
-from models.weights.checkpoints import CheckpointError
 from models.weights.converted_model import ConvertedModel
 from tests.conftest import SHARED
 

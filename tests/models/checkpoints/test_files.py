@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models.weights.checkpoints import (
+from models.checkpoints.files import (
     CheckpointError,
     read_tensors,
     require_keys,

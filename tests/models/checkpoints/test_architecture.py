@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from models.weights.architecture import check_sizes, check_variant
-from models.weights.checkpoints import CheckpointError
+from models.checkpoints.architecture import check_sizes, check_variant
+from models.checkpoints.files import CheckpointError
 
 SIZES = {"embed_dim": 48, "depth": 2, "num_heads": 4}
 

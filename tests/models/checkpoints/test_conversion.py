@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.weights.checkpoints import CheckpointError
-from models.weights.conversion import Checkpoint, stated_sizes
+from models.checkpoints.conversion import Checkpoint, stated_sizes
+from models.checkpoints.files import CheckpointError
 
 ONE = torch.ones(1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from models.weights.checkpoints import CheckpointError
+from models.checkpoints.files import CheckpointError
 
 
 def check_sizes(sizes: Mapping[str, Any], *, width: str, multiple_of: int) -> None:

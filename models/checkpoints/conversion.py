@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from models.checkpoints import files
 from models.types import Config, Tensors
-from models.weights import checkpoints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Checkpoint:
             CheckpointError: The file holds no tensors under `key`, or is damaged.
         """
         keys = (self.key,) if isinstance(self.key, str) else self.key
-        return checkpoints.read_tensors(path, keys or checkpoints.STATE_DICT_KEYS)
+        return files.read_tensors(path, keys or files.STATE_DICT_KEYS)
 
     def convert(self, checkpoint: Tensors) -> Tensors:
         """The tensors under the names of the network; floating point ones as float32.
@@ -52,7 +52,7 @@ class Checkpoint:
                 continue
             new_name = self._rename(name)
             if new_name in tensors:
-                raise checkpoints.CheckpointError(
+                raise files.CheckpointError(
                     f"several tensors of the checkpoint become {new_name}, among them {name}"
                 )
             tensors[new_name] = tensor.float() if tensor.is_floating_point() else tensor

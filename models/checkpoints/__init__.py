@@ -1,0 +1,1 @@
+"""Released checkpoints: reading, conversion and comparison with a network."""
