@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 import geobento
 from geobento.cli.app import main
 from geobento.schemas import serialization
-from geobento.schemas.embedding import Embedding, GridMeta
+from geobento.schemas.embedding import Embedding
+from geobento.schemas.grid import GridMeta
 from geobento.schemas.specs import BBox, InputPrepSpec, OutputSpec, PointBuffer, TemporalSpec
 from models.thor.model import Thor
 from models.weights.stored_model import StoredModel

@@ -161,25 +161,32 @@ _EMBED_OPTIONS = (
 
 
 def _with_options(options: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
-    """Gives a command these options; those of the fetch become one argument, `how`."""
+    """Decorator: adds click options; those of the request become one argument, `options`."""
 
     def decorated(command: Any) -> Any:
         @wraps(command)
         def run(
-            *, start: str, end: str, scale_m: float | None, cloudy_pct: float | None, **given: Any
+            *,
+            start: str,
+            end: str,
+            scale_m: float | None,
+            cloudy_pct: float | None,
+            **arguments: Any,
         ) -> None:
             fetch = FetchSpec(scale_m=scale_m, cloudy_pct=cloudy_pct)
-            how = {
+            request_options = {
                 "temporal": TemporalSpec.range(start, end),
                 "fetch": None if fetch == FetchSpec() else fetch,
-                "backend": given.pop("backend"),
+                "backend": arguments.pop("backend"),
             }
-            if "grid" in given:
-                how["output"] = OutputSpec.grid() if given.pop("grid") else OutputSpec.pooled()
-                how["input_prep"] = InputPrepSpec(
-                    *(given.pop(name) for name in ("input_prep", "tile_size", "tile_stride"))
+            if "grid" in arguments:
+                request_options["output"] = (
+                    OutputSpec.grid() if arguments.pop("grid") else OutputSpec.pooled()
                 )
-            command(how=how, **given)
+                request_options["input_prep"] = InputPrepSpec(
+                    *(arguments.pop(name) for name in ("input_prep", "tile_size", "tile_stride"))
+                )
+            command(options=request_options, **arguments)
 
         for option in reversed(options):
             run = option(run)

@@ -164,7 +164,8 @@ class Settings(BaseSettings):
 
     @field_validator(
         "stac", "stac_key", "url", "job_store", "ee_project", "ee_key_file", "ee_url",
-        "api_key", "api_keys_file", "key_rate_limit", "key_max_concurrency", "metrics_port", mode="before",
+        "api_key", "api_keys_file", "key_rate_limit", "key_max_concurrency", "metrics_port",
+        mode="before",
     )  # fmt: skip
     @classmethod
     def _empty_to_none(cls, value: object) -> object:

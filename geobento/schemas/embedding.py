@@ -4,36 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from geobento.schemas import export
+from geobento.schemas.errors import SpecError
+from geobento.schemas.grid import GridMeta, Transform
 from geobento.schemas.specs import SensorSpec
 
 if TYPE_CHECKING:
     import xarray
 
 
-Transform: TypeAlias = tuple[float, float, float, float, float, float]
-
-
 class _Meta(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class GridMeta(_Meta):
-    """Where the pixels of an array lie on the ground; rows run from north to south."""
-
-    crs: str
-    """Authority code of the reference system, such as `EPSG:32736`, or WKT where it has none."""
-    transform: Transform
-    """(a, b, c, d, e, f): x = a col + b row + c, y = d col + e row + f; outer corners."""
-    height: int
-    """Rows."""
-    width: int
-    """Columns."""
 
 
 class SceneMeta(_Meta):
@@ -250,20 +237,36 @@ class Embedding:
 
         Raises:
             SpecError: The embedding is a vector.
+            MissingExtra: xarray or rasterio is not installed.
         """
-        from geobento.schemas.export import to_xarray
-
-        return to_xarray(self)
+        return export.to_xarray(
+            self.data, self._require_grid(), self.meta.model, self.meta.model_dump_json()
+        )
 
     def to_geotiff(self, path: str | Path) -> None:
         """Write a grid as a GeoTIFF, one band for every component of the vectors.
 
         Raises:
             SpecError: The embedding is a vector.
+            MissingExtra: rasterio is not installed.
         """
-        from geobento.schemas.export import to_geotiff
+        export.to_geotiff(self.data, self._require_grid(), self.meta.model_dump_json(), path)
 
-        to_geotiff(self, path)
+    def _require_grid(self) -> GridMeta:
+        grid = self.meta.grid
+        if grid is None and self.data.ndim == 3:
+            raise SpecError(
+                "these pixels came without crs and transform, so their grid lies nowhere; give "
+                "both for one that can be put on a map",
+                field="crs",
+            )
+        if grid is None or self.data.ndim != 3:
+            raise SpecError(
+                "this embedding is a vector and lies nowhere; ask with output=OutputSpec.grid() "
+                "for one that can be put on a map",
+                field="output",
+            )
+        return grid
 
 
 @dataclass(frozen=True)

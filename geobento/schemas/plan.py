@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 
-from geobento.schemas.embedding import GridMeta, ImageryMeta, SceneMeta, TilesMeta, TimeRange
+from geobento.schemas.embedding import ImageryMeta, SceneMeta, TilesMeta, TimeRange
+from geobento.schemas.grid import GridMeta
 from geobento.schemas.requests import ErrorBody
 from geobento.schemas.specs import SensorSpec
 

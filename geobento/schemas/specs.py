@@ -71,7 +71,8 @@ class TemporalRange:
     def __post_init__(self) -> None:
         if not self.start < self.end:
             raise ValueError(
-                f"end ({_format_instant(self.end)}) must be after start ({_format_instant(self.start)}); "
+                f"end ({_format_instant(self.end)}) must be after start "
+                f"({_format_instant(self.start)}); "
                 "the window is half-open: start <= time < end"
             )
 

@@ -14,7 +14,6 @@ from geobento.schemas.cards import ServedModel
 from geobento.schemas.embedding import (
     Embedding,
     EmbeddingMeta,
-    GridMeta,
     ImageryMeta,
     SceneMeta,
     TextMeta,
@@ -23,6 +22,7 @@ from geobento.schemas.embedding import (
 )
 from geobento.schemas.errors import GeoBentoError, ModelError, error_from_body
 from geobento.schemas.geometry import Area
+from geobento.schemas.grid import GridMeta
 from geobento.schemas.sample import PixelGrid, Sample, Scene
 from imagery import cell_fractions
 from imagery.grid import lonlat_corners

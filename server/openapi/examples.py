@@ -5,14 +5,9 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from geobento.schemas.embedding import (
-    ClassificationMeta,
-    EmbeddingMeta,
-    GridMeta,
-    SceneMeta,
-    TimeRange,
-)
+from geobento.schemas.embedding import ClassificationMeta, EmbeddingMeta, SceneMeta, TimeRange
 from geobento.schemas.errors import InternalError
+from geobento.schemas.grid import GridMeta
 from geobento.schemas.plan import (
     BandStatistics,
     EmbeddingPlan,

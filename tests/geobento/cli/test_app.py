@@ -178,7 +178,7 @@ def test_mistakes_are_explained(tmp_path: Path) -> None:
     assert "must be after start" in failed("embed", "mosaiks", *point, "--from", "2023-06-01",
                                            "--to", "2023-05-01")  # fmt: skip
     assert "no usable pixel" in failed("embed", "mosaiks", "--point", "0,0", *JUNE)
-    assert "not a picture" in failed("embed-image", str(tmp_path / "note.txt"))
+    assert "not an image" in failed("embed-image", str(tmp_path / "note.txt"))
     assert "no variant" in failed("models", "import", "mosaiks", "--variant", "huge")
     assert "fitted" in failed("models", "import", "mosaiks", "--variant", "rolf2021")
     assert "available" in failed("models", "describe", "nope")
@@ -197,7 +197,7 @@ def picture(folder: Path, name: str, seed: int) -> str:
 @pytest.mark.usefixtures("mosaiks_stored")
 def test_many_pictures_keep_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """More files than one request takes: row i of the file belongs to picture i."""
-    monkeypatch.setattr(app, "PICTURES_A_REQUEST", 2)
+    monkeypatch.setattr(app, "IMAGES_PER_REQUEST", 2)
     files = [picture(tmp_path, f"{i}.png", i) for i in range(3)]
     out = tmp_path / "out.npz"
     assert run("embed-image", *files, "--out", str(out)).exit_code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import rasterio
 
 from geobento.schemas.embedding import Embedding, EmbeddingMeta
-from geobento.schemas.errors import SpecError
+from geobento.schemas.errors import MissingExtra, SpecError
 
 META = EmbeddingMeta(
     model="mosaiks",
@@ -70,3 +71,17 @@ def test_a_vector_lies_nowhere(tmp_path: Path) -> None:
             make()
         assert caught.value.field == "output"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("package", ["xarray", "rasterio"])
+def test_missing_package_is_named(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The light client lacks both packages; the error says what to install."""
+    monkeypatch.setitem(sys.modules, package, None)
+    writers = {
+        "xarray": EMBEDDING.to_xarray,
+        "rasterio": lambda: EMBEDDING.to_geotiff(tmp_path / "grid.tif"),
+    }
+    with pytest.raises(MissingExtra, match=f"needs {package}.*pip install rasterio xarray"):
+        writers[package]()
