@@ -90,7 +90,7 @@ def _openai_operations() -> list[Operation]:
             openai.EmbeddingsRequest,
             response_description="One vector per input, in order",
             response_example=embedded.model_dump(mode="json"),
-            error_format=openai.ERROR_SHAPE,
+            error_format=openai.ERROR_FORMAT,
         ),
         Operation(
             "openai_list_models",
@@ -100,7 +100,7 @@ def _openai_operations() -> list[Operation]:
             "The models that are served",
             openai.OpenAIModels,
             (Overloaded,),
-            error_format=openai.ERROR_SHAPE,
+            error_format=openai.ERROR_FORMAT,
         ),
         Operation(
             "openai_retrieve_model",
@@ -111,7 +111,7 @@ def _openai_operations() -> list[Operation]:
             openai.OpenAIModel,
             (ModelNotFound, Overloaded),
             parameters={"model": Parameter("Id or alias.", "mosaiks")},
-            error_format=openai.ERROR_SHAPE,
+            error_format=openai.ERROR_FORMAT,
         ),
     ]
 
@@ -240,5 +240,5 @@ def _vitrivr_operation(
         tuple(errors),
         request,
         parameters=parameters,
-        error_format=routes.ERROR_SHAPE,
+        error_format=routes.ERROR_FORMAT,
     )

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from geobento.schemas.cards import ModelCard
-from geobento.schemas.embedding import FramesMeta
 from geobento.schemas.errors import ModelError, NoImageryError
 from geobento.schemas.sample import Sample
 from imagery.query import ImageQuery
@@ -79,28 +78,6 @@ def merge_samples(card: ModelCard, samples: Sequence[Sample]) -> Sample:
                 _select_frames(sample, common) if sample.parts else sample for sample in samples
             ]
     return replace(samples[0], extras={sample.modality: sample for sample in samples[1:]})
-
-
-def frames_meta(query: ImageQuery | None, sample: Sample) -> FramesMeta | None:
-    """What an answer says of the frames; None: there was one image.
-
-    Args:
-        query: What was fetched; None for own data, which are read as they come.
-        sample: What came.
-    """
-    if query is None:
-        series = sample.valid is not None and sample.valid.ndim == 3
-        asked, parts = len(sample.times) if series else 1, tuple(range(len(sample.times)))
-    else:
-        asked, parts = query.frames, sample.parts
-    if asked == 1:
-        return None
-    return FramesMeta(
-        requested=asked,
-        distinct=len(parts),
-        dropped=[part for part in range(asked) if part not in parts],
-        times=[time.isoformat().replace("+00:00", "Z") for time in sample.times],
-    )
 
 
 def missing_frames_warnings(query: ImageQuery, sample: Sample) -> list[str]:
