@@ -1,4 +1,4 @@
-"""How many frames of a window a model reads, and which inputs go together. Pure."""
+"""Number of frames in a time window, and alignment of frames of several modalities. Pure."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ def frame_count(
         ModelError: The options contradict each other, or ask for more than the model reads.
     """
     series = card.modalities[modality].series
-    asked, mode = options.get("n_frames"), options.get("temporal_mode", "auto")
+    n_frames, mode = options.get("n_frames"), options.get("temporal_mode", "auto")
     if series is None:
-        if asked is not None and asked != 1:
+        if n_frames is not None and n_frames != 1:
             raise ModelError(
                 f"{card.id} reads one image of {modality!r}; accepted: 1",
                 field="model_config.n_frames",
             )
         return 1
-    if asked is not None:
-        if asked > series.max_frames:
+    if n_frames is not None:
+        if n_frames > series.max_frames:
             raise ModelError(
-                f"{card.id} reads up to {series.max_frames} frames of {modality!r}, not {asked}",
+                f"{card.id} reads up to {series.max_frames} frames of {modality!r}, not {n_frames}",
                 field="model_config.n_frames",
             )
-        if (mode == "single" and asked > 1) or (mode == "multi" and asked < 2):
+        if (mode == "single" and n_frames > 1) or (mode == "multi" and n_frames < 2):
             raise ModelError(
-                f"temporal_mode is {mode!r} but n_frames is {asked}; give one of the two",
+                f"temporal_mode is {mode!r} but n_frames is {n_frames}; give one of the two",
                 field="model_config.n_frames",
             )
-        return int(asked)
+        return int(n_frames)
     if mode == "single":
         return 1
     start, end = window
@@ -81,7 +81,7 @@ def merge_samples(card: ModelCard, samples: Sequence[Sample]) -> Sample:
 
 
 def missing_frames_warnings(query: ImageQuery, sample: Sample) -> list[str]:
-    """What to mind about missing frames."""
+    """Warnings about missing frames."""
     missing = query.frames - len(sample.parts)
     if query.frames == 1 or not missing:
         return []
@@ -93,11 +93,11 @@ def missing_frames_warnings(query: ImageQuery, sample: Sample) -> list[str]:
 
 def _select_frames(sample: Sample, parts: set[int]) -> Sample:
     """The frames of some parts of the window."""
-    kept = [position for position, part in enumerate(sample.parts) if part in parts]
+    positions = [position for position, part in enumerate(sample.parts) if part in parts]
     return replace(
         sample,
-        pixels=sample.pixels[kept],
-        valid=None if sample.valid is None else sample.valid[kept],
-        times=tuple(sample.times[position] for position in kept),
-        parts=tuple(sample.parts[position] for position in kept),
+        pixels=sample.pixels[positions],
+        valid=None if sample.valid is None else sample.valid[positions],
+        times=tuple(sample.times[position] for position in positions),
+        parts=tuple(sample.parts[position] for position in positions),
     )
