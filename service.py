@@ -72,7 +72,7 @@ TIMEOUT_MARGIN_S = 15.0
 WITHOUT_EXAMPLES = ConfigDict(json_schema_extra={})
 """BentoML writes an OpenAPI document of its own when it builds, and fails on `examples`."""
 
-ERROR_FORMATS = {"v1": openai.ERROR_SHAPE, "api": vitrivr.ERROR_SHAPE}
+ERROR_FORMATS = {"v1": openai.ERROR_FORMAT, "api": vitrivr.ERROR_FORMAT}
 """Formats of errors, by the first part of the path."""
 
 
@@ -358,10 +358,10 @@ def mounted_app(deployment: Deployment) -> Starlette:
         extra_routes=[
             app.post_route(planned.path, planned.request, plan_embedding, timeout_s),
             app.post_route(inspected.path, inspected.request, inspect_patch, timeout_s),
-            *openai.routes(current_engine, timeout_s),
-            *vitrivr.routes(
+            *openai.OpenAIApi(current_engine, timeout_s).routes(),
+            *vitrivr.VitrivrApi(
                 current_engine, current_job_worker, timeout_s, config.max_client_batch_size
-            ),
+            ).routes(),
         ],
     )
 

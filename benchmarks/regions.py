@@ -64,7 +64,8 @@ def reference_data(
     from inference.engine import LoadedModel
     from inference.loading import load_model
     from models.weights import store
-    from pipeline.engine import Engine, map_regions
+    from pipeline.engine import Engine
+    from pipeline.inspection import map_plans
     from pipeline.model_registry import ModelHandle, ModelRegistry
     from pipeline.planning import temporal
 
@@ -77,7 +78,7 @@ def reference_data(
     samples, vectors = [], []
     for body in bodies:
         _, _, plans = engine.plan_regions(GeoEmbeddingRequest.model_validate(body))
-        (found,) = map_regions(plans, engine.fetcher.fetch_all)
+        (found,) = map_plans(plans, engine.fetcher.fetch_all)
         if isinstance(found, GeoBentoError):
             raise found
         sample = temporal.merge_samples(loaded.model.card, found)

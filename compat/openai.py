@@ -1,13 +1,13 @@
 """OpenAI's embeddings API: ``/v1/embeddings`` and ``/v1/models``.
 
-Beside texts it takes images in the forms that clients of Infinity, Jina and Cohere send:
+Besides texts it accepts images in the forms that clients of Infinity, Jina and Cohere send:
 ``{"image": ...}``, data URLs, ``{"type": "image_url", ...}`` and ``modality: "image"``.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
 import orjson
@@ -29,7 +29,9 @@ from geobento.schemas.requests import (
 from geobento.schemas.validation import validate
 from pipeline.async_engine import AsyncEngine
 from server import parsing
-from server.responses import ErrorFormat, JSONBytesResponse, respond
+from server.responses import ErrorFormat, respond
+
+Endpoint = Callable[[Request], Awaitable[bytes]]
 
 ACCEPTED_ITEMS = (
     'a text, a data URL, {"text": ...}, {"image": ...} or {"type": "image_url", "image_url": ...}'
@@ -53,7 +55,7 @@ class InputPart(_InputModel):
     """One input with its kind."""
 
     type: Literal["text", "image_url", "input_text", "input_image"] | None = None
-    """Kind of the input; not needed where only one of the others is given."""
+    """Kind of the input; optional if only one of the other fields is set."""
     text: str | None = None
     """A text."""
     image: str | None = None
@@ -72,7 +74,7 @@ class InputContent(_InputModel):
 InputItem: TypeAlias = str | InputPart | InputContent
 
 InputList: TypeAlias = Annotated[list[InputItem], Field(min_length=1)]
-"""A list of inputs as the document has it; `items` reads them one by one, for better messages."""
+"""Inputs as documented; `EmbeddingsRequest.items` parses each, for better messages."""
 
 
 class EmbeddingsRequest(BaseModel):
@@ -102,9 +104,9 @@ class EmbeddingsRequest(BaseModel):
     encoding_format: Encoding = "float"
     """`float`: numbers. `base64`: little-endian float32."""
     dimensions: int | None = None
-    """Length of the vectors; only the model's own is possible."""
+    """Length of the vectors; accepted: the length of the model's vectors."""
     modality: Literal["text", "image"] = "text"
-    """What plain strings are, unless they are data URLs."""
+    """Kind of plain strings that are no data URLs."""
     user: str | None = None
     """Not used."""
 
@@ -112,10 +114,10 @@ class EmbeddingsRequest(BaseModel):
         """The inputs, as a list.
 
         Raises:
-            InvalidRequest: There are none, or one is of no accepted form.
+            InvalidRequest: There are none, or one has no accepted form.
         """
         if not self.input:
-            raise InvalidRequest("there is nothing to embed", field="input")
+            raise InvalidRequest("the input is empty", field="input")
         if isinstance(self.input, str):
             return [self.input]
         return [_parse_item(item, f"input.{position}") for position, item in enumerate(self.input)]
@@ -129,15 +131,15 @@ class OpenAIEmbedding(_ResponseModel):
     """The vector of one input."""
 
     object: Literal["embedding"]
-    """What it is."""
+    """Type of the object."""
     index: int
-    """Which input."""
+    """Index of the input."""
     embedding: list[float] | str
     """Numbers, or base64 of little-endian float32."""
 
 
 class OpenAIUsage(_ResponseModel):
-    """Tokens of the texts; images count none."""
+    """Tokens of the texts; images have none."""
 
     prompt_tokens: int
     """Tokens."""
@@ -149,13 +151,13 @@ class OpenAIEmbeddings(_ResponseModel):
     """One vector per input, in order."""
 
     object: Literal["list"]
-    """What it is."""
+    """Type of the object."""
     data: list[OpenAIEmbedding]
     """The vectors."""
     model: str
     """Id of the model."""
     usage: OpenAIUsage
-    """What was read."""
+    """Tokens of the inputs."""
 
 
 class OpenAIModel(_ResponseModel):
@@ -164,7 +166,7 @@ class OpenAIModel(_ResponseModel):
     id: str
     """Its id."""
     object: Literal["model"] = "model"
-    """What it is."""
+    """Type of the object."""
     created: int
     """When its weights were stored, seconds since 1970."""
     owned_by: str
@@ -175,29 +177,29 @@ class OpenAIModels(_ResponseModel):
     """The models that are served."""
 
     object: Literal["list"] = "list"
-    """What it is."""
+    """Type of the object."""
     data: list[OpenAIModel]
     """The models."""
 
 
 class OpenAIErrorDetail(_ResponseModel):
-    """What went wrong."""
+    """The error."""
 
     message: str
-    """Sentence for people."""
+    """Message for people."""
     type: Literal["invalid_request_error", "server_error"]
-    """Whose fault it is."""
+    """Whether the request or the server is at fault."""
     param: str | None
     """The field at fault."""
     code: str
-    """GeoBento's word for programs."""
+    """Error type of GeoBento, for programs."""
 
 
 class OpenAIErrorBody(_ResponseModel):
-    """Body of every failing answer."""
+    """Body of every error."""
 
     error: OpenAIErrorDetail
-    """What went wrong."""
+    """The error."""
 
 
 def _parse_item(item: Any, field: str) -> InputItem:
@@ -205,7 +207,8 @@ def _parse_item(item: Any, field: str) -> InputItem:
         return item
     if isinstance(item, int | list):
         raise InvalidRequest(
-            "token ids belong to the vocabularies of OpenAI's models; send texts", field=field
+            "token ids are not accepted, since vocabularies differ between models; send texts",
+            field=field,
         )
     try:
         if isinstance(item, dict) and "content" in item:
@@ -217,98 +220,117 @@ def _parse_item(item: Any, field: str) -> InputItem:
         ) from None
 
 
-def routes(get_engine: Callable[[], AsyncEngine], timeout_s: float) -> list[Route]:
-    """The routes of the API.
+class OpenAIApi:
+    """The endpoints of the API.
 
     Args:
-        get_engine: What answers.
-        timeout_s: Longest time for a request.
+        get_engine: The engine, once the service has built it.
+        timeout_s: Timeout of a request, seconds.
     """
 
-    async def embeddings(request: Request) -> Response:
-        asked = await parsing.read_request(request, EmbeddingsRequest)
-        if isinstance(asked, GeoBentoError):
-            return ERROR_SHAPE.render(asked)
-        return await respond(_create_embeddings(get_engine(), asked), timeout_s, ERROR_SHAPE)
+    def __init__(self, get_engine: Callable[[], AsyncEngine], timeout_s: float) -> None:
+        self._get_engine = get_engine
+        self._timeout_s = timeout_s
 
-    async def models(_: Request) -> Response:
-        listed = [_model_object(served) for served in get_engine().registry.default_variants()]
-        return JSONBytesResponse(OpenAIModels(data=listed).model_dump_json())
+    def routes(self) -> list[Route]:
+        """One route per row of the table of endpoints."""
+        table: list[tuple[str, str, Endpoint]] = [
+            ("POST", "/v1/embeddings", self.create_embeddings),
+            ("GET", "/v1/models", self.list_models),
+            ("GET", "/v1/models/{model:path}", self.retrieve_model),
+        ]
+        return [self._route(*row) for row in table]
 
-    async def model(request: Request) -> Response:
-        try:
-            found = get_engine().registry.find(request.path_params["model"])
-        except GeoBentoError as error:
-            return ERROR_SHAPE.render(error)
-        return JSONBytesResponse(_model_object(found.served).model_dump_json())
+    async def create_embeddings(self, request: Request) -> bytes:
+        """Vectors of texts and images."""
+        body = await parsing.read_request(request, EmbeddingsRequest)
+        if isinstance(body, GeoBentoError):
+            raise body
+        return await _create_embeddings(self._get_engine(), body)
 
-    return [
-        Route("/v1/embeddings", embeddings, methods=["POST"]),
-        Route("/v1/models", models, methods=["GET"]),
-        Route("/v1/models/{model:path}", model, methods=["GET"]),
-    ]
+    async def list_models(self, _: Request) -> bytes:
+        """All served models."""
+        served_models = self._get_engine().registry.default_variants()
+        return _to_json(OpenAIModels(data=[_model_object(served) for served in served_models]))
+
+    async def retrieve_model(self, request: Request) -> bytes:
+        """One model by its id or alias."""
+        handle = self._get_engine().registry.find(request.path_params["model"])
+        return _to_json(_model_object(handle.served))
+
+    def _route(self, method: str, path: str, endpoint: Endpoint) -> Route:
+        async def handle(request: Request) -> Response:
+            return await respond(endpoint(request), self._timeout_s, ERROR_FORMAT)
+
+        return Route(path, handle, methods=[method])
 
 
-async def _create_embeddings(engine: AsyncEngine, embeddings_request: EmbeddingsRequest) -> bytes:
-    served = engine.registry.find(embeddings_request.model).served
-    if embeddings_request.dimensions not in (None, served.dim):
+async def _create_embeddings(engine: AsyncEngine, request: EmbeddingsRequest) -> bytes:
+    served = engine.registry.find(request.model).served
+    if request.dimensions not in (None, served.dim):
         raise ModelError(
             f"{served.card.id} has vectors of length {served.dim} and no other",
             field="dimensions",
         )
-    kinds = [
-        _kind_and_value(item, embeddings_request.modality, position)
-        for position, item in enumerate(embeddings_request.items())
+    inputs = [
+        _kind_and_value(item, request.modality, position)
+        for position, item in enumerate(request.items())
     ]
-    texts = [position for position, (kind, _) in enumerate(kinds) if kind == "text"]
-    images = [position for position, (kind, _) in enumerate(kinds) if kind == "image"]
-    found: dict[int, Embedding | GeoBentoError] = {}
-
-    async def embed(positions: Sequence[int], ask: Any, make: Callable[[list[str]], Any]) -> None:
-        if not positions:
-            return
-        request = make([kinds[position][1] for position in positions])
-        try:
-            found.update(zip(positions, await ask(request), strict=True))
-        except GeoBentoError as error:
-            # The only one of its kind, or the request as a whole.
-            found.update(dict.fromkeys(positions, error))
-
-    await asyncio.gather(
-        embed(
-            texts,
-            engine.text_embedding,
-            lambda values: TextEmbeddingRequest(model=embeddings_request.model, texts=values),
-        ),
-        embed(
-            images,
-            engine.image_embedding,
-            lambda values: ImageEmbeddingRequest(model=embeddings_request.model, images=values),
-        ),
-    )
+    results = await _embed_inputs(engine, request.model, inputs)
     data, tokens = [], 0
-    for position in range(len(kinds)):
-        entry = found[position]
-        if isinstance(entry, GeoBentoError):
-            if entry.field is not None and entry.field.split(".")[0] in ("texts", "images"):
-                entry.field = f"input.{position}"
-            raise entry
-        tokens += entry.meta.text.tokens if entry.meta.text is not None else 0
-        data.append(_embedding_object(position, entry, embeddings_request.encoding_format))
-    answer = {
+    for position, result in enumerate(results):
+        if isinstance(result, GeoBentoError):
+            if result.field is not None and result.field.split(".")[0] in ("texts", "images"):
+                result.field = f"input.{position}"
+            raise result
+        tokens += result.meta.text.tokens if result.meta.text is not None else 0
+        data.append(_embedding_object(position, result, request.encoding_format))
+    response = {
         "object": "list",
         "data": data,
         "model": served.card.id,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     }
-    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+    return orjson.dumps(response, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+async def _embed_inputs(
+    engine: AsyncEngine, model: str, inputs: Sequence[tuple[str, str]]
+) -> list[Embedding | GeoBentoError]:
+    """Embed (kind, value) inputs: one request of all texts and one of all images, concurrently."""
+    results: dict[int, Embedding | GeoBentoError] = {}
+
+    async def embed(
+        kind: str, run: Callable[[list[str]], Awaitable[list[Embedding | GeoBentoError]]]
+    ) -> None:
+        values = {position: value for position, (name, value) in enumerate(inputs) if name == kind}
+        if not values:
+            return
+        try:
+            results.update(zip(values, await run(list(values.values())), strict=True))
+        except GeoBentoError as error:  # of the request as a whole, or of its only input
+            results.update(dict.fromkeys(values, error))
+
+    await asyncio.gather(
+        embed(
+            "text",
+            lambda texts: engine.text_embedding(TextEmbeddingRequest(model=model, texts=texts)),
+        ),
+        embed(
+            "image",
+            lambda images: engine.image_embedding(
+                ImageEmbeddingRequest(model=model, images=[*images])
+            ),
+        ),
+    )
+    return [results[position] for position in range(len(inputs))]
 
 
 def _kind_and_value(item: InputItem, string_kind: str, position: int) -> tuple[str, str]:
-    """Whether an input is a ``text`` or an ``image``, and its value.
+    """The kind of an input, ``text`` or ``image``, and its value.
 
     Raises:
-        InvalidRequest: It is not one of both.
+        InvalidRequest: It has no value, or several.
     """
     if isinstance(item, str):
         is_image = string_kind == "image" or item[:11].lower() == "data:image/"
@@ -317,7 +339,7 @@ def _kind_and_value(item: InputItem, string_kind: str, position: int) -> tuple[s
         if len(item.content) != 1:
             raise InvalidRequest(
                 f"an input of {len(item.content)} parts cannot become one vector; "
-                "send every part as an input of its own",
+                "send every part as a separate input",
                 field=f"input.{position}.content",
             )
         item = item.content[0]
@@ -351,6 +373,10 @@ def _model_object(served: ServedModel) -> OpenAIModel:
     )
 
 
+def _to_json(response: BaseModel) -> bytes:
+    return response.model_dump_json().encode()
+
+
 def _error_body(error: GeoBentoError) -> tuple[Any, int]:
     detail = OpenAIErrorDetail(
         message=error.message,
@@ -366,5 +392,5 @@ def _is_error_body(content: Any) -> bool:
     return isinstance(error, dict) and {"message", "type", "param", "code"} <= error.keys()
 
 
-ERROR_SHAPE = ErrorFormat(_error_body, _is_error_body, OpenAIErrorBody)
+ERROR_FORMAT = ErrorFormat(_error_body, _is_error_body, OpenAIErrorBody)
 """``{"error": {"message", "type", "param", "code"}}``."""

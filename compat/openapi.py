@@ -58,10 +58,10 @@ _PARAMETERS = {
 
 def operations() -> list[Operation]:
     """All of them."""
-    found = [*_openai_operations(), *_vitrivr_operations()]
+    result = [*_openai_operations(), *_vitrivr_operations()]
     for task in TASKS.values():
-        found += _task_operations(task)
-    return found
+        result += _task_operations(task)
+    return result
 
 
 def _openai_operations() -> list[Operation]:
@@ -90,7 +90,7 @@ def _openai_operations() -> list[Operation]:
             openai.EmbeddingsRequest,
             response_description="One vector per input, in order",
             response_example=embedded.model_dump(mode="json"),
-            error_format=openai.ERROR_SHAPE,
+            error_format=openai.ERROR_FORMAT,
         ),
         Operation(
             "openai_list_models",
@@ -100,7 +100,7 @@ def _openai_operations() -> list[Operation]:
             "The models that are served",
             openai.OpenAIModels,
             (Overloaded,),
-            error_format=openai.ERROR_SHAPE,
+            error_format=openai.ERROR_FORMAT,
         ),
         Operation(
             "openai_retrieve_model",
@@ -111,7 +111,7 @@ def _openai_operations() -> list[Operation]:
             openai.OpenAIModel,
             (ModelNotFound, Overloaded),
             parameters={"model": Parameter("Id or alias.", "mosaiks")},
-            error_format=openai.ERROR_SHAPE,
+            error_format=openai.ERROR_FORMAT,
         ),
     ]
 
@@ -168,11 +168,11 @@ def _task_operations(task: Task) -> list[Operation]:
         if reads_texts
         else _MODEL_PARAMETER
     )
-    how: dict[str, Any] = {
+    common: dict[str, Any] = {
         "tag": Tag(task.name, f"Jobs of vitrivr's task {task.name}."),
         "parameters": {**_PARAMETERS, "model": model},
     }
-    found = [
+    result = [
         _vitrivr_operation(
             f"{name}_at_once",
             "post",
@@ -181,12 +181,12 @@ def _task_operations(task: Task) -> list[Operation]:
             task.output_type,
             (*_BODY_ERRORS, SourceError),
             task.body_type,
-            **how,
+            **common,
         )
     ]
     for batched in (False, True):
         way, which = ("batched/", "batched_") if batched else ("", "")
-        found += [
+        result += [
             _vitrivr_operation(
                 f"{name}_new_{which}job",
                 "post",
@@ -195,7 +195,7 @@ def _task_operations(task: Task) -> list[Operation]:
                 JobStatus,
                 _BODY_ERRORS,
                 task.select_body_type(batched),
-                **how,
+                **common,
             ),
             _vitrivr_operation(
                 f"{name}_{which}job",
@@ -204,18 +204,18 @@ def _task_operations(task: Task) -> list[Operation]:
                 "How far a job with several inputs is" if batched else "How far a job is",
                 _job_response_model(task, batched=batched),
                 (JobNotFound, *_COMMON_ERRORS, JobStoreError),
-                **how,
+                **common,
             ),
         ]
-    return found
+    return result
 
 
 def _job_response_model(task: Task, *, batched: bool) -> type[BaseModel]:
     output: Any = task.output_type
     base: Any = JobResponse[list[output]] if batched else JobResponse[output]
     name = f"{'Batched' if batched else ''}JobResponse{task.output_type.__name__}"
-    made: type[BaseModel] = create_model(name, __base__=base, __doc__=JobResponse.__doc__)
-    return made
+    model_type: type[BaseModel] = create_model(name, __base__=base, __doc__=JobResponse.__doc__)
+    return model_type
 
 
 def _vitrivr_operation(
@@ -240,5 +240,5 @@ def _vitrivr_operation(
         tuple(errors),
         request,
         parameters=parameters,
-        error_format=routes.ERROR_SHAPE,
+        error_format=routes.ERROR_FORMAT,
     )

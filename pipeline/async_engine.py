@@ -1,4 +1,4 @@
-"""Requests answered in an event loop: halves in threads, forwards at the encoders."""
+"""Runs requests in an event loop: blocking stages in threads, forward passes at the encoders."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ DECODING_THREADS = 4
 
 
 class Encoder(Protocol):
-    """Where the forward passes of one model run."""
+    """Runs the forward passes of one model."""
 
     async def encode(self, items: Sequence[EncodeItem]) -> list[EncodeResult]:
         """One result per item, in order."""
@@ -47,7 +47,7 @@ class AsyncEngine:
     """Answers requests of any number of callers at a time.
 
     Args:
-        engine: The first half.
+        engine: Prepares requests.
         encoders: By model id.
         max_fetches: Requests that may wait for imagery or for images by URL at a time.
     """
@@ -144,8 +144,8 @@ class AsyncEngine:
     ) -> list[ItemResult | GeoBentoError]:
         job = await self._run_in_thread(partial(_prepare_timed, prepare), request, limiter)
         name = self._model_names[job.tag]
-        if (asked := request_context.current_request()) is not None:
-            asked.model = name
+        if (current := request_context.current_request()) is not None:
+            current.model = name
         start = time.perf_counter()
         results = await self._encoders[job.tag].encode(job.items)
         seconds = time.perf_counter() - start
@@ -163,20 +163,20 @@ class AsyncEngine:
         request: Request,
         limiter: anyio.CapacityLimiter | None = None,
     ) -> Result:
-        # Abandoned when the deadline passes; its place in the limiter stays taken till it ends.
+        # Abandoned at the deadline; the thread keeps its limiter token until it ends.
         return await anyio.to_thread.run_sync(
             function, request, limiter=limiter or self._fetch_limiter, abandon_on_cancel=True
         )
 
 
 def _prepare_timed(prepare: Callable[[Request], Result], request: Request) -> Result:
-    """The first half; what of it is not fetching is preparation."""
-    asked = request_context.current_request()
+    """Prepare a request; time that is not fetching counts as preparation."""
+    current = request_context.current_request()
     start = time.perf_counter()
     try:
         return prepare(request)
     finally:
-        fetched = 0.0 if asked is None else asked.stage_seconds.get("fetch", 0.0)
+        fetched = 0.0 if current is None else current.stage_seconds.get("fetch", 0.0)
         request_context.record_stage("prepare", time.perf_counter() - start - fetched)
 
 

@@ -1,22 +1,22 @@
-"""A request's way through the house, in two halves around the forward pass.
+"""Prepares requests for the encoder and knows how to assemble their responses.
 
-The first half (resolve, fetch or decode, prepare) is here and turns a request into a job; an
-encoder, in this process or in another, works on the job's items; the second half, in the job,
-makes the answers. Both halves block and belong into a thread where an event loop runs.
+A request passes two stages around the forward pass. The first stage (plan, fetch or decode,
+prepare) is the `Engine` here; it turns a request into a `PreparedRequest`. An encoder, in this
+process or in another, processes the items of the prepared request. The second stage,
+`PreparedRequest.assemble`, builds the response. Both stages block, so they belong in a thread where
+an event loop runs.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from itertools import islice
-from typing import Any, TypeVar, cast
+from typing import cast
 
 from geobento.config.settings import Settings
-from geobento.observability import metrics, request_context
-from geobento.schemas.embedding import TextMeta
+from geobento.observability import request_context
 from geobento.schemas.errors import GeoBentoError, ModelError, PayloadTooLarge
 from geobento.schemas.requests import (
     GeoEmbeddingRequest,
@@ -26,50 +26,28 @@ from geobento.schemas.requests import (
     TextEmbeddingRequest,
     ZeroShotRequest,
 )
-from geobento.schemas.sample import Sample
 from imagery.query import ImageQuery
-from inference.types import EncodeItem, Pooling
-from models.base import Model
-from pipeline.assembly import embedding
-from pipeline.fetching.fetcher import FetchRequest, ImageryFetcher
+from pipeline import entries
+from pipeline.fetching.fetcher import ImageryFetcher
 from pipeline.inputs import images as inputs_images
 from pipeline.inputs import raster_uploads
 from pipeline.inputs.image_urls import ImageUrlFetcher
-from pipeline.inputs.input_checks import check_pixels
 from pipeline.model_registry import ModelHandle, ModelRegistry
-from pipeline.planning import temporal
-from pipeline.planning.geo import (
-    GeoPlan,
-    check_image_request,
-    check_text_request,
-    is_unit_length,
-    plan_geo,
-)
+from pipeline.planning.geo import GeoPlan, check_image_request, check_text_request, plan_geo
 from pipeline.planning.imagery import ImageryPlan, plan_patch
 from pipeline.planning.limits import Limits
-from pipeline.planning.tiling import Tiling
 from pipeline.planning.user_pixels import plan_user_pixels
 from pipeline.prepared_requests import PreparedEmbeddings, PreparedEntry, PreparedZeroShot
 
-_USER_PIXELS_FIELDS = {
-    "spatial": "pixels",
-    "sensor": "pixels",
-    "sensor.bands": "bands",
-    "temporal": "times",
-}
-"""What is at fault in own data, by the parameter that it is where pixels are fetched."""
-
-Result = TypeVar("Result")
-
 
 class Engine:
-    """The first half, for a set of models.
+    """The first stage of requests, for a set of models.
 
     Args:
-        registry: What is served.
+        registry: The served models.
         settings: Limits and sources.
-        fetcher: Where imagery comes from; None: as the settings say.
-        allow_saving: Whether images of pixels may be written to folders that requests name.
+        fetcher: Fetches imagery; None: a fetcher of the sources that the settings name.
+        allow_saving: Whether quicklooks may be written to folders that requests name.
     """
 
     def __init__(
@@ -86,154 +64,141 @@ class Engine:
         self.fetcher = fetcher or ImageryFetcher.from_settings(settings)
 
     def prepare_images(self, request: ImageEmbeddingRequest) -> PreparedEmbeddings:
-        """First half for images: check, decode, prepare.
+        """Check, download, decode and prepare images.
 
         Raises:
-            GeoBentoError: The request as a whole cannot be answered.
+            GeoBentoError: The request as a whole is invalid.
         """
-        opened = self.registry.find(request.model, request.config)
-        check_image_request(opened.served.card, request)
-        entries = self._image_entries(opened, request, request.normalize)
-        return PreparedEmbeddings(opened.served.tag, entries)
+        handle = self.registry.find(request.model, request.config)
+        check_image_request(handle.served.card, request)
+        image_entries = self._image_entries(handle, request, request.normalize)
+        return PreparedEmbeddings(handle.served.tag, image_entries)
 
     def prepare_texts(self, request: TextEmbeddingRequest) -> PreparedEmbeddings:
-        """First half for texts: check, tokenize.
+        """Check and tokenize texts.
 
         Raises:
-            GeoBentoError: The request as a whole cannot be answered.
+            GeoBentoError: The request as a whole is invalid.
         """
-        opened = self.registry.find(request.model, request.config)
-        check_text_request(opened.served.card, request)
-        entries = self._text_entries(opened, request.texts, "texts", request.normalize)
-        return PreparedEmbeddings(opened.served.tag, entries)
+        handle = self.registry.find(request.model, request.config)
+        check_text_request(handle.served.card, request)
+        text_entries = self._text_entries(handle, request.texts, "texts", request.normalize)
+        return PreparedEmbeddings(handle.served.tag, text_entries)
 
     def prepare_zero_shot(self, request: ZeroShotRequest) -> PreparedZeroShot:
-        """First half for images with classes: check, decode, tokenize, prepare.
+        """Check, decode and prepare images, and tokenize the prompts of their classes.
 
         Raises:
-            GeoBentoError: The request as a whole cannot be answered.
+            GeoBentoError: The request as a whole, or one of its classes, is invalid.
         """
-        opened = self.registry.find(request.model, request.config)
-        check_image_request(opened.served.card, request)
-        check_text_request(opened.served.card, request)
-        classes = self._text_entries(opened, request.prompts, "classes", True)
-        for entry in classes:
+        handle = self.registry.find(request.model, request.config)
+        check_image_request(handle.served.card, request)
+        check_text_request(handle.served.card, request)
+        class_entries = self._text_entries(handle, request.prompts, "classes", True)
+        for entry in class_entries:
             if isinstance(entry, GeoBentoError):
                 raise entry
         return PreparedZeroShot(
-            opened.served.tag,
-            self._image_entries(opened, request, True),
-            classes,
-            opened.model.logit_scale,
+            handle.served.tag,
+            self._image_entries(handle, request, True),
+            class_entries,
+            handle.model.logit_scale,
             request.template,
         )
 
     def prepare_regions(self, request: GeoEmbeddingRequest) -> PreparedEmbeddings:
-        """First half for regions: resolve, fetch, prepare.
+        """Plan, fetch and prepare regions.
 
         Raises:
-            GeoBentoError: The request as a whole cannot be answered.
+            GeoBentoError: The request as a whole is invalid, or its source cannot be opened.
         """
-        opened, _, plans = self.plan_regions(request)
-        entries = self.fetcher.map_regions(
+        handle, _, plans = self.plan_regions(request)
+        region_entries = self.fetcher.map_regions(
             [plan if isinstance(plan, GeoBentoError) else plan.fetch_requests for plan in plans],
-            lambda position, samples, seconds: _region_entry(
-                opened, cast("GeoPlan", plans[position]), samples, request.config, seconds * 1000
+            lambda position, samples, seconds: entries.region_entry(
+                handle, cast("GeoPlan", plans[position]), samples, request.config, seconds * 1000
             ),
         )
-        return PreparedEmbeddings(opened.served.tag, entries)
+        return PreparedEmbeddings(handle.served.tag, region_entries)
 
     def plan_regions(
         self, request: GeoEmbeddingRequest
     ) -> tuple[ModelHandle, ImageryPlan, list[GeoPlan | GeoBentoError]]:
-        """The model, what is fetched of every region, and the plan or error of each.
+        """Plan the regions of a request and open its source, unless all its pixels are cached.
 
-        Its source is open, unless no region needs it.
+        Returns:
+            The model, the imagery of every region, and the plan or error of each region.
 
         Raises:
-            GeoBentoError: The request as a whole cannot be answered.
+            GeoBentoError: The request as a whole is invalid, or its source cannot be opened.
         """
-        opened = self.registry.find(request.model, request.config, request.modality)
+        handle = self.registry.find(request.model, request.config, request.modality)
         self._check_item_count(len(request.regions), "spatials")
-        _check_device(opened, request.device)
+        _check_device(handle, request.device)
         imagery, plans = plan_geo(
-            opened.served.card,
+            handle.served.card,
             request,
-            served_modalities=opened.model.modalities(),
+            served_modalities=handle.model.modalities(),
             limits=self._limits,
         )
-        asked = [one for plan in plans if isinstance(plan, GeoPlan) for one in plan.fetch_requests]
-        self.fetcher.ensure_source(asked)
-        return opened, imagery, plans
+        self.fetcher.ensure_source(
+            [pair for plan in plans if isinstance(plan, GeoPlan) for pair in plan.fetch_requests]
+        )
+        return handle, imagery, plans
 
     def patch_query(self, request: InspectRequest) -> ImageQuery:
-        """The fetch of an inspection.
+        """The query of an inspection.
 
         Raises:
-            GeoBentoError: The request cannot be answered.
+            GeoBentoError: The request is invalid.
         """
         if request.model is None:
             return plan_patch(None, request, served_modalities=(), limits=self._limits)
-        opened = self.registry.find(request.model, modality=request.modality)
-        served = opened.model.modalities()
+        handle = self.registry.find(request.model, modality=request.modality)
         return plan_patch(
-            opened.served.card, request, served_modalities=served, limits=self._limits
+            handle.served.card,
+            request,
+            served_modalities=handle.model.modalities(),
+            limits=self._limits,
         )
 
     def prepare_pixels(self, request: PixelEmbeddingRequest) -> PreparedEmbeddings:
-        """First half for pixels that came with the request: decode, resolve, prepare.
+        """Decode, check and prepare user-supplied pixels.
 
         Raises:
-            GeoBentoError: The request cannot be answered.
+            GeoBentoError: The request is invalid.
         """
-        opened = self.registry.find(request.model, request.config, request.modality)
-        _check_device(opened, request.device)
+        handle = self.registry.find(request.model, request.config, request.modality)
+        _check_device(handle, request.device)
         start = time.perf_counter()
-        file = raster_uploads.read_raster(request.pixels, self._settings.max_region_pixels)
         plan = plan_user_pixels(
-            opened.served.card,
+            handle.served.card,
             request,
-            file,
-            served_modalities=opened.model.modalities(),
+            raster_uploads.read_raster(request.pixels, self._settings.max_region_pixels),
+            served_modalities=handle.model.modalities(),
             limits=self._limits,
         )
-        try:
-            model = opened.model.with_options(request.config)
-            items = _encode_items(model, plan.sample, plan.tiling, plan.encode_pooling)
-        except GeoBentoError as error:
-            error.field = _USER_PIXELS_FIELDS.get(error.field or "", error.field)
-            raise
-        context = embedding.ResponseContext(
-            opened.served,
-            plan.sample.modality,
-            plan.pooling,
-            is_unit_length(opened.served.card, plan.sample.modality, plan.pooling),
-            opened.precision,
-            sample=plan.sample.without_pixels(),
-            config=request.config,
-            tiling=plan.tiling,
-            warnings=plan.warnings,
-            timing_ms={"prepare": (time.perf_counter() - start) * 1000},
-        )
-        return PreparedEmbeddings(opened.served.tag, [(items, context)])
+        entry = entries.user_pixels_entry(handle, request, plan, start)
+        return PreparedEmbeddings(handle.served.tag, [entry])
 
     def warm_up(self) -> None:
-        """Open every tokenizer, so that a damaged one stops the start and no request waits.
+        """Load every tokenizer, so that a damaged one fails the start and no request pays for it.
 
         Raises:
-            ModelStoreError: A tokenizer is not what was saved.
+            ModelStoreError: A tokenizer differs from the one that was imported.
         """
-        for opened in self.registry.handles:
-            text = opened.served.card.text
-            if text is not None and text.modality in opened.served.modalities:
-                opened.model.prepare_text("warm")
+        for handle in self.registry.handles:
+            text = handle.served.card.text
+            if text is not None and text.modality in handle.served.modalities:
+                handle.model.prepare_text("warm")
 
     def _check_item_count(self, count: int, field: str) -> None:
-        if count > self._settings.max_client_batch_size:
+        limit = self._settings.max_client_batch_size
+        if count > limit:
             raise PayloadTooLarge(
-                f"{count} items in one request; accepted: up to {self._settings.max_client_batch_size}",
+                f"{count} items in one request; accepted: up to {limit}",
                 field=field,
-                detail={"items": count, "limit": self._settings.max_client_batch_size},
+                detail={"items": count, "limit": limit},
             )
 
     def _image_entries(
@@ -245,12 +210,29 @@ class Engine:
         handle.model.image_input(request.config.get("preprocessing"))
         self._check_item_count(len(request.images), "images")
         return [
-            self._image_entry(handle, request, payload, position, normalize)
+            entries.image_entry(
+                handle,
+                request,
+                payload,
+                position,
+                normalize=normalize,
+                max_megapixels=self._settings.max_image_megapixels,
+            )
             for position, payload in enumerate(self._download_images(request.images))
         ]
 
+    def _text_entries(
+        self, handle: ModelHandle, texts: Sequence[str], field: str, normalize: bool | None
+    ) -> list[PreparedEntry]:
+        handle.model.tokenizer  # noqa: B018 - a missing tokenizer fails the request as a whole
+        self._check_item_count(len(texts), field)
+        return [
+            entries.text_entry(handle, text, f"{field}.{position}", normalize=normalize)
+            for position, text in enumerate(texts)
+        ]
+
     def _download_images(self, images: Sequence[str | bytes]) -> list[str | bytes | GeoBentoError]:
-        """The images as they came, those given by URL as what is found there."""
+        """The images, with those given by URL replaced by their bytes or the error."""
         fetcher = self._url_fetcher
         if fetcher is None or not any(map(inputs_images.is_url, images)):
             return list(images)
@@ -272,74 +254,12 @@ class Engine:
     def _download_pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self._settings.fetch_threads, "image-urls")
 
-    def _text_entries(
-        self, handle: ModelHandle, texts: Sequence[str], field: str, normalize: bool | None
-    ) -> list[PreparedEntry]:
-        spec = handle.model.card.text
-        assert spec is not None
-        handle.model.tokenizer  # noqa: B018 - raises where there is none, for the request as a whole
-        self._check_item_count(len(texts), field)
-        entries: list[PreparedEntry] = []
-        for position, text in enumerate(texts):
-            try:
-                tokens = handle.model.prepare_text(text)
-            except GeoBentoError as error:
-                error.field = f"{field}.{position}"
-                entries.append(error)
-                continue
-            context = embedding.ResponseContext(
-                handle.served,
-                spec.modality,
-                "native",
-                spec.normalize if normalize is None else normalize,
-                handle.precision,
-                text=TextMeta(tokens=tokens.num_tokens, truncated=tokens.truncated),
-            )
-            item = EncodeItem(inputs=tokens.to_inputs(spec), pooling="native")
-            entries.append(([item], context))
-        return entries
-
-    def _image_entry(
-        self,
-        handle: ModelHandle,
-        request: ImageEmbeddingRequest | ZeroShotRequest,
-        payload: str | bytes | GeoBentoError,
-        position: int,
-        normalize: bool | None,
-    ) -> PreparedEntry:
-        preprocessing = request.config.get("preprocessing")
-        spec = handle.model.image_input(preprocessing)
-        start = time.perf_counter()
-        try:
-            if isinstance(payload, GeoBentoError):
-                raise payload
-            data = inputs_images.decode_payload(payload)
-            image = inputs_images.decode_image(data, self._settings.max_image_megapixels, spec)
-            inputs = handle.model.prepare_image(image, preprocessing)
-        except GeoBentoError as error:
-            error.field = f"images.{position}"
-            return error
-        normalize = spec.normalize if normalize is None else normalize
-        context = embedding.ResponseContext(
-            handle.served,
-            spec.modality,
-            spec.pooling,
-            normalize,
-            handle.precision,
-            config=request.config,
-            timing_ms={"prepare": (time.perf_counter() - start) * 1000},
-        )
-        item = EncodeItem(inputs=inputs, pooling=spec.pooling, preprocessing=preprocessing)
-        return [item], context
-
 
 def _download_image(fetcher: ImageUrlFetcher, image: str | bytes) -> str | bytes | GeoBentoError:
+    if not isinstance(image, str) or not inputs_images.is_url(image):
+        return image
     try:
-        return (
-            fetcher.fetch(image)
-            if isinstance(image, str) and inputs_images.is_url(image)
-            else image
-        )
+        return fetcher.fetch(image)
     except GeoBentoError as error:
         return error
 
@@ -351,70 +271,3 @@ def _check_device(handle: ModelHandle, device: str) -> None:
             f"accepted: 'auto' or {handle.device!r}",
             field="device",
         )
-
-
-def _encode_items(
-    model: Model, sample: Sample, tiling: Tiling | None, encoding: Pooling | None
-) -> list[EncodeItem]:
-    """What the encoder gets of one region, tile by tile."""
-    tiles = [sample] if tiling is None else tiling.split_sample(sample)
-    return [EncodeItem(inputs=model.prepare(tile), pooling=encoding) for tile in tiles]
-
-
-def map_regions(
-    plans: Sequence[GeoPlan | GeoBentoError],
-    operation: Callable[[Sequence[FetchRequest]], Sequence[Result | GeoBentoError]],
-) -> list[list[Result] | GeoBentoError]:
-    """What the fetch layer says to everything that each plan asks for, or the first error."""
-    asked = [[plan] if isinstance(plan, GeoBentoError) else plan.fetch_requests for plan in plans]
-    answers = iter(operation([one for several in asked for one in several]))
-    return [_all_or_first_error(list(islice(answers, len(several)))) for several in asked]
-
-
-def _all_or_first_error(results: Sequence[Result | GeoBentoError]) -> list[Result] | GeoBentoError:
-    found = []
-    for one in results:
-        if isinstance(one, GeoBentoError):
-            return one
-        found.append(one)
-    return found
-
-
-def _region_entry(
-    handle: ModelHandle,
-    plan: GeoPlan,
-    samples: Sequence[Sample],
-    config: Mapping[str, Any],
-    fetch_ms: float,
-) -> PreparedEntry:
-    start = time.perf_counter()
-    model = handle.model.with_options(config)
-    for sample in samples:
-        if sample.provenance is not None:
-            metrics.count_fetch(sample.provenance.backend, sample.cached)
-    try:
-        sample = temporal.merge_samples(handle.served.card, samples)
-        warnings = check_pixels(sample, plan.query)
-        for query in (plan.query, *plan.auxiliary):
-            warnings += temporal.missing_frames_warnings(
-                query, sample.extras.get(query.modality, sample)
-            )
-        items = _encode_items(model, sample, plan.tiling, plan.encode_pooling)
-    except GeoBentoError as error:
-        return error
-    context = embedding.ResponseContext(
-        handle.served,
-        plan.query.modality,
-        plan.pooling,
-        is_unit_length(handle.served.card, plan.query.modality, plan.pooling),
-        handle.precision,
-        plan.query,
-        sample.without_pixels(),
-        config=config,
-        auxiliary=plan.auxiliary,
-        tiling=plan.tiling,
-        area=plan.area,
-        warnings=warnings,
-        timing_ms={"fetch": fetch_ms, "prepare": (time.perf_counter() - start) * 1000},
-    )
-    return items, context

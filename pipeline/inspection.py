@@ -1,11 +1,12 @@
-"""Looking before leaping: what a request would do, and what its pixels are like."""
+"""Inspection without embedding: the plan of a request, and statistics of its pixels."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import cast
+from itertools import islice
+from typing import TypeVar, cast
 
 from geobento.schemas.errors import GeoBentoError, ModelError
 from geobento.schemas.plan import EmbeddingPlan, Inspection, RegionPlan
@@ -15,46 +16,49 @@ from imagery.quality.checks import quality_warnings
 from imagery.quality.quicklook import render_quicklook
 from imagery.quality.statistics import band_statistics
 from imagery.source import FetchEstimate
-from pipeline.assembly import embedding
-from pipeline.engine import Engine, map_regions
+from pipeline.assembly import metadata
+from pipeline.engine import Engine
+from pipeline.fetching.fetcher import FetchRequest
 from pipeline.planning.compatibility import model_compatibility
 from pipeline.planning.geo import GeoPlan
 from pipeline.prepared_requests import raise_single_error
 
+Result = TypeVar("Result")
+
 
 def plan_embedding(engine: Engine, request: GeoEmbeddingRequest) -> EmbeddingPlan:
-    """What a request would do; a source is asked for scenes alone.
+    """Plan a request without fetching pixels; sources are only searched for scenes.
 
     Raises:
-        GeoBentoError: The request as a whole, or its only region, would fail. Where its sensor is
-            at fault, `detail` says which models it fits.
+        GeoBentoError: The request as a whole, or its only region, would fail. Where the sensor is
+            invalid for the model, `detail` lists the compatibility of all models.
     """
     try:
-        opened, imagery, plans = engine.plan_regions(request)
+        handle, imagery, plans = engine.plan_regions(request)
     except ModelError as error:
         if request.sensor is not None and (error.field or "").startswith("sensor"):
             models = model_compatibility(request.sensor, engine.registry.served())
-            error.detail = {"models": [fit.model_dump(mode="json") for fit in models]}
+            error.detail = {"models": [model.model_dump(mode="json") for model in models]}
         raise
-    surveys = map_regions(plans, engine.fetcher.estimate_all)
-    card = opened.served.card
+    estimates = raise_single_error(map_plans(plans, engine.fetcher.estimate_all))
+    card = handle.served.card
     return EmbeddingPlan(
         model=card.id,
         modality=imagery.modality,
         sensor=imagery.sensor,
-        temporal=embedding.time_range(imagery.start, imagery.end),
+        temporal=metadata.time_range(imagery.start, imagery.end),
         frames=imagery.frames,
-        auxiliary=[one.modality for one in imagery.auxiliary],
+        auxiliary=[auxiliary.modality for auxiliary in imagery.auxiliary],
         models=model_compatibility(
             replace(imagery.sensor, modality=None),
             engine.registry.served(),
             {card.id: request.config},
         ),
         regions=[
-            ErrorBody.model_validate(found.body())
-            if isinstance(found, GeoBentoError)
-            else _region_plan(cast("GeoPlan", plan), found, opened.served.dim)
-            for plan, found in zip(plans, raise_single_error(surveys), strict=True)
+            ErrorBody.model_validate(estimate.body())
+            if isinstance(estimate, GeoBentoError)
+            else _region_plan(cast("GeoPlan", plan), estimate, handle.served.dim)
+            for plan, estimate in zip(plans, estimates, strict=True)
         ],
     )
 
@@ -62,10 +66,10 @@ def plan_embedding(engine: Engine, request: GeoEmbeddingRequest) -> EmbeddingPla
 def inspect_patch(engine: Engine, request: InspectRequest) -> Inspection:
     """Fetch the pixels of a region and describe them.
 
-    What is odd about them is a warning, whatever `check_input` and `check_raise` say.
+    Implausible pixels are reported as warnings, whatever `check_input` and `check_raise` say.
 
     Raises:
-        GeoBentoError: The pixels cannot be had.
+        GeoBentoError: The request is invalid, or the pixels cannot be fetched.
     """
     query = engine.patch_query(request)
     (sample,) = raise_single_error(engine.fetcher.fetch_all([(request.backend, query)]))
@@ -78,27 +82,52 @@ def inspect_patch(engine: Engine, request: InspectRequest) -> Inspection:
         units=collection.units,
         bands=band_statistics(sample),
         quicklook=image.getvalue(),
-        **embedding.imagery_meta_fields(
+        **metadata.imagery_meta_fields(
             query, sample, quality_warnings(sample, collection), query.grid
         ),
     )
 
 
+def map_plans(
+    plans: Sequence[GeoPlan | GeoBentoError],
+    operation: Callable[[Sequence[FetchRequest]], Sequence[Result | GeoBentoError]],
+) -> list[list[Result] | GeoBentoError]:
+    """Apply an operation of the fetcher to all queries of all plans, in one call.
+
+    Returns:
+        The results of its queries, or the first error, per plan.
+    """
+    requests: list[list[FetchRequest]] = [
+        [plan] if isinstance(plan, GeoBentoError) else [*plan.fetch_requests] for plan in plans
+    ]
+    results = iter(operation([request for group in requests for request in group]))
+    return [_all_or_first_error(list(islice(results, len(group)))) for group in requests]
+
+
+def _all_or_first_error(results: Sequence[Result | GeoBentoError]) -> list[Result] | GeoBentoError:
+    successes: list[Result] = []
+    for result in results:
+        if isinstance(result, GeoBentoError):
+            return result
+        successes.append(result)
+    return successes
+
+
 def _region_plan(plan: GeoPlan, estimates: Sequence[FetchEstimate], dim: int) -> RegionPlan:
-    survey = estimates[0]
+    main = estimates[0]
     return RegionPlan(
-        grid=embedding.grid_meta(plan.query.grid),
-        tiles=None if plan.tiling is None else embedding.tiles_meta(plan.tiling),
+        grid=metadata.grid_meta(plan.query.grid),
+        tiles=None if plan.tiling is None else metadata.tiles_meta(plan.tiling),
         inputs=1 if plan.tiling is None else len(plan.tiling),
         shape=None if plan.pooling is None else [dim],
-        backend=survey.provenance.backend,
-        source=survey.provenance.source,
-        notice=survey.provenance.notice,
-        scenes=embedding.scenes_meta(survey.provenance.scenes),
+        backend=main.provenance.backend,
+        source=main.provenance.source,
+        notice=main.provenance.notice,
+        scenes=metadata.scenes_meta(main.provenance.scenes),
         auxiliary={
-            query.modality: embedding.scenes_meta(other.provenance.scenes)
-            for query, other in zip(plan.auxiliary, estimates[1:], strict=True)
+            query.modality: metadata.scenes_meta(estimate.provenance.scenes)
+            for query, estimate in zip(plan.auxiliary, estimates[1:], strict=True)
         },
-        requests=sum(one.requests for one in estimates),
-        bytes=sum(one.bytes for one in estimates),
+        requests=sum(estimate.requests for estimate in estimates),
+        bytes=sum(estimate.bytes for estimate in estimates),
     )

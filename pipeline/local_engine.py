@@ -1,4 +1,4 @@
-"""The whole way in one process: models opened here instead of behind a server."""
+"""The whole pipeline in one process, without a server."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class LocalEngine:
         return result
 
     def list_models(self) -> list[ServedModel]:
-        """What can be asked for."""
+        """The served models."""
         return self._engine.registry.served()
 
     def describe_model(self, name: str) -> ServedModel:

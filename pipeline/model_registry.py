@@ -1,4 +1,4 @@
-"""The models that this process answers for."""
+"""The models that this process serves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = logging.getLogger("geobento")
 
 @dataclass(frozen=True)
 class ModelHandle:
-    """A model that inputs are prepared for here, and where its forward runs."""
+    """A served model, with the device and precision of its forward pass."""
 
     model: Model
     served: ServedModel
@@ -32,31 +32,31 @@ class ModelRegistry:
     """Served models by id, alias and variant.
 
     Args:
-        models: What is served, in the order of listing.
+        models: The served models, in the order of listing.
     """
 
     def __init__(self, models: Iterable[ModelHandle]) -> None:
         self.handles = list(models)
         self._names: dict[str, list[ModelHandle]] = defaultdict(list)
-        for opened in self.handles:
-            card = opened.served.card
+        for handle in self.handles:
+            card = handle.served.card
             for name in (card.id, *card.aliases):
-                if opened.served.variant in card.variants_of(name):
-                    self._names[name].append(opened)
+                if handle.served.variant in card.variants_of(name):
+                    self._names[name].append(handle)
 
     def served(self) -> list[ServedModel]:
-        """What is served."""
-        return [opened.served for opened in self.handles]
+        """The served models."""
+        return [handle.served for handle in self.handles]
 
     def default_variants(self) -> list[ServedModel]:
-        """Of every model the variant that its id finds."""
+        """The default variant of every model."""
         ids = dict.fromkeys(served.card.id for served in self.served())
         return [self.find(name).served for name in ids]
 
     def find(
         self, name: str, options: Mapping[str, Any] | None = None, modality: str | None = None
     ) -> ModelHandle:
-        """A served model by id or alias, whatever its case.
+        """A served model by id or alias, case-insensitive.
 
         An alias that stands for a variant finds no other. Where several variants are served, the
         option `variant` names one; without it, it is the first that reads the modality, the card's
@@ -66,20 +66,20 @@ class ModelRegistry:
             ModelNotFound: It is not served; the message says how to import it, or what is served.
             ModelError: This variant of it is not served.
         """
-        asked = name.strip().lower()
-        found = self._names.get(asked)
-        if not found:
-            raise self._not_served_error(name, asked)
-        wanted = (options or {}).get("variant")
-        if wanted is not None:
-            return _select_variant(found, asked, wanted)
-        order = found[0].served.card.variants_of(asked)
+        key = name.strip().lower()
+        handles = self._names.get(key)
+        if not handles:
+            raise self._not_served_error(name, key)
+        variant = (options or {}).get("variant")
+        if variant is not None:
+            return _select_variant(handles, key, variant)
+        order = handles[0].served.card.variants_of(key)
         return min(
-            found,
-            key=lambda opened: (
+            handles,
+            key=lambda handle: (
                 modality is not None
-                and modalities.find_modality_name(modality, opened.served.modalities) is None,
-                order.index(opened.served.variant),
+                and modalities.find_modality_name(modality, handle.served.modalities) is None,
+                order.index(handle.served.variant),
             ),
         )
 
@@ -100,11 +100,11 @@ class ModelRegistry:
 
 
 def _select_variant(handles: Sequence[ModelHandle], name: str, variant: object) -> ModelHandle:
-    for opened in handles:
-        if opened.served.variant == variant:
-            return opened
+    for handle in handles:
+        if handle.served.variant == variant:
+            return handle
     card = handles[0].served.card
-    served = ", ".join(opened.served.variant for opened in handles)
+    served = ", ".join(handle.served.variant for handle in handles)
     if isinstance(variant, str) and variant in card.variants:
         how = f"run: geobento models import {card.id} --variant {variant}; "
     else:

@@ -1,7 +1,6 @@
-"""Work of the processor between awaits: where it is short here, else in a thread.
+"""Runs CPU work of an event loop: inline if it is short, else in a thread.
 
-A change of thread and back costs more than to write down a vector or two. What takes longer would
-keep all other requests waiting.
+A thread switch costs more than encoding one or two vectors. Longer work would block the loop.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ MAX_INLINE_BYTES = 64 * 2**10
 async def offload(
     arrays: Sequence[Any], function: Callable[[Unpack[Args]], Result], *args: *Args
 ) -> Result:
-    """What comes of the work; raises what it raises.
+    """The result of a function; its exceptions propagate.
 
     Args:
-        arrays: What it is about: few and small ones make it short. Others than arrays count
-            nothing.
-        function: Called with the rest.
+        arrays: The data that it processes: few and small arrays run inline. Other objects have
+            size zero.
+        function: The function.
         args: Its arguments.
     """
     size = sum(getattr(array, "nbytes", 0) for array in arrays)

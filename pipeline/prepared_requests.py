@@ -1,4 +1,4 @@
-"""A request between its two halves: what the encoder gets, and what becomes of its results."""
+"""Prepared requests: the items for the encoder, and the assembly of its results."""
 
 from __future__ import annotations
 
@@ -16,20 +16,19 @@ from pipeline.assembly import embedding
 
 ItemResult = TypeVar("ItemResult")
 PreparedEntry: TypeAlias = "tuple[Sequence[EncodeItem], embedding.ResponseContext] | GeoBentoError"
-"""What to encode (several items for a region in tiles) and how to answer, or the error that is the
-answer."""
+"""Items for the encoder (one per tile of a region) and the response context, or an error."""
 
 
 class PreparedRequest(Protocol, Generic[ItemResult]):
-    """A request after its first half."""
+    """A request that is ready for the encoder."""
 
     @property
     def tag(self) -> str:
-        """Which weights it is for."""
+        """Tag of the model's weights."""
 
     @property
     def items(self) -> list[EncodeItem]:
-        """What the encoder gets."""
+        """Inputs of the encoder."""
 
     def assemble(
         self, results: Sequence[EncodeResult], encode_ms: float = 0
@@ -59,7 +58,7 @@ class PreparedEmbeddings:
 
     @property
     def items(self) -> list[EncodeItem]:
-        """What the encoder gets."""
+        """Inputs of the encoder."""
         return _encode_items(self.entries)
 
     def assemble(
@@ -89,7 +88,7 @@ class PreparedZeroShot:
 
     @property
     def items(self) -> list[EncodeItem]:
-        """What the encoder gets: images, then classes."""
+        """Inputs of the encoder: images, then classes."""
         return _encode_items([*self.images, *self.classes])
 
     def assemble(
@@ -119,22 +118,22 @@ class PreparedZeroShot:
     def _classify(
         self, image: Embedding, classes: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
     ) -> Classification | GeoBentoError:
-        shares = embedding.class_probabilities(image.data, classes, self.logit_scale)
-        if isinstance(shares, GeoBentoError):
-            return shares
-        how = image.meta
+        probabilities = embedding.class_probabilities(image.data, classes, self.logit_scale)
+        if isinstance(probabilities, GeoBentoError):
+            return probabilities
+        meta = image.meta
         return Classification(
-            shares,
+            probabilities,
             ClassificationMeta(
-                model=how.model,
-                tag=how.tag,
-                variant=how.variant,
-                weights=how.weights,
+                model=meta.model,
+                tag=meta.tag,
+                variant=meta.variant,
+                weights=meta.weights,
                 logit_scale=self.logit_scale,
                 template=self.template,
-                precision=how.precision,
-                preprocessing=how.preprocessing,
-                config=how.config,
+                precision=meta.precision,
+                preprocessing=meta.preprocessing,
+                config=meta.config,
             ),
         )
 

@@ -1,4 +1,4 @@
-"""Jobs: work that is accepted now and answered later, and where it is kept meanwhile.
+"""Jobs: asynchronous requests, and the store that holds them.
 
 A job is ``starting`` until a worker claims it, ``running`` while the claim's lease lasts, and
 then ``complete`` or ``failed``. A lease that ends without a word from its holder makes the job
@@ -19,6 +19,9 @@ MAX_CLAIMS = 3
 GIVEN_UP_MESSAGE = (
     f"the service ended {MAX_CLAIMS} times while it worked on this job; it is not tried again"
 )
+
+
+JOB_NOT_FOUND_MESSAGE = "there is no such job; results are deleted after a while"
 
 
 class JobNotFound(NotFound):

@@ -15,7 +15,15 @@ from typing import Any, cast
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from compat.jobs.base import GIVEN_UP_MESSAGE, MAX_CLAIMS, Claim, Job, JobNotFound, JobStoreError
+from compat.jobs.base import (
+    GIVEN_UP_MESSAGE,
+    JOB_NOT_FOUND_MESSAGE,
+    MAX_CLAIMS,
+    Claim,
+    Job,
+    JobNotFound,
+    JobStoreError,
+)
 from geobento.schemas.errors import Overloaded
 
 logger = logging.getLogger("geobento.jobs")
@@ -148,7 +156,7 @@ class RedisJobStore:
         """A job."""
         fields = await self._execute(self._redis.hmget(f"{KEY_PREFIX}job:{job_id}", _JOB_FIELDS))
         if fields[0] is None:
-            raise JobNotFound("there is no such job; results are kept for a while, then deleted")
+            raise JobNotFound(JOB_NOT_FOUND_MESSAGE)
         return _job_from_fields(job_id, fields)
 
     async def list_unfinished(self, model: str) -> list[Job]:
@@ -159,23 +167,23 @@ class RedisJobStore:
         for job_id in ids:
             pipeline.hmget(f"{KEY_PREFIX}job:{job_id}", ["number", *_JOB_FIELDS])
         rows = await self._execute(pipeline.execute()) if ids else []
-        found = [
+        numbered_jobs = [
             (int(number), _job_from_fields(job_id, fields))
             for job_id, (number, *fields) in zip(ids, rows, strict=True)
             if number is not None
         ]
-        found.sort(key=lambda numbered: numbered[0])
-        return [job for _, job in found if job.state in ("starting", "running")]
+        numbered_jobs.sort(key=lambda numbered: numbered[0])
+        return [job for _, job in numbered_jobs if job.state in ("starting", "running")]
 
     async def claim(self, lease_s: float) -> Claim | None:
         """Begin work on the oldest waiting job."""
         token = uuid.uuid4().hex
-        found = await self._run_script(
+        row = await self._run_script(
             _CLAIM, token, round(lease_s * 1000), MAX_CLAIMS, GIVEN_UP_MESSAGE, self._ttl_ms
         )
-        if found is None:
+        if row is None:
             return None
-        attempt, job_id, task, model, batched, request = found
+        attempt, job_id, task, model, batched, request = row
         job = Job(job_id.decode(), task.decode(), model.decode(), batched == b"1", "running")
         return Claim(job, request, token, attempt)
 

@@ -13,7 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, TypeVar
 
-from compat.jobs.base import GIVEN_UP_MESSAGE, MAX_CLAIMS, Claim, Job, JobNotFound, JobStoreError
+from compat.jobs.base import (
+    GIVEN_UP_MESSAGE,
+    JOB_NOT_FOUND_MESSAGE,
+    MAX_CLAIMS,
+    Claim,
+    Job,
+    JobNotFound,
+    JobStoreError,
+)
 from geobento.schemas.errors import Overloaded
 
 logger = logging.getLogger("geobento.jobs")
@@ -108,7 +116,7 @@ class SqliteJobStore:
 
         job = await self._read(select)
         if job is None:
-            raise JobNotFound("there is no such job; results are kept for a while, then deleted")
+            raise JobNotFound(JOB_NOT_FOUND_MESSAGE)
         return job
 
     async def list_unfinished(self, model: str) -> list[Job]:
@@ -169,10 +177,10 @@ class SqliteJobStore:
 
     async def is_stopped(self, model: str) -> bool:
         """Whether a model is stopped."""
-        found = await self._read(
+        row = await self._read(
             lambda db: db.execute("SELECT 1 FROM stopped WHERE model = ?", (model,)).fetchone()
         )
-        return found is not None
+        return row is not None
 
     async def delete_expired(self) -> None:
         """Delete results that have expired."""
@@ -252,13 +260,13 @@ class SqliteJobStore:
             db = self._require_connection()
             db.execute("BEGIN IMMEDIATE")
             try:
-                done = statements(db)
+                result = statements(db)
                 db.execute("COMMIT")
             except BaseException:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
-            return done
+            return result
 
         return await self._run_in_thread(transaction)
 
@@ -278,11 +286,11 @@ class SqliteJobStore:
 
 def _update_if_claimed(db: sqlite3.Connection, claim: Claim, change: str, *values: object) -> bool:
     """Change a job that a claim still holds; False: it does not."""
-    done = db.execute(
+    cursor = db.execute(
         f"UPDATE jobs SET {change} WHERE id = ? AND token = ?",
         (*values, claim.job.id, claim.token),
     )
-    return done.rowcount == 1
+    return cursor.rowcount == 1
 
 
 def _job_from_row(

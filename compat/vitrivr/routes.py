@@ -1,12 +1,13 @@
-"""The HTTP API of vitrivr's feature extraction server: jobs, models, and answers at once.
+"""The HTTP API of vitrivr's feature extraction server: models, tasks and jobs.
 
-Paths, fields and states are those of its OpenAPI document. Models and tasks have hyphens in
-their names there; underscores are understood, too.
+Paths, fields and states follow its OpenAPI document. Names of models and tasks are written with
+hyphens; underscores are accepted, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Generic, Literal, TypeVar
 
 import orjson
@@ -18,7 +19,7 @@ from starlette.routing import Route
 
 from compat.jobs import worker
 from compat.jobs.backpressure import Backpressure
-from compat.jobs.base import Job, JobNotFound, JobState
+from compat.jobs.base import Job, JobNotFound, JobState, JobStore
 from compat.jobs.worker import JobWorker
 from compat.vitrivr.tasks import TASKS, Task, TaskBody, TaskNotFound, check_job, run_task
 from geobento.config.settings import Settings
@@ -31,6 +32,7 @@ from server.responses import ErrorFormat, respond
 API_PREFIX = "/api"
 
 Result = TypeVar("Result")
+Endpoint = Callable[[Request], Awaitable[bytes]]
 
 
 class _ResponseModel(BaseModel):
@@ -38,26 +40,26 @@ class _ResponseModel(BaseModel):
 
 
 class JobStatus(_ResponseModel):
-    """A job and how far it is."""
+    """A job and its state."""
 
     id: str
     status: JobState
 
 
 class ModelStatus(_ResponseModel):
-    """Whether a model takes jobs, and those that it has not finished."""
+    """Whether a model accepts jobs, and its unfinished jobs."""
 
     status: Literal["running", "stopped"]
     jobs: list[JobStatus]
 
 
 def _omit_when_absent(schema: dict[str, Any]) -> None:
-    """A field that is left out where there is nothing to say, and never null."""
+    """Declare a field optional but not nullable: it is omitted instead of null."""
     del schema["default"]
 
 
 class JobResponse(_ResponseModel, Generic[Result]):
-    """How far a job is, what came of it, or why it failed."""
+    """The state of a job, with its result or the reason of its failure."""
 
     status: JobState
     result: Result | SkipJsonSchema[None] = Field(None, json_schema_extra=_omit_when_absent)
@@ -65,7 +67,7 @@ class JobResponse(_ResponseModel, Generic[Result]):
 
 
 class BodyProblem(_ResponseModel):
-    """What is wrong with one field of a body."""
+    """A validation problem of one field of a body."""
 
     loc: list[str]
     msg: str
@@ -73,20 +75,20 @@ class BodyProblem(_ResponseModel):
 
 
 class VitrivrErrorBody(_ResponseModel):
-    """Body of every failing answer: a sentence, or what is wrong with the body."""
+    """Body of every error: a message, or the validation problems of the body."""
 
     detail: str | list[BodyProblem]
 
 
 class ModelStopped(GeoBentoError):
-    """The model was stopped, and has not been started since."""
+    """The model is stopped."""
 
     type = "model_stopped"
     status = 409
 
 
 class InvalidBody(GeoBentoError):
-    """The body is not what the route takes; `detail` lists every problem."""
+    """The body does not validate; `detail` lists every problem."""
 
     type = "invalid_body"
     status = 422
@@ -97,136 +99,176 @@ def make_job_worker(
     settings: Settings,
     is_ready: Callable[[], Awaitable[bool]],
 ) -> JobWorker:
-    """The jobs of the API, kept where the settings say.
+    """The worker of the API's jobs, on the job store of the settings.
 
     Args:
-        get_engine: What answers.
-        settings: Where jobs are kept, how many, and for how long.
-        is_ready: Whether the models can be asked; work begins when they can.
+        get_engine: The engine, once the service has built it.
+        settings: The job store, its limits and the time to live of results.
+        is_ready: Whether the models are ready; jobs start once they are.
 
     Raises:
         SettingsError: The job store cannot be used.
     """
-    pace = Backpressure()
+    backpressure = Backpressure()
 
-    async def work(job: Job, request: bytes) -> bytes:
+    async def run_job(job: Job, request: bytes) -> bytes:
         task = TASKS[job.task]
         body = task.select_body_type(job.batched).model_validate_json(request)
-        return await run_task(get_engine(), task, job.model, body, pace.run)
+        return await run_task(get_engine(), task, job.model, body, backpressure.run)
 
-    return worker.make_worker(settings, work, is_ready)
+    return worker.make_worker(settings, run_job, is_ready)
 
 
-def routes(
-    get_engine: Callable[[], AsyncEngine],
-    get_job_worker: Callable[[], JobWorker],
-    timeout_s: float,
-    max_items: int,
-) -> list[Route]:
-    """The routes of the API.
+class VitrivrApi:
+    """The endpoints of the API.
 
     Args:
-        get_engine: What answers.
-        get_job_worker: The jobs, made by `get_job_worker`.
-        timeout_s: Longest time for a request.
-        max_items: Most inputs in one job.
+        get_engine: The engine, once the service has built it.
+        get_job_worker: The job worker, made by `make_job_worker`.
+        timeout_s: Timeout of a request, seconds.
+        max_items: Maximum number of inputs of a job.
     """
 
-    def route(path: str, method: str, answer: Callable[[Request], Awaitable[bytes]]) -> Route:
-        async def endpoint(request: Request) -> Response:
-            return await respond(answer(request), timeout_s, ERROR_SHAPE)
+    def __init__(
+        self,
+        get_engine: Callable[[], AsyncEngine],
+        get_job_worker: Callable[[], JobWorker],
+        timeout_s: float,
+        max_items: int,
+    ) -> None:
+        self._get_engine = get_engine
+        self._get_job_worker = get_job_worker
+        self._timeout_s = timeout_s
+        self._max_items = max_items
 
-        return Route(API_PREFIX + path, endpoint, methods=[method])
+    def routes(self) -> list[Route]:
+        """One route per row of the table of endpoints."""
+        table: list[tuple[str, str, Endpoint]] = [
+            ("GET", "/tasks", self.list_tasks),
+            ("GET", "/tasks/{task}/models", self.list_models_of_task),
+            ("GET", "/models", self.list_models),
+            ("GET", "/models/{model}/tasks", self.list_tasks_of_model),
+            ("POST", "/models/{model}/start", self.start_model),
+            ("POST", "/models/{model}/stop", self.stop_model),
+            ("GET", "/models/{model}/status", self.model_status),
+            ("POST", "/tasks/{task}/{model}/jobs", partial(self.create_job, batched=False)),
+            ("GET", "/tasks/{task}/jobs/{job}", partial(self.job_status, batched=False)),
+            ("POST", "/tasks/{task}/batched/{model}/jobs", partial(self.create_job, batched=True)),
+            ("GET", "/tasks/{task}/batched/jobs/{job}", partial(self.job_status, batched=True)),
+            ("POST", "/legacy/tasks/{task}/{model}/jobs", self.run_sync),
+        ]
+        return [self._route(*row) for row in table]
 
-    async def asked(request: Request, *, batched: bool) -> tuple[Task, ServedModel, TaskBody]:
-        task, opened = _find_task(request), _find_model(get_engine(), request)
-        served = opened.served
-        if not task.is_supported_by(served):
-            listed = ", ".join(
-                other.name for other in TASKS.values() if other.is_supported_by(served)
-            )
-            name = _hyphenated_name(served)
-            raise TaskNotFound(f"{name} does not do {task.name}; its tasks: {listed or 'none'}")
-        if await get_job_worker().store.is_stopped(served.card.id):
-            start = f"{API_PREFIX}/models/{_hyphenated_name(served)}/start"
-            raise ModelStopped(f"{_hyphenated_name(served)} is stopped; POST {start} starts it")
-        body = await _read_body(request, task.select_body_type(batched))
-        await check_job(opened, task, body, max_items)
-        return task, served, body
-
-    async def tasks(_: Request) -> bytes:
+    async def list_tasks(self, _: Request) -> bytes:
+        """Names of all tasks."""
         return orjson.dumps(list(TASKS))
 
-    async def models(_: Request) -> bytes:
-        return orjson.dumps(
-            [_hyphenated_name(served) for served in get_engine().registry.default_variants()]
-        )
+    async def list_models(self, _: Request) -> bytes:
+        """Names of all served models."""
+        return orjson.dumps([_hyphenated_name(model) for model in self._served_models()])
 
-    async def models_of_task(request: Request) -> bytes:
+    async def list_models_of_task(self, request: Request) -> bytes:
+        """Names of the models that support a task."""
         task = _find_task(request)
-        return orjson.dumps(
-            [
-                _hyphenated_name(served)
-                for served in get_engine().registry.default_variants()
-                if task.is_supported_by(served)
-            ]
+        models = [model for model in self._served_models() if task.is_supported_by(model)]
+        return orjson.dumps([_hyphenated_name(model) for model in models])
+
+    async def list_tasks_of_model(self, request: Request) -> bytes:
+        """Names of the tasks that a model supports."""
+        return orjson.dumps(_supported_tasks(self._find_model(request).served))
+
+    async def start_model(self, request: Request) -> bytes:
+        """Let a model accept jobs."""
+        served = self._find_model(request).served
+        await self._store.start_model(served.card.id)
+        return await self._model_status(served)
+
+    async def stop_model(self, request: Request) -> bytes:
+        """Let a model refuse new jobs."""
+        served = self._find_model(request).served
+        await self._store.stop_model(served.card.id)
+        return await self._model_status(served)
+
+    async def model_status(self, request: Request) -> bytes:
+        """Whether a model accepts jobs, and its unfinished jobs."""
+        return await self._model_status(self._find_model(request).served)
+
+    async def run_sync(self, request: Request) -> bytes:
+        """The output of one input, without a job."""
+        task, served, body = await self._read_job_request(request, batched=False)
+        return await run_task(self._get_engine(), task, served.card.id, body)
+
+    async def create_job(self, request: Request, *, batched: bool) -> bytes:
+        """Accept a job."""
+        task, served, body = await self._read_job_request(request, batched=batched)
+        job = await self._get_job_worker().add(
+            task.name, served.card.id, batched, body.model_dump_json().encode()
         )
+        return _to_json(JobStatus(id=job.id, status=job.state))
 
-    async def tasks_of_model(request: Request) -> bytes:
-        served = _find_model(get_engine(), request).served
-        return orjson.dumps([task.name for task in TASKS.values() if task.is_supported_by(served)])
+    async def job_status(self, request: Request, *, batched: bool) -> bytes:
+        """The state of a job, with its result once it is complete."""
+        task = _find_task(request)
+        job = await self._store.get(request.path_params["job"])
+        if (job.task, job.batched) != (task.name, batched):
+            segment = "/batched/jobs/" if job.batched else "/jobs/"
+            raise JobNotFound(f"this job is at {API_PREFIX}/tasks/{job.task}{segment}{job.id}")
+        return _job_result(job)
 
-    async def start_model(request: Request) -> bytes:
-        served = _find_model(get_engine(), request).served
-        await get_job_worker().store.start_model(served.card.id)
-        return await _model_status(get_job_worker(), served)
+    @property
+    def _store(self) -> JobStore:
+        return self._get_job_worker().store
 
-    async def stop_model(request: Request) -> bytes:
-        served = _find_model(get_engine(), request).served
-        await get_job_worker().store.stop_model(served.card.id)
-        return await _model_status(get_job_worker(), served)
+    def _served_models(self) -> list[ServedModel]:
+        return self._get_engine().registry.default_variants()
 
-    async def model_status(request: Request) -> bytes:
-        return await _model_status(get_job_worker(), _find_model(get_engine(), request).served)
+    def _route(self, method: str, path: str, endpoint: Endpoint) -> Route:
+        async def handle(request: Request) -> Response:
+            return await respond(endpoint(request), self._timeout_s, ERROR_FORMAT)
 
-    async def at_once(request: Request) -> bytes:
-        task, served, body = await asked(request, batched=False)
-        return await run_task(get_engine(), task, served.card.id, body)
+        return Route(API_PREFIX + path, handle, methods=[method])
 
-    def new_job(*, batched: bool) -> Callable[[Request], Awaitable[bytes]]:
-        async def answer(request: Request) -> bytes:
-            task, served, body = await asked(request, batched=batched)
-            text = body.model_dump_json().encode()
-            job = await get_job_worker().add(task.name, served.card.id, batched, text)
-            return _to_json(JobStatus(id=job.id, status=job.state))
+    def _find_model(self, request: Request) -> ModelHandle:
+        name = request.path_params["model"]
+        for spelling in (name.replace("-", "_"), name):
+            try:
+                return self._get_engine().registry.find(spelling)
+            except ModelNotFound:
+                continue
+        available = ", ".join(_hyphenated_name(model) for model in self._served_models())
+        raise ModelNotFound(f"there is no model {name!r}; available: {available}")
 
-        return answer
+    async def _read_job_request(
+        self, request: Request, *, batched: bool
+    ) -> tuple[Task, ServedModel, TaskBody]:
+        """The task, the model and the body of a new job.
 
-    def result(*, batched: bool) -> Callable[[Request], Awaitable[bytes]]:
-        async def answer(request: Request) -> bytes:
-            task = _find_task(request)
-            job = await get_job_worker().store.get(request.path_params["job"])
-            if (job.task, job.batched) != (task.name, batched):
-                way = "/batched/jobs/" if job.batched else "/jobs/"
-                raise JobNotFound(f"this job is at {API_PREFIX}/tasks/{job.task}{way}{job.id}")
-            return _job_result(job)
+        Raises:
+            GeoBentoError: The job cannot be accepted.
+        """
+        task, handle = _find_task(request), self._find_model(request)
+        served = handle.served
+        name = _hyphenated_name(served)
+        if not task.is_supported_by(served):
+            supported = ", ".join(_supported_tasks(served)) or "none"
+            raise TaskNotFound(f"{name} does not support {task.name}; its tasks: {supported}")
+        if await self._store.is_stopped(served.card.id):
+            raise ModelStopped(
+                f"{name} is stopped; POST {API_PREFIX}/models/{name}/start starts it"
+            )
+        body = await _read_body(request, task.select_body_type(batched))
+        await check_job(handle, task, body, self._max_items)
+        return task, served, body
 
-        return answer
+    async def _model_status(self, served: ServedModel) -> bytes:
+        stopped = await self._store.is_stopped(served.card.id)
+        unfinished = await self._store.list_unfinished(served.card.id)
+        jobs = [JobStatus(id=job.id, status=job.state) for job in unfinished]
+        return _to_json(ModelStatus(status="stopped" if stopped else "running", jobs=jobs))
 
-    return [
-        route("/tasks", "GET", tasks),
-        route("/tasks/{task}/models", "GET", models_of_task),
-        route("/models", "GET", models),
-        route("/models/{model}/tasks", "GET", tasks_of_model),
-        route("/models/{model}/start", "POST", start_model),
-        route("/models/{model}/stop", "POST", stop_model),
-        route("/models/{model}/status", "GET", model_status),
-        route("/tasks/{task}/{model}/jobs", "POST", new_job(batched=False)),
-        route("/tasks/{task}/jobs/{job}", "GET", result(batched=False)),
-        route("/tasks/{task}/batched/{model}/jobs", "POST", new_job(batched=True)),
-        route("/tasks/{task}/batched/jobs/{job}", "GET", result(batched=True)),
-        route("/legacy/tasks/{task}/{model}/jobs", "POST", at_once),
-    ]
+
+def _supported_tasks(served: ServedModel) -> list[str]:
+    return [task.name for task in TASKS.values() if task.is_supported_by(served)]
 
 
 def _find_task(request: Request) -> Task:
@@ -237,19 +279,8 @@ def _find_task(request: Request) -> Task:
     return task
 
 
-def _find_model(engine: AsyncEngine, request: Request) -> ModelHandle:
-    name = request.path_params["model"]
-    for spelling in (name.replace("-", "_"), name):
-        try:
-            return engine.registry.find(spelling)
-        except ModelNotFound:
-            continue
-    listed = ", ".join(_hyphenated_name(served) for served in engine.registry.default_variants())
-    raise ModelNotFound(f"there is no model {name!r}; available: {listed}")
-
-
 def _hyphenated_name(served: ServedModel) -> str:
-    """A model's name as the API has it."""
+    """The name of a model in the API."""
     return served.card.id.replace("_", "-")
 
 
@@ -263,23 +294,16 @@ async def _read_body(request: Request, body_type: type[TaskBody]) -> TaskBody:
             ).model_dump()
             for problem in error.errors(include_url=False, include_context=False)
         ]
-        raise InvalidBody("the body is not what this route takes", detail=problems) from None
+        raise InvalidBody("the body does not validate", detail=problems) from None
     except ClientDisconnect:
         raise InvalidRequest("the connection was closed before the body was complete") from None
 
 
-async def _model_status(job_worker: JobWorker, served: ServedModel) -> bytes:
-    stopped = await job_worker.store.is_stopped(served.card.id)
-    unfinished = await job_worker.store.list_unfinished(served.card.id)
-    jobs_left = [JobStatus(id=job.id, status=job.state) for job in unfinished]
-    return _to_json(ModelStatus(status="stopped" if stopped else "running", jobs=jobs_left))
-
-
 def _job_result(job: Job) -> bytes:
-    """The answer about a job.
+    """The state of a job as JSON.
 
-    `result` is left out until there is one, as the document has it: it is not nullable there,
-    and generated clients fail on null.
+    `result` is omitted until the job is complete: the document declares it as not nullable, and
+    generated clients fail on null.
     """
     if job.result is not None:
         return b'{"status":"complete","result":%b}' % job.result
@@ -291,13 +315,13 @@ def _to_json(response: BaseModel) -> bytes:
 
 
 def _error_body(error: GeoBentoError) -> tuple[Any, int]:
-    listed = isinstance(error, InvalidBody)
-    return {"detail": error.detail if listed else error.message}, error.status
+    detail = error.detail if isinstance(error, InvalidBody) else error.message
+    return {"detail": detail}, error.status
 
 
-ERROR_SHAPE = ErrorFormat(
+ERROR_FORMAT = ErrorFormat(
     _error_body,
     lambda body: isinstance(body, dict) and isinstance(body.get("detail"), str | list),
     VitrivrErrorBody,
 )
-"""``{"detail": "..."}``, and FastAPI's list of problems for a body that does not validate."""
+"""``{"detail": "..."}``; for a body that does not validate, FastAPI's list of problems."""

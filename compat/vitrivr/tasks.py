@@ -151,7 +151,7 @@ class Task:
         body_type: Body with one input.
         batched_body_type: Body with several.
         output_type: What an input becomes.
-        run: One answer per input from a model, given the inputs and their body.
+        run: Runs the task on inputs and their body; one result per input.
     """
 
     name: str
@@ -173,8 +173,8 @@ class Task:
 
     def list_inputs(self, body: TaskBody) -> list[str]:
         """The inputs of a body."""
-        given = getattr(body, self.input_field)
-        return [given] if isinstance(given, str) else list(given)
+        inputs = getattr(body, self.input_field)
+        return [inputs] if isinstance(inputs, str) else list(inputs)
 
 
 async def _image_embedding(
@@ -278,11 +278,11 @@ async def run_task(
     """What a body becomes, as JSON text: one output, or a list of them for a batched body.
 
     Args:
-        engine: What answers.
+        engine: The engine.
         task: The task.
         model: Id of the model.
         body: The body.
-        schedule: When a part of so many inputs is asked for.
+        schedule: Runs the call of a part, with its number of inputs.
 
     Raises:
         BatchFailed: Inputs of a batched body failed.

@@ -1,10 +1,9 @@
-"""From what a runner gives back to an embedding with its metadata."""
+"""Builds embeddings with their metadata from the results of the encoder."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Literal
 
 import numpy as np
@@ -15,43 +14,39 @@ from geobento.schemas.embedding import (
     Embedding,
     EmbeddingMeta,
     ImageryMeta,
-    SceneMeta,
     TextMeta,
-    TilesMeta,
-    TimeRange,
 )
 from geobento.schemas.errors import GeoBentoError, ModelError, error_from_body
 from geobento.schemas.geometry import Area
 from geobento.schemas.grid import GridMeta
-from geobento.schemas.sample import PixelGrid, Sample, Scene
+from geobento.schemas.sample import PixelGrid, Sample
 from imagery import cell_fractions
-from imagery.grid import lonlat_corners
 from imagery.query import ImageQuery
 from inference.types import EncodeResult, Pooling
 from pipeline.assembly import stitching
-from pipeline.planning.temporal import frames_meta
+from pipeline.assembly.metadata import imagery_meta_fields, tiles_meta
 from pipeline.planning.tiling import Tiling
 
 
 @dataclass(frozen=True)
 class ResponseContext:
-    """What an answer tells besides its numbers.
+    """What a response says besides its numbers.
 
     Attributes:
         served: The model.
-        modality: What it read.
-        pooling: How the vector comes about; None: a grid.
+        modality: The modality that it read.
+        pooling: How the vector is pooled; None: the response is a grid.
         normalize: Whether to scale to unit length.
-        precision: Number format of the forward pass.
-        query: What was fetched; None for an image and for own data.
-        sample: The imagery without its pixels; None for an image.
+        precision: Precision of the forward pass.
+        query: The fetch; None for images and user-supplied pixels.
+        sample: The imagery without its pixels; None for images.
         config: Options of the model that the request set.
-        text: How a text was read; None for other inputs.
-        tiling: How a region was cut; None: the model got it whole.
-        area: Where vectors of a region count when they become one; None: everywhere.
-        auxiliary: What was fetched of further modalities.
-        warnings: What is odd about the imagery.
-        timing_ms: How long the steps before the forward took.
+        text: Tokens of a text; None for other inputs.
+        tiling: Tiles of the region; None: the model got it whole.
+        area: Polygon whose cells are pooled into one vector; None: all cells.
+        auxiliary: Fetches of auxiliary modalities.
+        warnings: Warnings about the imagery.
+        timing_ms: Times of the steps before the forward pass, milliseconds.
     """
 
     served: ServedModel
@@ -71,7 +66,7 @@ class ResponseContext:
 
     @property
     def pixel_grid(self) -> PixelGrid | None:
-        """Where the pixels lie, as far as that is known."""
+        """Grid of the pixels; None where it is not known."""
         if self.query is not None:
             return self.query.grid
         return None if self.sample is None else self.sample.grid
@@ -82,7 +77,13 @@ def build_embedding(
     context: ResponseContext,
     timing_ms: Mapping[str, float] | None = None,
 ) -> Embedding | GeoBentoError:
-    """The answer for one image, text or region, from the results of its items."""
+    """Build the embedding of one image, text or region from the results of its items.
+
+    Args:
+        results: Results of the encoder: one, or one per tile, row by row.
+        context: Metadata of the response.
+        timing_ms: Times of further steps, milliseconds.
+    """
     for result in results:
         if result.error is not None:
             return error_from_body({"error": result.error["error"]})
@@ -96,7 +97,7 @@ def build_embedding(
         if unit is None:
             return ModelError(
                 "the vector of this input is zero and cannot be scaled to unit length; "
-                "ask with normalize: false",
+                "set normalize: false",
                 field="normalize",
             )
         data = unit
@@ -107,7 +108,7 @@ def build_embedding(
 def _assemble(
     arrays: list[NDArray[np.float32]], margin: float, context: ResponseContext
 ) -> tuple[NDArray[np.float32], PixelGrid | None]:
-    """One vector, or one grid and where its cells lie."""
+    """The vector (D,) and None, or the grid (D, H, W) and the grid of its cells."""
     pixels, tiles, pooling = context.pixel_grid, context.tiling, context.pooling
     if arrays[0].ndim == 1:
         if tiles is None or pooling is None:
@@ -129,7 +130,7 @@ def _assemble(
 
 
 def _cell_pooling(pooling: Pooling) -> Literal["mean", "max"]:
-    """The mean stands in for what authors do with a whole input."""
+    """Pooling of cells; `native` is defined for whole inputs alone and becomes the mean."""
     return "max" if pooling == "max" else "mean"
 
 
@@ -148,15 +149,15 @@ def class_probabilities(
     """
     unit = _unit_vector(image)
     if unit is None:
-        return ModelError("the vector of this image is zero and fits no class")
+        return ModelError("the vector of this image is zero and has no cosine to any class")
     logits = logit_scale * (classes @ unit).astype(np.float64)
-    shares = np.exp(logits - logits.max())
-    scaled: NDArray[np.float32] = (shares / shares.sum()).astype(np.float32)
-    return scaled
+    exponentials = np.exp(logits - logits.max())
+    probabilities: NDArray[np.float32] = (exponentials / exponentials.sum()).astype(np.float32)
+    return probabilities
 
 
 def _unit_vector(vector: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """A vector or grid scaled to unit length; None where it is zero."""
+    """The vector or grid scaled to unit length; None if it is zero."""
     length = float(np.linalg.norm(vector))
     return None if length == 0 else vector / np.float32(length)
 
@@ -201,7 +202,7 @@ def _build_meta(
 
 
 def weights_label(served: ServedModel) -> str:
-    """What answers say of the weights."""
+    """SHA-256 of the weights, or `dummy`."""
     return "dummy" if served.weights == "dummy" else served.sha256
 
 
@@ -223,84 +224,9 @@ def _image_size(context: ResponseContext) -> tuple[int, int] | None:
 
 
 def _response_imagery(cells: PixelGrid | None, context: ResponseContext) -> dict[str, Any]:
-    """What is told of imagery; nothing for images and texts."""
+    """Imagery fields of the metadata; none for images and texts."""
     sample = context.sample
     if sample is None or sample.provenance is None:
         return {}
-    lies = context.pixel_grid if cells is None else cells
-    return imagery_meta_fields(context.query, sample, context.warnings, lies)
-
-
-def imagery_meta_fields(
-    query: ImageQuery | None, sample: Sample, warnings: Sequence[str], output_grid: PixelGrid | None
-) -> dict[str, Any]:
-    """The fields of `ImageryMeta`.
-
-    Args:
-        query: What was fetched; None for own data.
-        sample: What came, with its provenance.
-        warnings: What is odd about it.
-        output_grid: Where the data of the answer lie, as far as that is known.
-    """
-    origin = sample.provenance
-    assert origin is not None
-    pixels = sample.grid if query is None else query.grid
-    return {
-        "backend": origin.backend,
-        "source": origin.source,
-        "notice": origin.notice,
-        "sensor": None if query is None else query.sensor,
-        "temporal": None if query is None else time_range(query.start, query.end),
-        "frames": frames_meta(query, sample),
-        "scenes": scenes_meta(origin.scenes),
-        "offset_applied": None
-        if query is None
-        else any(scene.offset_applied for scene in origin.scenes),
-        "cached": sample.cached,
-        "valid_fraction": 1.0 if sample.valid is None else round(float(sample.valid.mean()), 6),
-        "warnings": list(warnings),
-        "crs": None if output_grid is None else output_grid.crs,
-        "transform": None if output_grid is None else output_grid.transform,
-        "footprint": None if pixels is None else _footprint(pixels),
-        "pixels": None if pixels is None else grid_meta(pixels),
-    }
-
-
-def _footprint(grid: PixelGrid) -> list[tuple[float, float]] | None:
-    """The corners of a grid; None where one lies beyond the edge of the world."""
-    corners = lonlat_corners(grid)
-    return corners if np.isfinite(corners).all() else None
-
-
-def grid_meta(grid: PixelGrid) -> GridMeta:
-    """A pixel grid as it stands in an answer."""
-    return GridMeta(crs=grid.crs, transform=grid.transform, height=grid.height, width=grid.width)
-
-
-def tiles_meta(tiles: Tiling) -> TilesMeta:
-    """Tiles as they stand in an answer."""
-    return TilesMeta(size=tiles.size, rows=list(tiles.rows), columns=list(tiles.columns))
-
-
-def scenes_meta(scenes: Sequence[Scene]) -> list[SceneMeta]:
-    """Scenes as they stand in an answer."""
-    return [
-        SceneMeta(
-            id=scene.id,
-            time=format_utc(scene.time),
-            cloud_pct=scene.cloud_pct,
-            processing=scene.processing,
-            offset_applied=scene.offset_applied,
-        )
-        for scene in scenes
-    ]
-
-
-def time_range(start: datetime, end: datetime) -> TimeRange:
-    """A window of time as it stands in an answer."""
-    return TimeRange(start=format_utc(start), end=format_utc(end))
-
-
-def format_utc(time: datetime) -> str:
-    """A time in UTC as it stands in an answer."""
-    return time.isoformat().replace("+00:00", "Z")
+    output_grid = context.pixel_grid if cells is None else cells
+    return imagery_meta_fields(context.query, sample, context.warnings, output_grid)

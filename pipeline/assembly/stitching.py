@@ -1,4 +1,4 @@
-"""From the tiles of a region to one grid or one vector. Pure.
+"""Stitches the tiles of a region to one grid or one vector. Pure.
 
 Along each axis a point belongs to the tile whose centre is nearest, which puts the boundary of two
 tiles at the middle of their overlap; exactly there it belongs to the first of the two.
@@ -57,14 +57,14 @@ def stitch_tiles(tiles: Sequence[Vectors], tiling: Tiling, margin: float = 0.0) 
     down, right = cell_axes(tiling, height, width, margin)
     stacked = np.stack(tiles).reshape(len(tiling.rows), len(tiling.columns), *tiles[0].shape)
     # Indices on both sides of a slice: their axes come first.
-    found = stacked[
+    cells = stacked[
         down.tile_index[:, None],
         right.tile_index[None, :],
         :,
         down.cell_index[:, None],
         right.cell_index[None, :],
     ]
-    return np.ascontiguousarray(np.moveaxis(found, -1, 0))
+    return np.ascontiguousarray(np.moveaxis(cells, -1, 0))
 
 
 def stitched_grid(

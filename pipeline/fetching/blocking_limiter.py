@@ -1,4 +1,4 @@
-"""Bounds what threads hold at a time."""
+"""A bounded counter that threads wait for."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ def _ignore(_: float) -> None:
 
 
 class BlockingLimiter:
-    """So much at a time; who wants more waits, in order of arrival. Safe for several threads.
+    """Bounded counter: `acquire` blocks while it is full, in order of arrival. Thread-safe.
 
-    What is larger than the whole goes alone, or it could never go. Who holds anything must not
-    wait for more: the others would wait for each other.
+    An amount above the capacity is granted once nothing else is acquired. Not reentrant: a thread
+    that waits while it holds an amount can deadlock.
 
     Args:
-        capacity: How much.
-        on_change: Told how much is held whenever that changes.
+        capacity: Maximum of the acquired amounts.
+        on_change: Called with the acquired total whenever it changes.
     """
 
     def __init__(self, capacity: float, on_change: Callable[[float], None] = _ignore) -> None:
@@ -30,7 +30,7 @@ class BlockingLimiter:
         self._changed = Condition()
 
     def try_acquire(self, amount: float) -> bool:
-        """Hold so much more, if there is room for it and nobody waits."""
+        """Acquire an amount if it fits and no thread waits."""
         with self._changed:
             if self._queue or not self._fits(amount):
                 return False
@@ -38,7 +38,7 @@ class BlockingLimiter:
             return True
 
     def acquire(self, amount: float, timeout_s: float | None = None) -> bool:
-        """Hold so much once there is room for it; False: there was none in time."""
+        """Acquire an amount, waiting until it fits; False after the timeout."""
         ticket = object()
         with self._changed:
             self._queue.append(ticket)
@@ -54,7 +54,7 @@ class BlockingLimiter:
                 self._changed.notify_all()
 
     def release(self, amount: float) -> None:
-        """No longer hold so much."""
+        """Release an amount."""
         with self._changed:
             self._add(-amount)
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""The fetch layer: one per process, bounds how much is fetched at a time."""
+"""Fetches the imagery of requests: one fetcher per process, with bounds on memory and threads."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import cached_property, partial
+from functools import cached_property
 from threading import Lock
 from typing import TypeAlias, TypeVar
 
@@ -18,37 +17,32 @@ from geobento.config.settings import Settings
 from geobento.observability import metrics, request_context
 from geobento.schemas.errors import GeoBentoError, InvalidRequest, Overloaded, SourceError
 from geobento.schemas.sample import Sample
-from imagery.cache.source import CachedSource, read_cached
-from imagery.cache.store import PatchStore
 from imagery.query import ImageQuery
 from imagery.source import FetchEstimate, Source
-from imagery.stac.catalogs.fingerprint import CatalogFingerprint
+from pipeline.fetching import sources
 from pipeline.fetching.blocking_limiter import BlockingLimiter
+from pipeline.fetching.sources import CacheLookup, SourceOpener
 
 logger = logging.getLogger("geobento.fetch")
 
-SourceOpener = Callable[[], Source]
-CacheLookup = Callable[[ImageQuery], Sample | None]
 FetchRequest: TypeAlias = tuple[str, ImageQuery] | GeoBentoError
 Result = TypeVar("Result")
 
 BYTES_PER_VALUE = 4
-"""Size of a value of a sample."""
+"""Bytes of a value of a sample (float32)."""
 RETRY_AFTER_S = 1
 SOURCE_DOWN_S = 30.0
-"""How long a source that could not be opened is taken to be down where what it gave is kept."""
-SOURCE_TIMEOUT_SHARE = 0.9
-"""Part of a request's time that a source may take, so that its own error is what is answered."""
+"""Seconds for which a source that failed to open is served from the cache alone."""
 
 
 @dataclass(frozen=True)
 class FetchTarget:
-    """What is fetched of a region, and how far that is.
+    """A region whose fetches have been submitted.
 
     Attributes:
-        position: Which of a request's regions it is.
+        position: Index of the region in its request.
         size_bytes: Bytes of its samples.
-        futures: A sample or an error each, with the seconds that it took.
+        futures: Per sample: the sample or an error, and the seconds that the fetch took.
     """
 
     position: int
@@ -57,14 +51,14 @@ class FetchTarget:
 
 
 class ImageryFetcher:
-    """Sources by their backend word, opened when first needed.
+    """Image sources by backend, each opened on first use.
 
     Args:
-        openers: How to open each source that is configured, the preferred one first.
-        max_threads: Regions fetched at a time.
-        cached: Of sources that are known without being opened: what they gave earlier.
-        stale_if_error: Of others: what they gave when they could be opened last.
-        max_pending_bytes: Bytes of fetched pixels that wait to be used, of all requests together.
+        openers: A function per configured backend that opens its source, the preferred one first.
+        max_threads: Maximum number of concurrent fetches.
+        cached: Cache lookups of backends whose identity is known without opening them.
+        stale_if_error: Cache lookups that are used only while a backend cannot be opened.
+        max_pending_bytes: Maximum bytes of fetched pixels that wait to be used, over all requests.
     """
 
     def __init__(
@@ -88,26 +82,23 @@ class ImageryFetcher:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> ImageryFetcher:
-        """The sources that the settings name; the demo archive is always there."""
-        openers: dict[str, SourceOpener] = {}
-        threads, most_bytes = settings.fetch_threads, settings.max_pending_mb * 2**20
-        if settings.demo_only:
-            demo = partial(_open_demo, settings)
-            everywhere = dict.fromkeys(("demo", "gee", "stac"), demo)
-            return cls(everywhere, threads, max_pending_bytes=most_bytes)
-        if settings.ee_project is not None:
-            openers["gee"] = lambda: _open_earth_engine(settings)
-        if settings.stac is not None:
-            openers["stac"] = lambda: _open_stac(settings)
-        openers["demo"] = lambda: _open_demo(settings)
+        """A fetcher of the sources that the settings name."""
         return cls(
-            openers, threads, _cached_lookups(settings), _stale_lookups(settings), most_bytes
+            sources.source_openers(settings),
+            settings.fetch_threads,
+            sources.cached_lookups(settings),
+            sources.stale_lookups(settings),
+            settings.max_pending_mb * 2**20,
         )
 
     def fetch_all(self, requests: Sequence[FetchRequest]) -> list[Sample | GeoBentoError]:
-        """Samples or errors, in the order of the (backend, query) pairs.
+        """Fetch (backend, query) pairs.
 
-        An error in place of a pair is its own answer.
+        Args:
+            requests: The pairs. An error in place of a pair is returned unchanged.
+
+        Returns:
+            A sample or an error per pair, in order.
         """
         return self._map_requests(requests, self._fetch_one)
 
@@ -116,77 +107,84 @@ class ImageryFetcher:
         regions: Sequence[Sequence[tuple[str, ImageQuery]] | GeoBentoError],
         function: Callable[[int, list[Sample], float], Result],
     ) -> list[Result | GeoBentoError]:
-        """What is made of the samples of every region, or its first error, in order.
+        """Apply a function to the samples of every region.
 
-        Regions are fetched side by side, as far ahead of their use as there is room for their
-        pixels. A region for which there is none waits for those before it to be used, or, if there
-        are none of this request, for other requests.
+        Regions are fetched concurrently, as far ahead of their use as the byte limit allows. A
+        region that exceeds the limit waits until earlier regions of its request have been used,
+        or, if there are none, for other requests.
 
         Args:
-            regions: The (backend, query) pairs of each; an error is its own answer.
-            function: Gets the number of a region, its samples, and the longest time that one of them
-                took, seconds. Has to keep none of them. Called one region after the other.
+            regions: The (backend, query) pairs of each region. An error in place of a region is
+                returned unchanged.
+            function: Called once per region, in order, with the index of the region, its samples
+                and the longest time of one of their fetches, seconds. Must not keep a reference to
+                the samples.
+
+        Returns:
+            The result or the first error per region, in order.
 
         Raises:
-            Overloaded: Other requests left no room until the deadline.
+            Overloaded: Other requests held the byte limit until the deadline.
         """
-        answers: dict[int, Result | GeoBentoError] = {}
-        ahead: deque[FetchTarget] = deque()
-        alone = sum(len(asked) for asked in regions if not isinstance(asked, GeoBentoError)) == 1
+        results: dict[int, Result | GeoBentoError] = {}
+        pending: deque[FetchTarget] = deque()
+        pairs = sum(len(region) for region in regions if not isinstance(region, GeoBentoError))
 
         def use_first() -> None:
-            position, size = ahead[0].position, ahead[0].size_bytes
+            position, size = pending[0].position, pending[0].size_bytes
             try:
-                answers[position] = _finish_target(ahead.popleft(), function)
+                results[position] = _finish_target(pending.popleft(), function)
             finally:
                 self._limiter.release(size)
 
         try:
-            for position, asked in enumerate(regions):
-                if isinstance(asked, GeoBentoError):
-                    answers[position] = asked
+            for position, region in enumerate(regions):
+                if isinstance(region, GeoBentoError):
+                    results[position] = region
                     continue
-                size = sum(pixel_bytes(query) for _, query in asked)
-                while not (entered := self._limiter.try_acquire(size)) and ahead:
+                size = sum(pixel_bytes(query) for _, query in region)
+                while not (acquired := self._limiter.try_acquire(size)) and pending:
                     use_first()
-                if not entered:
+                if not acquired:
                     self._acquire(size)
-                # No other name for it, which would hold its samples while this waits for room.
-                ahead.append(
-                    FetchTarget(position, size, [self._submit(one, alone) for one in asked])
-                )
-            while ahead:
+                # A local name would keep the samples alive while later regions wait for memory.
+                pending.append(self._submit_region(position, size, region, inline=pairs == 1))
+            while pending:
                 use_first()
         finally:
-            for region in ahead:
-                for fetch in region.futures:
-                    fetch.cancel()
-                self._limiter.release(region.size_bytes)
-        return [answers[position] for position in range(len(regions))]
+            for target in pending:
+                for future in target.futures:
+                    future.cancel()
+                self._limiter.release(target.size_bytes)
+        return [results[position] for position in range(len(regions))]
 
     def estimate_all(self, requests: Sequence[FetchRequest]) -> list[FetchEstimate | GeoBentoError]:
-        """What `fetch_all` would fetch, or errors, in the same order."""
+        """Estimate what `fetch_all` would fetch.
+
+        Returns:
+            An estimate or an error per pair, in order.
+        """
         return self._map_requests(
             requests, lambda backend, query: self.source(backend).estimate(query)
         )
 
     def ensure_source(self, requests: Sequence[tuple[str, ImageQuery]]) -> None:
-        """Open the source of a request, unless it is not needed: all its samples are kept.
+        """Open the source of a request, unless all its samples are cached.
 
         Raises:
-            InvalidRequest: No such source is configured.
-            SourceError: It cannot be opened.
+            InvalidRequest: The backend is not configured.
+            SourceError: The source cannot be opened.
         """
         for backend, query in requests:
             if not isinstance(self._source_or_cached(backend, query), Sample):
                 return
 
     def source(self, backend: str) -> Source:
-        """The source of a backend word; ``auto`` is the preferred one, even if it is down.
+        """The source of a backend; ``auto`` is the preferred one, even while it is down.
 
         Raises:
-            InvalidRequest: No such source is configured.
-            SourceError: It cannot be opened.
+            InvalidRequest: The backend is not configured.
+            SourceError: The source cannot be opened.
         """
         name = self._backend_name(backend)
         if name not in self._openers:
@@ -195,47 +193,47 @@ class ImageryFetcher:
                 f"accepted: {', '.join(['auto', *self._openers])}",
                 field="backend",
             )
-        asked = time.monotonic()
+        requested_at = time.monotonic()
         with self._locks[name]:
             if name not in self._sources:
-                self._sources[name] = self._open_source(name, asked)
+                self._sources[name] = self._open_source(name, requested_at)
             return self._sources[name]
 
     def _backend_name(self, backend: str) -> str:
         return next(iter(self._openers)) if backend == "auto" else backend
 
     def _source_or_cached(self, backend: str, query: ImageQuery) -> Source | Sample:
-        """The source, or, where it need not or cannot be opened, what it gave earlier."""
-        earlier = self._find_cached(backend, query)
-        if earlier is not None:
-            return earlier
+        """The source, or the cached sample where the source is not needed or cannot be opened."""
+        cached = self._find_cached(backend, query)
+        if cached is not None:
+            return cached
         try:
             return self.source(backend)
         except SourceError:
-            earlier = self._find_cached(backend, query)  # now that it is known to be down
-            if earlier is None:
+            cached = self._find_cached(backend, query)  # the source is now known to be down
+            if cached is None:
                 raise
-            return earlier
+            return cached
 
     def _find_cached(self, backend: str, query: ImageQuery) -> Sample | None:
-        """What a source that is not open gave earlier."""
+        """The cached sample of a source that is not open."""
         name = self._backend_name(backend)
         if name in self._sources:
             return None
-        ways = [self._cached.get(name)]
+        lookups = [self._cached.get(name)]
         if name in self._failures and time.monotonic() - self._failures[name][0] < SOURCE_DOWN_S:
-            ways.append(self._stale_if_error.get(name))
-        found = (find(query) for find in ways if find is not None)
-        return next((sample for sample in found if sample is not None), None)
+            lookups.append(self._stale_if_error.get(name))
+        samples = (lookup(query) for lookup in lookups if lookup is not None)
+        return next((sample for sample in samples if sample is not None), None)
 
     def _fetch_one(self, backend: str, query: ImageQuery) -> Sample:
-        found = self._source_or_cached(backend, query)
-        return found if isinstance(found, Sample) else found.fetch(query)
+        source = self._source_or_cached(backend, query)
+        return source if isinstance(source, Sample) else source.fetch(query)
 
     def _open_source(self, name: str, requested_at: float) -> Source:
-        """Open a source, unless that failed while this request waited for its turn to."""
-        failed, error = self._failures.get(name, (0.0, None))
-        if error is not None and failed > requested_at:
+        """Open a source, unless that failed while this request waited for the lock."""
+        failed_at, error = self._failures.get(name, (0.0, None))
+        if error is not None and failed_at > requested_at:
             raise error
         try:
             return self._openers[name]()
@@ -248,46 +246,51 @@ class ImageryFetcher:
         return ThreadPoolExecutor(self._max_threads, thread_name_prefix="fetch")
 
     def _acquire(self, size: int) -> None:
-        """Enter the room before this request's deadline.
+        """Acquire bytes of the limiter before the deadline of the request.
 
         Raises:
-            Overloaded: There was none.
+            Overloaded: The deadline has passed.
         """
         deadline = request_context.deadline()
-        left = None if deadline is None else max(0.0, deadline - time.time())
+        timeout_s = None if deadline is None else max(0.0, deadline - time.time())
         with request_context.stage("fetch"):
-            if not self._limiter.acquire(size, left):
+            if not self._limiter.acquire(size, timeout_s):
                 raise Overloaded(
-                    "the service holds as many pixels as it allows itself",
+                    "the pixels of other requests fill the memory of the service",
                     retry_after=RETRY_AFTER_S,
                 )
+
+    def _submit_region(
+        self, position: int, size: int, region: Sequence[tuple[str, ImageQuery]], inline: bool
+    ) -> FetchTarget:
+        return FetchTarget(position, size, [self._submit(pair, inline) for pair in region])
 
     def _submit(
         self, request: tuple[str, ImageQuery], inline: bool
     ) -> Future[tuple[Sample | GeoBentoError, float]]:
-        """Begin a fetch; one that is alone in its request is done by the request's own thread."""
+        """Start a fetch; with `inline`, run it in the calling thread."""
         if not inline:
             return self._pool.submit(copy_context().run, self._timed_fetch, request)
-        done: Future[tuple[Sample | GeoBentoError, float]] = Future()
+        future: Future[tuple[Sample | GeoBentoError, float]] = Future()
         with request_context.stage("fetch"):
-            done.set_result(self._timed_fetch(request))
-        return done
+            future.set_result(self._timed_fetch(request))
+        return future
 
     def _timed_fetch(self, request: tuple[str, ImageQuery]) -> tuple[Sample | GeoBentoError, float]:
         start = time.perf_counter()
-        found = self._result_or_error(request, self._fetch_one)
-        return found, time.perf_counter() - start
+        sample = self._result_or_error(request, self._fetch_one)
+        return sample, time.perf_counter() - start
 
     def _map_requests(
         self, requests: Sequence[FetchRequest], operation: Callable[[str, ImageQuery], Result]
     ) -> list[Result | GeoBentoError]:
         if len(requests) == 1:
             return [self._result_or_error(requests[0], operation)]
-        # Threads of a pool know nothing of the request; each gets a copy of what is known here.
+        # Pool threads have no request context of their own; each task runs in a copy of this one.
         contexts = [copy_context() for _ in requests]
         return list(
             self._pool.map(
-                lambda known, asked: known.run(self._result_or_error, asked, operation),
+                lambda context, request: context.run(self._result_or_error, request, operation),
                 contexts,
                 requests,
             )
@@ -304,12 +307,12 @@ class ImageryFetcher:
         except GeoBentoError as error:
             return error
         except Exception:
-            logger.exception("asking for %s failed", query.sensor.collection)
+            logger.exception("request to %s for %s failed", backend, query.sensor.collection)
             return SourceError(f"the source {backend!r} failed; the service log has more")
 
 
 def pixel_bytes(query: ImageQuery) -> int:
-    """Size of the pixels of a fetch. Pure."""
+    """Bytes of the pixels that a query fetches."""
     height, width = query.grid.shape
     return query.frames * len(query.sensor.bands) * height * width * BYTES_PER_VALUE
 
@@ -317,113 +320,12 @@ def pixel_bytes(query: ImageQuery) -> int:
 def _finish_target(
     target: FetchTarget, function: Callable[[int, list[Sample], float], Result]
 ) -> Result | GeoBentoError:
-    """What is made of a region, once it is there; nothing else holds its samples after."""
+    """Apply the function to a fetched region; no reference to its samples is left."""
     with request_context.stage("fetch"):
-        found = [fetch.result() for fetch in target.futures]
+        results = [future.result() for future in target.futures]
     samples: list[Sample] = []
-    for sample, _ in found:
+    for sample, _ in results:
         if isinstance(sample, GeoBentoError):
             return sample
         samples.append(sample)
-    return function(target.position, samples, max(seconds for _, seconds in found))
-
-
-def _cached_lookups(settings: Settings) -> dict[str, CacheLookup]:
-    """What sources gave earlier that are known without being opened."""
-    if not settings.cache:
-        return {}
-    from imagery.stac.catalogs.factory import known_fingerprint
-
-    identities: dict[str, tuple[str, ...] | None] = {}
-    if settings.ee_project is not None:
-        identities["gee"] = _earth_engine_identity(settings, settings.ee_project)
-    if settings.stac is not None:
-        identities["stac"] = known_fingerprint(settings.stac)
-    store = PatchStore(settings.patches, settings.patches_bytes)
-    return {
-        backend: partial(read_cached, store, backend, identity)
-        for backend, identity in identities.items()
-        if identity is not None
-    }
-
-
-def _stale_lookups(settings: Settings) -> dict[str, CacheLookup]:
-    """What sources gave earlier that were opened before."""
-    if not settings.cache or settings.stac is None:
-        return {}
-    last = CatalogFingerprint(settings.patches, settings.stac)
-    store = PatchStore(settings.patches, settings.patches_bytes)
-
-    def find(query: ImageQuery) -> Sample | None:
-        identity = last.read()
-        return None if identity is None else read_cached(store, "stac", identity, query)
-
-    return {"stac": find}
-
-
-def _earth_engine_identity(settings: Settings, project: str) -> tuple[str, ...]:
-    return project, settings.ee_url or ""
-
-
-def _cached_source(source: Source, settings: Settings, *identity: str) -> Source:
-    """A source of which equal requests share a fetch, and whose samples are kept."""
-    return CachedSource(
-        source,
-        PatchStore(settings.patches, settings.patches_bytes) if settings.cache else None,
-        *identity,
-        ttl=timedelta(hours=settings.cache_ttl_hours),
-        timeout_s=SOURCE_TIMEOUT_SHARE * settings.request_timeout_s,
-    )
-
-
-def _open_earth_engine(settings: Settings) -> Source:
-    try:
-        from imagery.earth_engine.client import EarthEngineClient
-        from imagery.earth_engine.source import EarthEngineSource
-    except ModuleNotFoundError as error:
-        raise SourceError(
-            "Earth Engine needs its client library; run `make gee` or `pip install 'geobento[gee]'`"
-        ) from error
-    from imagery.earth_engine.rate_limiter import ProcessSharedRateLimiter
-
-    assert settings.ee_project is not None
-    timeout_s = SOURCE_TIMEOUT_SHARE * settings.request_timeout_s
-    limiter = ProcessSharedRateLimiter(
-        settings.data_dir / "earth-engine" / settings.ee_project,
-        settings.ee_max_concurrency,
-        settings.ee_max_qps,
-    )
-    client = EarthEngineClient(
-        settings.ee_project,
-        url=settings.ee_url,
-        key_file=settings.ee_key_file,
-        limiter=limiter,
-        timeout_s=timeout_s,
-    )
-    source = EarthEngineSource(client, timeout_s=timeout_s)
-    return _cached_source(source, settings, *_earth_engine_identity(settings, settings.ee_project))
-
-
-def _open_stac(settings: Settings) -> Source:
-    from imagery.stac.catalogs.factory import open_catalog
-    from imagery.stac.source import StacSource
-
-    assert settings.stac is not None
-    timeout_s = SOURCE_TIMEOUT_SHARE * settings.request_timeout_s
-    key = settings.stac_key.get_secret_value() if settings.stac_key is not None else None
-    catalog = open_catalog(
-        settings.stac, extra_hosts=settings.stac_hosts, subscription_key=key, timeout_s=timeout_s
-    )
-    if settings.cache:
-        CatalogFingerprint(settings.patches, settings.stac).write(catalog.fingerprint)
-    return _cached_source(StacSource(catalog, timeout_s=timeout_s), settings, *catalog.fingerprint)
-
-
-def _open_demo(settings: Settings) -> Source:
-    from imagery.demo.archive import DEMO_NOTICE, ensure_demo_archive
-    from imagery.stac.catalogs.static import StaticCatalog
-    from imagery.stac.source import StacSource
-
-    catalog = StaticCatalog(ensure_demo_archive(settings.demo_archive))
-    source = StacSource(catalog, backend="demo", notice=DEMO_NOTICE)
-    return _cached_source(source, settings, *catalog.fingerprint)
+    return function(target.position, samples, max(seconds for _, seconds in results))

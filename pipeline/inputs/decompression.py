@@ -1,4 +1,4 @@
-"""Small files that would cost much to read, told from their headers. Pure."""
+"""Detects decompression bombs from file headers. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_decompression_bomb(data: bytes) -> None:
     """Check that an image has no more parts than images have.
 
     Decoders go over all pixels for every scan of a JPEG, and make a record for every strip of a
-    TIFF, before anybody can stop them.
+    TIFF, and cannot be interrupted.
 
     Raises:
         InvalidImage: It has.

@@ -84,8 +84,8 @@ def resolve_host(host: str, port: int) -> list[Address]:
         OSError: There are none.
         ValueError: It is no name that could have any.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [ip_address(info[4][0]) for info in found]
+    infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [ip_address(info[4][0]) for info in infos]
 
 
 class ImageUrlFetcher:
@@ -189,7 +189,7 @@ class ImageUrlFetcher:
 
 
 class _Deadline:
-    """A moment after which nothing is waited for."""
+    """Deadline of a download, on the monotonic clock."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
@@ -239,17 +239,17 @@ class _GuardedBackend(httpcore.NetworkBackend):
 
     def _resolve_addresses(self, host: str, port: int) -> list[Address]:
         """Resolved on a thread of its own, because the system's resolver knows no deadline."""
-        found: Future[list[Address]] = Future()
+        resolved: Future[list[Address]] = Future()
 
         def look_up() -> None:
             try:
-                found.set_result(self._resolver(host, port))
+                resolved.set_result(self._resolver(host, port))
             except Exception as error:
-                found.set_exception(error)
+                resolved.set_exception(error)
 
         Thread(target=look_up, name="resolve", daemon=True).start()
         try:
-            return found.result(self._deadline.remaining_s())
+            return resolved.result(self._deadline.remaining_s())
         except TimeoutError:
             raise httpcore.ConnectTimeout from None
         except (OSError, ValueError):

@@ -43,8 +43,8 @@ def decode_payload(payload: str | bytes) -> bytes:
             raise InvalidImage("a data URL needs the form data:image/jpeg;base64,...")
     elif is_url(payload):
         raise InvalidImage(
-            "images are not fetched from URLs here (GEOBENTO_ALLOW_IMAGE_URLS is off); send base64, a "
-            "data URL or a file"
+            "images are not fetched from URLs here (GEOBENTO_ALLOW_IMAGE_URLS is off); send "
+            "base64, a data URL or a file"
         )
     try:
         return base64.b64decode(text, validate=True)
@@ -68,9 +68,9 @@ def decode_image(data: bytes, max_megapixels: float, spec: ImageInput | None = N
     Args:
         data: The file.
         max_megapixels: Most pixels of the file, millions.
-        spec: What the image is for. Given that, a JPEG so large that the network cannot tell
-            (`models.preprocessing.jpeg_draft.can_decode_at_half_size`) is decoded at half its size, which
-            takes a third of the time.
+        spec: Input that the image is prepared for. With it, a JPEG that is large enough for no
+            visible difference (`models.preprocessing.jpeg_draft`) is decoded at half its size, in a
+            third of the time.
 
     Raises:
         InvalidImage: The bytes are not an image, or a damaged one.

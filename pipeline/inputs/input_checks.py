@@ -14,10 +14,10 @@ from imagery.query import ImageQuery
 
 
 def check_pixels(sample: Sample, query: ImageQuery) -> list[str]:
-    """What is odd about the pixels, if the request wants to know.
+    """Warnings about implausible pixels, if the request enables the check.
 
     Raises:
-        SourceError: Something is, and the request says to fail then; or its folder for images
+        SourceError: The pixels are implausible and `check_raise` is set; or the folder for images
             cannot be written to.
     """
     sensor = query.sensor
@@ -25,13 +25,13 @@ def check_pixels(sample: Sample, query: ImageQuery) -> list[str]:
         return []
     if sensor.check_save_dir is not None:
         _save_quicklook(sample, query, Path(sensor.check_save_dir))
-    found = quality_warnings(sample, registry.get(sensor.collection))
-    if found and sensor.check_raise:
+    problems = quality_warnings(sample, registry.get(sensor.collection))
+    if problems and sensor.check_raise:
         raise SourceError(
-            f"the pixels of {sensor.collection} are not plausible: {'; '.join(found)}",
-            detail={"problems": found},
+            f"the pixels of {sensor.collection} are not plausible: {'; '.join(problems)}",
+            detail={"problems": problems},
         )
-    return found
+    return problems
 
 
 def _save_quicklook(sample: Sample, query: ImageQuery, folder: Path) -> None:

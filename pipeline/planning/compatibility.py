@@ -1,4 +1,4 @@
-"""Which models read what a sensor gives. Pure."""
+"""Which models read the bands of a sensor. Pure."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _check_model(
     made_for = {name: card.modalities[name].sensor.collection for name in fitting}
     exact = [name for name in fitting if made_for[name] == sensor.collection]
     chosen = (exact or fitting)[0]
-    note = None if exact else f"{card.id} is made for {made_for[chosen]}: mind what units mean"
+    note = None if exact else f"{card.id} is made for {made_for[chosen]}: check the units"
     return ModelCompatibility(model=card.id, compatible=True, modality=chosen, note=note)
 
 

@@ -1,4 +1,4 @@
-"""From a card and a request to a plan. Pure: every contract error is raised here."""
+"""Plans the regions of a request and checks it against the model's card. Pure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from pipeline.planning.tiling import Tiling
 
 @dataclass(frozen=True)
 class GeoPlan:
-    """One place of a request, resolved.
+    """The plan of one region.
 
     Attributes:
         query: What to fetch.
@@ -41,8 +41,8 @@ class GeoPlan:
         pooling: How to make one vector; None: the grid.
         tiling: How the region is cut; None: the model gets it whole.
         area: Where vectors count when they become one; None: everywhere.
-        encode_pooling: What the model is asked for, of every tile; None: the grid.
-        auxiliary: What to fetch of further modalities, on the same pixels.
+        encode_pooling: Pooling by the encoder, per tile; None: a grid.
+        auxiliary: What to fetch of auxiliary modalities, on the same pixels.
     """
 
     query: ImageQuery
@@ -90,7 +90,7 @@ def plan_geo(
     served_modalities: tuple[str, ...],
     limits: Limits,
 ) -> tuple[ImageryPlan, list[GeoPlan | GeoBentoError]]:
-    """What is fetched of every region, and for each a plan or the error that it has.
+    """Plan the imagery of a request and each of its regions.
 
     Errors of a region are a ModelError where the model does not do it, a SpecError where it cannot
     be put on a pixel grid or cut into tiles, and PayloadTooLarge where it has too many pixels.
@@ -102,8 +102,8 @@ def plan_geo(
         limits: Bounds of the service.
 
     Raises:
-        ModelError: The model does not offer what is asked.
-        SpecError: A folder is asked for where none may be.
+        ModelError: The model does not support the request.
+        SpecError: The request names a folder, and saving is not allowed.
     """
     imagery = plan_imagery(card, request, served_modalities)
     bands.check_bands(card, imagery.modality, imagery.sensor.bands, request.config)
@@ -142,11 +142,11 @@ def _plan_region(
             + (", or output.pooling 'mean' or 'max'" if "grid" in card.outputs else ""),
             field=field,
         )
-    encoding = None if (tiles or area) and pools_cells(card, pooling) else pooling
-    further = tuple(one.aligned_query(query) for one in imagery.auxiliary)
-    for other in further:
+    encode_pooling = None if (tiles or area) and pools_cells(card, pooling) else pooling
+    auxiliary = tuple(one.aligned_query(query) for one in imagery.auxiliary)
+    for other in auxiliary:
         check_total_pixels(other, limits, field)
-    return GeoPlan(query, request.backend, pooling, tiles, area, encoding, further)
+    return GeoPlan(query, request.backend, pooling, tiles, area, encode_pooling, auxiliary)
 
 
 def is_unit_length(card: ModelCard, modality: str, pooling: Pooling | None) -> bool:
@@ -155,7 +155,7 @@ def is_unit_length(card: ModelCard, modality: str, pooling: Pooling | None) -> b
 
 
 def pools_cells(card: ModelCard, pooling: Pooling | None) -> bool:
-    """Whether an answer can be made from the grid of vectors.
+    """Whether the pooled vector is computed from the grid of vectors.
 
     One vector of all cells that count is the same however the region was cut.
     """

@@ -1,4 +1,4 @@
-"""From a card and a request to what is fetched of every region. Pure."""
+"""Plans the imagery that is fetched of every region. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ANY_TIME = datetime(1972, 1, 1, tzinfo=UTC), datetime(2201, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class ImageryPlan:
-    """What is fetched of every place of a request.
+    """The imagery that is fetched of every region of a request.
 
     Attributes:
         sensor: Collection, bands, scale, cloud filter, composite.
@@ -37,7 +37,7 @@ class ImageryPlan:
         start: First instant inside the window, UTC.
         end: First instant outside the window, UTC.
         frames: Composites in time.
-        auxiliary: The same of further modalities.
+        auxiliary: The same of auxiliary modalities.
     """
 
     sensor: SensorSpec
@@ -54,8 +54,8 @@ class ImageryPlan:
             SpecError: The region cannot be put on a pixel grid.
             PayloadTooLarge: It has more pixels than allowed.
         """
-        lattice_m = registry.get(self.sensor.collection).snap_m
-        pixel_grid = _region_grid(region, self.sensor.scale_m, lattice_m, field)
+        snap_m = registry.get(self.sensor.collection).snap_m
+        pixel_grid = _region_grid(region, self.sensor.scale_m, snap_m, field)
         check_region_size(pixel_grid.shape, limits, field)
         return self.grid_query(pixel_grid)
 
@@ -111,8 +111,8 @@ def plan_imagery(
         SpecError: The sensor or the window cannot be.
     """
     named = None if request.sensor is None else request.sensor.modality
-    asked = {"modality": request.modality, "sensor.modality": named}
-    modality = find_modality(card, asked, served_modalities)
+    requested = {"modality": request.modality, "sensor.modality": named}
+    modality = find_modality(card, requested, served_modalities)
     sensor = _resolve_sensor(card, modality, request)
     return ImageryPlan(sensor, modality, *_resolve_window(card, sensor, request))
 
@@ -121,11 +121,11 @@ def with_frames_and_auxiliary(
     card: ModelCard, imagery: ImageryPlan, request: GeoEmbeddingRequest
 ) -> ImageryPlan:
     """With the frames of the window, and with what accompanies it."""
-    further = tuple(
+    auxiliary = tuple(
         _plan_auxiliary(card, imagery, name, f"auxiliary_modalities.{position}")
         for position, name in enumerate(request.auxiliary_modalities)
     )
-    names = [imagery.modality, *(one.modality for one in further)]
+    names = [imagery.modality, *(one.modality for one in auxiliary)]
     if len(set(names)) < len(names):
         raise ModelError("a modality is named twice", field="auxiliary_modalities")
     return replace(
@@ -134,13 +134,13 @@ def with_frames_and_auxiliary(
             one
             if card.modalities[one.modality].series is None
             else _with_frames(card, one, request.config)
-            for one in further
+            for one in auxiliary
         ),
     )
 
 
 def _plan_auxiliary(card: ModelCard, imagery: ImageryPlan, name: str, field: str) -> ImageryPlan:
-    """A further modality in the same window."""
+    """An auxiliary modality in the same window."""
     offered = [key for key, spec in card.modalities.items() if spec.auxiliary]
     if not offered:
         raise ModelError(f"{card.id} reads one modality at a time", field="auxiliary_modalities")
@@ -166,7 +166,7 @@ def _plan_auxiliary(card: ModelCard, imagery: ImageryPlan, name: str, field: str
 def _auxiliary_window(
     card: ModelCard, modality: str, start: datetime, end: datetime
 ) -> tuple[datetime, datetime]:
-    """The window of a further modality; of yearly imagery all years that it lies in."""
+    """The window of an auxiliary modality; of yearly imagery all years that it lies in."""
     spec = card.modalities[modality]
     margin = timedelta(days=spec.margin_days)
     start, end = start - margin, end + margin
@@ -216,13 +216,13 @@ def find_modality(
 
 
 def _require_modality(card: ModelCard, name: str, available: list[str], field: str) -> str:
-    found = modalities.find_modality_name(name, available)
-    if found is None:
+    modality = modalities.find_modality_name(name, available)
+    if modality is None:
         raise ModelError(
             f"{card.id} does not read modality {name!r}; accepted: {', '.join(available)}",
             field=field,
         )
-    return found
+    return modality
 
 
 def _resolve_sensor(
@@ -236,12 +236,12 @@ def _resolve_sensor(
     default = card.modalities[modality].sensor
     sensor = request.sensor or default
     if request.fetch is not None:
-        given = {f.name: getattr(request.fetch, f.name) for f in fields(request.fetch)}
-        sensor = replace(sensor, **{k: v for k, v in given.items() if v is not None})
+        overrides = {f.name: getattr(request.fetch, f.name) for f in fields(request.fetch)}
+        sensor = replace(sensor, **{k: v for k, v in overrides.items() if v is not None})
     if card.modalities[modality].fixed_collection and sensor.collection != default.collection:
         raise ModelError(
             f"{card.id} was not trained on {modality} images such as {sensor.collection}; "
-            f"accepted: {default.collection}, or pixels of your own",
+            f"accepted: {default.collection}, or user-supplied pixels",
             field="sensor.collection",
         )
     _check_sensor(sensor)

@@ -1,4 +1,4 @@
-"""Bounds of a request for a region. Pure."""
+"""Limits of a request for a region. Pure."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Limits:
 
 def limits_for_model(card: ModelCard, modality: str, limits: Limits) -> Limits:
     """The bounds of the service, or those of the model where they are narrower."""
-    most = card.modalities[modality].max_pixels
-    if most is None:
+    max_pixels = card.modalities[modality].max_pixels
+    if max_pixels is None:
         return limits
-    return replace(limits, max_region_pixels=min(most, limits.max_region_pixels))
+    return replace(limits, max_region_pixels=min(max_pixels, limits.max_region_pixels))
 
 
 def check_region_size(shape: tuple[int, int], limits: Limits, field: str) -> None:
@@ -49,13 +49,13 @@ def check_region_size(shape: tuple[int, int], limits: Limits, field: str) -> Non
 def check_total_pixels(query: ImageQuery, limits: Limits, field: str) -> None:
     """Check the pixels of all frames."""
     height, width = query.grid.shape
-    most = MAX_OVERLAP_FACTOR * limits.max_region_pixels
-    if (pixels := height * width * query.frames) > most:
+    limit = MAX_OVERLAP_FACTOR * limits.max_region_pixels
+    if (pixels := height * width * query.frames) > limit:
         raise PayloadTooLarge(
             f"{query.frames} frames of the region have {pixels:,} pixels together; accepted: up to "
-            f"{most:,}. Take a smaller region, a larger scale_m or fewer frames (n_frames)",
+            f"{limit:,}. Take a smaller region, a larger scale_m or fewer frames (n_frames)",
             field=field,
-            detail={"pixels": pixels, "limit": most},
+            detail={"pixels": pixels, "limit": limit},
         )
 
 
@@ -79,10 +79,10 @@ def check_min_size(
         ModelError: It has too few.
     """
     height, width = shape
-    least = card.modalities[modality].min_pixels
-    if min(height, width) < least:
+    minimum = card.modalities[modality].min_pixels
+    if min(height, width) < minimum:
         raise ModelError(
             f"the region has {height} x {width} pixels, {card.id} needs at least "
-            f"{least} x {least}; take a larger region or a smaller {size_hint}",
+            f"{minimum} x {minimum}; take a larger region or a smaller {size_hint}",
             field=field,
         )

@@ -1,4 +1,4 @@
-"""How many frames of a window a model reads, and which inputs go together. Pure."""
+"""Number of frames in a time window, and alignment of frames of several modalities. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from geobento.schemas.cards import ModelCard
-from geobento.schemas.embedding import FramesMeta
 from geobento.schemas.errors import ModelError, NoImageryError
 from geobento.schemas.sample import Sample
 from imagery.query import ImageQuery
@@ -29,26 +28,26 @@ def frame_count(
         ModelError: The options contradict each other, or ask for more than the model reads.
     """
     series = card.modalities[modality].series
-    asked, mode = options.get("n_frames"), options.get("temporal_mode", "auto")
+    n_frames, mode = options.get("n_frames"), options.get("temporal_mode", "auto")
     if series is None:
-        if asked is not None and asked != 1:
+        if n_frames is not None and n_frames != 1:
             raise ModelError(
                 f"{card.id} reads one image of {modality!r}; accepted: 1",
                 field="model_config.n_frames",
             )
         return 1
-    if asked is not None:
-        if asked > series.max_frames:
+    if n_frames is not None:
+        if n_frames > series.max_frames:
             raise ModelError(
-                f"{card.id} reads up to {series.max_frames} frames of {modality!r}, not {asked}",
+                f"{card.id} reads up to {series.max_frames} frames of {modality!r}, not {n_frames}",
                 field="model_config.n_frames",
             )
-        if (mode == "single" and asked > 1) or (mode == "multi" and asked < 2):
+        if (mode == "single" and n_frames > 1) or (mode == "multi" and n_frames < 2):
             raise ModelError(
-                f"temporal_mode is {mode!r} but n_frames is {asked}; give one of the two",
+                f"temporal_mode is {mode!r} but n_frames is {n_frames}; give one of the two",
                 field="model_config.n_frames",
             )
-        return int(asked)
+        return int(n_frames)
     if mode == "single":
         return 1
     start, end = window
@@ -81,30 +80,8 @@ def merge_samples(card: ModelCard, samples: Sequence[Sample]) -> Sample:
     return replace(samples[0], extras={sample.modality: sample for sample in samples[1:]})
 
 
-def frames_meta(query: ImageQuery | None, sample: Sample) -> FramesMeta | None:
-    """What an answer says of the frames; None: there was one image.
-
-    Args:
-        query: What was fetched; None for own data, which are read as they come.
-        sample: What came.
-    """
-    if query is None:
-        series = sample.valid is not None and sample.valid.ndim == 3
-        asked, parts = len(sample.times) if series else 1, tuple(range(len(sample.times)))
-    else:
-        asked, parts = query.frames, sample.parts
-    if asked == 1:
-        return None
-    return FramesMeta(
-        requested=asked,
-        distinct=len(parts),
-        dropped=[part for part in range(asked) if part not in parts],
-        times=[time.isoformat().replace("+00:00", "Z") for time in sample.times],
-    )
-
-
 def missing_frames_warnings(query: ImageQuery, sample: Sample) -> list[str]:
-    """What to mind about missing frames."""
+    """Warnings about missing frames."""
     missing = query.frames - len(sample.parts)
     if query.frames == 1 or not missing:
         return []
@@ -116,11 +93,11 @@ def missing_frames_warnings(query: ImageQuery, sample: Sample) -> list[str]:
 
 def _select_frames(sample: Sample, parts: set[int]) -> Sample:
     """The frames of some parts of the window."""
-    kept = [position for position, part in enumerate(sample.parts) if part in parts]
+    positions = [position for position, part in enumerate(sample.parts) if part in parts]
     return replace(
         sample,
-        pixels=sample.pixels[kept],
-        valid=None if sample.valid is None else sample.valid[kept],
-        times=tuple(sample.times[position] for position in kept),
-        parts=tuple(sample.parts[position] for position in kept),
+        pixels=sample.pixels[positions],
+        valid=None if sample.valid is None else sample.valid[positions],
+        times=tuple(sample.times[position] for position in positions),
+        parts=tuple(sample.parts[position] for position in positions),
     )

@@ -65,9 +65,9 @@ class Tiling:
                 self.split_array(sample.pixels), valid, self.offsets, strict=True
             )
         ]
-        further = {name: self.split_sample(extra) for name, extra in sample.extras.items()}
+        extras_tiles = {name: self.split_sample(extra) for name, extra in sample.extras.items()}
         return [
-            replace(tile, extras={name: extras[position] for name, extras in further.items()})
+            replace(tile, extras={name: extras[position] for name, extras in extras_tiles.items()})
             for position, tile in enumerate(tiles)
         ]
 
@@ -100,8 +100,8 @@ def choose_tiling(
         return None
     if size is None:
         raise ModelError(
-            f"{model_id} reads a place of any size whole; accepted: input_prep 'resize' or 'auto', "
-            "or a tile_size",
+            f"{model_id} reads a region of any size whole; accepted: input_prep 'resize' or "
+            "'auto', or a tile_size",
             field="input_prep.tile_size",
         )
     stride = prep.tile_stride or size
@@ -117,15 +117,15 @@ def choose_tiling(
             "accepted: pad_edges true, a smaller tile_size or input_prep 'resize'",
             field="input_prep.pad_edges",
         )
-    made = Tiling(shape, size, *(tile_starts(side, size, stride) for side in shape))
+    tiling = Tiling(shape, size, *(tile_starts(side, size, stride) for side in shape))
     limit = prep.max_tiles or DEFAULT_MAX_TILES
-    if len(made) > limit:
+    if len(tiling) > limit:
         raise SpecError(
-            f"the region needs {len(made)} tiles; accepted: up to {limit}. Take a smaller region, "
-            "or a larger scale_m, tile_stride or max_tiles",
+            f"the region needs {len(tiling)} tiles; accepted: up to {limit}. Take a smaller "
+            "region, or a larger scale_m, tile_stride or max_tiles",
             field="input_prep.max_tiles",
         )
-    return made
+    return tiling
 
 
 def tile_starts(length: int, size: int, stride: int) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""From pixels that a caller brings to the sample that a source would have given. Pure."""
+"""Plans user-supplied pixels: the sample that a source would have returned. Pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from pipeline.planning.tiling import Tiling
 
 NOTICE = "user-supplied pixels: bands, units, position and times are as stated with the pixels"
 REFLECTANCE = "reflectance"
-"""Units word of values from 0 to 1."""
+"""Name of the units of values from 0 to 1."""
 REFLECTANCE_SCALING = (1e-4, 0.0)
 """Scaling of collections whose digital numbers are reflectance x 10000."""
 _TIME_SERIES_OPTIONS: dict[str, Callable[[Any, int], bool]] = {
@@ -42,14 +42,14 @@ _TIME_SERIES_OPTIONS: dict[str, Callable[[Any, int], bool]] = {
 
 @dataclass(frozen=True)
 class UserPixelsPlan:
-    """Own pixels, resolved.
+    """The plan of a request with user-supplied pixels.
 
     Attributes:
-        sample: The pixels as a source would have given them.
-        pooling: How to make one vector; None: the grid.
-        tiling: How the pixels are cut; None: the model gets them whole.
-        encode_pooling: What the model is asked for, of every tile; None: the grid.
-        warnings: What a caller may not have meant.
+        sample: The pixels as a source would have returned them.
+        pooling: How the vector is pooled; None: the response is a grid.
+        tiling: Tiles of the pixels; None: the model gets them whole.
+        encode_pooling: Pooling by the encoder, per tile; None: a grid.
+        warnings: Warnings about the selected bands.
     """
 
     sample: Sample
@@ -57,6 +57,23 @@ class UserPixelsPlan:
     tiling: Tiling | None
     encode_pooling: Pooling | None
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _BandSelection:
+    """The bands that the model reads.
+
+    Attributes:
+        bands: Their names.
+        positions: Their positions in the file.
+        collection: Their collection; None where an option of the model describes the bands.
+        factor: Factor from stored values to the units of the model.
+    """
+
+    bands: tuple[str, ...]
+    positions: Sequence[int]
+    collection: Collection | None
+    factor: float
 
 
 def plan_user_pixels(
@@ -67,21 +84,21 @@ def plan_user_pixels(
     served_modalities: tuple[str, ...],
     limits: Limits,
 ) -> UserPixelsPlan:
-    """The sample and what to do with it.
+    """Plan a request with user-supplied pixels.
 
-    What the request says goes before what the file says.
+    Fields of the request override what the file states.
 
     Args:
         card: The model's card.
         request: The request.
         file: Its pixels, decoded.
         served_modalities: Inputs that the served weights read.
-        limits: Bounds of the service.
+        limits: Limits of the service.
 
     Raises:
-        ModelError: The model does not offer what is asked, or needs more than is there.
-        SpecError: What is said of the pixels cannot be.
-        PayloadTooLarge: There are too many pixels.
+        ModelError: The model does not support the request, or needs further metadata.
+        SpecError: The request or the file is inconsistent.
+        PayloadTooLarge: The tiles have too many pixels.
     """
     modality = find_modality(card, {"modality": request.modality}, served_modalities)
     check_options(card, request.config, "model_config")
@@ -93,45 +110,67 @@ def plan_user_pixels(
     _check_times(card, spec, request, pixels)
     grid = _stated_grid(request, file, shape)
     _check_pixel_size(card, grid)
-    names = _band_names(request, file)
-    described = spec.band_options is not None and spec.band_options in request.config
-    collection = None if described else registry.get(spec.sensor.collection)
-    bands = names if described else _model_bands(card, spec, names)
-    chosen = [names.index(band) for band in bands]
-    scaling = [file.scaling[position] for position in chosen] if file.scaling else []
-    factor = (
-        1.0
-        if described
-        else _unit_factor(spec, collection, bands, request.units or file.units, scaling)
-    )
-    stored = pixels[..., chosen, :, :]
-    values = stored.astype(np.float32) * np.float32(factor)
-    has = _data_mask(stored, file.nodata if request.nodata is None else request.nodata, file.mask)
-    _check_values(values, has, bands, collection)
-    if collection is not None and collection.positive_only:
-        has &= values > 0
-    valid = np.asarray(has.all(axis=-3))
-    if not valid.any():
-        raise SpecError("no pixel has data in all bands", field="pixels")
-    scenes = (Scene(f"times.{position}", time) for position, time in enumerate(request.times))
+    selection = _select_bands(card, spec, request, file)
+    values, data_mask = _masked_values(pixels, selection, request, file)
     sample = Sample(
-        np.where(has, values, np.float32(spec.sensor.fill_value)),
-        bands,
+        np.where(data_mask, values, np.float32(spec.sensor.fill_value)),
+        selection.bands,
         modality,
-        valid=valid,
+        valid=np.asarray(data_mask.all(axis=-3)),
         grid=grid,
         times=request.times,
-        provenance=Provenance("user", file.file_type, tuple(scenes), NOTICE),
+        provenance=_provenance(request, file),
     )
     pooling = None if isinstance(request.output, OutputGrid) else request.output.pooling
     tiling = plan_tiling(card, modality, request.input_prep, shape, limits)
-    encoding = None if tiling is not None and pools_cells(card, pooling) else pooling
-    warnings = () if described else _unused_bands_warning(card, spec, bands)
-    return UserPixelsPlan(sample, pooling, tiling, encoding, warnings)
+    encode_pooling = None if tiling is not None and pools_cells(card, pooling) else pooling
+    warnings = (
+        () if selection.collection is None else _unused_bands_warning(card, spec, selection.bands)
+    )
+    return UserPixelsPlan(sample, pooling, tiling, encode_pooling, warnings)
+
+
+def _select_bands(
+    card: ModelCard, spec: Modality, request: PixelEmbeddingRequest, file: RasterUpload
+) -> _BandSelection:
+    names = _band_names(request, file)
+    if spec.band_options is not None and spec.band_options in request.config:
+        return _BandSelection(names, range(len(names)), None, 1.0)
+    collection = registry.get(spec.sensor.collection)
+    bands = _model_bands(card, spec, names)
+    positions = [names.index(band) for band in bands]
+    scaling = [file.scaling[position] for position in positions] if file.scaling else []
+    factor = _unit_factor(spec, collection, bands, request.units or file.units, scaling)
+    return _BandSelection(bands, positions, collection, factor)
+
+
+def _masked_values(
+    pixels: NDArray[Any],
+    selection: _BandSelection,
+    request: PixelEmbeddingRequest,
+    file: RasterUpload,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Values in the units of the model, and where they are data; both (..., C, H, W)."""
+    stored = pixels[..., selection.positions, :, :]
+    values = stored.astype(np.float32) * np.float32(selection.factor)
+    nodata = file.nodata if request.nodata is None else request.nodata
+    data_mask = _data_mask(stored, nodata, file.mask)
+    collection = selection.collection
+    _check_values(values, data_mask, selection.bands, collection)
+    if collection is not None and collection.positive_only:
+        data_mask &= values > 0
+    if not data_mask.all(axis=-3).any():
+        raise SpecError("no pixel has data in all bands", field="pixels")
+    return values, data_mask
+
+
+def _provenance(request: PixelEmbeddingRequest, file: RasterUpload) -> Provenance:
+    scenes = (Scene(f"times.{position}", time) for position, time in enumerate(request.times))
+    return Provenance("user", file.file_type, tuple(scenes), NOTICE)
 
 
 def _band_names(request: PixelEmbeddingRequest, file: RasterUpload) -> tuple[str, ...]:
-    """What the bands of the file are called, in their order."""
+    """Names of the bands of the file, in order."""
     names, count = request.bands or file.bands, file.pixels.shape[-3]
     if names is None:
         raise SpecError(
@@ -141,18 +180,18 @@ def _band_names(request: PixelEmbeddingRequest, file: RasterUpload) -> tuple[str
         )
     if len(names) != count:
         raise SpecError(f"there are {count} bands but {len(names)} names", field="bands")
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise SpecError(f"the band {twice[0]!r} is named more than once", field="bands")
+    if duplicates := sorted({name for name in names if names.count(name) > 1}):
+        raise SpecError(f"the band {duplicates[0]!r} is named more than once", field="bands")
     return names
 
 
 def _model_bands(card: ModelCard, spec: Modality, names: tuple[str, ...]) -> tuple[str, ...]:
-    """The bands that the model reads: its sensor's; or those that are there, if it may be any."""
+    """The bands of the model's sensor; or, if it accepts any bands, those of them in the file."""
     missing = [band for band in spec.sensor.bands if band not in names]
     if not missing:
         return spec.sensor.bands
-    if some := tuple(band for band in spec.selectable_bands if band in names):
-        return some
+    if available := tuple(band for band in spec.selectable_bands if band in names):
+        return available
     raise ModelError(
         f"{card.id} reads the bands {', '.join(spec.sensor.bands)}; missing: {', '.join(missing)}",
         field="bands",
@@ -163,7 +202,7 @@ def _model_bands(card: ModelCard, spec: Modality, names: tuple[str, ...]) -> tup
 def _unused_bands_warning(
     card: ModelCard, spec: Modality, bands: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """A word where a model that reads any bands has others than it would be given by default."""
+    """A warning where the model reads other bands than by default."""
     if bands == spec.sensor.bands:
         return ()
     return (
@@ -175,21 +214,21 @@ def _check_times(
     card: ModelCard, spec: Modality, request: PixelEmbeddingRequest, pixels: NDArray[Any]
 ) -> None:
     frames, times = len(pixels) if pixels.ndim == 4 else 1, len(request.times)
-    most = 1 if spec.series is None else spec.series.max_frames
-    if frames > most:
+    max_frames = 1 if spec.series is None else spec.series.max_frames
+    if frames > max_frames:
         raise ModelError(
-            f"{card.id} reads up to {most} images of a region over time, got {frames}",
+            f"{card.id} reads up to {max_frames} images of a region over time, got {frames}",
             field="pixels",
         )
-    for name, fits in _TIME_SERIES_OPTIONS.items():
-        if name in request.config and not fits(request.config[name], frames):
+    for name, agrees in _TIME_SERIES_OPTIONS.items():
+        if name in request.config and not agrees(request.config[name], frames):
             raise ModelError(
                 f"there are {frames} frames; {name} is for regions, leave it out",
                 field=f"model_config.{name}",
             )
     if not times and "times" in card.required_metadata:
         raise ModelError(
-            f"{card.id} is told when pixels are from; give one time per frame such as "
+            f"{card.id} reads the time of the pixels; give one time per frame such as "
             "'2023-06-11', or of one image those of its scenes",
             field="times",
         )
@@ -202,13 +241,13 @@ def _check_times(
 def _stated_grid(
     request: PixelEmbeddingRequest, file: RasterUpload, shape: tuple[int, int]
 ) -> PixelGrid | None:
-    """Where the pixels lie; None: nobody says."""
+    """Grid of the pixels as the request or the file states it; None: neither does."""
     crs, transform = request.crs or file.crs, request.transform or file.transform
     if crs is None and transform is None:
         return None
     for name, value, other in (("crs", crs, "transform"), ("transform", transform, "crs")):
         if value is None:
-            raise SpecError(f"{other} without {name} says nothing; give both", field=name)
+            raise SpecError(f"{other} needs {name}; give both", field=name)
     assert crs is not None
     assert transform is not None
     if not np.isfinite(transform).all():
@@ -226,7 +265,7 @@ def _stated_grid(
 
 
 def _crs_name(crs: str) -> str:
-    """The authority's code of a reference system, or its definition where it has none."""
+    """Authority code of a reference system, or its definition if it has none."""
     authority = parse_crs(crs).to_authority(min_confidence=100)
     return crs if authority is None else ":".join(authority)
 
@@ -236,7 +275,7 @@ def _check_pixel_size(card: ModelCard, grid: PixelGrid | None) -> None:
         return
     if grid is None:
         raise ModelError(
-            f"{card.id} is told how large a pixel is on the ground; give crs and transform",
+            f"{card.id} reads the size of a pixel on the ground; give crs and transform",
             field="transform",
         )
     try:
@@ -246,7 +285,7 @@ def _check_pixel_size(card: ModelCard, grid: PixelGrid | None) -> None:
         raise
     if not in_metres:
         raise ModelError(
-            f"{card.id} is told how large a pixel is on the ground; accepted: a crs in metres on "
+            f"{card.id} reads the size of a pixel on the ground; accepted: a crs in metres on "
             f"the ground such as UTM, got {grid.crs[:80]}",
             field="crs",
         )
@@ -254,15 +293,14 @@ def _check_pixel_size(card: ModelCard, grid: PixelGrid | None) -> None:
 
 def _unit_factor(
     spec: Modality,
-    collection: Collection | None,
+    collection: Collection,
     bands: tuple[str, ...],
     units: str | None,
     scaling: Sequence[tuple[float, float]],
 ) -> float:
-    """What stored values are multiplied by to be in the units of the model."""
-    known = {} if collection is None else collection.scaling
-    scalings = [known.get(band, (1.0, 0.0)) for band in bands]
-    stated = [spec.units] if collection is None else [spec.units, collection.units]
+    """Factor from stored values to the units of the model."""
+    scalings = [collection.scaling.get(band, (1.0, 0.0)) for band in bands]
+    stated = [spec.units, collection.units]
     words = [_unit_word(units) for units in stated]
     factors = dict.fromkeys([*words, *(units.lower() for units in stated)], 1.0)
     if set(scalings) == {REFLECTANCE_SCALING}:
@@ -270,7 +308,7 @@ def _unit_factor(
         factors[REFLECTANCE] = 1 / REFLECTANCE_SCALING[0]
     accepted = ", ".join(map(repr, dict.fromkeys(words)))
     if scaling:
-        # With the scaling of the collection, the stored values are the collection's numbers.
+        # With the scaling of the collection, stored values are its digital numbers.
         if scaling != scalings:
             raise SpecError(
                 "the bands of the file have a scale or an offset; apply them and leave them out",
@@ -279,7 +317,7 @@ def _unit_factor(
         factors = dict.fromkeys(factors, 1.0)
         units = units or words[0]
     if units is None:
-        raise SpecError(f"say in which units the values are; accepted: {accepted}", field="units")
+        raise SpecError(f"name the units of the values; accepted: {accepted}", field="units")
     factor = factors.get(units.strip().lower())
     if factor is None:
         raise SpecError(
@@ -289,20 +327,21 @@ def _unit_factor(
 
 
 def _unit_word(units: str) -> str:
-    """The units of a record without what it says about them."""
+    """The unit alone, without the remark after it."""
     return re.split("[,;]", units)[0].strip().lower()
 
 
 def _data_mask(
     stored: NDArray[Any], nodata: float | None, file_mask: NDArray[np.bool_] | None
 ) -> NDArray[np.bool_]:
-    has: NDArray[np.bool_] = ~np.isnan(stored)
+    """Where stored values are data: not NaN, not `nodata`, and not masked by the file."""
+    is_data: NDArray[np.bool_] = ~np.isnan(stored)
     if nodata is not None:
-        # As a number of the same kind: 0.1 is another one in 32 bits.
-        has &= stored != (stored.dtype.type(nodata) if stored.dtype.kind == "f" else nodata)
+        # In the dtype of the pixels: 0.1 as float32 differs from 0.1 as float64.
+        is_data &= stored != (stored.dtype.type(nodata) if stored.dtype.kind == "f" else nodata)
     if file_mask is not None:
-        has &= file_mask
-    return has
+        is_data &= file_mask
+    return is_data
 
 
 def _check_values(
@@ -311,7 +350,7 @@ def _check_values(
     bands: tuple[str, ...],
     collection: Collection | None,
 ) -> None:
-    """Refuse values that are not what their units mean, as far as their range tells."""
+    """Check that values are finite and, for a known collection, in the range of its units."""
     data = np.moveaxis(values, -3, 0)[:, data_mask.all(axis=-3)]
     if not np.isfinite(data).all():
         raise SpecError(
@@ -319,10 +358,11 @@ def _check_values(
         )
     if collection is None or not data.size:
         return
-    if found := unit_warnings(bands, data, collection):
+    if problems := unit_warnings(bands, data, collection):
         raise SpecError(
             f"the values are not in these units, or normalised already (models do that "
-            f"themselves): {found[0]}" + (f" (and {len(found) - 1} more)" if found[1:] else ""),
+            f"themselves): {problems[0]}"
+            + (f" (and {len(problems) - 1} more)" if problems[1:] else ""),
             field="units",
-            detail={"problems": found},
+            detail={"problems": problems},
         )

@@ -90,8 +90,8 @@ def test_a_model_of_images_alone(client: Any) -> None:
 @pytest.mark.parametrize(
     ("fields", "error", "param", "code", "says"),
     [
-        ({"input": []}, "BadRequestError", "input", "invalid_request", "nothing to embed"),
-        ({"input": ""}, "BadRequestError", "input", "invalid_request", "nothing to embed"),
+        ({"input": []}, "BadRequestError", "input", "invalid_request", "input is empty"),
+        ({"input": ""}, "BadRequestError", "input", "invalid_request", "input is empty"),
         ({"input": ["a", ""]}, "BadRequestError", "input.1", "invalid_request", "is empty"),
         ({"input": [[1, 2]]}, "BadRequestError", "input.0", "invalid_request", "token ids"),
         ({"input": [3]}, "BadRequestError", "input.0", "invalid_request", "token ids"),

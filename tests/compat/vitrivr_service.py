@@ -142,12 +142,12 @@ def app(settings: Settings, serving: InventedServing) -> Any:
         await jobs.stop()
 
     inner = Starlette(
-        routes=routes.routes(
+        routes=routes.VitrivrApi(
             lambda: real, lambda: jobs, settings.request_timeout_s, settings.max_client_batch_size
-        ),
+        ).routes(),
         lifespan=lifespan,
     )
-    shapes = {"api": routes.ERROR_SHAPE}
+    shapes = {"api": routes.ERROR_FORMAT}
     return RequestContextMiddleware(
         AdmissionMiddleware(inner, settings.max_body_mb, 100, error_formats=shapes), shapes
     )

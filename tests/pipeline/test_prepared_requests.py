@@ -117,7 +117,7 @@ def test_a_bad_image_is_not_classified(engine: Engine, clip: LoadedModel) -> Non
 
 
 def test_requests_that_cannot_be_classified(engine: Engine, clip: LoadedModel) -> None:
-    """A class without a name, too many classes, a model without texts, a template without a placeholder."""
+    """No class name, too many classes, a model without texts, a template without placeholder."""
     with pytest.raises(InvalidRequest, match="empty") as caught:
         classified(engine, clip, classes=["a", " "])
     assert caught.value.field == "classes.1"

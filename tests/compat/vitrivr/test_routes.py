@@ -178,7 +178,7 @@ def test_bad_inputs_in_a_batch(client: httpx.Client) -> None:
             "/tasks/image-embedding/dino-v2-vits14/jobs",
             {"image": "YQ==", "config": {"preprocessing": ["x"]}},
             400,
-            "accepted: authors, vitrivr",
+            "accepted: native, vitrivr",
         ),
         (
             f"/tasks/text-embedding/batched/{CLIP}/jobs",

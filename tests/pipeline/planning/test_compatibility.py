@@ -76,7 +76,7 @@ def test_another_collection_is_said() -> None:
     """It fits, as in a request, and the note says that units may differ."""
     (found,) = model_compatibility(sensor(L1C), SERVED[:1])
     assert (found.compatible, found.modality) == (True, "s2")
-    assert found.note == f"mosaiks is made for {L2A}: mind what units mean"
+    assert found.note == f"mosaiks is made for {L2A}: check the units"
 
 
 def test_only_what_is_served_counts() -> None:

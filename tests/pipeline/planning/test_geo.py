@@ -143,7 +143,7 @@ def test_every_region_has_its_plan() -> None:
         ({"modality": "sentinel-1"}, "modality", "'sentinel-1'; accepted: s2"),
         ({"modality": "rgb"}, "modality", "accepted: s2"),
         ({"model_config": {"a": 1}}, "model_config.a", "accepted: variant"),
-        ({"input_prep": "tile"}, "input_prep.tile_size", "reads a place of any size whole"),
+        ({"input_prep": "tile"}, "input_prep.tile_size", "reads a region of any size whole"),
         ({"temporal": None}, "temporal", "time window"),
         ({"spatial": PointBuffer(0, 0, 9)}, "spatial", "at least 3 x 3"),
     ],
@@ -168,7 +168,7 @@ def test_only_the_imagery_that_a_model_was_trained_on() -> None:
     (made,) = plan(ANYSAT, sensor=ORTHOS, **small)
     assert made.query.grid.shape == (400, 400)
     naip = replace(ORTHOS, collection="USDA/NAIP/DOQQ")
-    with pytest.raises(ModelError, match=r"accepted: Germany/.*, or pixels of your own$") as caught:
+    with pytest.raises(ModelError, match=r": Germany/.*, or user-supplied pixels$") as caught:
         plan(ANYSAT, sensor=naip, **small)
     assert caught.value.field == "sensor.collection"
 

@@ -92,7 +92,7 @@ def timed(modality: str, *parts: int) -> Sample:
 def test_frames_of_several_modalities_show_the_same_time() -> None:
     """Where a model needs that, parts that one of them lacks are left out of all."""
     whole = temporal.merge_samples(
-        card(**STEPS, aligned=True), [timed("s2", 0, 1, 3), timed("s1", 1, 3)]
+        card(**STEPS, align_frames=True), [timed("s2", 0, 1, 3), timed("s1", 1, 3)]
     )
     radar = whole.extras["s1"]
     assert whole.parts == radar.parts == (1, 3)
@@ -105,7 +105,7 @@ def test_frames_of_several_modalities_show_the_same_time() -> None:
 def test_images_go_with_every_frame() -> None:
     """What has no time of its own, such as elevation, takes no frame away."""
     elevation = Sample(np.zeros((1, 2, 2)), ("elevation",), "srtm")
-    whole = temporal.merge_samples(card(**STEPS, aligned=True), [timed("s2", 0, 1), elevation])
+    whole = temporal.merge_samples(card(**STEPS, align_frames=True), [timed("s2", 0, 1), elevation])
     assert whole.parts == (0, 1)
     assert set(whole.extras) == {"srtm"}
 
@@ -119,4 +119,4 @@ def test_frames_may_differ_where_the_model_says_so() -> None:
 def test_no_common_frame() -> None:
     """422, naming the modalities."""
     with pytest.raises(NoImageryError, match="each of s2, s1"):
-        temporal.merge_samples(card(**STEPS, aligned=True), [timed("s2", 0), timed("s1", 1)])
+        temporal.merge_samples(card(**STEPS, align_frames=True), [timed("s2", 0), timed("s1", 1)])

@@ -299,10 +299,10 @@ BAD: dict[str, tuple[type[GeoBentoError], str, str, RasterUpload, ModelCard, dic
         UTM | {"transform": (10, 0, 0, 0, 10, 0)},
     ),
     "a size that is not told": (
-        ModelError, "transform", "how large a pixel is", FILE, Galileo.card, {"times": [JUNE]},
+        ModelError, "transform", "reads the size of a pixel", FILE, Galileo.card, {"times": [JUNE]},
     ),
     "a size that is not told to thor": (
-        ModelError, "transform", "how large a pixel is", FILE, THOR, {},
+        ModelError, "transform", "reads the size of a pixel", FILE, THOR, {},
     ),
     "a size in degrees": (
         ModelError, "crs", "a crs in metres", FILE, THOR,
@@ -317,7 +317,7 @@ BAD: dict[str, tuple[type[GeoBentoError], str, str, RasterUpload, ModelCard, dic
         {"crs": "EPSG:3857", "transform": (10, 0, 1e6, 0, -10, 6e6)},
     ),
     "times that are not told": (
-        ModelError, "times", "told when pixels are from", FILE, Galileo.card, UTM,
+        ModelError, "times", "reads the time of the pixels", FILE, Galileo.card, UTM,
     ),
     "fewer times than frames": (
         SpecError, "times", "2 frames but 1 times", replace(FILE, pixels=SERIES), Galileo.card,

@@ -35,7 +35,7 @@ APP = Starlette(
 
 def client(app: Any = APP, **limits: Any) -> httpx.AsyncClient:
     """A client of an app that wants a key."""
-    shapes = {"v1": openai.ERROR_SHAPE, "api": routes.ERROR_SHAPE}
+    shapes = {"v1": openai.ERROR_FORMAT, "api": routes.ERROR_FORMAT}
     guarded = ApiKeyMiddleware(app, (ENTRY, OTHER), error_formats=shapes, **limits)
     return httpx.AsyncClient(transport=httpx.ASGITransport(guarded), base_url="http://test")
 
@@ -108,8 +108,8 @@ def test_what_only_looks_like_it(path: str) -> None:
 
 def test_every_api_has_its_own_shape() -> None:
     """Programs for OpenAI and vitrivr understand the refusal."""
-    assert openai.ERROR_SHAPE.matches(get("/v1/models").json())
-    assert routes.ERROR_SHAPE.matches(get("/api/tasks").json())
+    assert openai.ERROR_FORMAT.matches(get("/v1/models").json())
+    assert routes.ERROR_FORMAT.matches(get("/api/tasks").json())
 
 
 def test_a_key_at_its_rate() -> None:
