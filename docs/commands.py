@@ -56,6 +56,6 @@ def _row(option: click.Option) -> tuple[str, str, str]:
         names += f" {values}"
     if option.required:
         return names, "required", option.help or ""
-    default = option.default
+    default = option.to_info_dict()["default"]
     shown = "" if callable(default) or default in (None, False, ()) else code([str(default)])
     return names, shown, option.help or ""

@@ -8,16 +8,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from geobento.config.settings import NON_SETTINGS, PREFIX, Settings
+from geobento.schemas.sample import Sample
+from models import cards
+from models.preprocessing.pixels import normalized
+from models.preprocessing.resampling import resize
+from models.vit import ViTModel
+from models.weights.conversion import Checkpoint
 from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 OUTSIDE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 """Files that are not part of the site, so that its build does not check them."""
+FOLDERS = "geobento|imagery|models|inference|runners|pipeline|server|compat|deploy|docs|tests"
 NOT_SETTINGS = NON_SETTINGS | {"PORT", "REQUIRE_KEY"}
 """Names after the prefix that pages show as what is no setting."""
 
@@ -43,6 +51,32 @@ def test_settings_of_a_page_exist(page: Path) -> None:
     known = {name.upper() for name in Settings.model_fields} | NOT_SETTINGS
     named = set(re.findall(rf"\b{PREFIX}([A-Z][A-Z0-9_]*)", page.read_text()))
     assert named <= known
+
+
+@pytest.mark.parametrize("page", [*PAGES, *OUTSIDE[:2]], ids=lambda page: page.name)
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    """A path into a package or folder of the repository leads somewhere."""
+    for path in re.findall(rf"`((?:{FOLDERS})/[\w./-]*)`", page.read_text()):
+        assert (ROOT / path).exists() or path.startswith("models/scalemae"), path
+
+
+def test_the_skeleton_of_a_model_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The card and the class on the page about extending make a model that prepares a sample."""
+    text = (DOCS / "extending.md").read_text()
+    card = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)
+    code = re.search(r"```python\n(class ScaleMae.*?)```", text, re.DOTALL)
+    assert card is not None
+    assert code is not None
+    (tmp_path / "scalemae").mkdir()
+    (tmp_path / "scalemae" / "card.yaml").write_text(card[1])
+    monkeypatch.setattr(cards, "ROOT", tmp_path)
+    used = (ViTModel, Checkpoint, cards.load_card, normalized, resize)
+    names: dict[str, Any] = {value.__name__: value for value in used}
+    exec("from __future__ import annotations\n" + code[1], names)
+    model = names["ScaleMae"](names["ScaleMae"].default_config("large"))
+    assert (model.dim, model.grid_shape) == (1024, (14, 14))
+    sample = Sample(np.full((3, 50, 50), 1000, np.float32), ("B4", "B3", "B2"), "s2_rgb")
+    assert model.prepare(sample)["s2_rgb"].shape == (3, 224, 224)
 
 
 def test_metrics_of_pages_exist() -> None:

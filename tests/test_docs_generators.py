@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from docs import endpoints, markdown
+from docs.commands import commands
 from docs.model_table import cpu_speeds
 
 BENCHMARKS = """
@@ -86,3 +87,11 @@ def test_fields_say_what_is_required_and_what_is_accepted() -> None:
         "| `a` | string | required | First. |",
         "| `b` | integer | `4` | Second. Accepted: at least 1. |",
     ]
+
+
+def test_options_of_commands_with_and_without_a_default() -> None:
+    """A default is shown, and nothing where there is none."""
+    text = commands()
+    assert "| `--buffer` FLOAT | `1000` | " in text
+    assert "| `--scale-m` FLOAT |  | " in text
+    assert "## geobento models import" in text
