@@ -41,8 +41,8 @@ class RunnerClient:
     While a runner restarts, its socket stays open and calls wait in it.
 
     Args:
-        dependency: Result of ``bentoml.depends``: a proxy of the runner, or the runner itself if all
-            services share a process.
+        dependency: Result of ``bentoml.depends``: a proxy of the runner, or the runner itself if
+            all services share a process.
         max_batch_size: Maximum number of items in a call; more are sent in concurrent calls.
         model_name: Name of the model in metrics.
         workers: Processes of the runner.

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from models.checkpoints.conversion import Checkpoint
 
 from geobento.config.settings import NON_SETTINGS, PREFIX, Settings
 from geobento.schemas.sample import Sample
@@ -18,7 +19,6 @@ from models import cards
 from models.preprocessing.pixels import normalized
 from models.preprocessing.resampling import resize
 from models.vit import ViTModel
-from models.weights.conversion import Checkpoint
 from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"

@@ -57,8 +57,8 @@ def test_a_model_is_described_without_torch(model_id: str) -> None:
     """What the supervisor and the front know of a model, they know without its libraries."""
     program = (
         "import sys; from models.registry import get_model_class; "
-        f"cls = get_model_class({model_id!r}); model = cls(cls.default_config(cls.card.default_variant)); "
-        "model.dim; model.modalities(); "
+        f"cls = get_model_class({model_id!r}); "
+        "model = cls(cls.default_config(cls.card.default_variant)); model.dim; model.modalities(); "
         "print([name for name in ('torch', 'transformers', 'timm') if name in sys.modules])"
     )
     command = [sys.executable, "-c", program]

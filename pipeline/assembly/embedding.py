@@ -18,7 +18,6 @@ from geobento.schemas.embedding import (
 )
 from geobento.schemas.errors import GeoBentoError, ModelError, error_from_body
 from geobento.schemas.geometry import Area
-from geobento.schemas.grid import GridMeta
 from geobento.schemas.sample import PixelGrid, Sample
 from imagery import cell_fractions
 from imagery.query import ImageQuery

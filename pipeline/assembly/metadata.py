@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from geobento.schemas.embedding import FramesMeta, GridMeta, SceneMeta, TilesMeta, TimeRange
+from geobento.schemas.embedding import FramesMeta, SceneMeta, TilesMeta, TimeRange
+from geobento.schemas.grid import GridMeta
 from geobento.schemas.sample import PixelGrid, Sample, Scene
 from imagery.grid import lonlat_corners
 from imagery.query import ImageQuery

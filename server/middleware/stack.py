@@ -9,9 +9,9 @@ from starlette.middleware.cors import CORSMiddleware
 
 from geobento.config.api_keys import ApiKey
 from geobento.config.settings import Settings
-from server.metrics_port import MetricsPortMiddleware
 from server.middleware.admission import AdmissionMiddleware
 from server.middleware.api_keys import ApiKeyMiddleware
+from server.middleware.metrics_port import MetricsPortMiddleware
 from server.middleware.request_context import RequestContextMiddleware
 from server.middleware.security_headers import SecurityHeadersMiddleware
 from server.responses import ErrorFormat

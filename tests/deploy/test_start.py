@@ -36,8 +36,8 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
                 "GEOBENTO_REQUIRE_KEY": "on",
             },
             "GEOBENTO_DEVICE: got 'tpu'; accepted: 'auto', 'cpu' or 'cuda'; "
-            "GEOBENTO_MAX_CLIENT_BATCH_SIZE: got 'many'; accepted: a valid integer; GEOBENTO_REQUIRE_KEY: "
-            "there is no such setting (did you mean GEOBENTO_REQUIRE_KEYS?)",
+            "GEOBENTO_MAX_CLIENT_BATCH_SIZE: got 'many'; accepted: a valid integer; "
+            "GEOBENTO_REQUIRE_KEY: there is no such setting (did you mean GEOBENTO_REQUIRE_KEYS?)",
         ),
         (
             {"GEOBENTO_STAC": "earthsearch"},
