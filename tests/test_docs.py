@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from models.checkpoints.conversion import Checkpoint
 
 from geobento.config.settings import NON_SETTINGS, PREFIX, Settings
 from geobento.schemas.sample import Sample
 from models import cards
+from models.checkpoints.conversion import Checkpoint
 from models.preprocessing.pixels import normalized
 from models.preprocessing.resampling import resize
 from models.vit import ViTModel

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,7 @@ def test_missing_package_is_named(
 ) -> None:
     """The light client lacks both packages; the error says what to install."""
     monkeypatch.setitem(sys.modules, package, None)
-    writers = {
+    writers: dict[str, Callable[[], object]] = {
         "xarray": EMBEDDING.to_xarray,
         "rasterio": lambda: EMBEDDING.to_geotiff(tmp_path / "grid.tif"),
     }
