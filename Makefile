@@ -3,6 +3,8 @@
 #   make test    sets up and runs the tests
 
 PYTHON ?= python3
+# HOST=0.0.0.0 listens on all addresses.
+HOST ?= 127.0.0.1
 PORT ?= 3000
 EXTRAS ?=
 TORCH ?= cpu
@@ -40,8 +42,9 @@ gee: $(VENV)/.installed
 serve: $(VENV)/.installed
 	@$(BIN)/geobento models import mosaiks
 	@$(BIN)/geobento demo-archive
-	@echo "GeoBento on http://localhost:$(PORT), documentation at http://localhost:$(PORT)/"
-	@$(BIN)/bentoml serve --port $(PORT)
+	@echo "GeoBento serves on http://$(HOST):$(PORT); the documentation of the API is at the same address."
+	@echo "Try: curl -s http://localhost:$(PORT)/image_embedding -F model=mosaiks -F images=@tests/data/field.jpg"
+	@$(BIN)/bentoml serve --host $(HOST) --port $(PORT)
 
 test: $(VENV)/.developing
 	$(BIN)/python -m pytest -m "not slow"

@@ -232,7 +232,7 @@ def answering(
 @pytest.fixture
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits that chance alone decides are short."""
-    monkeypatch.setattr(backoff, "BASE_S", 0.001)
+    monkeypatch.setattr(backoff, "BASE_DELAY_S", 0.001)
 
 
 @pytest.mark.usefixtures("brief")

@@ -14,16 +14,16 @@ from tests.conftest import ROOT
 
 COUNTED = """
 import os
-from geobento import metrics
-metrics.REQUESTS.set(3)
+from geobento.observability import metrics
+metrics.REQUESTS_IN_FLIGHT.set(3)
 metrics.ITEMS.labels("m:v", "ok").inc(2)
 os._exit(9)
 """
 READ = """
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
-from geobento import metrics
-metrics.forget_the_dead()
+from geobento.observability import metrics
+metrics.remove_dead_process_metrics()
 registry = CollectorRegistry()
 MultiProcessCollector(registry)
 print(generate_latest(registry).decode())

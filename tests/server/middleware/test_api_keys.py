@@ -116,7 +116,7 @@ def test_a_key_at_its_rate() -> None:
     """429 with the time to wait, for this key alone."""
 
     async def go() -> list[httpx.Response]:
-        async with client(rate=0.01) as http:
+        async with client(rate_limit=0.01) as http:
             headers = [{"X-API-Key": key} for key in (KEY, KEY, OTHER_KEY)]
             return [await http.get("/models", headers=one) for one in headers]
 
@@ -138,7 +138,7 @@ def test_a_key_with_its_requests_in_flight() -> None:
             raise RuntimeError("defect")
 
         app = Starlette(routes=[Route("/slow", slow), Route("/quick", hello)])
-        async with client(app, max_in_flight=1) as http:
+        async with client(app, max_concurrency=1) as http:
             headers = {"X-API-Key": KEY}
             running = asyncio.create_task(http.get("/slow", headers=headers))
             await began.wait()
