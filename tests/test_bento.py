@@ -43,7 +43,8 @@ def test_the_bento_serves(tmp_path: Path, mosaiks_stored: StoredModel, demo_arch
     models = [model["tag"] for service in record["services"] for model in service["models"]]
     assert models == [mosaiks_stored.tag]
     assert {path.name for path in (folder / "src").iterdir()} == {
-        *("service.py", "geobento", "imagery", "models", "pipeline", "runners", "edge", "compat"),
+        *("service.py", "geobento", "imagery", "models", "inference", "runners", "pipeline"),
+        *("server", "compat"),
         *("bentofile.yaml", "constraints.txt", "README.md"),
     }
     requirements = (folder / "env" / "python" / "requirements.txt").read_text()
