@@ -486,7 +486,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], type[GeoBentoError] | None]] = {
 
 MEASURE = """
 import sys
-from pipeline.inputs.images import decode
+from pipeline.inputs.images import decode_image
 
 def peak():
     with open("/proc/self/status") as status:
@@ -496,7 +496,7 @@ for file in sys.argv[1:]:
     data = open(file, "rb").read()
     before = peak()
     try:
-        decode(data, 64)
+        decode_image(data, 64)
         answer = "None"
     except Exception as error:
         answer = type(error).__name__
