@@ -36,15 +36,14 @@ from geobento.schemas.cards import ServedModel
 from geobento.schemas.errors import GeoBentoError, ModelStoreError
 from geobento.schemas.plan import EmbeddingPlan, Inspection
 from geobento.schemas.requests import (
-    EmbeddingResponse,
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
     InspectRequest,
     PixelEmbeddingRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
-    ZeroShotResponse,
 )
+from geobento.schemas.responses import EmbeddingResponse, ZeroShotResponse
 from imagery.stac.catalogs import presets
 from inference import cpu_pool, devices
 from inference.loading import model_device, model_precision

@@ -1,4 +1,4 @@
-"""GeoBento: pictures and places into vectors.
+"""GeoBento: images and regions into vectors.
 
 >>> from geobento import PointBuffer, TemporalSpec, get_embedding
 >>> get_embedding("mosaiks", spatial=PointBuffer(34.066, -3.401, 1000),

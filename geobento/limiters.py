@@ -1,4 +1,4 @@
-"""Bounds on what is held at a time."""
+"""Limits on concurrent work."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ def _ignore(_: float) -> None:
 
 
 class AdmissionLimiter:
-    """So much at a time; what is beyond is refused at once. For one event loop.
+    """Bounded counter; rejects when full. For one event loop.
 
-    What is larger than the whole is let in where nothing else is held, or it could never be.
+    An amount larger than the capacity is accepted if nothing else is held; otherwise it could never
+    be.
 
     Args:
-        capacity: How much.
-        unit: What is counted, as the refusal says it.
-        on_change: Told how much is held whenever that changes.
+        capacity: Maximum of the counter.
+        unit: What is counted, for the error message.
+        on_change: Called with the new value of the counter.
     """
 
     def __init__(
@@ -34,30 +35,30 @@ class AdmissionLimiter:
         self._used = 0.0
 
     def acquire(self, amount: float) -> None:
-        """Hold so much more.
+        """Add to the counter.
 
         Raises:
-            Overloaded: It is over the bound together with what is held.
+            Overloaded: The capacity would be exceeded.
         """
         if self._used and self._used + amount > self._capacity:
             raise Overloaded(
-                f"the service holds as many {self._unit} as it allows itself",
+                f"the service has reached its limit of {self._unit}",
                 retry_after=RETRY_AFTER_S,
             )
         self._used += amount
         self._on_change(self._used)
 
     def release(self, amount: float) -> None:
-        """No longer hold so much."""
+        """Subtract from the counter."""
         self._used -= amount
         self._on_change(self._used)
 
     @contextmanager
     def hold(self, amount: float) -> Iterator[None]:
-        """Hold so much for the length of a block.
+        """Add to the counter for the duration of a block.
 
         Raises:
-            Overloaded: It is over the bound together with what is held.
+            Overloaded: The capacity would be exceeded.
         """
         self.acquire(amount)
         try:

@@ -1,4 +1,4 @@
-"""What somebody may have meant by a name that is not known."""
+"""Suggestions for misspelt names."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from difflib import get_close_matches
 
 
 def close_matches(name: str, known: Iterable[str]) -> list[str]:
-    """Those of some names that one resembles, in any case of letters, most alike first."""
-    spelt = {one.casefold(): one for one in known}
-    return [spelt[found] for found in get_close_matches(name.casefold(), spelt)]
+    """Known names that are similar to a name, ignoring case, most similar first."""
+    originals = {candidate.casefold(): candidate for candidate in known}
+    return [originals[match] for match in get_close_matches(name.casefold(), originals)]
 
 
 def did_you_mean(names: Iterable[str], known: Iterable[str]) -> str:
-    """The end of a message: which known names resemble the first that is not one of them.
+    """The end of a message: known names that are similar to the first unknown one.
 
     Args:
-        names: What was given.
-        known: What is accepted.
+        names: Names of the request.
+        known: Accepted names.
 
     Returns:
-        `` (did you mean 'B8' or 'B8A'?)``, or nothing where no name resembles it.
+        `` (did you mean 'B8' or 'B8A'?)``, or nothing if no name is similar.
     """
     accepted = list(known)
     unknown = next((name for name in names if name not in accepted), None)

@@ -10,7 +10,8 @@ from typing import TypeVar, cast
 
 from geobento.schemas.errors import GeoBentoError, ModelError
 from geobento.schemas.plan import EmbeddingPlan, Inspection, RegionPlan
-from geobento.schemas.requests import ErrorBody, GeoEmbeddingRequest, InspectRequest
+from geobento.schemas.requests import GeoEmbeddingRequest, InspectRequest
+from geobento.schemas.responses import ErrorBody
 from imagery.collections import registry
 from imagery.quality.checks import quality_warnings
 from imagery.quality.quicklook import render_quicklook

@@ -1,4 +1,4 @@
-"""Routes beside the typed endpoints: documentation, models, their cards, and others that POST."""
+"""Routes beside the typed endpoints: documentation and models."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def build_app(
     """An ASGI app to mount beside the typed endpoints.
 
     Args:
-        get_models: What is served.
-        find_model: One of them, by id or alias; raises ModelNotFound.
+        get_models: The served models.
+        find_model: A served model by id or alias; raises ModelNotFound.
         get_document: The OpenAPI document.
-        extra_routes: Further routes.
+        extra_routes: Additional routes.
     """
 
     async def docs_page(_: Request) -> Response:
@@ -68,23 +68,23 @@ def post_route(
     handler: Callable[[RequestType], Awaitable[BaseModel]],
     timeout_s: float,
 ) -> Route:
-    """A route that takes a record as JSON and answers with another.
+    """A route with a JSON request and a JSON response.
 
     Args:
-        path: Where.
+        path: Path of the route.
         request_type: Type of the request.
-        handler: Makes the answer; raises GeoBentoError where there is none.
-        timeout_s: Longest time for a request.
+        handler: Makes the response; raises GeoBentoError.
+        timeout_s: Deadline of a request, seconds.
     """
 
-    async def answer(request: Request) -> Response:
-        asked = await parsing.read_request(request, request_type)
-        if isinstance(asked, GeoBentoError):
-            return error_response(asked)
+    async def endpoint(http_request: Request) -> Response:
+        request = await parsing.read_request(http_request, request_type)
+        if isinstance(request, GeoBentoError):
+            return error_response(request)
 
-        async def written() -> bytes:
-            return (await handler(asked)).model_dump_json().encode()
+        async def body() -> bytes:
+            return (await handler(request)).model_dump_json().encode()
 
-        return await respond(written(), timeout_s)
+        return await respond(body(), timeout_s)
 
-    return Route(path, answer, methods=["POST"])
+    return Route(path, endpoint, methods=["POST"])

@@ -1,4 +1,4 @@
-"""Who can reach the service."""
+"""Warning if the service is reachable from other machines without API keys."""
 
 from __future__ import annotations
 
@@ -12,25 +12,32 @@ logger = logging.getLogger("geobento")
 
 
 def warn_if_public(addresses: Iterable[str], *, has_keys: bool) -> None:
-    """Say so where the service listens beyond this machine and wants no keys."""
-    beyond = sorted({address for address in addresses if not is_loopback(address)})
-    if beyond and not has_keys:
+    """Log a warning if the service listens on public addresses and requires no API keys.
+
+    Args:
+        addresses: Addresses on which it listens.
+        has_keys: Whether it requires API keys.
+    """
+    public = sorted({address for address in addresses if not is_loopback(address)})
+    if public and not has_keys:
         logger.warning(
             "ANYONE WHO REACHES THIS MACHINE CAN USE THE SERVICE: it listens on %s and wants no "
             "API keys. Set GEOBENTO_API_KEYS, or listen on 127.0.0.1 (bentoml serve --host).",
-            ", ".join(beyond),
+            ", ".join(public),
         )
 
 
 def is_loopback(address: str) -> bool:
-    """Whether only this machine reaches an address."""
+    """Whether an address is reachable from this machine only."""
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
 def listening_addresses() -> list[str]:
-    """Addresses on which this process listens; none where the system does not tell."""
+    """Addresses on which this process listens; empty if the system does not tell."""
     try:
         connections = psutil.Process().net_connections("inet")
     except psutil.Error:
         return []
-    return [one.laddr.ip for one in connections if one.status == psutil.CONN_LISTEN]
+    return [
+        connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN
+    ]

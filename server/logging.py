@@ -1,4 +1,4 @@
-"""The log as one JSON object per line."""
+"""Logging as one JSON object per line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import orjson
 from geobento.observability import request_context
 
 LOGGER_NAMES = ("", "bentoml", "uvicorn.error", "circus")
-"""Loggers to which BentoML gives handlers."""
+"""Loggers with handlers of BentoML."""
 _STANDARD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {
     "asctime", "message", "levelname_bracketed", "component", "trace_msg", "service_name",
     "request_id", "color_message",
@@ -19,18 +19,18 @@ _STANDARD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {
 
 
 class JSONFormatter(logging.Formatter):
-    """Time, level, logger, message, id of the request, and what was said besides."""
+    """Formats time, level, logger, message, id of the request, and extra fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of a record."""
-        asked = request_context.current_request()
+        """The JSON line of a record."""
+        context = request_context.current_request()
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "process": record.process,
             "message": record.getMessage(),
-            **({"request": asked.id} if asked is not None else {}),
+            **({"request": context.id} if context is not None else {}),
             **{
                 name: value
                 for name, value in record.__dict__.items()
@@ -43,7 +43,7 @@ class JSONFormatter(logging.Formatter):
 
 
 def configure_logging(log_format: Literal["text", "json"]) -> None:
-    """Give the handlers that are there the format, and in JSON log every request."""
+    """Set the format of existing handlers; with `json`, also log every request."""
     if log_format == "text":
         return
     for name in LOGGER_NAMES:

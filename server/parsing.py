@@ -1,4 +1,4 @@
-"""Request bodies: JSON, multipart or a bare picture, to a typed request or to an error."""
+"""Parsing of request bodies: JSON, multipart forms, bare images."""
 
 from __future__ import annotations
 
@@ -32,25 +32,27 @@ async def read_request(
     """Parse the body of a request.
 
     Args:
-        request: The request; JSON, or where `file_field` is given multipart or ``image/*``.
+        request: The HTTP request: JSON; with `file_field` also multipart or ``image/*``.
         request_type: Type of the request.
-        file_field: Name of the list field that repeated multipart parts fill, and that a bare
-            picture fills while the other fields are in the query string.
-        form: Type of a multipart body where that is another one, and its field that takes a file.
+        file_field: Name of the list field for files of a multipart form, or for the bare image; the
+            other fields are then in the query string.
+        form: Type of a multipart body, if it is not `request_type`, and its field for the file.
 
     Returns:
-        The typed request, or the error to answer. Nothing is raised, so that no layer between
-        here and the answer can lose the message.
+        The typed request, or the error to respond with. It is not raised, so that no layer in
+        between can lose its message.
     """
     try:
-        kind = request.headers.get("content-type", "application/json").partition(";")[0].strip()
-        if kind.lower() == "application/json":
+        content_type = (
+            request.headers.get("content-type", "application/json").partition(";")[0].strip()
+        )
+        if content_type.lower() == "application/json":
             return validate_json(request_type, await request.body() or b"{}")
-        if kind.lower() == "multipart/form-data" and form is not None:
+        if content_type.lower() == "multipart/form-data" and form is not None:
             return validate(form[0], await _read_form(request, *form))
-        if kind.lower() == "multipart/form-data" and file_field is not None:
+        if content_type.lower() == "multipart/form-data" and file_field is not None:
             return validate(request_type, await _read_form(request, request_type, file_field))
-        if kind.lower().startswith("image/") and file_field is not None:
+        if content_type.lower().startswith("image/") and file_field is not None:
             fields = _form_fields(request.query_params.multi_items(), request_type)
             return validate(request_type, {**fields, file_field: [await request.body()]})
     except GeoBentoError as error:
@@ -61,8 +63,8 @@ async def read_request(
     if form is not None:
         accepted += " or multipart/form-data"
     if file_field is not None:
-        accepted += ", multipart/form-data or, for a single picture, image/*"
-    return UnsupportedMediaType(f"the body is {kind!r}; accepted: {accepted}")
+        accepted += ", multipart/form-data or, for a single image, image/*"
+    return UnsupportedMediaType(f"the body is {content_type!r}; accepted: {accepted}")
 
 
 async def _read_form(request: Request, cls: type[BaseModel], file_field: str) -> dict[str, Any]:
@@ -72,14 +74,14 @@ async def _read_form(request: Request, cls: type[BaseModel], file_field: str) ->
             max_files=MAX_FORM_PARTS, max_fields=MAX_FORM_PARTS, max_part_size=scope_limit
         )
     except (HTTPException, MultiPartException, ValueError, LookupError) as error:
-        why = error.detail if isinstance(error, HTTPException) else str(error)
-        raise InvalidRequest(f"the multipart body cannot be read: {why}") from None
-    given = [(name, part) for name, part in form.multi_items() if name != file_field]
+        reason = error.detail if isinstance(error, HTTPException) else str(error)
+        raise InvalidRequest(f"the multipart body cannot be read: {reason}") from None
+    fields = [(name, part) for name, part in form.multi_items() if name != file_field]
     uploads = [
         await part.read() if isinstance(part, UploadFile) else part
         for part in form.getlist(file_field)
     ]
-    data = _form_fields(given, cls)
+    data = _form_fields(fields, cls)
     await form.close()
     if uploads:
         data[file_field] = uploads if _is_list(file_field, cls) else _single(uploads, file_field)
@@ -99,22 +101,22 @@ def _single(uploads: list[Any], name: str) -> Any:
 def _form_fields(
     pairs: Iterable[tuple[str, UploadFile | str]], cls: type[BaseModel]
 ) -> dict[str, Any]:
-    """Fields that came as text: one value each, or several where the request has a list."""
+    """Fields from text: one value each; several for a list of the request."""
     data: dict[str, Any] = {}
-    several = set()
+    repeated = set()
     for name, part in pairs:
         if _accepts_list(name, cls) and isinstance(part, str):
-            several.add(name)
+            repeated.add(name)
             data.setdefault(name, []).append(part)
             continue
         if name in data:
             raise InvalidRequest("the field is given more than once", field=name)
         data[name] = _field_value(name, part, cls)
-    return {name: _json_list(value) if name in several else value for name, value in data.items()}
+    return {name: _json_list(value) if name in repeated else value for name, value in data.items()}
 
 
 def _json_list(parts: list[str]) -> Any:
-    """Texts given one by one, or all in one field as a JSON list."""
+    """Texts of repeated fields, or of one field as a JSON list."""
     if len(parts) == 1 and parts[0].lstrip().startswith("["):
         with suppress(orjson.JSONDecodeError):
             return orjson.loads(parts[0])
@@ -127,7 +129,7 @@ def _accepts_list(name: str, cls: type[BaseModel]) -> bool:
 
 
 def _field_value(name: str, part: UploadFile | str, cls: type[BaseModel]) -> Any:
-    """A field as text where the request has text, as JSON everywhere else."""
+    """The value of a field: text if the request has text, JSON otherwise."""
     if isinstance(part, UploadFile):
         raise InvalidRequest("this field takes a value, not a file", field=name)
     known = {info.alias or attribute: info for attribute, info in cls.model_fields.items()}
@@ -145,9 +147,11 @@ def _field_value(name: str, part: UploadFile | str, cls: type[BaseModel]) -> Any
 
 
 def _field_types(annotation: Any) -> set[Any]:
-    """The types of values that a field takes, besides None."""
+    """The types that a field accepts, except None."""
     members = (
         get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     )
-    plain = [get_args(one)[0] if get_origin(one) is Annotated else one for one in members]
-    return {get_origin(one) or one for one in plain} - {NoneType}
+    plain = [
+        get_args(member)[0] if get_origin(member) is Annotated else member for member in members
+    ]
+    return {get_origin(member) or member for member in plain} - {NoneType}

@@ -1,4 +1,4 @@
-"""The one place where results and errors become HTTP answers."""
+"""HTTP responses from results and errors."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from starlette.responses import Response
 
 from geobento.observability import metrics, request_context
 from geobento.schemas.errors import DeadlineExceeded, GeoBentoError, InternalError
-from geobento.schemas.requests import ErrorBody
+from geobento.schemas.responses import ErrorBody
 
 logger = logging.getLogger("geobento")
 
 
 class JSONBytesResponse(Response):
-    """An answer whose body is JSON text already."""
+    """A response with a body that already is JSON text."""
 
     media_type = "application/json"
 
 
 @dataclass(frozen=True)
 class ErrorFormat:
-    """How errors look under some paths: a program expects those of the API that it speaks.
+    """Format of error bodies. Every API has its own.
 
     Attributes:
-        to_body: Body of an error as JSON values, and its status.
-        matches: Whether a decoded body is of this shape already.
+        to_body: The body of an error as JSON values, and its status.
+        matches: Whether a decoded body already has this format.
         body_type: Type of the bodies.
     """
 
@@ -42,7 +42,7 @@ class ErrorFormat:
     body_type: type[BaseModel]
 
     def render(self, error: GeoBentoError) -> Response:
-        """The answer for an error, which is counted."""
+        """The response for an error; counts it in the metrics."""
         metrics.ERRORS.labels(error.type).inc()
         headers = {}
         if error.retry_after is not None:
@@ -63,34 +63,40 @@ GEOBENTO_ERRORS = ErrorFormat(
 
 
 def error_format_for(path: str, error_formats: Mapping[str, ErrorFormat]) -> ErrorFormat:
-    """How errors look under a path, by its first part; ours where that is not named."""
+    """The format for the first part of a path; GeoBento's own by default."""
     return error_formats.get(path.strip("/").partition("/")[0], GEOBENTO_ERRORS)
 
 
 def error_response(error: GeoBentoError) -> Response:
-    """The answer for an error in our own shape."""
+    """The response for an error in GeoBento's own format."""
     return GEOBENTO_ERRORS.render(error)
 
 
 async def respond(
     work: Awaitable[bytes], timeout_s: float, error_format: ErrorFormat = GEOBENTO_ERRORS
 ) -> Response:
-    """The answer for work that gives a JSON body, whatever becomes of it."""
-    asked = request_context.current_request()
-    if asked is not None:
-        asked.deadline = time.time() + timeout_s
-    name = "" if asked is None else asked.id
+    """The response for work: its JSON body, or its error.
+
+    Args:
+        work: Makes the body.
+        timeout_s: Deadline, seconds from now.
+        error_format: Format of errors.
+    """
+    context = request_context.current_request()
+    if context is not None:
+        context.deadline = time.time() + timeout_s
+    request_id = "" if context is None else context.id
     try:
         async with asyncio.timeout(timeout_s):
             return JSONBytesResponse(await work)
     except GeoBentoError as error:
         if error.status >= 500:
-            logger.warning("request %s: %s: %s", name, error.type, error.message)
+            logger.warning("request %s: %s: %s", request_id, error.type, error.message)
         return error_format.render(error)
     except TimeoutError:
         return error_format.render(
             DeadlineExceeded(f"the request took longer than the {timeout_s:g} s that it may take")
         )
     except Exception:
-        logger.exception("request %s failed", name)
+        logger.exception("request %s failed", request_id)
         return error_format.render(InternalError("the service failed; its log has the cause"))

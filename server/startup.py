@@ -1,4 +1,4 @@
-"""What whoever starts the service is told when it cannot be."""
+"""Errors of the configuration at start-up."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from geobento.schemas.errors import GeoBentoError, ModelStoreError, SettingsErro
 
 @contextmanager
 def exit_on_config_error() -> Iterator[None]:
-    """End the process with one message where a setting or the model store cannot be used.
+    """End the process with one message if a setting or the model store cannot be used.
 
     Raises:
-        SystemExit: With the message, which goes to standard error; the exit status is 1.
+        SystemExit: With the message for standard error; the exit status is 1.
     """
     try:
         yield

@@ -60,7 +60,7 @@ def demo_archive(home: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def small_models() -> str:
-    """Small models of the families that read pictures and texts, as GEOBENTO_MODELS has them."""
+    """Small models of the families that read images and texts, as GEOBENTO_MODELS has them."""
     pytest.importorskip("transformers")
     from inference.importing import import_model
     from models.clip.openai import Clip

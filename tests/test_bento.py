@@ -62,5 +62,5 @@ def test_the_bento_serves(tmp_path: Path, mosaiks_stored: StoredModel, demo_arch
     with serving(tmp_path / "log", tag, cwd=tmp_path, **elsewhere) as client:
         served = client.get("/models").json()["models"]
         assert [model["tag"] for model in served] == [mosaiks_stored.tag]
-        body = json.loads((ROOT / "tests" / "data" / "place.json").read_text())
+        body = json.loads((ROOT / "tests" / "data" / "region.json").read_text())
         assert client.post("/geo_embedding", json=body).json()["dim"] == 1024

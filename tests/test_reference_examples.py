@@ -29,7 +29,7 @@ from models.weights.stored_model import StoredModel
 from tests.models import small
 
 SUMMER = TemporalSpec.range("2022-06-01", "2022-09-01")
-PLACE = PointBuffer(lon=121.5, lat=31.2, buffer_m=2048)
+REGION = PointBuffer(lon=121.5, lat=31.2, buffer_m=2048)
 FINISHED = ("gse",)
 SERVED = ("mosaiks", "anysat", "dofa", "thor", "remoteclip", "satmaepp", "galileo")
 
@@ -69,7 +69,7 @@ def test_a_vector(name: str, options: dict[str, Any], backend: Any) -> None:
     """The shortest call there is, for every model that the documentation names."""
     found = get_embedding(
         name,
-        spatial=PLACE,
+        spatial=REGION,
         temporal=SUMMER,
         output=OutputSpec.pooled(),
         backend=backend,
@@ -94,11 +94,11 @@ def test_a_finished_product() -> None:
     assert found.data.shape == (64,)
     assert (found.meta.type, found.meta.normalized) == ("precomputed", True)
     with pytest.raises(NoImageryError, match="2021"):
-        get_embedding("gse", spatial=PLACE, temporal=TemporalSpec.year(2021))
+        get_embedding("gse", spatial=REGION, temporal=TemporalSpec.year(2021))
 
 
 def test_several_points() -> None:
-    """Positional places, one call, the same order."""
+    """Positional regions, one call, the same order."""
     spatials = [PointBuffer(121.5, 31.2, 2048), PointBuffer(120.5, 30.2, 2048)]
     both = get_embeddings_batch(
         "remoteclip_s2rgb",
@@ -128,25 +128,25 @@ def test_other_sensors_and_settings() -> None:
     bands = SensorSpec(
         collection="COPERNICUS/S2_SR_HARMONIZED", bands=("B2", "B3", "B4", "B8"), scale_m=10
     )
-    four = get_embedding("dofa", spatial=PLACE, temporal=SUMMER, sensor=bands)
+    four = get_embedding("dofa", spatial=REGION, temporal=SUMMER, sensor=bands)
     assert four.meta.sensor == bands
-    coarse = get_embedding("dofa", spatial=PLACE, temporal=SUMMER, fetch=FetchSpec(scale_m=20))
+    coarse = get_embedding("dofa", spatial=REGION, temporal=SUMMER, fetch=FetchSpec(scale_m=20))
     assert coarse.meta.pixels is not None
     assert coarse.meta.pixels.transform[0] == 20
-    radar = get_embedding("thor", spatial=PLACE, temporal=SUMMER, modality="sentinel-1")
+    radar = get_embedding("thor", spatial=REGION, temporal=SUMMER, modality="sentinel-1")
     assert radar.meta.modality == "s1"
     with pytest.raises(ModelError, match="one of the two"):
         get_embedding(
-            "dofa", spatial=PLACE, temporal=SUMMER, sensor=bands, fetch=FetchSpec(scale_m=20)
+            "dofa", spatial=REGION, temporal=SUMMER, sensor=bands, fetch=FetchSpec(scale_m=20)
         )
 
 
-def test_large_places_in_tiles() -> None:
+def test_large_regions_in_tiles() -> None:
     """The words for the preparation, and the record for its details."""
-    tiles = get_embedding("remoteclip", spatial=PLACE, temporal=SUMMER, input_prep="tile")
+    tiles = get_embedding("remoteclip", spatial=REGION, temporal=SUMMER, input_prep="tile")
     assert tiles.meta.input_prep == "tile"
     detailed = InputPrepSpec(mode="tile", tile_size=128)
-    finer = get_embedding("remoteclip", spatial=PLACE, temporal=SUMMER, input_prep=detailed)
+    finer = get_embedding("remoteclip", spatial=REGION, temporal=SUMMER, input_prep=detailed)
     assert finer.meta.tiles is not None
     assert finer.meta.tiles.size == 128
 
@@ -154,6 +154,6 @@ def test_large_places_in_tiles() -> None:
 def test_a_model_that_is_not_there() -> None:
     """The message says how to import it, or what is known."""
     with pytest.raises(ModelNotFound, match="geobento models import dino_v2_vits14"):
-        get_embedding("dino_v2_vits14", spatial=PLACE, temporal=SUMMER)
+        get_embedding("dino_v2_vits14", spatial=REGION, temporal=SUMMER)
     with pytest.raises(ModelNotFound, match="dofa"):
-        get_embedding("doffa", spatial=PLACE, temporal=SUMMER)
+        get_embedding("doffa", spatial=REGION, temporal=SUMMER)

@@ -25,12 +25,12 @@ from tests.models import small
 from tests.servers import serving
 
 LON, LAT, BUFFER_M = 34.066, -3.401, 410
-PLACE = PointBuffer(LON, LAT, BUFFER_M)
+REGION = PointBuffer(LON, LAT, BUFFER_M)
 OTHERS = PointBuffer(34.07, -3.40, 300), PointBuffer(34.06, -3.41, 250)
 START, END = "2023-06-01", "2023-07-01"
 JUNE = TemporalSpec.range(START, END)
 SIDE, CELL, MARGIN = 82, 16, 1
-"""Pixels of the place, of a cell of `mosaiks`, and around its cells: five cells and two margins."""
+"""Pixels of the region, of a cell of `mosaiks`, and of the margin: five cells and two margins."""
 TILES = InputPrepSpec("tile", CELL + 2 * MARGIN, CELL)
 """Tiles of `mosaiks` that hold one cell of the whole each."""
 FORMS: dict[str, dict[str, Any]] = {
@@ -64,14 +64,14 @@ def client(tmp_path_factory: pytest.TempPathFactory, tags: str) -> Iterator[http
 
 def single(model: str, form: dict[str, Any]) -> Vectors:
     """In Python, alone."""
-    return geobento.get_embedding(model, spatial=PLACE, temporal=JUNE, **form).data
+    return geobento.get_embedding(model, spatial=REGION, temporal=JUNE, **form).data
 
 
 def batch(model: str, form: dict[str, Any]) -> Vectors:
     """In Python, between others."""
-    places = [OTHERS[0], PLACE, OTHERS[1]]
+    regions = [OTHERS[0], REGION, OTHERS[1]]
     found: list[Embedding] = geobento.get_embeddings_batch(
-        model, spatials=places, temporal=JUNE, **form
+        model, spatials=regions, temporal=JUNE, **form
     )
     return found[1].data
 
@@ -88,14 +88,14 @@ def posted(client: httpx.Client, model: str, form: dict[str, Any], **fields: Any
     return entry.data
 
 
-def as_json(place: PointBuffer) -> dict[str, Any]:
-    """A place as it goes over the wire."""
-    return {"type": "PointBuffer", **asdict(place)}
+def as_json(region: PointBuffer) -> dict[str, Any]:
+    """A region as it goes over the wire."""
+    return {"type": "PointBuffer", **asdict(region)}
 
 
 def command(model: str, form: dict[str, Any], out: Path) -> Vectors:
     """On the command line, between others."""
-    points = [f"--point={place.lon},{place.lat}" for place in (OTHERS[0], PLACE, OTHERS[1])]
+    points = [f"--point={region.lon},{region.lat}" for region in (OTHERS[0], REGION, OTHERS[1])]
     options = ["--buffer", str(BUFFER_M), "--from", START, "--to", END, "--out", str(out)]
     if "input_prep" in form:
         prep = form["input_prep"]
@@ -133,7 +133,7 @@ def test_every_way_gives_the_same(
     assert np.isfinite(expected).all()
     assert np.ptp(expected) > 1e-3
     assert_same(batch(model, asked), expected)
-    here, others = as_json(PLACE), [as_json(place) for place in OTHERS]
+    here, others = as_json(REGION), [as_json(region) for region in OTHERS]
     assert_same(posted(client, model, asked, spatial=here), expected)
     assert_same(posted(client, model, asked, spatial=here, encoding="base64"), expected)
     several = [others[0], here, others[1]]
@@ -148,7 +148,7 @@ def test_every_way_gives_the_same(
 
 
 def box(pixels: GridMeta, rows: Sequence[int], columns: Sequence[int]) -> BBox:
-    """The place that holds the pixels from one row and column to another."""
+    """The region that holds the pixels from one row and column to another."""
     a, _, left, _, e, top = pixels.transform
     x, y = ([start + step * at for at in ends] for start, step, ends in
             ((left, a, columns), (top, e, rows)))  # fmt: skip
@@ -159,9 +159,9 @@ def box(pixels: GridMeta, rows: Sequence[int], columns: Sequence[int]) -> BBox:
 def test_tiled_is_whole() -> None:
     """Where tiles hold cells of the whole, and a cell sees nothing beyond its margin."""
     for output in (OutputSpec.pooled(), OutputSpec.pooled("max"), OutputSpec.grid()):
-        whole = geobento.get_embedding("mosaiks", spatial=PLACE, temporal=JUNE, output=output)
+        whole = geobento.get_embedding("mosaiks", spatial=REGION, temporal=JUNE, output=output)
         tiled = geobento.get_embedding(
-            "mosaiks", spatial=PLACE, temporal=JUNE, output=output, input_prep=TILES
+            "mosaiks", spatial=REGION, temporal=JUNE, output=output, input_prep=TILES
         )
         assert tiled.meta.tiles is not None
         assert len(tiled.meta.tiles.rows) == len(tiled.meta.tiles.columns) == 5
@@ -173,20 +173,20 @@ def test_tiled_is_whole() -> None:
 def test_split_is_whole() -> None:
     """Parts that share the margins: their grids side by side, their vectors by area."""
     how: dict[str, Any] = {"temporal": JUNE}
-    whole = geobento.get_embedding("mosaiks", spatial=PLACE, **how)
-    cells = geobento.get_embedding("mosaiks", spatial=PLACE, output=OutputSpec.grid(), **how)
+    whole = geobento.get_embedding("mosaiks", spatial=REGION, **how)
+    cells = geobento.get_embedding("mosaiks", spatial=REGION, output=OutputSpec.grid(), **how)
     assert whole.meta.pixels is not None
     assert (whole.meta.pixels.height, whole.meta.pixels.width) == (SIDE, SIDE)
     cuts = (0, 2), (2, 5)
     parts = [(rows, columns) for rows in cuts for columns in cuts]
-    places = [
+    regions = [
         box(whole.meta.pixels, *([CELL * at + 2 * MARGIN * end for end, at in enumerate(ends)]
                                  for ends in part))
         for part in parts
     ]  # fmt: skip
-    vectors = geobento.get_embeddings_batch("mosaiks", spatials=places, **how)
+    vectors = geobento.get_embeddings_batch("mosaiks", spatials=regions, **how)
     grids = geobento.get_embeddings_batch(
-        "mosaiks", spatials=places, output=OutputSpec.grid(), **how
+        "mosaiks", spatials=regions, output=OutputSpec.grid(), **how
     )
     shares = np.array([np.prod([high - low for low, high in part]) for part in parts]) / 25
     mean = np.tensordot(shares, np.stack([vector.data for vector in vectors]), 1)

@@ -34,7 +34,7 @@ from tests.servers import serving
 
 S2_BANDS = Mosaiks.card.modalities["s2"].sensor.bands
 
-PLACE = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 1000}
+REGION = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 1000}
 FIELD = {
     "type": "Feature",
     "properties": {"crop": "maize"},
@@ -52,8 +52,8 @@ SAVING = {
 JUNE = {"mode": "range", "start": "2023-06-01", "end": "2023-07-01"}
 
 
-def picture(seed: int = 0, size: tuple[int, int] = (64, 48), kind: str = "JPEG") -> bytes:
-    """A picture of blurred noise."""
+def image(seed: int = 0, size: tuple[int, int] = (64, 48), kind: str = "JPEG") -> bytes:
+    """An image of blurred noise."""
     noise = np.random.default_rng(seed).integers(0, 255, (12, 16, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(noise).resize(size).save(buffer, kind)
@@ -61,7 +61,7 @@ def picture(seed: int = 0, size: tuple[int, int] = (64, 48), kind: str = "JPEG")
 
 
 def data_url(data: bytes) -> str:
-    """A picture as it stands in JSON."""
+    """An image as it stands in JSON."""
     return "data:image/jpeg;base64," + base64.b64encode(data).decode()
 
 
@@ -80,15 +80,15 @@ def client(
         yield started
 
 
-def images(client: httpx.Client, *pictures: str, **fields: Any) -> httpx.Response:
+def images(client: httpx.Client, *images: str, **fields: Any) -> httpx.Response:
     """A request of `/image_embedding` as JSON."""
-    body = {"model": "mosaiks", "images": list(pictures), **fields}
+    body = {"model": "mosaiks", "images": list(images), **fields}
     return client.post("/image_embedding", json=body)
 
 
 def geo(client: httpx.Client, **fields: Any) -> httpx.Response:
     """A request of `/geo_embedding`, a valid one unless `fields` say otherwise."""
-    body = {"model": "mosaiks", "spatial": PLACE, "temporal": JUNE, **fields}
+    body = {"model": "mosaiks", "spatial": REGION, "temporal": JUNE, **fields}
     return client.post("/geo_embedding", json={k: v for k, v in body.items() if v is not None})
 
 
@@ -109,12 +109,12 @@ def error(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
     return dict(body["error"])
 
 
-# -- pictures ----------------------------------------------------------------------------------
+# -- images ----------------------------------------------------------------------------------
 
 
-def test_all_ways_to_send_a_picture_agree(client: httpx.Client) -> None:
-    """Data URL, base64, multipart and a bare picture give the same vector, in both encodings."""
-    data = picture()
+def test_all_ways_to_send_a_image_agree(client: httpx.Client) -> None:
+    """Data URL, base64, multipart and a bare image give the same vector, in both encodings."""
+    data = image()
     answers = [
         images(client, data_url(data)),
         images(client, base64.b64encode(data).decode(), encoding="base64"),
@@ -140,17 +140,17 @@ def test_all_ways_to_send_a_picture_agree(client: httpx.Client) -> None:
 
 def test_several_files_in_one_form_keep_their_order(client: httpx.Client) -> None:
     """Repeated multipart fields are answered one by one, in order."""
-    files = [("images", picture(seed)) for seed in range(3)]
+    files = [("images", image(seed)) for seed in range(3)]
     answer = client.post("/image_embedding", data={"model": "mosaiks"}, files=files)
-    single = [vectors(images(client, data_url(picture(seed))))[0] for seed in range(3)]
+    single = [vectors(images(client, data_url(image(seed))))[0] for seed in range(3)]
     for together, alone in zip(vectors(answer), single, strict=True):
         np.testing.assert_array_equal(together.data, alone.data)  # type: ignore[union-attr]
 
 
 def test_normalize_gives_unit_length(client: httpx.Client) -> None:
     """`normalize` scales the vector and the metadata says so."""
-    (plain,) = vectors(images(client, data_url(picture())))
-    (unit,) = vectors(images(client, data_url(picture()), normalize=True))
+    (plain,) = vectors(images(client, data_url(image())))
+    (unit,) = vectors(images(client, data_url(image()), normalize=True))
     assert isinstance(plain, Embedding)
     assert isinstance(unit, Embedding)
     assert not plain.meta.normalized
@@ -158,10 +158,10 @@ def test_normalize_gives_unit_length(client: httpx.Client) -> None:
     np.testing.assert_allclose(unit.data, plain.data / np.linalg.norm(plain.data), rtol=1e-6)
 
 
-def test_one_bad_picture_leaves_the_others_answered(client: httpx.Client) -> None:
+def test_one_bad_image_leaves_the_others_answered(client: httpx.Client) -> None:
     """With several items the answer is 200 and each speaks for itself."""
-    good = data_url(picture())
-    answer = images(client, good, data_url(picture()[:200]), good)
+    good = data_url(image())
+    answer = images(client, good, data_url(image()[:200]), good)
     entries = answer.json()["embeddings"]
     assert [list(entry) for entry in entries] == [
         ["data", "shape", "dtype", "meta"],
@@ -175,17 +175,17 @@ def test_one_bad_picture_leaves_the_others_answered(client: httpx.Client) -> Non
 @pytest.mark.parametrize(
     ("payload", "says"),
     [
-        (base64.b64encode(b"just some text, no picture").decode(), "JPEG, PNG"),
-        (base64.b64encode(picture()[:300]).decode(), "damaged or incomplete"),
-        (base64.b64encode(picture(size=(1, 1), kind="PNG")).decode(), "at least 3 x 3"),
+        (base64.b64encode(b"just some text, no image").decode(), "JPEG, PNG"),
+        (base64.b64encode(image()[:300]).decode(), "damaged or incomplete"),
+        (base64.b64encode(image(size=(1, 1), kind="PNG")).decode(), "at least 3 x 3"),
         ("%%%not base64%%%", "base64"),
         ("", "empty"),
         ("https://example.com/a.jpg", "not fetched"),
     ],
     ids=["text", "truncated", "1x1", "base64", "empty", "url"],
 )
-def test_a_bad_picture_is_the_clients_fault(client: httpx.Client, payload: str, says: str) -> None:
-    """A single picture that cannot be read is a 400 that says what is accepted."""
+def test_a_bad_image_is_the_clients_fault(client: httpx.Client, payload: str, says: str) -> None:
+    """A single image that cannot be read is a 400 that says what is accepted."""
     found = error(images(client, payload), 400, "invalid_image")
     assert says in found["message"]
     assert found["field"] == "images.0"
@@ -208,10 +208,10 @@ def test_bodies_that_do_not_fit(client: httpx.Client) -> None:
     )
 
 
-# -- places ------------------------------------------------------------------------------------
+# -- regions ------------------------------------------------------------------------------------
 
 
-def test_a_place_gives_a_vector_that_says_what_it_is_made_of(client: httpx.Client) -> None:
+def test_a_region_gives_a_vector_that_says_what_it_is_made_of(client: httpx.Client) -> None:
     """The README's request: 1024 finite numbers, from imagery that is called synthetic."""
     (answer,) = vectors(geo(client))
     assert isinstance(answer, Embedding)
@@ -251,7 +251,7 @@ def test_a_place_gives_a_vector_that_says_what_it_is_made_of(client: httpx.Clien
 
 
 def test_the_same_request_twice_gives_the_same_vector(client: httpx.Client) -> None:
-    """Nothing random is left between a place and its vector."""
+    """Nothing random is left between a region and its vector."""
     (first,), (second,) = vectors(geo(client)), vectors(geo(client))
     assert isinstance(first, Embedding)
     assert isinstance(second, Embedding)
@@ -259,7 +259,7 @@ def test_the_same_request_twice_gives_the_same_vector(client: httpx.Client) -> N
     assert first.meta.without_timing() == second.meta.without_timing()
 
 
-def test_a_grid_lies_inside_the_place_and_its_mean_is_the_vector(client: httpx.Client) -> None:
+def test_a_grid_lies_inside_the_region_and_its_mean_is_the_vector(client: httpx.Client) -> None:
     """Grid and vector are the same features; the grid's transform stays within the square."""
     (grid,) = vectors(geo(client, output={"mode": "grid"}, encoding="base64"))
     (pooled,) = vectors(geo(client))
@@ -281,10 +281,10 @@ def _bounds(grid: Any) -> tuple[float, float, float, float]:
     return left, top + e * grid.height, left + a * grid.width, top
 
 
-def test_several_places_are_answered_in_order(client: httpx.Client) -> None:
-    """A place without imagery is an error of its own between its neighbours."""
-    elsewhere = {**PLACE, "lon": 0.0, "lat": 0.0}
-    answer = geo(client, spatial=None, spatials=[PLACE, elsewhere, PLACE])
+def test_several_regions_are_answered_in_order(client: httpx.Client) -> None:
+    """A region without imagery is an error of its own between its neighbours."""
+    elsewhere = {**REGION, "lon": 0.0, "lat": 0.0}
+    answer = geo(client, spatial=None, spatials=[REGION, elsewhere, REGION])
     first, nothing, last = vectors(answer)
     assert isinstance(nothing, GeoBentoError)
     assert nothing.type == "no_imagery"
@@ -292,7 +292,7 @@ def test_several_places_are_answered_in_order(client: httpx.Client) -> None:
 
 
 def test_a_polygon_gives_the_mean_of_the_grid_inside(client: httpx.Client) -> None:
-    """A vector counts what lies in the polygon, also where the place is cut into tiles."""
+    """A vector counts what lies in the polygon, also where the region is cut into tiles."""
     prep = {"mode": "tile", "tile_size": 64, "tile_stride": 48}
     (whole,) = vectors(geo(client, spatial=FIELD, encoding="base64"))
     (tiled,) = vectors(geo(client, spatial=FIELD, encoding="base64", input_prep=prep))
@@ -301,9 +301,9 @@ def test_a_polygon_gives_the_mean_of_the_grid_inside(client: httpx.Client) -> No
     assert isinstance(tiled, Embedding)
     assert isinstance(everything, Embedding)
     assert everything.meta.grid is not None
-    place: Area = TypeAdapter(Spatial).validate_python(FIELD)  # type: ignore[assignment]
+    region: Area = TypeAdapter(Spatial).validate_python(FIELD)  # type: ignore[assignment]
     grid = PixelGrid(**everything.meta.grid.model_dump())
-    expected = everything.data.reshape(1024, -1) @ cell_fractions.area_weights(place, grid)
+    expected = everything.data.reshape(1024, -1) @ cell_fractions.area_weights(region, grid)
     np.testing.assert_allclose(whole.data, expected, atol=1e-5)
     assert np.abs(whole.data - everything.data.mean(axis=(1, 2))).max() > 1e-3
     assert tiled.meta.tiles is not None
@@ -311,11 +311,11 @@ def test_a_polygon_gives_the_mean_of_the_grid_inside(client: httpx.Client) -> No
     assert cosine > 0.999
 
 
-def test_a_place_in_another_reference_system(client: httpx.Client) -> None:
+def test_a_region_in_another_reference_system(client: httpx.Client) -> None:
     """The same square, asked for in web Mercator, is the same pixels."""
     x, y = Transformer.from_crs(4326, 3857, always_xy=True).transform(34.066, -3.401)
-    other = {**PLACE, "lon": x, "lat": y, "crs": "EPSG:3857"}
-    here, there = vectors(geo(client, spatial=None, spatials=[PLACE, other]))
+    other = {**REGION, "lon": x, "lat": y, "crs": "EPSG:3857"}
+    here, there = vectors(geo(client, spatial=None, spatials=[REGION, other]))
     np.testing.assert_array_equal(here.data, there.data)  # type: ignore[union-attr]
 
 
@@ -323,13 +323,13 @@ def test_a_place_in_another_reference_system(client: httpx.Client) -> None:
     ("fields", "status", "kind", "field"),
     [
         ({"model": "nope"}, 404, "model_not_found", "model"),
-        ({"spatial": {**PLACE, "buffer_m": 0}}, 400, "spec_error", "spatial.buffer_m"),
-        ({"spatial": {**PLACE, "lat": 95}}, 400, "spec_error", "spatial.lat"),
-        ({"spatial": {**PLACE, "type": "Circle"}}, 400, "spec_error", "spatial"),
-        ({"spatial": {**PLACE, "buffer_m": 100_000}}, 413, "payload_too_large", "spatial"),
-        ({"spatial": {**PLACE, "buffer_m": 6}}, 400, "model_error", "spatial"),
-        ({"spatial": {**PLACE, "lat": 89}}, 400, "spec_error", "spatial"),
-        ({"spatial": {**PLACE, "crs": "EPSG:1"}}, 400, "spec_error", "spatial.crs"),
+        ({"spatial": {**REGION, "buffer_m": 0}}, 400, "spec_error", "spatial.buffer_m"),
+        ({"spatial": {**REGION, "lat": 95}}, 400, "spec_error", "spatial.lat"),
+        ({"spatial": {**REGION, "type": "Circle"}}, 400, "spec_error", "spatial"),
+        ({"spatial": {**REGION, "buffer_m": 100_000}}, 413, "payload_too_large", "spatial"),
+        ({"spatial": {**REGION, "buffer_m": 6}}, 400, "model_error", "spatial"),
+        ({"spatial": {**REGION, "lat": 89}}, 400, "spec_error", "spatial"),
+        ({"spatial": {**REGION, "crs": "EPSG:1"}}, 400, "spec_error", "spatial.crs"),
         ({"spatial": {**FIELD, "geometry": None}}, 400, "spec_error", "spatial.geometry"),
         ({"spatial": None}, 400, "invalid_request", None),
         ({"spatials": []}, 400, "spec_error", "spatials"),
@@ -388,7 +388,7 @@ def test_the_documentation_describes_this_service(client: httpx.Client) -> None:
 
 def test_concurrent_requests_are_batched_and_none_is_lost(client: httpx.Client) -> None:
     """40 requests at once: 40 equal answers, and batches of more than one in the metrics."""
-    payload = data_url(picture())
+    payload = data_url(image())
     with ThreadPoolExecutor(40) as pool:
         answers = list(pool.map(lambda _: images(client, payload, encoding="base64"), range(40)))
     assert {answer.status_code for answer in answers} == {200}
@@ -425,17 +425,17 @@ def test_python_gets_the_same_answer_from_the_server_as_in_process(
 def test_python_collects_failures_where_asked(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A place without imagery is an error in its position, or raised, here and by HTTP."""
+    """A region without imagery is an error in its position, or raised, here and by HTTP."""
     import geobento
 
     far = PointBuffer(-150, 60, 300)
-    places = [PointBuffer(34.066, -3.401, 300), far]
+    regions = [PointBuffer(34.066, -3.401, 300), far]
     temporal = TemporalSpec.range("2023-06-01", "2023-07-01")
     for url in (None, str(client.base_url)):
         if url is not None:
             monkeypatch.setenv("GEOBENTO_URL", url)
         found, failed = geobento.get_embeddings_batch(
-            "mosaiks", spatials=places, temporal=temporal, on_error="collect"
+            "mosaiks", spatials=regions, temporal=temporal, on_error="collect"
         )
         assert isinstance(found, Embedding)
         assert isinstance(failed, NoImageryError)
@@ -444,7 +444,7 @@ def test_python_collects_failures_where_asked(
         )
         assert isinstance(alone, NoImageryError)
         with pytest.raises(NoImageryError):
-            geobento.get_embeddings_batch("mosaiks", spatials=places, temporal=temporal)
+            geobento.get_embeddings_batch("mosaiks", spatials=regions, temporal=temporal)
         with pytest.raises(ModelNotFound):
             geobento.get_embeddings_batch(
                 "nope", spatials=[far], temporal=temporal, on_error="collect"
@@ -453,17 +453,17 @@ def test_python_collects_failures_where_asked(
 
 @pytest.mark.slow
 def test_limits_that_were_set(tmp_path: Path, mosaiks_stored: object) -> None:
-    """A deadline is kept while work goes on; a catalog that is missing stops no picture."""
+    """A deadline is kept while work goes on; a catalog that is missing stops no image."""
     log, missing = tmp_path / "log", str(tmp_path / "none.json")
     with serving(log, GEOBENTO_REQUEST_TIMEOUT_S="0.02", GEOBENTO_STAC=missing) as client:
-        large = data_url(picture(size=(3000, 3000)))
+        large = data_url(image(size=(3000, 3000)))
         error(images(client, *[large] * 4), 504, "deadline_exceeded")
     assert "none.json" in log.read_text()
     with serving(log, GEOBENTO_STAC=missing) as client:
         found = error(geo(client), 502, "source_error")
         assert "none.json" in found["message"]
         assert str(tmp_path) not in found["message"]
-        assert images(client, data_url(picture())).is_success
+        assert images(client, data_url(image())).is_success
 
 
 @pytest.mark.slow
@@ -481,7 +481,7 @@ def test_several_models_are_served_side_by_side(tmp_path: Path, demo_archive: ob
     with serving(tmp_path / "log", BENTOML_HOME=home) as client:
         ids = {model["card"]["id"] for model in client.get("/models").json()["models"]}
         assert ids == {"mosaiks", "dino_v2_vits14"}
-        data = data_url(picture(size=(300, 200)))
+        data = data_url(image(size=(300, 200)))
         (texture,) = vectors(images(client, data))
         (seen,) = vectors(images(client, data, model="dinov2-small"))
         other = {"preprocessing": "vitrivr"}
@@ -505,7 +505,7 @@ def test_several_models_are_served_side_by_side(tmp_path: Path, demo_archive: ob
 
 @pytest.mark.skipif(not (SHARED / "archive").is_dir(), reason="no archive of real imagery")
 def test_real_imagery(tmp_path_factory: pytest.TempPathFactory, mosaiks_stored: object) -> None:
-    """A real place from a STAC catalog; its true-colour picture goes the other way in."""
+    """A real region from a STAC catalog; its true-colour image goes the other way in."""
     log = tmp_path_factory.mktemp("real") / "log"
     with serving(log, GEOBENTO_STAC=str(SHARED / "archive" / "catalog.json")) as client:
         (pooled,) = vectors(geo(client))

@@ -1,4 +1,4 @@
-"""Real places, over HTTP: every model whose sensor is there, and what trained weights know."""
+"""Real regions, over HTTP: every model whose sensor is there, and what trained weights know."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from models.registry import get_model_class
 from tests.models import small
 from tests.pipeline.test_galileo import ARCHIVE, WEIGHTS, windows
 from tests.servers import serving
-from tests.test_service_places import OF_PLACES, VARIANTS, ask
+from tests.test_service_regions import OF_PLACES, VARIANTS, ask
 
 pytestmark = [
     pytest.mark.slow,
@@ -65,8 +65,8 @@ def test_vectors_and_grids(service: httpx.Client, cls: type[Model], modality: st
     assert grid.data.shape[0] == grid.meta.dim
 
 
-def test_trained_weights_know_places_again(service: httpx.Client) -> None:
-    """Windows that overlap are nearer to each other than to any of another place."""
+def test_trained_weights_know_regions_again(service: httpx.Client) -> None:
+    """Windows that overlap are nearer to each other than to any of another region."""
     names, vectors = [], []
     for name, request in windows():
         answer = ask(service, request.pop("model"), **request)

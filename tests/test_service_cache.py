@@ -41,18 +41,18 @@ def service(standin: Standin, folder: Path) -> Any:
 
 
 def ask(client: httpx.Client, *longitudes: float, **temporal: str) -> list[Any]:
-    """Vectors and metadata of places."""
-    places = [
+    """Vectors and metadata of regions."""
+    regions = [
         {"type": "PointBuffer", "lon": lon, "lat": -3.3923, "buffer_m": 100} for lon in longitudes
     ]
-    asked = {"model": "mosaiks", "spatials": places, "temporal": JUNE | temporal}
+    asked = {"model": "mosaiks", "spatials": regions, "temporal": JUNE | temporal}
     answer = client.post("/geo_embedding", json=asked)
     assert answer.status_code == 200, answer.text
     return [(each["data"], each["meta"]["cached"]) for each in answer.json()["embeddings"]]
 
 
 @pytest.mark.usefixtures("mosaiks_stored")
-def test_the_same_place_is_fetched_once(standin: Standin, tmp_path: Path) -> None:
+def test_the_same_region_is_fetched_once(standin: Standin, tmp_path: Path) -> None:
     """By many at a time, by one request, later, and after a restart; another window anew."""
     with service(standin, tmp_path) as client, ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda _: ask(client, 34.0579), range(20)))

@@ -17,8 +17,8 @@ from geobento.schemas.errors import Unauthorized
 from tests.conftest import ROOT
 from tests.servers import Keyed
 
-PICTURE = (ROOT / "tests" / "data" / "field.jpg").read_bytes()
-PLACE = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 500}
+IMAGE = (ROOT / "tests" / "data" / "field.jpg").read_bytes()
+REGION = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 500}
 JUNE = {"mode": "range", "start": "2023-06-01", "end": "2023-07-01"}
 
 pytestmark = pytest.mark.slow
@@ -74,19 +74,19 @@ def test_a_page_of_another_origin(keyed_service: Keyed) -> None:
 
 def test_our_own_clients(keyed_service: Keyed) -> None:
     """Both give the same numbers; one bad item of a batch fails alone."""
-    asked = {"model": "mosaiks", "spatials": [PLACE, {**PLACE, "lat": 60}], "temporal": JUNE}
+    asked = {"model": "mosaiks", "spatials": [REGION, {**REGION, "lat": 60}], "temporal": JUNE}
 
     async def at_once() -> list[Any]:
         async with AsyncClient(keyed_service.url, api_key=keyed_service.key) as client:
             return await asyncio.gather(*(client.geo_embedding(asked) for _ in range(3)))
 
     with Client(keyed_service.url, api_key=keyed_service.key) as client:
-        (picture,) = client.image_embedding({"model": "mosaiks", "images": [PICTURE]})
+        (image,) = client.image_embedding({"model": "mosaiks", "images": [IMAGE]})
         found, failed = client.geo_embedding(asked)
         assert [served.card.id for served in client.list_models()] == ["mosaiks"]
-    assert isinstance(picture, Embedding)
+    assert isinstance(image, Embedding)
     assert isinstance(found, Embedding)
-    assert (picture.data.shape, str(picture.data.dtype)) == ((1024,), "float32")
+    assert (image.data.shape, str(image.data.dtype)) == ((1024,), "float32")
     assert getattr(failed, "type", None) == "no_imagery"
     for again, _ in asyncio.run(at_once()):
         np.testing.assert_array_equal(again.data, found.data)

@@ -110,7 +110,7 @@ def test_refusals(
 
 
 def test_a_file_in_a_json_body(small_service: httpx.Client) -> None:
-    """Pixels go as a form; JSON has places."""
+    """Pixels go as a form; JSON has regions."""
     answer = small_service.post("/geo_embedding", json={"model": "mosaiks", "pixels": "AAAA"})
     assert answer.status_code == 400
     assert answer.json()["error"]["field"] == "pixels"

@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.servers import serving
 
-PICTURE = (ROOT / "tests" / "data" / "field.jpg").read_bytes()
+IMAGE = (ROOT / "tests" / "data" / "field.jpg").read_bytes()
 CALLER = f"00-{'ab' * 16}-{'cd' * 8}-01"
 """Context of a caller that is traced: trace, span, sampled."""
 MOST_S = 20
@@ -63,7 +63,7 @@ def served(received: list[Any]) -> dict[str, Any]:
 
 
 def test_a_trace_goes_from_the_caller_to_the_runner(mosaiks_stored: object, tmp_path: Path) -> None:
-    """The span of the runner descends from that of the front, and that from the caller's."""
+    """The span of the runner is a child of the API server's, and that of the caller's."""
     with (
         collector() as (url, received),
         serving(
@@ -75,15 +75,15 @@ def test_a_trace_goes_from_the_caller_to_the_runner(mosaiks_stored: object, tmp_
     ):
         headers = {"traceparent": CALLER, "x-request-id": "abc", "content-type": "image/jpeg"}
         asked = {"model": "mosaiks"}
-        answer = client.post("/image_embedding", params=asked, content=PICTURE, headers=headers)
+        answer = client.post("/image_embedding", params=asked, content=IMAGE, headers=headers)
         assert answer.status_code == 200
         deadline = time.monotonic() + MOST_S
         while len(ours := served(received)) < 2 and time.monotonic() < deadline:
             time.sleep(0.1)
-    front, runner = ours["geobento"], ours["runner_mosaiks_gaussian"]
-    assert front.parent_span_id.hex() == "cd" * 8
-    assert runner.parent_span_id == front.span_id
-    attributes = {a.key: a.value for a in front.attributes}
+    api_server, runner = ours["geobento"], ours["runner_mosaiks_gaussian"]
+    assert api_server.parent_span_id.hex() == "cd" * 8
+    assert runner.parent_span_id == api_server.span_id
+    attributes = {a.key: a.value for a in api_server.attributes}
     assert attributes["geobento.request"].string_value == "abc"
     assert attributes["geobento.model"].string_value == "mosaiks:gaussian"
     assert attributes["geobento.forward_ms"].double_value > 0

@@ -39,9 +39,9 @@ def test_texts_become_vectors(small_service: httpx.Client) -> None:
     np.testing.assert_allclose(again.data, last.data, atol=1e-6)  # type: ignore[union-attr]
 
 
-def test_all_ways_to_send_pictures_with_classes_agree(small_service: httpx.Client) -> None:
-    """JSON, multipart and a bare picture give the same probabilities."""
-    template = "a picture of a {}"
+def test_all_ways_to_send_images_with_classes_agree(small_service: httpx.Client) -> None:
+    """JSON, multipart and a bare image give the same probabilities."""
+    template = "an image of a {}"
     fields = {"model": "clip_vit_l_14", "classes": CLASSES, "template": template}
     answers = [
         small_service.post(

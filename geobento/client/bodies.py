@@ -16,7 +16,7 @@ REPEATED_TEXT_FIELDS = ("classes",)
 
 
 def no_body(_: Any) -> dict[str, Any]:
-    """No body: the path says everything."""
+    """No body."""
     return {}
 
 
@@ -49,13 +49,13 @@ def with_pixels(request: PixelEmbeddingRequest) -> dict[str, Any]:
 
 
 def _fields(request: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:
-    """The fields of a request as JSON values; arrays are asked for in base64."""
+    """The fields of a request as JSON values; responses shall have arrays in base64."""
     fields = request.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=exclude)
     return {**fields, "encoding": "base64"} if "encoding" in fields else fields
 
 
 def _form(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a form: text as it is, everything else as JSON."""
+    """The fields of a form: text unchanged, everything else as JSON."""
     return {
         name: value if name in REPEATED_TEXT_FIELDS else _form_text(value)
         for name, value in fields.items()

@@ -29,7 +29,7 @@ def get_engine() -> EmbeddingEngine:
 
     Raises:
         MissingExtra: There is no URL, and `geobento[serve]` is not installed.
-        SettingsError: A variable has an unusable value.
+        SettingsError: A variable has a value that is not valid.
     """
     return _open_engine(settings.load())
 

@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,15 +24,12 @@ from geobento.schemas.specs import (
     InputPrepSpec,
     OutputGrid,
     OutputPooled,
-    OutputSpec,
     Region,
     SensorSpec,
     TemporalRange,
     TemporalYear,
 )
 from geobento.schemas.validation import validate
-
-Result = TypeVar("Result")
 
 
 class GeoOptions(TypedDict, total=False):
@@ -53,6 +50,22 @@ class GeoOptions(TypedDict, total=False):
     input_prep: InputPrepSpec | str
 
 
+class PixelOptions(TypedDict, total=False):
+    """Options of `embed_pixels`: fields of `PixelEmbeddingRequest` with the same names."""
+
+    bands: Sequence[str] | None
+    modality: str | None
+    units: str | None
+    crs: Any
+    transform: Iterable[float] | None
+    times: Sequence[str | date | datetime] | None
+    nodata: float | None
+    output: OutputPooled | OutputGrid
+    model_config: dict[str, Any] | None
+    device: Device
+    input_prep: InputPrepSpec | str
+
+
 def get_embedding(
     model: str, *, spatial: Region | dict[str, Any], **options: Unpack[GeoOptions]
 ) -> Embedding:
@@ -66,7 +79,7 @@ def get_embedding(
             of the model. `modality`: imagery that the model reads. `auxiliary_modalities`: further
             imagery of the same region and window. `output`: a vector ``(D,)`` (default) or a grid
             ``(D, H, W)``. `backend`: source of the pixels. `device`: device of the forward pass.
-            `input_prep`: how a large region is brought to the model. Every other keyword is an
+            `input_prep`: `resize` or `tile` for large regions. Every other keyword is an
             option of the model, as in `model_config`.
 
     Returns:
@@ -159,71 +172,48 @@ def plan_embedding(
 
 
 def embed_pixels(
-    model: str,
-    pixels: NDArray[Any] | str | Path,
-    *,
-    bands: Sequence[str] | None = None,
-    modality: str | None = None,
-    units: str | None = None,
-    crs: Any = None,
-    transform: Iterable[float] | None = None,
-    times: Sequence[str | date | datetime] | None = None,
-    nodata: float | None = None,
-    output: OutputPooled | OutputGrid = OutputSpec.pooled(),  # noqa: B008 - frozen
-    model_config: dict[str, Any] | None = None,
-    device: Device = "auto",
-    input_prep: InputPrepSpec | str = "resize",
-    **model_kwargs: Any,
+    model: str, pixels: NDArray[Any] | str | Path, **options: Unpack[PixelOptions]
 ) -> Embedding:
-    """The embedding of pixels of your own.
+    """Embed user-supplied pixels.
 
-    What is given here goes before what a file says. Nothing that the model needs is invented.
+    Arguments have priority over what a file says. Values that the model needs are never guessed.
 
     Args:
         model: Id or alias; see `list_models`.
-        pixels: Values ``(C, H, W)`` or, over time, ``(T, C, H, W)``, rows from north to south; or
-            the path of a GeoTIFF or an ``.npy`` file.
-        bands: Names of the C bands, in their order; those that the model reads are picked. None:
-            the band descriptions of the GeoTIFF.
-        modality: Which imagery the pixels are; None: the card's default.
-        units: Units of the values: those of the card, or ``reflectance`` (0 to 1) for Sentinel-2.
-            None: what the GeoTIFF says.
-        crs: Reference system of `transform`, such as ``EPSG:32736``, or an object that is written
-            like this. None: that of the GeoTIFF.
-        transform: ``(a, b, c, d, e, f)``: ``x = a col + b row + c``, ``y = d col + e row + f``,
-            or an `affine.Affine`. None: that of the GeoTIFF. Without `crs` and `transform` a grid
-            of vectors lies nowhere: ``meta.grid`` is None.
-        times: When the pixels are from: one time per frame; of one image, those of its scenes.
-        nodata: Value that means no data; NaN always does. None: that of the GeoTIFF.
-        output: A vector ``(D,)`` or a grid ``(D, H, W)``.
-        model_config: Options of the model.
-        device: Where the forward pass runs.
-        input_prep: How pixels larger than the model's input are brought to it.
-        **model_kwargs: Options of the model, as in `model_config`.
+        pixels: Values ``(C, H, W)`` or, for a time series, ``(T, C, H, W)``, rows from north to
+            south; or the path of a GeoTIFF or an ``.npy`` file.
+        **options: `bands`: names of the C bands, in order; the model picks those that it reads.
+            `modality`: modality of the pixels. `units`: units of the values: those of the card, or
+            ``reflectance`` (0 to 1) for Sentinel-2. `crs`: CRS of `transform`, as text or as an
+            object of pyproj or rasterio. `transform`: ``(a, b, c, d, e, f)`` or an
+            `affine.Affine`: ``x = a col + b row + c``, ``y = d col + e row + f``; without `crs`
+            and `transform` a grid has no georeference. `times`: acquisition times, one per frame,
+            or those of the scenes of a composite. `nodata`: value of pixels without data; NaN
+            always is. `output`: a vector ``(D,)`` (default) or a grid ``(D, H, W)``.
+            `model_config`: options of the model. `device`: device of the forward pass.
+            `input_prep`: `resize` or `tile` for pixels larger than the model's input. The default
+            of `bands`, `units`, `crs`, `transform` and `nodata` is what a GeoTIFF says. Every other
+            keyword is an option of the model, as in `model_config`.
+
+    Returns:
+        float32 data and metadata.
 
     Raises:
-        GeoBentoError: The request cannot be answered; its subclass and message say why.
+        GeoBentoError: The request fails; the subclass and the message say why.
     """
+    fields: dict[str, Any] = _request_fields(options, PixelOptions)
+    if "crs" in fields:
+        fields["crs"] = str(fields["crs"])
+    if "transform" in fields:
+        fields["transform"] = _affine_coefficients(fields["transform"])
+    fields["times"] = tuple(fields.get("times", ()))
     request = validate(
-        PixelEmbeddingRequest,
-        {
-            "model": model,
-            "pixels": _pixels_to_file(pixels),
-            "bands": bands,
-            "modality": modality,
-            "units": units,
-            "crs": None if crs is None else str(crs),
-            "transform": _affine_coefficients(transform),
-            "times": tuple(times or ()),
-            "nodata": nodata,
-            "output": output,
-            "model_config": {**(model_config or {}), **model_kwargs},
-            "device": device,
-            "input_prep": input_prep,
-        },
+        PixelEmbeddingRequest, {"model": model, "pixels": _pixels_to_file(pixels), **fields}
     )
-    (answer,) = raise_first_error(get_engine().run(operations.PIXEL_EMBEDDING, request), "pixels")
-    return answer
+    (embedding,) = raise_first_error(
+        get_engine().run(operations.PIXEL_EMBEDDING, request), "pixels"
+    )
+    return embedding
 
 
 def inspect_patch(
@@ -236,19 +226,19 @@ def inspect_patch(
     fetch: FetchSpec | None = None,
     backend: Backend = "auto",
 ) -> Inspection:
-    """What the pixels of a place are like: statistics, histograms, a picture, what is odd.
+    """Fetch and describe the pixels of a region: statistics, histograms, quicklook, warnings.
 
     Args:
-        model: Id or alias of a model whose default sensor is fetched; or else `sensor`.
-        spatial: The place; of a polygon its bounding box.
-        temporal: The time window, half-open.
-        sensor: What to fetch.
-        modality: With `model`: which of its imagery.
+        model: Id or alias of a model; its default sensor is fetched. Not with `sensor`.
+        spatial: The region; for a polygon its bounding box.
+        temporal: Time window, half-open.
+        sensor: The sensor.
+        modality: With `model`: modality of its imagery.
         fetch: With `model`: changes single settings of its default sensor.
-        backend: Where pixels come from.
+        backend: Source of the pixels.
 
     Raises:
-        GeoBentoError: The pixels cannot be had; its subclass and message say why.
+        GeoBentoError: The request fails; the subclass and the message say why.
     """
     request = validate(
         InspectRequest,
@@ -265,26 +255,37 @@ def inspect_patch(
     return get_engine().run(operations.INSPECT_PATCH, request)
 
 
-def _geo_request(model: str, options: Mapping[str, Any], **where: Any) -> GeoEmbeddingRequest:
-    """The request of a function's arguments. Unknown options are options of the model."""
-    known = GeoOptions.__annotations__
-    fields = {name: value for name, value in options.items() if name in known and value is not None}
-    model_options = {name: value for name, value in options.items() if name not in known}
+def _geo_request(model: str, options: Mapping[str, Any], **region: Any) -> GeoEmbeddingRequest:
+    """The request of a function's arguments."""
+    fields = _request_fields(options, GeoOptions)
     if "auxiliary_modalities" in fields:
         fields["auxiliary_modalities"] = list(fields["auxiliary_modalities"])
+    return validate(GeoEmbeddingRequest, {"model": model, **region, **fields})
+
+
+def _request_fields(options: Mapping[str, Any], known: type) -> dict[str, Any]:
+    """Fields of a request. Unknown options are options of the model.
+
+    Args:
+        options: Keyword arguments of a function.
+        known: TypedDict of the options that are fields.
+    """
+    names = known.__annotations__
+    fields = {name: value for name, value in options.items() if name in names and value is not None}
+    model_options = {name: value for name, value in options.items() if name not in names}
     fields["model_config"] = {**fields.get("model_config", {}), **model_options}
-    return validate(GeoEmbeddingRequest, {"model": model, **where, **fields})
+    return fields
 
 
 def _pixels_to_file(pixels: NDArray[Any] | str | Path) -> bytes:
-    """What goes with a request: the file, or the array as one."""
+    """The content of the file, or the array as an ``.npy`` file."""
     if isinstance(pixels, str | Path):
         try:
             return Path(pixels).read_bytes()
         except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or "not a path"
+            reason = getattr(error, "strerror", None) or "not a path"
             raise InvalidRequest(
-                f"the file cannot be read: {why}; accepted: a path on this machine, or an array",
+                f"the file cannot be read: {reason}; accepted: a path on this machine, or an array",
                 field="pixels",
             ) from None
     stream = io.BytesIO()
@@ -292,15 +293,13 @@ def _pixels_to_file(pixels: NDArray[Any] | str | Path) -> bytes:
         np.save(stream, np.asarray(pixels), allow_pickle=False)
     except ValueError:
         raise InvalidRequest(
-            "the pixels are no array of numbers; accepted: (C, H, W) and (T, C, H, W)",
+            "the pixels are not an array of numbers; accepted: (C, H, W) and (T, C, H, W)",
             field="pixels",
         ) from None
     return stream.getvalue()
 
 
-def _affine_coefficients(transform: Iterable[float] | None) -> tuple[float, ...] | None:
-    """A transform without the third row of its matrix, which is always the same."""
-    if transform is None:
-        return None
+def _affine_coefficients(transform: Iterable[float]) -> tuple[float, ...]:
+    """A transform without the third row of its matrix, which is constant."""
     numbers = tuple(transform)
     return numbers[:6] if numbers[6:] == (0, 0, 1) else numbers

@@ -24,12 +24,12 @@ from geobento.client.protocol import (
 from geobento.schemas.errors import GeoBentoError
 
 RETRYABLE_STATUSES = frozenset({429, 503})
-"""Statuses of failures that may pass: busy, at a limit, not reachable."""
+"""Statuses of temporary failures: at a limit, busy, not reachable."""
 
 
 @dataclass(frozen=True)
 class _RetryPolicy:
-    """When to try again."""
+    """Number of retries and deadline of a request."""
 
     retries: int
     deadline: float
@@ -52,7 +52,7 @@ class _RetryPolicy:
 
 
 class _BaseClient:
-    """What both clients share."""
+    """Attributes of both clients."""
 
     def __init__(self, url: str, api_key: str | None, timeout_s: float, retries: int) -> None:
         self.url = url
@@ -140,10 +140,10 @@ class Client(_BaseClient):
 
     Args:
         url: Address of the server, such as ``http://localhost:3000``.
-        api_key: API key, if the server wants one.
-        timeout_s: Longest wait for a result, all attempts together, seconds.
+        api_key: API key, if the server requires one.
+        timeout_s: Maximum time for a result over all attempts, seconds.
         retries: Maximum number of attempts after the first.
-        transport: In place of the network.
+        transport: Replaces the network, for tests.
     """
 
     def __init__(
@@ -208,10 +208,10 @@ class AsyncClient(_BaseClient):
 
     Args:
         url: Address of the server, such as ``http://localhost:3000``.
-        api_key: API key, if the server wants one.
-        timeout_s: Longest wait for a result, all attempts together, seconds.
+        api_key: API key, if the server requires one.
+        timeout_s: Maximum time for a result over all attempts, seconds.
         retries: Maximum number of attempts after the first.
-        transport: In place of the network.
+        transport: Replaces the network, for tests.
     """
 
     def __init__(

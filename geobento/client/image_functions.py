@@ -21,16 +21,16 @@ def get_image_embeddings(
     normalize: bool | None = None,
     config: dict[str, Any] | None = None,
 ) -> list[Embedding]:
-    """The embeddings of pictures, in their order.
+    """Embed images: one vector per image, in order.
 
     Args:
         model: Id or alias; see `list_models`.
-        images: Encoded pictures as bytes, or paths of files.
-        normalize: Scale to unit length; None: as the card says.
+        images: Encoded images as bytes, or paths of files.
+        normalize: Scale to unit length; None: the default of the card.
         config: Options of the model.
 
     Raises:
-        GeoBentoError: The request, or the first of the pictures that failed; `field` names it.
+        GeoBentoError: The request fails, or the first image that failed; `field` names it.
     """
     request = validate(
         ImageEmbeddingRequest,
@@ -47,15 +47,15 @@ def get_image_embeddings(
 def get_text_embeddings(
     model: str, texts: Sequence[str], *, normalize: bool | None = None
 ) -> list[Embedding]:
-    """The embeddings of texts, in their order and in the space of the model's pictures.
+    """Embed texts: one vector per text, in order, in the space of the model's images.
 
     Args:
         model: Id or alias of a model that reads texts; see `list_models`.
-        texts: What to embed.
-        normalize: Scale to unit length; None: as the card says.
+        texts: The texts.
+        normalize: Scale to unit length; None: the default of the card.
 
     Raises:
-        GeoBentoError: The request, or the first of the texts that failed; `field` names it.
+        GeoBentoError: The request fails, or the first text that failed; `field` names it.
     """
     request = validate(
         TextEmbeddingRequest, {"model": model, "texts": list(texts), "normalize": normalize}
@@ -71,17 +71,17 @@ def classify_images(
     template: str = "{}",
     config: dict[str, Any] | None = None,
 ) -> list[Classification]:
-    """Which of the given classes every picture shows, without training on them (zero shot).
+    """Classify images without training (zero-shot).
 
     Args:
-        model: Id or alias of a model that reads pictures and texts; see `list_models`.
-        images: Encoded pictures as bytes, or paths of files.
+        model: Id or alias of a model that reads images and texts; see `list_models`.
+        images: Encoded images as bytes, or paths of files.
         classes: Names of the classes.
-        template: Sentence that every class is put into, at ``{}``.
+        template: Prompt for every class; ``{}`` stands for its name.
         config: Options of the model.
 
     Raises:
-        GeoBentoError: The request, or the first of the pictures that failed; `field` names it.
+        GeoBentoError: The request fails, or the first image that failed; `field` names it.
     """
     request = validate(
         ZeroShotRequest,
@@ -99,18 +99,18 @@ def classify_images(
 
 
 def list_models() -> list[ServedModel]:
-    """The models that can be asked for, with their cards."""
+    """List the models that can be used, with their cards."""
     return get_engine().run(operations.LIST_MODELS, None)
 
 
 def describe_model(model: str) -> ServedModel:
-    """What there is to know about a model: its card and which weights are served.
+    """Describe a model: its card and its weights.
 
     Args:
         model: Id or alias.
 
     Raises:
-        ModelNotFound: It is not served; the message says how to import it.
+        ModelNotFound: The model is not served; the message says how to import it.
     """
     return get_engine().run(operations.DESCRIBE_MODEL, model)
 

@@ -19,15 +19,14 @@ from geobento.schemas.embedding import Classification, Embedding
 from geobento.schemas.errors import GeoBentoError
 from geobento.schemas.plan import EmbeddingPlan, Inspection
 from geobento.schemas.requests import (
-    EmbeddingResponse,
     GeoEmbeddingRequest,
     ImageEmbeddingRequest,
     InspectRequest,
     PixelEmbeddingRequest,
     TextEmbeddingRequest,
     ZeroShotRequest,
-    ZeroShotResponse,
 )
+from geobento.schemas.responses import EmbeddingResponse, ZeroShotResponse
 
 RequestT = TypeVar("RequestT")
 ResultT = TypeVar("ResultT")

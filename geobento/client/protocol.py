@@ -25,12 +25,12 @@ from geobento.schemas.errors import (
 from geobento.schemas.validation import validate
 
 Fields = Mapping[str, Any]
-"""A request by its fields."""
+"""Fields of a request, by name."""
 
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """What is sent to a server.
+    """An HTTP request.
 
     Attributes:
         method: HTTP method.
@@ -51,7 +51,7 @@ def encode_request(operation: Operation[RequestT, Any], request: RequestT | Fiel
         request: Its request, or the fields of one.
 
     Raises:
-        InvalidRequest: The fields are not those of a request.
+        InvalidRequest: The fields are not valid.
     """
     checked: Any = request
     if issubclass(operation.request, BaseModel) and not isinstance(request, operation.request):
@@ -84,11 +84,11 @@ def decode_response(
 
 
 def connection_error(error: httpx.TransportError, url: str) -> GeoBentoError:
-    """The error that stands for a connection that gave no response."""
+    """The error for a connection without a response."""
     if isinstance(error, httpx.TimeoutException):
         return Overloaded(f"no response from {url} in time")
     if isinstance(error, httpx.UnsupportedProtocol):
-        return SourceError(f"{url} is no address of a server; accepted: http:// and https://")
+        return SourceError(f"{url} is not the address of a server; accepted: http:// and https://")
     return SourceUnavailable(f"no GeoBento server responds at {url}: {error}")
 
 

@@ -1,4 +1,4 @@
-"""API keys as the settings hold them: a name and the sha256 of the key, never the key."""
+"""API keys in settings: a name and the SHA-256 of the key, never the key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 _KEY_PATTERN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63}):([0-9a-fA-F]{64})")
 ACCEPTED_FORM = (
-    "accepted: NAME:SHA256, where SHA256 are the 64 hexadecimal digits of the key's sha256"
+    "accepted: NAME:SHA256, where SHA256 is the SHA-256 of the key, 64 hexadecimal digits"
 )
 
 
@@ -18,8 +18,8 @@ class ApiKey:
     """A key that a service accepts.
 
     Attributes:
-        name: Whose it is.
-        digest: Sha256 of the key, hexadecimal.
+        name: Name of the client.
+        digest: SHA-256 of the key, hexadecimal.
     """
 
     name: str
@@ -30,24 +30,24 @@ class ApiKey:
 
 
 def parse_key(text: str) -> ApiKey:
-    """An entry of the settings.
+    """Parse an entry of the settings.
 
     Raises:
-        ValueError: It is none; the message does not hold it, as it may be a key.
+        ValueError: It has another form; the message does not hold it, because it may be a key.
     """
-    found = _KEY_PATTERN.fullmatch(text)
-    if found is None:
+    match = _KEY_PATTERN.fullmatch(text)
+    if match is None:
         raise ValueError(f"an entry cannot be read; {ACCEPTED_FORM}")
-    return ApiKey(found[1], found[2].lower())
+    return ApiKey(match[1], match[2].lower())
 
 
 def generate_key(name: str) -> tuple[str, ApiKey]:
-    """A new key of 256 random bits, and what a service has to know of it.
+    """A new key of 256 random bits, and its entry for the settings.
 
-    Sha256 alone protects keys that are as random as these; it would not protect passwords.
+    A plain SHA-256 is enough for random keys; it would not be for passwords.
 
     Raises:
-        ValueError: The name cannot stand in the settings.
+        ValueError: The name is not valid.
     """
     key = secrets.token_urlsafe(32)
     return key, parse_key(f"{name}:{hashlib.sha256(key.encode()).hexdigest()}")

@@ -1,4 +1,4 @@
-"""The settings: one object, filled from ``GEOBENTO_*`` variables."""
+"""Settings from ``GEOBENTO_*`` environment variables."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _PROJECT_ID_PATTERN = r"^([a-z0-9][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$"
 
 PREFIX = "GEOBENTO_"
 NON_SETTINGS = frozenset({"IMAGE", "PROFILE", "PARITY", "SHARED"})
-"""Names after the prefix that are no settings: of `deploy/compose.yaml`, and of the tests."""
+"""Variables with the prefix that are not settings: of `deploy/compose.yaml` and of the tests."""
 SECRET_FIELDS = frozenset({"api_key", "api_keys", "job_store", "stac_key"})
-"""Settings whose values no message holds."""
+"""Settings whose values are never in messages."""
 
 RENAMED = {
     "CACHE_OPEN_HOURS": "CACHE_TTL_HOURS",
@@ -47,7 +47,7 @@ _ORIGIN_PATTERN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 
 
 class Settings(BaseSettings):
-    """What a deployer can set. Every field is the variable ``GEOBENTO_<NAME>``."""
+    """Settings of the service and the client. Every field is the variable ``GEOBENTO_<NAME>``."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -61,99 +61,99 @@ class Settings(BaseSettings):
     """Models to serve, separated by commas: ids, aliases, `id:variant` or `id:version`.
     Empty: the newest of every variant in the model store."""
     url: str | None = None
-    """Server that `get_embedding` and the command line ask. Empty: they work in-process."""
+    """Server for `get_embedding` and the command line. Empty: models run in-process."""
     api_key: SecretStr | None = None
-    """Key that `get_embedding` and the command line show to that server."""
+    """API key of `get_embedding` and the command line for that server."""
     data_dir: Path = Path.home() / ".geobento"
     """Folder for the demo archive and the service's own files."""
     device: Device = "auto"
-    """Where forward passes run: `cpu`, `cuda`, or the GPU where there is one (`auto`)."""
+    """Device of forward passes: `cpu`, `cuda`, or a GPU if there is one (`auto`)."""
     precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
-    """Number format of forward passes. `auto`: bfloat16 where the processor multiplies in it and
-    the model's vectors were found to turn by no more than a cosine of 0.999. `int8`: large products
-    in whole numbers of eight bits, faster still on a CPU that multiplies them, where the same was
-    found of that when the model was imported; other models as with `auto`."""
+    """Precision of forward passes. `auto`: bfloat16 if the processor supports it and the model's
+    vectors keep a cosine similarity of at least 0.999 to float32, otherwise float32. `int8`: linear
+    layers in int8, faster on a CPU that supports it, for models that keep the same similarity when
+    they are imported; other models as with `auto`."""
     runner_workers: Annotated[int, Field(gt=0)] = 1
-    """Processes per model. One keeps all cores, or a GPU, at work. Several share the cores, survive
-    one another, and take the memory of a copy of the weights each."""
+    """Processes per model. One uses all cores, or a GPU. Several share the cores, keep working if
+    one dies, and hold a copy of the weights each."""
     stac: str | None = None
-    """STAC catalog to fetch imagery from: `earth-search`, `planetary-computer`, the URL of an API
-    or of a static catalog, or the path of a `catalog.json` or of stac-geoparquet. Empty: no such
-    source."""
+    """STAC catalog for imagery: `earth-search`, `planetary-computer`, the URL of an API or
+    of a static catalog, or the path of a `catalog.json` or of stac-geoparquet. Empty: no STAC."""
     stac_hosts: Annotated[tuple[str, ...], NoDecode] = ()
-    """Further hosts, besides the catalog's own, from which its files are read, separated by
-    commas; `.example.com` stands for all below it."""
+    """Additional hosts of the catalog's files, separated by commas; `.example.com` means all its
+    subdomains."""
     stac_key: SecretStr | None = None
-    """Subscription key for Planetary Computer, where a collection wants one."""
+    """Subscription key for Planetary Computer, if a collection requires one."""
     ee_project: Annotated[str, Field(pattern=_PROJECT_ID_PATTERN)] | None = None
-    """Cloud project that Earth Engine charges. Empty: no such source."""
+    """Cloud project for Earth Engine. Empty: no Earth Engine."""
     ee_key_file: FilePath | None = None
     """JSON key of a service account for Earth Engine. Empty: the default credentials."""
     ee_url: str | None = None
     """Base URL of Earth Engine. Empty: its high-volume endpoint. Plain http gets no credentials."""
     ee_max_concurrency: Annotated[int, Field(gt=0)] = 32
-    """Most requests to Earth Engine at a time, of all processes that share `GEOBENTO_DATA_DIR`."""
+    """Maximum number of concurrent requests to Earth Engine, over all processes that share
+    `GEOBENTO_DATA_DIR`."""
     ee_max_qps: Annotated[float, Field(gt=0)] = 80
-    """Most requests to Earth Engine per second, of the same."""
+    """Maximum number of requests to Earth Engine per second, over the same processes."""
     demo_only: bool = False
-    """`on`: the demo archive answers whatever `backend` a request names, to try out programs that
-    name one. Answers say that it did."""
+    """`on`: requests use the demo archive whatever `backend` they name, to try out programs.
+    Responses say so."""
     cache: bool = True
-    """`off`: no fetched pixels are kept on disk."""
+    """`off`: fetched pixels are not cached on disk."""
     cache_mb: Annotated[float, Field(gt=0)] = 4096
-    """Size of the pixels kept, mebibytes; those that were not used for longest go first."""
+    """Size of the cache, mebibytes; the least recently used pixels are deleted first."""
     cache_ttl_hours: Annotated[float, Field(ge=0)] = 24
-    """How long pixels are kept whose window ended less than 30 days before, or is still to end:
-    scenes may be added to it. Those of older windows stay."""
+    """How long pixels of recent windows, which end after 30 days ago, are cached: scenes may still
+    be added. Pixels of older windows do not expire."""
     api_keys: Annotated[tuple[str, ...], NoDecode] = ()
     """API keys that the service accepts, separated by commas, as `NAME:SHA256`;
-    `geobento keys new NAME` makes one. Empty: none is wanted."""
+    `geobento keys new NAME` makes one. Empty: no key is needed."""
     api_keys_file: Path | None = None
-    """File with further keys, one a line in the same form."""
+    """File with additional keys, one per line in the same form."""
     require_keys: bool = False
     """`on`: the service does not start without keys."""
     key_rate_limit: Annotated[float, Field(gt=0)] | None = None
-    """Most requests per second of one key and replica; more are answered 429. Empty: any number."""
+    """Maximum number of requests per second, per key and replica; more get 429. Empty: no limit."""
     key_max_concurrency: Annotated[int, Field(gt=0)] | None = None
-    """Most requests of one key and replica at a time; more are answered 429. Empty: any number."""
+    """Maximum number of concurrent requests, per key and replica; more get 429. Empty: no limit."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    """Origins whose pages may ask the service from a browser, separated by commas, such as
+    """Origins of web pages that may use the service, separated by commas, such as
     `https://maps.example.com`; `*`: all. Empty: none."""
     metrics_port: Annotated[int, Field(gt=0, lt=65536)] | None = None
-    """Port for `/metrics` and the probes alone, on all addresses; `/metrics` is then not on the
-    other one. Empty: they are on the port of everything else."""
+    """Separate port for `/metrics` and the probes, on all addresses; the main port then has no
+    `/metrics`. Empty: the main port has both."""
     max_body_mb: Annotated[float, Field(gt=0)] = 64
-    """Largest request body, mebibytes."""
+    """Maximum size of a request body, mebibytes."""
     max_client_batch_size: Annotated[int, Field(gt=0)] = 256
-    """Most pictures or places in one request."""
+    """Maximum number of images or regions in a request."""
     max_image_megapixels: Annotated[float, Field(gt=0)] = 64
-    """Largest picture, millions of pixels."""
+    """Maximum size of an image, millions of pixels."""
     max_region_pixels: Annotated[int, Field(gt=0)] = 1_048_576
-    """Largest place, pixels of its grid."""
+    """Maximum size of a region, pixels of its grid."""
     max_concurrent_requests: Annotated[int, Field(gt=0)] = 256
-    """More requests than this at a time are answered 503."""
+    """Maximum number of concurrent requests; more get 503."""
     max_pending_mb: Annotated[float, Field(gt=0)] = 1024
-    """Request bodies held at a time, mebibytes, and as many of inputs for the models; what is
-    beyond is answered 503. As many, too, of fetched pixels, for which requests wait."""
+    """Maximum size of all request bodies in memory, mebibytes, and of all inputs of models; more
+    get 503. Also of all fetched pixels; requests wait for it."""
     max_queue_size: Annotated[int, Field(gt=0)] = 4096
-    """Items that may wait for one model; what is beyond is answered 503."""
+    """Maximum number of items that wait for a model; more get 503."""
     allow_image_urls: bool = False
-    """`on`: pictures may be given as http(s) URLs, which the service fetches."""
+    """`on`: requests may give images as http(s) URLs, which the service fetches."""
     url_timeout_s: Annotated[float, Field(gt=0)] = 10
-    """Longest time for fetching one picture, seconds."""
+    """Timeout for fetching one image, seconds."""
     job_store: str | None = None
-    """Where jobs of the vitrivr API are kept: `redis://...` where several replicas share them.
-    Empty: a SQLite file in `GEOBENTO_DATA_DIR`."""
+    """Store for jobs of the vitrivr API: `redis://...` if several replicas share them. Empty: a
+    SQLite file in `GEOBENTO_DATA_DIR`."""
     job_ttl: Annotated[float, Field(gt=0)] = 3600
-    """How long the result of a job can be read, seconds."""
+    """How long results of jobs are kept, seconds."""
     max_jobs: Annotated[int, Field(gt=0)] = 1000
-    """More waiting jobs than this are refused with 503."""
+    """Maximum number of waiting jobs; more get 503."""
     request_timeout_s: Annotated[float, Field(gt=0)] = 60
-    """Longest time for a request, seconds."""
+    """Deadline of a request, seconds after its arrival."""
     log_format: Literal["text", "json"] = "text"
-    """`json`: one JSON object per line of the log, and a line per request."""
+    """`json`: one JSON object per line, and one line per request."""
     fetch_threads: Annotated[int, Field(gt=0)] = 8
-    """Places fetched at a time by one process."""
+    """Number of regions that a process fetches concurrently."""
 
     @field_validator("models", "stac_hosts", "api_keys", "cors_origins", mode="before")
     @classmethod
@@ -194,17 +194,17 @@ class Settings(BaseSettings):
 
     @property
     def demo_archive(self) -> Path:
-        """Where the demo archive lies."""
+        """Folder of the demo archive."""
         return self.data_dir / "demo-archive"
 
     @property
     def patches(self) -> Path:
-        """Where fetched pixels are kept."""
+        """Folder of the cache of fetched pixels."""
         return self.data_dir / "patches"
 
     @property
     def patches_bytes(self) -> int:
-        """Bound of their size."""
+        """Maximum size of the cache, bytes."""
         return int(self.cache_mb * 2**20)
 
 
@@ -212,29 +212,31 @@ def load() -> Settings:
     """Read the settings from the environment.
 
     Raises:
-        SettingsError: A variable has an unusable value, or is none of ours; the message names
-            every such variable and what is accepted.
+        SettingsError: A variable has a value that is not valid, or is not a setting; the message
+            names every such variable and what is accepted.
     """
-    wrong = _unknown_messages(os.environ)
+    problems = _unknown_messages(os.environ)
     try:
-        found = Settings()
+        config = Settings()
     except ValidationError as error:
-        wrong = [*map(_invalid_value_message, error.errors()), *wrong]
-    if wrong:
-        raise SettingsError("; ".join(wrong))
-    return found
+        problems = [*map(_invalid_value_message, error.errors()), *problems]
+    if problems:
+        raise SettingsError("; ".join(problems))
+    return config
 
 
 def _invalid_value_message(error: ErrorDetails) -> str:
-    """What a variable holds, unless that is secret, and what it takes."""
+    """The value of a variable, unless it is secret, and what is accepted."""
     name = str(error["loc"][0])
-    said = error["msg"].removeprefix("Value error, ").replace("Input should be ", "accepted: ", 1)
-    said = "accepted: on or off" if error["type"].startswith("bool") else said
-    said = said.partition(", unable to parse")[0]
-    given = error["input"]
-    shown = ",".join(given) if isinstance(given, tuple) else given
-    got = "" if name in SECRET_FIELDS else f"got {str(shown)!r}; "
-    return f"{PREFIX}{name.upper()}: {got}{said}"
+    accepted = (
+        error["msg"].removeprefix("Value error, ").replace("Input should be ", "accepted: ", 1)
+    )
+    accepted = "accepted: on or off" if error["type"].startswith("bool") else accepted
+    accepted = accepted.partition(", unable to parse")[0]
+    value = error["input"]
+    text = ",".join(value) if isinstance(value, tuple) else value
+    got = "" if name in SECRET_FIELDS else f"got {str(text)!r}; "
+    return f"{PREFIX}{name.upper()}: {got}{accepted}"
 
 
 def _unknown_messages(environment: Mapping[str, str]) -> list[str]:
@@ -250,7 +252,7 @@ def _unknown_messages(environment: Mapping[str, str]) -> list[str]:
 
 
 def _unknown_message(variable: str, name: str, known: set[str]) -> str:
-    """Why a variable is not a setting: it was renamed, or it is misspelt."""
+    """The message for a renamed or misspelt variable."""
     if name in RENAMED:
         return f"{variable}: this setting is now called {PREFIX}{RENAMED[name]}"
     close = close_matches(name, known)

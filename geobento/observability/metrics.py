@@ -1,7 +1,7 @@
-"""What the service counts and measures, for Prometheus.
+"""Prometheus metrics.
 
-Every process writes its share, and BentoML's `/metrics` adds them up. Labels take few values:
-models that are served, types of errors, names of stages.
+Every process writes its own files, and BentoML's `/metrics` adds them up. Labels have few values:
+served models, types of errors, names of stages.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from prometheus_client import Counter, Gauge, Histogram
+import psutil
+from prometheus_client import Counter, Gauge, Histogram, multiprocess
 
 from geobento.observability.request_context import RequestContext
 
@@ -32,53 +33,53 @@ _LATENCY_BUCKETS_S = (
     60,
 )
 
-ITEMS = Counter("geobento_items", "Pictures, texts and places answered", ["model", "outcome"])
+ITEMS = Counter("geobento_items", "Images, texts and regions processed", ["model", "outcome"])
 STAGE_SECONDS = Histogram(
     "geobento_stage_seconds",
-    "Time of a request in a stage",
+    "Seconds of a request in a stage",
     ["model", "stage"],
     buckets=_LATENCY_BUCKETS_S,
 )
 BATCH_SIZE = Histogram(
     "geobento_batch_items",
-    "Items that a runner got together",
+    "Items in a batch",
     ["model"],
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
 )
 QUEUE_DEPTH = Gauge(
     "geobento_queue_depth",
-    "Items that wait for a model or are with it",
+    "Items that wait for a model or are in it",
     ["model"],
     multiprocess_mode="livesum",
 )
 PENDING_BYTES = Gauge(
     "geobento_pending_bytes",
-    "Bodies, fetched pixels and inputs held",
+    "Bytes of request bodies, fetched pixels and inputs in memory",
     ["kind"],
     multiprocess_mode="livesum",
 )
 REQUESTS_IN_FLIGHT = Gauge(
-    "geobento_requests_in_flight", "Requests being worked on", multiprocess_mode="livesum"
+    "geobento_requests_in_flight", "Requests in progress", multiprocess_mode="livesum"
 )
-ERRORS = Counter("geobento_errors", "Errors answered, those of single items too", ["type"])
-ABANDONED_REQUESTS = Counter("geobento_abandoned_requests", "Requests whose client went away")
-EXPIRED_ITEMS = Counter(
-    "geobento_expired_items", "Items dropped because nobody waited any more", ["model"]
+ERRORS = Counter(
+    "geobento_errors", "Errors in responses, including those of single items", ["type"]
 )
+ABANDONED_REQUESTS = Counter("geobento_abandoned_requests", "Requests whose client disconnected")
+EXPIRED_ITEMS = Counter("geobento_expired_items", "Items dropped after their deadline", ["model"])
 FAILED_RUNNER_CALLS = Counter(
-    "geobento_failed_runner_calls", "Calls that a runner did not answer", ["model"]
+    "geobento_failed_runner_calls", "Calls without a response from the runner", ["model"]
 )
 FETCHED_PATCHES = Counter("geobento_fetched_patches", "Patches fetched", ["backend", "cache"])
 MODEL_INFO = Gauge(
     "geobento_model_info",
-    "Models served, always 1",
+    "Served models, always 1",
     ["model", "tag", "precision", "device"],
     multiprocess_mode="max",
 )
 
 
 def observe_stages(context: RequestContext) -> None:
-    """Take over the stages of a request that has ended."""
+    """Observe the stages of a finished request."""
     if context.model:
         for name, seconds in context.stage_seconds.items():
             STAGE_SECONDS.labels(context.model, name).observe(seconds)
@@ -90,19 +91,16 @@ def count_fetch(backend: str, cached: bool | None) -> None:
 
 
 def remove_dead_process_metrics() -> None:
-    """Drop what processes that were killed had in flight."""
+    """Delete gauge files of dead processes, which would count as live otherwise."""
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if folder is None:
         return
-    for file in Path(folder).glob("gauge_live*_*.db"):
-        if not _is_alive(file.stem.rpartition("_")[2]):
-            file.unlink(missing_ok=True)
-
-
-def _is_alive(pid: str) -> bool:
-    return pid.isdigit() and Path(f"/proc/{pid}").exists()
+    pids = {file.stem.rpartition("_")[2] for file in Path(folder).glob("gauge_live*_*.db")}
+    for pid in pids:
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            multiprocess.mark_process_dead(int(pid), folder)  # type: ignore[no-untyped-call]
 
 
 def server_timing(stage_seconds: Iterable[tuple[str, float]]) -> str:
-    """The value of the header of that name."""
+    """Value of the header `Server-Timing`."""
     return ", ".join(f"{name};dur={1000 * value:.1f}" for name, value in stage_seconds)

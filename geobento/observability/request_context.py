@@ -1,4 +1,4 @@
-"""The request that is being answered: its id, its deadline, and where its time goes."""
+"""Context of the current request: id, model, deadline, time per stage."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 @dataclass
 class RequestContext:
-    """A request.
+    """Context of a request.
 
     Attributes:
-        id: What names it in answers and logs.
-        model: `id:variant` of the model that it is for; empty until that is known.
-        deadline: Clock time (seconds since 1970) after which nobody waits for it; None: no bound.
-        stage_seconds: Time by stage.
+        id: Id in responses and logs.
+        model: `id:variant` of its model; empty until it is known.
+        deadline: Deadline, Unix seconds; None: no deadline.
+        stage_seconds: Seconds by stage.
     """
 
     id: str
@@ -30,39 +30,39 @@ class RequestContext:
     stage_seconds: dict[str, float] = field(default_factory=dict)
 
 
-_CONTEXT: ContextVar[RequestContext | None] = ContextVar("asked", default=None)
+_CONTEXT: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)
 
 
 def begin_request(request_id: str | None = None) -> RequestContext:
-    """Begin a request in this context, under the id that came with it where that is usable."""
-    asked = RequestContext(
+    """Begin a request in this context; an id that is missing or not valid is replaced."""
+    context = RequestContext(
         request_id if request_id and _REQUEST_ID_PATTERN.fullmatch(request_id) else uuid.uuid4().hex
     )
-    _CONTEXT.set(asked)
-    return asked
+    _CONTEXT.set(context)
+    return context
 
 
 def current_request() -> RequestContext | None:
-    """The request of this context, or of the one that started this thread; None: there is none."""
+    """The current request; None: there is none."""
     return _CONTEXT.get()
 
 
 def deadline() -> float | None:
-    """Its deadline."""
-    asked = _CONTEXT.get()
-    return None if asked is None else asked.deadline
+    """Deadline of the current request, Unix seconds."""
+    context = _CONTEXT.get()
+    return None if context is None else context.deadline
 
 
 def record_stage(stage: str, seconds: float) -> None:
-    """Note time that the request took in a stage."""
-    asked = _CONTEXT.get()
-    if asked is not None:
-        asked.stage_seconds[stage] = asked.stage_seconds.get(stage, 0.0) + seconds
+    """Add to the time that the current request spent in a stage."""
+    context = _CONTEXT.get()
+    if context is not None:
+        context.stage_seconds[stage] = context.stage_seconds.get(stage, 0.0) + seconds
 
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
-    """Note the time that a block takes."""
+    """Record the time of a block as a stage of the current request."""
     start = time.perf_counter()
     try:
         yield

@@ -1,6 +1,6 @@
-"""The record of a model: what it is, what it reads, what it answers.
+"""Model cards: inputs, outputs, preprocessing, licence and weights of a model.
 
-A card is data alone. Importing or reading one loads no network.
+A card is data only. Reading one does not load torch.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ class _Record(BaseModel):
 
 
 _omit_if_empty = Field(exclude_if=lambda value: not value)
-"""Keeps a field that few models have out of the records, and digests, of all others."""
+"""Leaves an empty field out of the JSON and the digest, so that new fields do not change them."""
 
 
 class Variant(_Record):
-    """One size or flavour of a model."""
+    """One size or version of a model."""
 
     dim: int
     """Length D of its vectors."""
     title: str
-    """What sets it apart, in one line."""
+    """How it differs from the others, in one line."""
     aliases: tuple[str, ...] = ()
-    """Those of the model's aliases that stand for this variant and not for every one."""
+    """Aliases of the model that mean this variant only."""
     parameters: int = 0
-    """Learned parameters."""
+    """Number of learned parameters."""
     repository: str | None = None
     """Repository on the Hugging Face hub that holds its weights."""
     revision: str = "main"
@@ -43,19 +43,19 @@ class Variant(_Record):
 
 
 class ImageInput(_Record):
-    """How `image_embedding` brings a picture to the model."""
+    """Preprocessing of images in `image_embedding`."""
 
     modality: str
-    """Name of the modality that pictures feed."""
+    """Modality of images."""
     size: int | None = None
-    """Side in pixels that `resize` aims at; null: pictures are taken as they are."""
+    """Side in pixels after `resize`; null: images keep their size."""
     resize: Literal["none", "squash", "shorter_side"] = "none"
     """`squash`: both sides to `size`, the aspect ratio is not kept. `shorter_side`: the shorter
     side to `size`, the other in proportion."""
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     """Kernel of the resize, antialiased."""
     resize_in: Literal["uint8", "float"] = "uint8"
-    """Whether the resize rounds to 8 bits, as on pictures, or not, as on tensors."""
+    """Type of the resized values: `uint8` rounds, as Pillow does; `float` does not, as torch."""
     crop: int | None = None
     """Side in pixels of the square cut from the centre after the resize."""
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -63,32 +63,32 @@ class ImageInput(_Record):
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     """Divided by afterwards, per channel."""
     pooling: Literal["native", "mean"] = "mean"
-    """What the vector is: the authors' own feature of a picture, or the mean of the grid."""
+    """How the vector is made: as in the reference implementation, or the mean of the grid."""
     min_side: int = 1
     """Smallest height and width accepted, pixels."""
     normalize: bool = False
-    """Whether vectors have unit length unless the request says otherwise."""
+    """Whether vectors have unit length by default."""
 
 
 class TextInput(_Record):
-    """How texts are brought to the model: cleaned, cut into tokens of its own vocabulary."""
+    """Preprocessing of texts: cleaning and tokenization."""
 
     modality: str = "text"
-    """Name of the modality that texts feed."""
+    """Modality of texts."""
     max_tokens: int
-    """Most tokens of a text, the marks of its begin and end among them; the rest is cut off."""
+    """Maximum number of tokens, including begin and end; longer texts are truncated."""
     pad: int
-    """Token that fills up shorter texts."""
+    """Id of the padding token."""
     begin: int
-    """Token before the first of a text."""
+    """Id of the begin-of-text token."""
     end: int
-    """Token after the last of a text."""
+    """Id of the end-of-text token."""
     tokenizer_repository: str
     """Repository on the Hugging Face hub that holds `tokenizer.json`."""
     tokenizer_revision: str = "main"
     """Commit or branch of that repository."""
     normalize: bool = True
-    """Whether vectors have unit length unless the request says otherwise."""
+    """Whether vectors have unit length by default."""
 
 
 class Normalization(_Record):
@@ -107,27 +107,26 @@ class Normalization(_Record):
 
 
 class TimeSeries(_Record):
-    """How a window of time becomes a series of composites, one for each of its equal parts."""
+    """How a time window becomes a series of frames: equal parts, one composite each."""
 
     default_frames: int
-    """Parts of a window, unless the request says otherwise; with `part_days` at most this many."""
+    """Default number of frames; with `days_per_frame` the maximum of the default."""
     max_frames: int
-    """Largest number of parts that a request may ask for."""
+    """Maximum number of frames in a request."""
     days_per_frame: int | None = None
-    """There are as many parts as the window has times this many days; null: always `usual`."""
+    """By default one frame for this many days of the window; null: always `default_frames`."""
     align_frames: bool = False
-    """Whether further modalities have to show the same parts of the window."""
+    """Whether auxiliary modalities must have the same frames."""
 
     @property
     def options(self) -> dict[str, Any]:
-        """JSON schemas of the options that change it."""
+        """JSON schemas of the options for time series."""
         return {
             "n_frames": {
                 "type": "integer",
                 "minimum": 1,
                 "maximum": self.max_frames,
-                "description": "Into how many equal parts the window goes, each with a composite "
-                "of its own.",
+                "description": "Number of equal parts of the window, one composite each.",
             },
             "temporal_mode": {
                 "type": "string",
@@ -143,43 +142,43 @@ class Modality(_Record):
     """One kind of satellite imagery that the model reads."""
 
     sensor: SensorSpec
-    """Where its pixels come from unless the request says otherwise."""
+    """Default sensor."""
     units: str
     """Units of the raw pixels."""
     normalization: Normalization
-    """How raw pixels are scaled; one value for each of `choice`, if there is one, else for each
-    band of the sensor."""
+    """How raw pixels are scaled; one value per band of `selectable_bands`, or if that is empty, of
+    the sensor."""
     selectable_bands: Annotated[tuple[str, ...], _omit_if_empty] = ()
-    """Bands of which a sensor may name any, in any order; empty: only the sensor's, in its
-    order."""
+    """Bands that a request's sensor may choose from, in any order; empty: exactly the bands of the
+    default sensor, in its order."""
     band_options: Annotated[str | None, _omit_if_empty] = None
-    """Option of the model that describes bands which the card does not; with it a sensor may name
-    any."""
+    """Option of the model that describes bands unknown to the card; with it a sensor may name any
+    bands."""
     wavelengths_um: Annotated[dict[str, float], _omit_if_empty] = {}
-    """Where a band lies in the spectrum, micrometres, for models that read it."""
+    """Central wavelength by band, micrometres, for models that take it as an input."""
     size: int | None = None
-    """Input side in pixels; null: any size, the place is taken as it is."""
+    """Input side in pixels; null: any size."""
     tile: Annotated[int | None, _omit_if_empty] = None
-    """Side of a tile in pixels, for places that are cut into tiles; null: `size`."""
+    """Side of a tile in pixels, for tiled regions; null: `size`."""
     min_pixels: int = 1
     """Smallest height and width accepted, pixels."""
     max_pixels: Annotated[int | None, _omit_if_empty] = None
-    """Most pixels of a place, where the service accepts more; null: as many as the service does."""
+    """Maximum number of pixels of a region; null: the limit of the service."""
     normalize: Annotated[bool, _omit_if_empty] = False
-    """Whether the authors' vector of a place has unit length."""
+    """Whether vectors of regions have unit length, as in the reference implementation."""
     series: Annotated[TimeSeries | None, _omit_if_empty] = None
-    """Several composites in time; absent: one."""
+    """Time series; absent: one composite of the window."""
     fixed_collection: Annotated[bool, _omit_if_empty] = False
-    """Whether a sensor must name the same collection, because no other shows what the model was
-    trained on; pixels of one's own may come from anywhere."""
+    """Whether a request's sensor must have the same collection, because the model was trained on it
+    alone. User-supplied pixels may come from anywhere."""
     margin_days: Annotated[int, _omit_if_empty] = 0
-    """As a further modality: days before and after the window of which scenes count, too."""
+    """As an auxiliary modality: days by which the time window is extended on both sides."""
     auxiliary: Annotated[bool, _omit_if_empty] = False
-    """Whether requests may name it in `auxiliary_modalities`, beside another one."""
+    """Whether requests may name it in `auxiliary_modalities`."""
 
     @property
     def bands(self) -> tuple[str, ...]:
-        """The bands that the statistics belong to."""
+        """The bands of the normalization."""
         return self.selectable_bands or self.sensor.bands
 
 
@@ -187,8 +186,8 @@ class WeightsSource(_Record):
     """Where the weights come from."""
 
     source: str
-    """Repository or file of the authors; `seeded` where nothing is learned, `none` where there are
-    no weights."""
+    """Repository or file of the authors; `seeded`: random by design, from a seed; `none`: the model
+    has no weights."""
     revision: str | None = None
     """Commit or version."""
     licence: str
@@ -196,68 +195,69 @@ class WeightsSource(_Record):
 
 
 _DIGEST_DEFAULTS = {"cloud_mask": "quality_band"}
-"""Fields of sensors that came after the first models were saved. At these values nothing is
-different from what it was, and the digests are those that models were saved under."""
+"""Fields of sensors that the digest leaves out at these values. They were added after the first
+models were saved, and must not change the digests of these."""
 
 
 class ModelCard(_Record):
-    """Everything about a model that a caller or a deployer needs to know."""
+    """What a user or an operator needs to know about a model."""
 
     id: str
     """Name in requests and in the model store."""
     aliases: tuple[str, ...] = ()
     """Other names that requests may use."""
     title: str
-    """Name for people."""
+    """Display name."""
     kind: Literal["on_the_fly", "precomputed"]
-    """Whether vectors are computed for the request or read from a finished product."""
+    """`on_the_fly`: vectors are computed for the request. `precomputed`: they are read from a
+    published dataset of embeddings."""
     paper: str
     """Citation with DOI or arXiv id."""
     summary: str
-    """What the model sees in its input, in two or three sentences."""
+    """Architecture, training data and inputs, in two or three sentences."""
     licence: str
     """Licence of the weights."""
     variants: dict[str, Variant]
-    """Sizes or flavours."""
+    """Sizes or versions."""
     default_variant: str
     """The variant that is imported unless another is named."""
     image: ImageInput | None = None
-    """Pictures; null: the model does not take part in `image_embedding`."""
+    """Images; null: no `image_embedding`."""
     image_alternatives: dict[str, ImageInput] = {}
-    """Other ways to bring a picture to the model, chosen by `config.preprocessing`."""
+    """Other preprocessings of images, chosen by `config.preprocessing`."""
     text: TextInput | None = None
-    """Texts; null: the model does not take part in `text_embedding`."""
+    """Texts; null: no `text_embedding`."""
     modalities: dict[str, Modality] = {}
-    """Satellite imagery; empty: the model does not take part in `geo_embedding`."""
+    """Satellite imagery; empty: no `geo_embedding`."""
     default_modality: str | None = None
     """Modality of a request that names none."""
     default_temporal: Annotated[Temporal | None, Field(exclude_if=lambda v: v is None)] = None
     """Time window of a request that names none; absent: a window is required."""
     pooling: str
-    """How the vector for a whole place comes about, and what space it is in."""
+    """How the vector of a region is made, in words."""
     feature: Literal["mean", "own"] = "own"
-    """What that vector is: the `mean` of the grid, which can be taken over part of a place, too; or
-    the authors' `own`, of the input as a whole."""
+    """`mean`: the vector is the mean of the grid, and polygons can weight its cells. `own`: the
+    network makes the vector from the whole input."""
     class_token: Annotated[bool, _omit_if_empty] = False
-    """Whether the network has a class token, so that `pooling: cls` is on offer."""
+    """Whether the network has a class token, for `pooling: cls`."""
     outputs: tuple[Literal["pooled", "grid"], ...] = ("pooled", "grid")
-    """Answers on offer."""
+    """Supported outputs."""
     required_metadata: tuple[Literal["times", "pixel_size"], ...] = ()
-    """What the model is told besides pixels, and own data have to say: when they are from, how
-    large a pixel is on the ground."""
+    """Metadata that the model takes as inputs, so that user-supplied pixels need it: acquisition
+    times, size of a pixel on the ground."""
     weights: WeightsSource
     """Where the weights come from."""
     notes: tuple[str, ...] = ()
-    """Where other implementations differ from the authors, and so from this one."""
+    """Differences of other implementations to the reference implementation, and so to this one."""
     config_schema: dict[str, Any] = {"type": "object", "properties": {}}
     """JSON schema of `config` and `model_config`."""
     precisions: tuple[Literal["float32", "bfloat16", "int8"], ...] = ("float32", "bfloat16", "int8")
-    """Number formats that the model may compute in."""
+    """Precisions that the model supports."""
     max_batch_size: int = 16
-    """Items in one forward at most."""
+    """Maximum number of items in one forward pass."""
 
     def variants_of(self, name: str) -> tuple[str, ...]:
-        """The variants that a name of this model stands for, its default first if it is one.
+        """The variants that a name of this model means; the default variant is first.
 
         Args:
             name: The id or an alias, lower case.
@@ -268,28 +268,28 @@ class ModelCard(_Record):
         )
 
     def name_to_import(self, name: str) -> str:
-        """The id, or the name itself where it stands for some variants only."""
+        """The id, or the name itself if it means only some of the variants."""
         return self.id if len(self.variants_of(name)) == len(self.variants) else name
 
     @property
     def options(self) -> dict[str, dict[str, Any]]:
-        """JSON schemas of the options that requests may set: `config_schema`, and the variant."""
+        """JSON schemas of the options of requests: those of `config_schema`, and the variant."""
         variant = {
             "type": "string",
             "enum": list(self.variants),
-            "description": "Which weights, of those that are served.",
+            "description": "Variant of the weights, of those that are served.",
         }
         return {**self.config_schema.get("properties", {}), "variant": variant}
 
     def with_all_options(self) -> ModelCard:
-        """The same with `options` in its `config_schema`, for those who read it."""
+        """A copy with all `options` in its `config_schema`, as users get it."""
         schema = {**self.config_schema, "properties": self.options}
         return self.model_copy(update={"config_schema": schema})
 
     def preprocessing_digest(self) -> str:
-        """Hex digest of everything that decides what the network sees.
+        """SHA-256 of all preprocessing settings, hexadecimal.
 
-        Vectors of two versions may be compared only where the digests are equal.
+        Vectors of two versions can be compared only if the digests are equal.
         """
         record = self.model_dump(mode="json", include={"image", "image_alternatives", "modalities"})
         for modality in record["modalities"].values():
@@ -302,7 +302,7 @@ class ModelCard(_Record):
 
 
 class ServedModel(_Record):
-    """A model that this service answers with."""
+    """A model that this service serves."""
 
     tag: str
     """Name and version in the model store."""
@@ -311,25 +311,26 @@ class ServedModel(_Record):
     dim: int
     """Length D of the vectors."""
     weights: str
-    """`seeded`, `imported`, `dummy`, or `none` where there are none."""
+    """`imported`: trained weights. `seeded`: random by design, from a seed. `dummy`: random, for
+    tests. `none`: the model has no weights."""
     sha256: str
-    """Digest of the weights file."""
+    """SHA-256 of the weights file."""
     created: datetime
     """When it was saved into the model store."""
     preprocessing: str
-    """Digest of the preprocessing record."""
+    """Digest of the preprocessing settings."""
     modalities: list[str]
-    """What these weights read, such as `image`, `text`, `s2`; may be less than the card lists."""
+    """Modalities of these weights, such as `image`, `text`, `s2`; may be fewer than the card's."""
     card: ModelCard
     """The model's card."""
 
     @property
     def name(self) -> str:
-        """`id:variant`, as it stands in metrics."""
+        """`id:variant`, as in metrics."""
         return f"{self.card.id}:{self.variant}"
 
 
 class ModelList(_Record):
-    """The models that this service answers with."""
+    """The models that this service serves."""
 
     models: list[ServedModel]

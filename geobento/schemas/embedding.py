@@ -1,4 +1,4 @@
-"""The answer: an array and what there is to know about it."""
+"""Results: embeddings and classifications with their metadata."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ class _Meta(BaseModel):
 
 
 class SceneMeta(_Meta):
-    """One acquisition that the pixels were made from."""
+    """One scene that the pixels were made from."""
 
     id: str
     """Id in its catalog."""
     time: str
     """Time of acquisition, ISO 8601, UTC."""
     cloud_pct: float | None
-    """Cloud share of the whole scene, percent, as its catalog says."""
+    """Cloud cover of the whole scene, percent, from its catalog."""
     processing: str | None = None
-    """Baseline of its processing, as its catalog says, such as `05.09`; null: it does not."""
+    """Processing baseline from its catalog, such as `05.09`; null: unknown."""
     offset_applied: bool = False
-    """Whether the offset that newer processing has in its raw values was taken out of them, by the
-    source or here."""
+    """Whether the offset of newer processing baselines was subtracted, by the source or by this
+    service."""
 
 
 class TimeRange(_Meta):
-    """A half-open window of time."""
+    """A half-open time window."""
 
     start: str
-    """First instant inside, ISO 8601, UTC."""
+    """Start, inclusive, ISO 8601, UTC."""
     end: str
-    """First instant outside, ISO 8601, UTC."""
+    """End, exclusive, ISO 8601, UTC."""
 
 
 class TilesMeta(_Meta):
-    """The tiles in which the model read a place."""
+    """The tiles in which the model read a region."""
 
     size: int
     """Side of a tile, pixels."""
@@ -60,141 +60,138 @@ class TilesMeta(_Meta):
 
 
 class FramesMeta(_Meta):
-    """The composites in time that the model read."""
+    """The frames of a time series."""
 
     requested: int
-    """Parts of the window that were asked for."""
+    """Number of frames requested."""
     distinct: int
-    """Parts that have a usable pixel: the frames that the model read."""
+    """Number of frames with a usable pixel; the model read these."""
     filled: int = 0
-    """Frames repeated in place of missing ones."""
+    """Number of frames repeated in place of missing ones."""
     dropped: list[int]
-    """Numbers of the parts, from 0, that were left out."""
+    """Indices of the requested frames, from 0, that were left out."""
     times: list[str]
-    """Of every frame halfway between its first and its last scene, ISO 8601, UTC."""
+    """Time of every frame, halfway between its first and last scene, ISO 8601, UTC."""
 
 
 class TextMeta(_Meta):
     """How a text was read."""
 
     tokens: int
-    """Tokens that the model saw, the marks of begin and end among them."""
+    """Number of tokens that the model read, including begin and end."""
     truncated: bool
-    """Whether the text had more, which were cut off."""
+    """Whether the text was truncated."""
 
 
 class ComputedMeta(_Meta):
-    """What was computed, and by what."""
+    """The model, its weights and settings, and the shape of the result."""
 
     model: str
     """Id of the model."""
     type: str
-    """`on_the_fly`: computed for the request. `precomputed`: read from a finished product."""
+    """`on_the_fly`: computed for the request. `precomputed`: read from a published
+    dataset of embeddings."""
     variant: str
     """Variant of the weights."""
     tag: str
     """Name and version of the weights in the model store."""
     weights: str
-    """Sha256 of the weights, or `dummy`: random numbers in place of trained weights."""
+    """SHA-256 of the weights, or `dummy`: random weights, for tests."""
     preprocessing: str
-    """Digest of the preprocessing record; vectors may be compared where it is the same."""
+    """Digest of the preprocessing settings; vectors can be compared only if it is equal."""
     precision: str
-    """Number format of the forward pass."""
+    """Precision of the forward pass."""
     config: dict[str, Any] = {}
     """Options of the model that the request set."""
 
     dim: int
     """Length D of the vectors."""
     pooling: str
-    """How the vector came about; `grid` for a grid of vectors."""
+    """How tokens became a vector; `grid` for a grid of vectors."""
     normalized: bool
     """Whether the vector has unit length."""
     cls_removed: bool
-    """Whether the network has tokens beside those of the grid that were left out."""
+    """Whether the network has prefix tokens, such as a class token, that are not in the result."""
     grid_hw: tuple[int, int] | None = None
     """Rows and columns of a grid of vectors."""
 
     modality: str
-    """Kind of input that the model read."""
+    """Modality of the input."""
     image_size: tuple[int, int] | None = None
-    """Height and width of what the network read at once, pixels; null: as large as the input."""
+    """Height and width of the network's input, pixels; null: those of the pixels."""
     input_prep: str | None = None
-    """How a place was brought to the network: `resize` (as a whole) or `tile`."""
+    """`resize`: the region was resized to the network's input. `tile`: it was cut into tiles."""
     tiles: TilesMeta | None = None
-    """The tiles in which the model read the place."""
+    """The tiles in which the model read the region."""
     text: TextMeta | None = None
     """How a text was read."""
 
 
 class ImageryMeta(_Meta):
-    """What was fetched or brought; null where nothing was, and where own data do not say it."""
+    """The imagery. Null: not applicable, or unknown for user-supplied pixels."""
 
     backend: str | None = None
-    """Which kind of source answered: `gee`, `stac` or `demo`; `user`: the pixels came with the
-    request."""
+    """Kind of the source: `gee`, `stac` or `demo`; `user`: the request brought the pixels."""
     source: str | None = None
-    """The catalog or project that answered; of own data the kind of file."""
+    """The catalog or project; for user-supplied pixels the kind of file."""
     notice: str | None = None
-    """What a reader must know about this imagery."""
+    """Notice that must accompany this imagery."""
     sensor: SensorSpec | None = None
     """Collection, bands, scale, cloud filter and composite that were used."""
     temporal: TimeRange | None = None
-    """The window that scenes were taken from."""
+    """Time window of the scenes."""
     frames: FramesMeta | None = None
-    """The composites in time; null: one of the whole window."""
+    """Frames of a time series; null: one composite of the whole window."""
     scenes: list[SceneMeta] | None = None
-    """What the composite was made from, oldest first; of own data the times that were given."""
+    """Scenes of the composite, oldest first; for user-supplied pixels the times that were given."""
     offset_applied: bool | None = None
-    """Whether the offset that newer processing has in its raw values was taken out of those of any
-    scene."""
+    """Whether the offset of newer processing baselines was subtracted for any scene."""
     cached: bool | None = None
-    """Whether the pixels were kept from an earlier fetch; null where none are kept."""
+    """Whether the pixels came from the cache; null: there is no cache."""
     valid_fraction: float | None = None
-    """Share of pixels for which any scene had data, 0 to 1; the rest hold the fill value."""
+    """Fraction of pixels with data from any scene, 0 to 1; the others have the fill value."""
     warnings: list[str] = []
-    """What is odd about the pixels, where the request asked to check them or brought them."""
+    """Warnings about the pixels, if the request asked for checks or brought the pixels."""
     crs: str | None = None
-    """Reference system of the data: of the grid of vectors or, for a vector, of the pixels."""
+    """Coordinate reference system of the grid of vectors or, for a vector, of the pixels."""
     transform: Transform | None = None
-    """(a, b, c, d, e, f) of the same: x = a col + b row + c, y = d col + e row + f; outer
-    corners."""
+    """Affine transform (a, b, c, d, e, f) of the same: x = a col + b row + c,
+    y = d col + e row + f, at outer corners of cells."""
     footprint: list[tuple[float, float]] | None = None
     """Corners of the pixels in longitude and latitude, a closed ring."""
     pixels: GridMeta | None = None
-    """The pixels that were fetched or brought."""
+    """Grid of the pixels."""
 
     def without_timing(self) -> Self:
-        """The same without how it went this time: equal for equal requests."""
+        """A copy without timing and cache state; equal for equal requests."""
         return self.model_copy(update={"cached": None})
 
 
 class EmbeddingMeta(ImageryMeta, ComputedMeta):
-    """How an embedding came about. The names are the same for pictures, texts and places; what does
-    not apply is null.
-    """
+    """Metadata of an embedding. Fields that do not apply are null."""
 
     auxiliary: dict[str, ImageryMeta] = {}
-    """What was fetched of further modalities, by modality."""
+    """Imagery of auxiliary modalities, by modality."""
     timing_ms: dict[str, float] = {}
-    """How long the steps took: `fetch` (from the source or, if `cached`, from disk), `prepare`,
-    `encode` (with the wait for a batch)."""
+    """Duration of the steps, milliseconds: `fetch` (from the source or, if `cached`, from disk),
+    `prepare`, `encode` (with the wait for a batch)."""
 
     @property
     def grid(self) -> GridMeta | None:
-        """Where the cells of a grid of vectors lie; None for a vector, or where it lies nowhere."""
+        """Grid of the cells of a grid of vectors; None for a vector, or without georeference."""
         if self.grid_hw is None or self.crs is None or self.transform is None:
             return None
         height, width = self.grid_hw
         return GridMeta(crs=self.crs, transform=self.transform, height=height, width=width)
 
     def without_timing(self) -> Self:
-        """The same without how it went this time: equal for equal requests."""
-        further = {name: meta.without_timing() for name, meta in self.auxiliary.items()}
-        return super().without_timing().model_copy(update={"timing_ms": {}, "auxiliary": further})
+        """A copy without timing and cache state; equal for equal requests."""
+        auxiliary = {name: meta.without_timing() for name, meta in self.auxiliary.items()}
+        return super().without_timing().model_copy(update={"timing_ms": {}, "auxiliary": auxiliary})
 
 
 class ClassificationMeta(_Meta):
-    """How a classification came about."""
+    """Metadata of a classification."""
 
     model: str
     """Id of the model."""
@@ -203,15 +200,15 @@ class ClassificationMeta(_Meta):
     variant: str
     """Variant of the weights."""
     weights: str
-    """Sha256 of the weights, or `dummy`: random numbers in place of trained weights."""
+    """SHA-256 of the weights, or `dummy`: random weights, for tests."""
     logit_scale: float
-    """The learned factor on the cosine between picture and class before the softmax."""
+    """Learned factor of the cosine similarities before the softmax."""
     template: str
-    """Sentence that every class was put into."""
+    """Prompt template of the classes."""
     precision: str
-    """Number format of the forward pass."""
+    """Precision of the forward pass."""
     preprocessing: str
-    """Digest of the preprocessing record."""
+    """Digest of the preprocessing settings."""
     config: dict[str, Any] = {}
     """Options of the model that the request set."""
 
@@ -221,9 +218,9 @@ class Embedding:
     """A vector ``(D,)`` or a grid of vectors ``(D, H, W)``, float32.
 
     Attributes:
-        data: The array; rows of a grid run from north to south. Cells that a finished product has
-            no data for are NaN.
-        meta: How it came about.
+        data: The array; rows of a grid run from north to south. Cells without data of a
+            precomputed model are NaN.
+        meta: Its metadata.
     """
 
     data: NDArray[np.float32]
@@ -244,7 +241,7 @@ class Embedding:
         )
 
     def to_geotiff(self, path: str | Path) -> None:
-        """Write a grid as a GeoTIFF, one band for every component of the vectors.
+        """Write a grid as a GeoTIFF, one band per component of the vectors.
 
         Raises:
             SpecError: The embedding is a vector.
@@ -271,11 +268,11 @@ class Embedding:
 
 @dataclass(frozen=True)
 class Classification:
-    """Which of the given classes a picture shows.
+    """Zero-shot classification of an image.
 
     Attributes:
         probabilities: ``(K,)`` float32 in the order of the request's classes; sum 1.
-        meta: How they came about.
+        meta: Their metadata.
     """
 
     probabilities: NDArray[np.float32]

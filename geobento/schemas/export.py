@@ -27,7 +27,7 @@ def to_xarray(
 
     Args:
         data: ``(D, H, W)`` float32.
-        grid: Where the cells lie.
+        grid: Grid of the cells.
         name: Name of the array.
         metadata: JSON for the attribute `meta`.
 
@@ -66,13 +66,13 @@ def to_xarray(
 
 
 def to_geotiff(data: NDArray[np.float32], grid: GridMeta, metadata: str, path: str | Path) -> None:
-    """Write a GeoTIFF of float32 with one band for every component of the vectors.
+    """Write a GeoTIFF of float32 with one band per component of the vectors.
 
     Cells without data are NaN, and NaN is then the file's nodata value.
 
     Args:
         data: ``(D, H, W)`` float32.
-        grid: Where the cells lie.
+        grid: Grid of the cells.
         metadata: JSON for the tag `GEOBENTO_META`.
         path: File to write.
 

@@ -1,4 +1,4 @@
-"""Where: the places that requests may name."""
+"""Regions of requests: boxes, squares around points, GeoJSON polygons."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field
 from geobento.schemas.validation import field_error, validated_spec
 
 MAX_VERTICES = 10_000
-"""Most positions of a polygon, those of all its rings together."""
+"""Maximum number of positions of a polygon, over all its rings."""
 
 LONLAT_CRS = ("EPSG:4326", "OGC:CRS84")
 """Names of longitude and latitude in degrees on WGS 84."""
@@ -20,24 +20,24 @@ Crs = Annotated[
 
 
 def is_lonlat(crs: str) -> bool:
-    """Whether coordinates are longitude and latitude in degrees, as far as the name says."""
+    """Whether the name of a CRS means longitude and latitude in degrees."""
     return crs.upper() in LONLAT_CRS
 
 
 @validated_spec
 class BBox:
-    """A rectangle whose edges run along the axes of its reference system."""
+    """A rectangle along the axes of its coordinate reference system."""
 
     minlon: float
-    """Western edge, degrees; in another reference system: least x."""
+    """Western edge, degrees; in another CRS: minimum x."""
     minlat: float
-    """Southern edge, degrees; in another reference system: least y."""
+    """Southern edge, degrees; in another CRS: minimum y."""
     maxlon: float
-    """Eastern edge, degrees; less than `minlon` where the box crosses the antimeridian."""
+    """Eastern edge, degrees; less than `minlon` if the box crosses the antimeridian."""
     maxlat: float
     """Northern edge, degrees; greater than `minlat`."""
     crs: Crs = "EPSG:4326"
-    """Reference system of the four numbers, x before y whatever its authority says."""
+    """CRS of the four numbers, always x before y."""
     type: Literal["BBox"] = "BBox"
 
     def __post_init__(self) -> None:
@@ -57,13 +57,13 @@ class PointBuffer:
     """A square around a point: `buffer_m` ground metres to the north, south, east and west."""
 
     lon: float
-    """Longitude of the centre, degrees; in another reference system: x."""
+    """Longitude of the centre, degrees; in another CRS: x."""
     lat: float
-    """Latitude of the centre, degrees; in another reference system: y."""
+    """Latitude of the centre, degrees; in another CRS: y."""
     buffer_m: Annotated[float, Field(gt=0, le=500_000)]
     """Half the side of the square, in metres on the ground."""
     crs: Crs = "EPSG:4326"
-    """Reference system of `lon` and `lat`, x before y whatever its authority says."""
+    """CRS of `lon` and `lat`, always x before y."""
     type: Literal["PointBuffer"] = "PointBuffer"
 
     def __post_init__(self) -> None:
@@ -92,7 +92,7 @@ Position = Annotated[
     tuple[Annotated[float, Field(ge=-180, le=180)], Annotated[float, Field(ge=-90, le=90)]],
     BeforeValidator(_without_altitude),
 ]
-"""Longitude and latitude, degrees. An altitude may follow and is not used."""
+"""Longitude and latitude, degrees. An altitude may follow and is ignored."""
 
 
 def _close_ring(ring: tuple[Position, ...]) -> tuple[Position, ...]:
@@ -104,7 +104,7 @@ def _close_ring(ring: tuple[Position, ...]) -> tuple[Position, ...]:
 
 
 Ring = Annotated[tuple[Position, ...], Field(max_length=MAX_VERTICES), AfterValidator(_close_ring)]
-"""A closed line; its edges are straight in longitude and latitude."""
+"""A closed ring; its edges are straight in longitude and latitude."""
 
 Rings = tuple[Ring, ...]
 """The outer ring of a polygon, then its holes."""
@@ -124,7 +124,7 @@ def _check_rings(polygons: tuple[Rings, ...]) -> None:
 
 @validated_spec
 class Polygon:
-    """A GeoJSON polygon: its bounding box is fetched, what lies inside counts."""
+    """A GeoJSON polygon. Its bounding box is fetched; only pixels inside count."""
 
     coordinates: Rings
     """Rings of positions (longitude, latitude): the outer one, then the holes."""
@@ -138,9 +138,9 @@ class Polygon:
 
 @validated_spec
 class MultiPolygon:
-    """Several GeoJSON polygons as one place.
+    """Several GeoJSON polygons as one region.
 
-    A place across the antimeridian is cut there, its parts on both sides.
+    A region across the antimeridian is cut there into polygons on both sides.
     """
 
     coordinates: tuple[Rings, ...]
@@ -155,24 +155,24 @@ class MultiPolygon:
 
 @validated_spec
 class Feature:
-    """A GeoJSON feature; its geometry is the place, the rest is not used."""
+    """A GeoJSON feature; its geometry is the region, the rest is ignored."""
 
     geometry: Annotated[Polygon | MultiPolygon, Discriminator("type")]
-    """The place."""
+    """The region."""
     properties: dict[str, Any] | None = None
-    """Not used."""
+    """Ignored."""
     id: str | float | None = None
-    """Not used."""
+    """Ignored."""
     bbox: tuple[float, ...] | None = None
-    """Not used."""
+    """Ignored."""
     type: Literal["Feature"] = "Feature"
 
 
 Area: TypeAlias = BBox | Polygon | MultiPolygon
-"""A place with an outline."""
+"""A region with edges: a box or polygons."""
 
 Region: TypeAlias = PointBuffer | Area
-"""A place."""
+"""A region."""
 
 
 def _unwrap_feature(value: Region | Feature) -> Region:
@@ -183,4 +183,4 @@ Spatial: TypeAlias = Annotated[
     Annotated[PointBuffer | BBox | Polygon | MultiPolygon | Feature, Discriminator("type")],
     AfterValidator(_unwrap_feature),
 ]
-"""A place as requests give it; a feature becomes its geometry."""
+"""A region in a request; a feature becomes its geometry."""

@@ -10,15 +10,15 @@ Transform: TypeAlias = tuple[float, float, float, float, float, float]
 
 
 class GridMeta(BaseModel):
-    """Where the pixels of an array lie on the ground; rows run from north to south."""
+    """A georeferenced grid of pixels; rows run from north to south."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     crs: str
-    """Authority code of the reference system, such as `EPSG:32736`, or WKT where it has none."""
+    """Authority code of the CRS, such as `EPSG:32736`, or WKT if it has none."""
     transform: Transform
     """(a, b, c, d, e, f): x = a col + b row + c, y = d col + e row + f; outer corners."""
     height: int
-    """Rows."""
+    """Number of rows."""
     width: int
-    """Columns."""
+    """Number of columns."""

@@ -1,4 +1,4 @@
-"""Names of modalities that mean the same."""
+"""Synonyms of modality names."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ SYNONYMS = (
     ("s2_l1c", "sentinel-2-l1c", "s2-toa", "sentinel-2-toa"),
     ("dem", "elevation", "copernicus-dem", "cop-dem"),
 )
-"""Each line one kind of imagery, the usual name first."""
+"""Each line is one kind of imagery, its usual name first."""
 
 
 def _normalize(name: str) -> str:
-    """Without regard to case, dashes, underscores and blanks."""
+    """The name without case, dashes, underscores and spaces."""
     return "".join(filter(str.isalnum, name)).lower()
 
 
@@ -22,15 +22,15 @@ _CANONICAL = {_normalize(name): names[0] for names in SYNONYMS for name in names
 
 
 def find_modality_name(name: str, available: Iterable[str]) -> str | None:
-    """Which of a model's modalities a request means; None: none of them.
+    """The modality of a model that a name means; None: none of them.
 
-    A name of the model itself comes before what the name means elsewhere.
+    Exact names have priority over synonyms.
     """
     candidates = list(available)
     for meaning in (lambda text: text, _normalize, lambda text: _CANONICAL.get(_normalize(text))):
-        wanted = meaning(name)
-        if wanted is not None:
+        target = meaning(name)
+        if target is not None:
             for candidate in candidates:
-                if meaning(candidate) == wanted:
+                if meaning(candidate) == target:
                     return candidate
     return None

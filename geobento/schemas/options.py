@@ -1,4 +1,4 @@
-"""A request's model options against the JSON schema of a card."""
+"""Checks model options of requests against the JSON schema of a card."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SUPPORTED_KEYWORDS = frozenset(
     {"type", "enum", "minimum", "maximum", "multipleOf", "items"}
     | {"default", "description", "title"}
 )
-"""What a card's schema may say of an option."""
+"""JSON schema keywords that cards use for options."""
 
 
 def _is_real_number(value: Any) -> bool:
@@ -31,11 +31,11 @@ _TYPE_CHECKS: dict[str, Callable[[Any], bool]] = {
 
 
 def check_options(card: ModelCard, options: Mapping[str, Any], field: str) -> None:
-    """Check keys and values of a request's model options.
+    """Check names and values of model options.
 
     Args:
-        card: The model's card; the `options` use `SUPPORTED_KEYWORDS` alone.
-        options: What the request says.
+        card: The model's card; its `options` use only `SUPPORTED_KEYWORDS`.
+        options: Options of the request.
         field: Parameter of the request that holds the options.
 
     Raises:
@@ -61,7 +61,7 @@ def check_option(
         model_id: The model's id, for the message.
         name: Name of the option.
         value: Its value.
-        schema: Its JSON schema, of `SUPPORTED_KEYWORDS` alone.
+        schema: Its JSON schema, with only `SUPPORTED_KEYWORDS`.
         field: Parameter of the request that holds the options.
 
     Raises:
@@ -78,7 +78,7 @@ def check_option(
 def _matches(schema: Mapping[str, Any], value: Any) -> bool:
     if "type" in schema and not any(_TYPE_CHECKS[kind](value) for kind in _type_names(schema)):
         return False
-    # A truth value is no number, though Python has it equal to one.
+    # In Python, True == 1.
     if "enum" in schema and not any(
         value == choice and isinstance(value, bool) == isinstance(choice, bool)
         for choice in schema["enum"]

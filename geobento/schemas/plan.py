@@ -1,4 +1,4 @@
-"""Answers of those who look before they leap: what a request would do, what its pixels are like."""
+"""Results of `plan_embedding` and `inspect_patch`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, Wi
 
 from geobento.schemas.embedding import ImageryMeta, SceneMeta, TilesMeta, TimeRange
 from geobento.schemas.grid import GridMeta
-from geobento.schemas.requests import ErrorBody
+from geobento.schemas.responses import ErrorBody
 from geobento.schemas.specs import SensorSpec
 
 
@@ -18,106 +18,105 @@ class _Record(BaseModel):
 
 
 class RegionPlan(_Record):
-    """What would be done for one place."""
+    """Plan for one region."""
 
     grid: GridMeta
-    """The pixels that would be fetched."""
+    """Grid of the pixels to fetch."""
     tiles: TilesMeta | None
-    """The tiles in which the model would read the place; null: all at once."""
+    """Tiles of the region; null: not tiled."""
     inputs: int
-    """What the model would get: as many as there are tiles, or one."""
+    """Number of inputs of the model: the number of tiles, or one."""
     shape: list[int] | None
-    """Shape of the answer; null: known only to the forward pass (grids)."""
+    """Shape of the result; null: known only after the forward pass (grids)."""
     backend: str
-    """Which kind of source would be asked: `gee`, `stac` or `demo`."""
+    """Kind of the source: `gee`, `stac` or `demo`."""
     source: str
-    """The catalog or project that would answer."""
+    """The catalog or project."""
     notice: str | None
-    """What a reader must know about this imagery; null: nothing."""
+    """Notice that must accompany this imagery; null: none."""
     scenes: list[SceneMeta]
-    """The scenes that would be read, oldest first; some may turn out to have no usable pixel of
-    the place."""
+    """Scenes to read, oldest first; some may have no usable pixel of the region."""
     auxiliary: dict[str, list[SceneMeta]]
-    """The same of further modalities, by modality."""
+    """Scenes of auxiliary modalities, by modality."""
     requests: int
-    """`stac` and `demo`: files that would be opened. `gee`: requests that would be sent; more,
-    where one is refused as too much work."""
+    """`stac` and `demo`: number of files to open. `gee`: number of requests to send; more if Earth
+    Engine rejects one as too large."""
     bytes: int
-    """Estimated size of the pixels before compression. `stac` and `demo`: 4 bytes for every pixel
-    of the grid, band and scene, scene classifications among the bands; files hold less. `gee`: 5
-    bytes for every pixel and band, as it counts them; scenes become one image there."""
+    """Estimated size of the pixels before compression. `stac` and `demo`: 4 bytes per pixel of the
+    grid, band and scene, including scene classifications; files hold less. `gee`: 5 bytes per pixel
+    and band, as Earth Engine counts them; it composites the scenes itself."""
 
 
 class ModelCompatibility(_Record):
-    """Whether a served model reads what a sensor gives."""
+    """Whether a served model reads the pixels of a sensor."""
 
     model: str
     """Id of the model."""
     compatible: bool
-    """Whether it takes the sensor's bands in their order."""
+    """Whether the model reads the bands of the sensor, in their order."""
     modality: str | None
-    """Which of the model's modalities they are; null: none."""
+    """Modality of the bands; null: none of the model."""
     note: str | None
-    """Why it does not fit, or what to mind where it does."""
+    """Why it is not compatible, or what to mind if it is."""
 
 
 class EmbeddingPlan(_Record):
-    """What a request of `/geo_embedding` would do. Only lists of scenes were asked for."""
+    """What a request to `/geo_embedding` would do. Only lists of scenes are requested for it."""
 
     model: str
     """Id of the model."""
     modality: str
-    """What the model would read."""
+    """Modality of the request."""
     sensor: SensorSpec
-    """Collection, bands, scale, cloud filter and composite that would be used."""
+    """Collection, bands, scale, cloud filter and composite."""
     temporal: TimeRange
-    """The window that scenes would be taken from."""
+    """Time window of the scenes."""
     frames: int
-    """Parts of the window, each with a composite of its own; those without a usable pixel are left
-    out."""
+    """Number of frames: parts of the window with a composite each. Frames without a usable pixel
+    are left out."""
     auxiliary: list[str]
-    """Further modalities that would be fetched."""
+    """Auxiliary modalities to fetch."""
     models: list[ModelCompatibility]
-    """Which of the models served here read this sensor."""
+    """Compatibility of the served models with this sensor."""
     regions: list[RegionPlan | ErrorBody]
-    """One entry per place, in the order of the request; an entry is a plan or an error."""
+    """One entry per region, in the order of the request; an entry is a plan or an error."""
 
 
 class Histogram(_Record):
-    """How values are spread: equal bins from the least to the largest.
+    """Histogram with equal bins from the minimum to the maximum.
 
-    Where all values are the same, from a little below to a little above.
+    If all values are equal, the bins reach from a little below to a little above.
     """
 
     counts: list[int]
-    """Pixels in each bin."""
+    """Number of pixels in each bin."""
     edges: list[float]
-    """Borders of the bins, one more than there are bins; only the last is part of its bin."""
+    """Edges of the bins, one more than bins. A bin includes its left edge, the last one both."""
 
 
 class BandStatistics(_Record):
-    """The values of one band, of the pixels with data alone."""
+    """Statistics of one band, over pixels with data."""
 
     band: str
     """Name of the band."""
     count: int
-    """Pixels with data."""
+    """Number of pixels with data."""
     min: float
-    """Least value."""
+    """Minimum."""
     max: float
-    """Largest value."""
+    """Maximum."""
     mean: float
     """Mean."""
     std: float
-    """Standard deviation (of the pixels, not of a population that they are drawn from)."""
+    """Standard deviation, with N in the denominator."""
     p2: float
-    """2 % of the values are at most this."""
+    """2nd percentile."""
     p50: float
     """Median."""
     p98: float
-    """98 % of the values are at most this."""
+    """98th percentile."""
     histogram: Histogram
-    """How the values are spread."""
+    """Histogram."""
 
 
 def _decode_base64(value: object) -> object:
@@ -135,14 +134,14 @@ PngImage = Annotated[
 
 
 class Inspection(ImageryMeta):
-    """What the pixels of a place are like."""
+    """Description of the pixels of a region."""
 
     modality: str | None
-    """Which of the model's modalities they would be; null where no model was named."""
+    """Modality of the model; null: the request has no model."""
     units: str
-    """Units of the values: the collection's own."""
+    """Units of the values, those of the collection."""
     bands: list[BandStatistics]
     """One entry per band with data, in the order of the sensor."""
     quicklook: PngImage
-    """PNG of the pixels' size: true colour where the bands allow it, or else the first band in
-    grey; stretched from the 2nd to the 98th percentile, black where there are no data."""
+    """PNG with the size of the pixels: true colour if the bands allow it, otherwise the first band
+    in grey. Stretched from the 2nd to the 98th percentile; pixels without data are black."""

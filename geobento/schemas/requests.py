@@ -1,4 +1,4 @@
-"""Requests and answers as they go over the wire."""
+"""Requests: the bodies of the HTTP API."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 
-from geobento.schemas.embedding import ClassificationMeta, EmbeddingMeta
 from geobento.schemas.geometry import Crs
 from geobento.schemas.specs import (
     Backend,
@@ -49,7 +48,7 @@ class _Request(BaseModel):
 
 
 class ImageEmbeddingRequest(_Request):
-    """Pictures in, one vector per picture out."""
+    """Images in, one vector per image out."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -58,12 +57,12 @@ class ImageEmbeddingRequest(_Request):
     )
 
     model: Annotated[str, Field(examples=["mosaiks"])]
-    """Id or alias of a served model that reads pictures; see `GET /models`."""
+    """Id or alias of a served model that reads images; see `GET /models`."""
     images: Annotated[list[ImagePayload], Field(min_length=1)]
-    """Pictures (JPEG, PNG, WebP, TIFF, GIF, BMP), each as base64 or as a data URL; as
-    multipart: one file field `images` per picture."""
+    """Images (JPEG, PNG, WebP, TIFF, GIF, BMP), each as base64 or as a data URL. In
+    multipart forms one file field `images` per image."""
     normalize: bool | None = None
-    """Scale vectors to unit length; null: as the model's card says."""
+    """Scale vectors to unit length; null: the default of the model's card."""
     encoding: Encoding = "float"
     """`float`: JSON numbers. `base64`: little-endian float32, row by row."""
     config: dict[str, Any] = {}
@@ -71,7 +70,7 @@ class ImageEmbeddingRequest(_Request):
 
 
 class TextEmbeddingRequest(_Request):
-    """Texts in, one vector per text out, in the space of the model's pictures."""
+    """Texts in, one vector per text out, in the space of the model's images."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -87,9 +86,9 @@ class TextEmbeddingRequest(_Request):
     model: Annotated[str, Field(examples=["clip_vit_large_patch14"])]
     """Id or alias of a served model that reads texts; see `GET /models`."""
     texts: Annotated[list[str], Field(min_length=1)]
-    """Texts; what goes beyond the model's number of tokens is cut off, and `meta` says so."""
+    """Texts. Longer ones than the model reads are truncated, and `meta` says so."""
     normalize: bool | None = None
-    """Scale vectors to unit length; null: as the model's card says."""
+    """Scale vectors to unit length; null: the default of the model's card."""
     encoding: Encoding = "float"
     """`float`: JSON numbers. `base64`: little-endian float32, row by row."""
     config: dict[str, Any] = {}
@@ -97,7 +96,7 @@ class TextEmbeddingRequest(_Request):
 
 
 class ZeroShotRequest(_Request):
-    """Pictures and names of classes in, a probability per class for every picture out."""
+    """Images and names of classes in, a probability per class for every image out."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -106,20 +105,20 @@ class ZeroShotRequest(_Request):
                     "model": "clip_vit_large_patch14",
                     "images": [EXAMPLE_IMAGE],
                     "classes": ["forest", "harbour"],
-                    "template": "a satellite picture of a {}",
+                    "template": "a satellite image of a {}",
                 }
             ]
         }
     )
 
     model: Annotated[str, Field(examples=["clip_vit_large_patch14"])]
-    """Id or alias of a served model that reads pictures and texts; see `GET /models`."""
+    """Id or alias of a served model that reads images and texts; see `GET /models`."""
     images: Annotated[list[ImagePayload], Field(min_length=1)]
-    """Pictures, as in `/image_embedding`."""
+    """Images, as in `/image_embedding`."""
     classes: Annotated[list[str], Field(min_length=1)]
     """Names of the classes, in the order of the probabilities."""
     template: str = "{}"
-    """Sentence that every class is put into, at `{}`."""
+    """Prompt for every class; `{}` stands for its name."""
     config: dict[str, Any] = {}
     """Options of the model; its card has the schema."""
 
@@ -127,17 +126,17 @@ class ZeroShotRequest(_Request):
     @classmethod
     def _check_template(cls, value: str) -> str:
         if value.count("{}") != 1:
-            raise ValueError("the template needs {} exactly once, where the class goes")
+            raise ValueError("the template needs {} exactly once, in place of the class")
         return value
 
     @property
     def prompts(self) -> list[str]:
-        """The classes inside the template."""
+        """The template with each class."""
         return [self.template.replace("{}", name) for name in self.classes]
 
 
 class GeoEmbeddingRequest(_Request):
-    """A place (or several) and a time window in; a vector or a grid of vectors per place out."""
+    """A region (or several) and a time window in; a vector or a grid of vectors per region out."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -160,11 +159,11 @@ class GeoEmbeddingRequest(_Request):
     model: Annotated[str, Field(examples=["mosaiks"])]
     """Id or alias of a served model that reads satellite imagery; see `GET /models`."""
     spatial: Spatial | None = None
-    """The place. Exactly one of `spatial` and `spatials` is given."""
+    """The region. Exactly one of `spatial` and `spatials` is given."""
     spatials: Annotated[list[Spatial], Field(min_length=1)] | None = None
-    """Several places; the answer has one entry per place, in this order."""
+    """Several regions; the answer has one entry per region, in this order."""
     temporal: Temporal | None = None
-    """The time window; may be left out only where the model's card has a default."""
+    """The time window; required unless the model's card has a default."""
     sensor: SensorSpec | None = None
     """Replaces the model's default sensor as a whole; not together with `fetch`."""
     fetch: FetchSpec | None = None
@@ -172,18 +171,18 @@ class GeoEmbeddingRequest(_Request):
     config: Annotated[dict[str, Any], Field(alias="model_config")] = {}
     """Options of the model; its card has the schema."""
     modality: str | None = None
-    """Which imagery the model reads; null: the card's default."""
+    """Modality: the kind of imagery that the model reads; null: the card's default."""
     auxiliary_modalities: list[str] = []
-    """Further imagery of the same place and window that the model reads beside it; each with the
-    card's sensor."""
+    """Further modalities of the same region and window for the model; each with the card's
+    sensor."""
     output: Output = OutputPooled()
-    """One vector for the place, or a georeferenced grid of vectors."""
+    """One vector for the region, or a georeferenced grid of vectors."""
     backend: Backend = "auto"
-    """Where pixels come from; `auto` takes what the service is configured with."""
+    """Source of the pixels; `auto`: the one that the service is configured with."""
     device: Device = "auto"
-    """Where the forward pass runs; refused where the runner cannot honour it."""
+    """Device of the forward pass; an error if the service runs the model on another one."""
     input_prep: InputPrep = InputPrepSpec()
-    """How a place larger than the model's input is brought to it."""
+    """What happens to regions larger than the model's input: resized or cut into tiles."""
     encoding: Encoding = "float"
     """`float`: JSON numbers. `base64`: little-endian float32, row by row."""
 
@@ -191,56 +190,56 @@ class GeoEmbeddingRequest(_Request):
     def _check_spatial(self) -> GeoEmbeddingRequest:
         if (self.spatial is None) == (self.spatials is None):
             raise ValueError(
-                "exactly one of 'spatial' (one place) and 'spatials' (a list) is needed"
+                "exactly one of 'spatial' (one region) and 'spatials' (a list) is needed"
             )
         return self
 
     @property
     def regions(self) -> list[Region]:
-        """The places asked for, one or several."""
-        given = [self.spatial] if self.spatial is not None else list(self.spatials or [])
-        return cast("list[Region]", given)
+        """The regions, one or several."""
+        regions = [self.spatial] if self.spatial is not None else list(self.spatials or [])
+        return cast("list[Region]", regions)
 
 
 class PixelEmbeddingRequest(_Request):
-    """Pixels of your own in (a file, as multipart); a vector or a grid of vectors out."""
+    """User-supplied pixels in (a file, as multipart); a vector or a grid of vectors out."""
 
     model: Annotated[str, Field(examples=["mosaiks"])]
     """Id or alias of a served model that reads satellite imagery; see `GET /models`."""
     pixels: Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})]
-    """A GeoTIFF, or an `.npy` file of shape (C, H, W) or, over time, (T, C, H, W)."""
+    """A GeoTIFF, or an `.npy` file of shape (C, H, W) or, for a time series, (T, C, H, W)."""
     bands: tuple[str, ...] | None = None
-    """Names of the C bands, in their order; more than the model reads may be there. Null: the
+    """Names of the C bands, in their order; there may be more than the model reads. Null: the
     band descriptions of the GeoTIFF."""
     units: str | None = None
     """Units of the values: those of the model's card such as `digital numbers`, or for the
-    reflectance of Sentinel-2 `reflectance` (0 to 1). Null: what the GeoTIFF says."""
+    reflectance of Sentinel-2 `reflectance` (0 to 1). Null: those of the GeoTIFF."""
     crs: Crs | None = None
-    """Reference system, x before y. Null: that of the GeoTIFF."""
+    """Coordinate reference system, x before y. Null: that of the GeoTIFF."""
     transform: tuple[float, float, float, float, float, float] | None = None
     """(a, b, c, d, e, f): x = a col + b row + c, y = d col + e row + f; outer corners, rows from
     north to south. Null: that of the GeoTIFF."""
     times: tuple[Instant, ...] = ()
-    """When the pixels are from, UTC: one time per frame of (T, C, H, W); of one image, those of
-    all scenes that it is made from."""
+    """Acquisition times, UTC: one per frame of (T, C, H, W); for one composite, those of all its
+    scenes."""
     nodata: Annotated[float, Field(allow_inf_nan=True)] | None = None
-    """Value that means no data; NaN always does. Null: that of the GeoTIFF."""
+    """Value of pixels without data; NaN always is. Null: that of the GeoTIFF."""
     modality: str | None = None
-    """Which imagery the pixels are; null: the card's default."""
+    """Modality of the pixels; null: the card's default."""
     output: Output = OutputPooled()
-    """One vector, or a grid of vectors; without `crs` and `transform` it lies nowhere."""
+    """One vector, or a grid of vectors; without `crs` and `transform` it is not georeferenced."""
     config: Annotated[dict[str, Any], Field(alias="model_config")] = {}
     """Options of the model; its card has the schema."""
     device: Device = "auto"
-    """Where the forward pass runs; refused where the runner cannot honour it."""
+    """Device of the forward pass; an error if the service runs the model on another one."""
     input_prep: InputPrep = InputPrepSpec()
-    """How pixels larger than the model's input are brought to it."""
+    """What happens to pixels larger than the model's input: resized or cut into tiles."""
     encoding: Encoding = "float"
     """`float`: JSON numbers. `base64`: little-endian float32, row by row."""
 
 
 class InspectRequest(_Request):
-    """A place, a time window and a sensor (or the model it is for) in; its pixels described."""
+    """A region, a time window and a sensor (or a model) in; a description of the pixels out."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -260,20 +259,19 @@ class InspectRequest(_Request):
     )
 
     spatial: Spatial
-    """The place; of a polygon its bounding box."""
+    """The region; for a polygon its bounding box."""
     temporal: Temporal | None = None
-    """The time window; may be left out where the model's card has a default, and for imagery that
-    is the same at all times."""
+    """The time window; optional if the model's card has a default, and for imagery without time."""
     sensor: SensorSpec | None = None
-    """What to fetch. Exactly one of `sensor` and `model` is given."""
+    """The sensor. Exactly one of `sensor` and `model` is given."""
     model: str | None = None
-    """Id or alias of a served model whose default sensor is fetched; see `GET /models`."""
+    """Id or alias of a served model; its default sensor is fetched. See `GET /models`."""
     modality: str | None = None
-    """With `model`: which of its imagery; null: the card's default."""
+    """With `model`: the modality; null: the card's default."""
     fetch: FetchSpec | None = None
     """With `model`: changes single settings of its default sensor."""
     backend: Backend = "auto"
-    """Where pixels come from; `auto` takes what the service is configured with."""
+    """Source of the pixels; `auto`: the one that the service is configured with."""
 
     @model_validator(mode="after")
     def _check_sensor(self) -> InspectRequest:
@@ -282,73 +280,9 @@ class InspectRequest(_Request):
         if self.sensor is not None:
             for field in ("modality", "fetch"):
                 if getattr(self, field) is not None:
-                    raise field_error(field, "this goes with 'model'; a sensor says all by itself")
+                    raise field_error(field, "only with 'model'; a sensor is complete by itself")
             if self.sensor.check_save_dir is not None:
                 raise field_error(
-                    "sensor.check_save_dir", "the answer holds the picture; accepted: null"
+                    "sensor.check_save_dir", "the response holds the image; accepted: null"
                 )
         return self
-
-
-class ErrorDetail(_Request):
-    """What went wrong."""
-
-    type: Annotated[str, Field(examples=["invalid_request"])]
-    """Word for programs."""
-    message: str
-    """Sentence for people: what was wrong, what is accepted."""
-    field: str | None
-    """Dotted path of the request field at fault."""
-    detail: Any
-    """Machine-readable extras."""
-
-
-class ErrorBody(_Request):
-    """Body of every failing answer."""
-
-    error: ErrorDetail
-
-
-class EmbeddingItem(_Request):
-    """One embedding of the answer."""
-
-    data: list[float] | list[list[list[float | None]]] | str
-    """The array: nested lists, or base64 of little-endian float32. Grid cells that a finished
-    product has no data for hold null in lists, NaN in base64."""
-    shape: list[int]
-    """(D,) or (D, H, W)."""
-    dtype: Literal["float32"]
-    """Number format of `data`."""
-    meta: EmbeddingMeta
-    """How it came about."""
-
-
-class EmbeddingResponse(_Request):
-    """One entry per item, in the order of the request; an entry is an embedding or an error."""
-
-    model: str
-    """Id of the model that answered."""
-    dim: int
-    """Length D of the vectors."""
-    embeddings: list[EmbeddingItem | ErrorBody]
-    """One entry per picture or place."""
-
-
-class ClassificationItem(_Request):
-    """The classification of one picture."""
-
-    probabilities: list[float]
-    """One per class, in the order of `classes`; they sum to 1."""
-    meta: ClassificationMeta
-    """How they came about."""
-
-
-class ZeroShotResponse(_Request):
-    """One entry per picture, in the order of the request; an entry is a result or an error."""
-
-    model: str
-    """Id of the model that answered."""
-    classes: list[str]
-    """The classes of the request."""
-    results: list[ClassificationItem | ErrorBody]
-    """One entry per picture."""

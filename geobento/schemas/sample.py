@@ -1,4 +1,4 @@
-"""What imagery gives a model: pixels in raw sensor units, and where and when they are from."""
+"""Samples: pixels in raw sensor units with their grid, times and provenance."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class PixelGrid:
-    """Where every pixel lies on the ground: north up, square to the axes of its CRS.
+    """A georeferenced grid of pixels: north up, along the axes of its CRS.
 
     Attributes:
-        crs: Authority code, such as ``EPSG:32736``, or WKT where there is none.
+        crs: Authority code, such as ``EPSG:32736``, or WKT if it has none.
         transform: ``(a, b, c, d, e, f)``: ``x = a * col + b * row + c``,
             ``y = d * col + e * row + f``; column and row count from the outer corner of the
             first pixel, so ``(c, f)`` is the north-western corner of the grid.
-        height: Rows.
-        width: Columns.
+        height: Number of rows.
+        width: Number of columns.
     """
 
     crs: str
@@ -55,7 +55,7 @@ class PixelGrid:
     def cells(self, height: int, width: int, margin: float = 0) -> PixelGrid:
         """The grid of `height` x `width` equal cells over this grid less `margin` pixels a side.
 
-        This is how the token grid of a model is placed on the ground.
+        It georeferences the token grid of a model.
         """
         a, _, left, _, e, top = self.transform
         return PixelGrid(
@@ -75,15 +75,15 @@ class PixelGrid:
 
 @dataclass(frozen=True)
 class Scene:
-    """One acquisition that went into a sample.
+    """A scene of a sample.
 
     Attributes:
         id: Id in its catalog.
-        time: When it was taken.
-        cloud_pct: Cloud share of the whole scene, percent.
-        offset_applied: Whether the offset of a newer processing was added to its raw values, by
-            the source or here.
-        processing: Baseline of its processing, as its catalog says; None: it does not.
+        time: Acquisition time.
+        cloud_pct: Cloud cover of the whole scene, percent.
+        offset_applied: Whether the offset of newer processing baselines was added to its raw
+            values, by the source or here.
+        processing: Processing baseline from its catalog; None: unknown.
     """
 
     id: str
@@ -95,14 +95,14 @@ class Scene:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Which source answered, and from what.
+    """Source of a sample.
 
     Attributes:
-        backend: Word of the public ``backend`` parameter: ``gee``, ``stac`` or ``demo``; ``user``
+        backend: Value of the public ``backend`` parameter: ``gee``, ``stac`` or ``demo``; ``user``
             for pixels that came with the request.
-        source: The catalog, project or archive, as named in its own metadata.
-        scenes: What the pixels were made from, oldest first.
-        notice: What a reader must know, such as that the landscape is invented.
+        source: The catalog, project or archive, as its own metadata names it.
+        scenes: Scenes of the pixels, oldest first.
+        notice: Notice for readers, such as that the landscape is invented.
     """
 
     backend: str
@@ -113,23 +113,23 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Sample:
-    """Pixels of one place or one picture, as the sensor gives them.
+    """Pixels of one region or one image, in raw sensor units.
 
     Attributes:
         pixels: ``(C, H, W)``, or ``(T, C, H, W)`` for a time series; the collection's own
-            units (Sentinel-2: digital numbers; Sentinel-1: linear power; pictures: uint8).
+            units (Sentinel-2: digital numbers; Sentinel-1: linear power; images: uint8).
         bands: Names of the C channels, in order.
-        modality: What the model calls this kind of input: ``rgb``, ``s2`` ...
-        valid: ``(H, W)`` or ``(T, H, W)``; False where no scene had data and `pixels` holds
-            the fill value. None: every pixel is data.
-        grid: Where the pixels lie; None for a picture.
-        times: Acquisition times: those of all scenes of one image; of a time series one per frame,
+        modality: Modality of the model: ``rgb``, ``s2`` ...
+        valid: ``(H, W)`` or ``(T, H, W)``; False if no scene has data and `pixels` holds the fill
+            value. None: every pixel has data.
+        grid: Grid of the pixels; None for an image.
+        times: Acquisition times: of all scenes of one composite; for a time series one per frame,
             the middle of its scenes' times.
-        parts: Of a time series that was fetched: which parts of the window the frames show, from
-            0; parts without any usable pixel are left out.
-        provenance: Where the pixels came from; None for a picture.
-        extras: Further inputs beside this one, by modality.
-        cached: Whether it was kept from an earlier fetch; None: nothing keeps samples here.
+        parts: For a fetched time series: indices of the frames within the window, from 0; frames
+            without any usable pixel are left out.
+        provenance: Source of the pixels; None for an image.
+        extras: Samples of auxiliary modalities, by modality.
+        cached: Whether it came from the cache; None: there is no cache.
     """
 
     pixels: NDArray[Any]
@@ -144,12 +144,12 @@ class Sample:
     cached: bool | None = None
 
     def without_pixels(self) -> Sample:
-        """What there is to know beside the values; of these the height and width."""
+        """A copy with empty pixels of the same height and width."""
         extras = {name: extra.without_pixels() for name, extra in self.extras.items()}
         return replace(self, pixels=np.empty((0, *self.pixels.shape[-2:])), extras=extras)
 
 
 def mid_time(times: Sequence[datetime]) -> datetime:
-    """Halfway between the first and the last of some times."""
+    """The middle between the first and the last time."""
     first = min(times)
     return first + (max(times) - first) / 2

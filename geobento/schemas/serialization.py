@@ -1,4 +1,4 @@
-"""Arrays and answers to bytes and back."""
+"""Arrays and responses to bytes and back."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from geobento.schemas.requests import Encoding
 
 
 def encode_array(array: NDArray[np.float32], encoding: Encoding) -> NDArray[np.float32] | str:
-    """An array as it stands in the answer: itself (written by orjson), or base64."""
+    """An array for the JSON body: unchanged (orjson writes it), or base64."""
     little = np.ascontiguousarray(array, dtype="<f4")
     return little if encoding == "float" else base64.b64encode(little.data).decode("ascii")
 
 
 def decode_array(data: list[Any] | str, shape: Sequence[int]) -> NDArray[np.float32]:
-    """The array of an answer, whichever encoding it came in."""
+    """The array of a response in either encoding."""
     if isinstance(data, str):
         flat = np.frombuffer(base64.b64decode(data), dtype="<f4").astype(np.float32)
     else:
@@ -33,26 +33,26 @@ def decode_array(data: list[Any] | str, shape: Sequence[int]) -> NDArray[np.floa
 def encode_embeddings(
     model: str, dim: int, results: Sequence[Embedding | GeoBentoError], encoding: Encoding
 ) -> bytes:
-    """The JSON body of an embedding answer: one entry per item, in order.
+    """JSON body of an embedding response: one entry per item, in order.
 
     Args:
         model: Id of the model.
-        dim: Length of its vectors, stated where no answer has one.
-        results: What became of each item.
-        encoding: Of the arrays.
+        dim: Length of its vectors, used if there is no embedding.
+        results: One embedding or error per item.
+        encoding: Encoding of the arrays.
     """
-    # A grid, and a mean of its cells, may be in another space than the authors' own feature.
-    dim = next((len(a.data) for a in results if isinstance(a, Embedding)), dim)
+    # A grid, and the mean of its cells, may have another length than the native vector.
+    dim = next((len(result.data) for result in results if isinstance(result, Embedding)), dim)
     entries = [
-        answer.body()
-        if isinstance(answer, GeoBentoError)
+        result.body()
+        if isinstance(result, GeoBentoError)
         else {
-            "data": encode_array(answer.data, encoding),
-            "shape": answer.data.shape,
+            "data": encode_array(result.data, encoding),
+            "shape": result.data.shape,
             "dtype": "float32",
-            "meta": answer.meta.model_dump(mode="json"),
+            "meta": result.meta.model_dump(mode="json"),
         }
-        for answer in results
+        for result in results
     ]
     return orjson.dumps(
         {"model": model, "dim": dim, "embeddings": entries}, option=orjson.OPT_SERIALIZE_NUMPY
@@ -62,15 +62,15 @@ def encode_embeddings(
 def encode_classifications(
     model: str, classes: Sequence[str], results: Sequence[Classification | GeoBentoError]
 ) -> bytes:
-    """The JSON body of a classification answer: one entry per picture, in order."""
+    """JSON body of a classification response: one entry per image, in order."""
     entries = [
-        answer.body()
-        if isinstance(answer, GeoBentoError)
+        result.body()
+        if isinstance(result, GeoBentoError)
         else {
-            "probabilities": answer.probabilities,
-            "meta": answer.meta.model_dump(mode="json"),
+            "probabilities": result.probabilities,
+            "meta": result.meta.model_dump(mode="json"),
         }
-        for answer in results
+        for result in results
     ]
     return orjson.dumps(
         {"model": model, "classes": classes, "results": entries}, option=orjson.OPT_SERIALIZE_NUMPY
@@ -78,7 +78,7 @@ def encode_classifications(
 
 
 def decode_classifications(body: bytes) -> list[Classification | GeoBentoError]:
-    """What a server answered, as objects."""
+    """Results of a classification response: one per image, in order."""
     return [
         error_from_body(entry)
         if "error" in entry
@@ -91,7 +91,7 @@ def decode_classifications(body: bytes) -> list[Classification | GeoBentoError]:
 
 
 def decode_embeddings(body: bytes) -> list[Embedding | GeoBentoError]:
-    """What a server answered, as objects."""
+    """Results of an embedding response: one per item, in order."""
     return [
         error_from_body(entry)
         if "error" in entry

@@ -1,8 +1,8 @@
-"""Where, when, from what and in which form: the parameters of ``get_embedding``.
+"""Specs: the typed parameters of ``get_embedding``.
 
-All are frozen, take their arguments by position (``PointBuffer(121.5, 31.2, 2048)``), go to JSON
-and back with a tag (``type`` for places, ``mode`` for the rest), and raise a SpecError where
-their values do not fit.
+Specs are frozen and take positional arguments (``PointBuffer(121.5, 31.2, 2048)``). In JSON they
+have a tag: ``type`` for regions, ``mode`` for the others. A value that is not valid raises
+SpecError.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from pydantic import (
 from geobento.schemas.geometry import BBox, MultiPolygon, PointBuffer, Polygon, Region, Spatial
 from geobento.schemas.validation import validated_spec
 
-# -- when --------------------------------------------------------------------------------------
+# -- time --------------------------------------------------------------------------------------
 
 
 def _parse_instant(value: Any) -> datetime:
-    """A date or a time, as text or object, as an instant in UTC. A date is its midnight."""
+    """A date or time, as text or object, in UTC. A date means its midnight."""
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
@@ -63,9 +63,9 @@ class TemporalRange:
     """A half-open window: imagery with `start <= time < end`."""
 
     start: Instant
-    """First instant inside, UTC; a bare date means its midnight."""
+    """Start, inclusive, UTC; a date means its midnight."""
     end: Instant
-    """First instant outside, UTC; after `start`."""
+    """End, exclusive, UTC; after `start`."""
     mode: Literal["range"] = "range"
 
     def __post_init__(self) -> None:
@@ -78,13 +78,13 @@ class TemporalRange:
 
     @property
     def window(self) -> tuple[datetime, datetime]:
-        """Start (inside) and end (outside) of the window, UTC."""
+        """Start (inclusive) and end (exclusive), UTC."""
         return self.start, self.end
 
 
 @validated_spec
 class TemporalYear:
-    """A calendar year, from its 1 January to the next, UTC."""
+    """A calendar year, UTC."""
 
     year: Annotated[int, Field(ge=1972, le=2200)]
     """The year; Earth observation from space begins in 1972."""
@@ -92,7 +92,7 @@ class TemporalYear:
 
     @property
     def window(self) -> tuple[datetime, datetime]:
-        """Start (inside) and end (outside) of the window, UTC."""
+        """Start (inclusive) and end (exclusive), UTC."""
         return datetime(self.year, 1, 1, tzinfo=UTC), datetime(self.year + 1, 1, 1, tzinfo=UTC)
 
 
@@ -104,7 +104,7 @@ class TemporalSpec:
 
     @staticmethod
     def range(start: str | date | datetime, end: str | date | datetime) -> TemporalRange:
-        """A half-open window from `start` (inside) to `end` (outside)."""
+        """A half-open window: `start` is inclusive, `end` exclusive."""
         return TemporalRange(start, end)  # type: ignore[arg-type]
 
     @staticmethod
@@ -113,7 +113,7 @@ class TemporalSpec:
         return TemporalYear(year)
 
 
-# -- from what ---------------------------------------------------------------------------------
+# -- sensor ---------------------------------------------------------------------------------
 
 Composite = Literal["median", "mean", "mosaic"]
 CloudMask = Literal["quality_band", "cloud_score_plus"]
@@ -123,74 +123,74 @@ CloudyPct = Annotated[float, Field(ge=0, le=100)]
 
 @validated_spec
 class SensorSpec:
-    """Which pixels to fetch. Replaces the model's default sensor as a whole."""
+    """Collection, bands, scale and composite of the pixels. Replaces the model's default sensor."""
 
     collection: Annotated[str, Field(min_length=1)]
-    """Earth Engine id of the collection, whatever the backend, such as
+    """Earth Engine id of the collection, for every backend, such as
     `COPERNICUS/S2_SR_HARMONIZED`."""
     bands: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Band names of the collection, in the order in which the model gets them."""
+    """Band names of the collection, in the order of the model's channels."""
     scale_m: ScaleM = 10
     """Ground size of a pixel, metres."""
     cloudy_pct: CloudyPct | None = 30
-    """Scenes with more cloud than this percentage are left out; null takes all."""
+    """Maximum cloud cover of a scene, percent; null: no limit."""
     fill_value: float = 0.0
-    """Value of a pixel for which no scene has data."""
+    """Value of pixels without data from any scene."""
     composite: Composite = "median"
-    """How the scenes of the window become one image: per-pixel `median` or `mean`, or `mosaic`
-    with the latest on top."""
+    """How the scenes of the window are combined: per-pixel `median` or `mean`, or `mosaic` with the
+    latest on top."""
     modality: str | None = None
-    """Modality of the model that these pixels feed; needed where a model has several."""
+    """Modality of the model for these pixels; required if a model has several."""
     orbit: Literal["ASCENDING", "DESCENDING"] | None = None
-    """Sentinel-1: only this pass direction."""
+    """Sentinel-1: only scenes of this orbit direction."""
     use_float_linear: bool = True
     """Sentinel-1: linear power in float instead of decibels."""
     s1_require_iw: bool = True
     """Sentinel-1: only interferometric wide swath scenes."""
     s1_relax_iw_on_empty: bool = True
-    """Sentinel-1: take other modes where no wide swath scene exists."""
+    """Sentinel-1: accept other modes if there is no wide swath scene."""
     check_input: bool = False
-    """Check the fetched pixels for plausibility before the model sees them."""
+    """Check the fetched pixels for plausibility before the forward pass."""
     check_raise: bool = True
-    """With `check_input`: fail instead of warning in the metadata."""
+    """With `check_input`: raise an error instead of a warning in the metadata."""
     check_save_dir: str | None = None
-    """With `check_input`: folder for a picture of the pixels; never over HTTP."""
+    """With `check_input`: folder for an image of the pixels; not accepted over HTTP."""
     cloud_mask: CloudMask = "quality_band"
-    """Which pixels of a scene are left out: those that its own `quality_band` calls clouds, shadows
-    or defects, where it has one; or, of Sentinel-2 and from Earth Engine alone, those with a
-    `cloud_score_plus` (band `cs_cdf`) below 0.6, or without one."""
+    """How clouds are masked per pixel. `quality_band`: pixels that the scene's quality band, if it
+    has one, marks as cloud, shadow or defect. `cloud_score_plus`: pixels with a Cloud Score+
+    (band `cs_cdf`) below 0.6 or without one; for Sentinel-2 from Earth Engine only."""
 
 
 @validated_spec
 class FetchSpec:
-    """Changes to the model's default sensor; what is null stays as the model has it."""
+    """Changes to the model's default sensor; null: no change."""
 
     scale_m: ScaleM | None = None
     """Ground size of a pixel, metres."""
     cloudy_pct: CloudyPct | None = None
-    """Largest cloud percentage of a scene."""
+    """Maximum cloud cover of a scene, percent."""
     fill_value: float | None = None
-    """Value of a pixel without data."""
+    """Value of pixels without data."""
     composite: Composite | None = None
-    """How scenes become one image."""
+    """How scenes are combined."""
     cloud_mask: CloudMask | None = None
-    """What leaves out clouds, pixel by pixel."""
+    """How clouds are masked per pixel."""
 
 
-# -- in which form -----------------------------------------------------------------------------
+# -- output -----------------------------------------------------------------------------
 
 RegionPooling = Literal["native", "mean", "max", "cls"]
 
 
 @validated_spec
 class OutputPooled:
-    """One vector `(D,)` for the whole place."""
+    """One vector `(D,)` for the whole region."""
 
     pooling: RegionPooling = "native"
-    """`native`: the vector of the reference implementation, which is the mean of the grid where it
-    has no other. `mean` and `max`: of the vectors of the grid, which may lie in another space and
-    have another length. `cls`: the class token of the last layer, of models that have one
-    (`class_token` of the card)."""
+    """`native`: the vector of the reference implementation, or the mean of the grid if it has none.
+    `mean` and `max`: over the vectors of the grid; they may be in another vector space, with
+    another length. `cls`: the class token of the last layer, if the model has one (`class_token`
+    of the card)."""
     mode: Literal["pooled"] = "pooled"
 
 
@@ -199,8 +199,8 @@ class OutputGrid:
     """A grid of vectors `(D, H, W)` with its CRS and transform in the metadata."""
 
     grid_orientation: Literal["north_up", "native"] = "north_up"
-    """`north_up`: rows run from north to south. `native`: as the model gives them, which is the
-    same, since pixels are fetched north up."""
+    """`north_up`: rows run from north to south. `native`: as the model returns them; this is the
+    same, because pixels are fetched north up."""
     mode: Literal["grid"] = "grid"
 
 
@@ -208,11 +208,11 @@ Output: TypeAlias = Annotated[OutputPooled | OutputGrid, Discriminator("mode")]
 
 
 class OutputSpec:
-    """Makes output specs: `OutputSpec.pooled("mean")`, `OutputSpec.grid()`."""
+    """Makes outputs: `OutputSpec.pooled("mean")`, `OutputSpec.grid()`."""
 
     @staticmethod
     def pooled(pooling: RegionPooling = "native") -> OutputPooled:
-        """One vector for the place."""
+        """One vector for the region."""
         return OutputPooled(pooling)
 
     @staticmethod
@@ -226,18 +226,18 @@ InputPrepMode = Literal["resize", "tile", "auto"]
 
 @validated_spec
 class InputPrepSpec:
-    """How a place larger than the model's input is brought to it."""
+    """What happens to regions larger than the model's input: resized or cut into tiles."""
 
     mode: InputPrepMode = "resize"
-    """`resize` the pixels to the input size, `tile` them, or decide by size (`auto`)."""
+    """`resize`: to the input size. `tile`: cut into tiles. `auto`: by the size of the region."""
     tile_size: Annotated[int, Field(gt=0)] | None = None
-    """Side of a tile in pixels; the model's input size if null."""
+    """Side of a tile in pixels; null: the model's input size."""
     tile_stride: Annotated[int, Field(gt=0)] | None = None
-    """Pixels from one tile to the next; the tile size if null."""
+    """Pixels from one tile to the next; null: the tile size."""
     max_tiles: Annotated[int, Field(gt=0)] | None = None
-    """More tiles than this are refused."""
+    """Maximum number of tiles; more are an error."""
     pad_edges: bool = True
-    """Pad a place that is smaller than one tile."""
+    """Pad regions that are smaller than one tile."""
 
 
 def _to_input_prep(value: InputPrepSpec | InputPrepMode) -> InputPrepSpec:

@@ -1,4 +1,4 @@
-"""What pydantic found wrong, as one error that a caller can act on."""
+"""Validation by pydantic, with errors that name the field and what is accepted."""
 
 from __future__ import annotations
 
@@ -26,49 +26,49 @@ _UNION_TAGS = frozenset(
         "grid", "InputPrepSpec", "str", "bytes",
     }
 )  # fmt: skip
-"""Parts of pydantic's location that name a member of a union and not a field."""
+"""Parts of pydantic's locations that are members of unions and not fields."""
 
 _YEAR_LOCATION = ("temporal", "year", "year")
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(Field,))
 def validated_spec(cls: type[Spec]) -> type[Spec]:
-    """A frozen dataclass with checked fields that goes to JSON and back.
+    """Decorator: a frozen, validated dataclass with JSON serialization.
 
-    Making one with values that do not fit raises a SpecError.
+    Its constructor raises SpecError if a value is not valid.
     """
     config = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
-    made: Any = dataclass(frozen=True, config=config)(cls)
-    make = made.__init__
-    signature = inspect.signature(made)
+    spec: Any = dataclass(frozen=True, config=config)(cls)
+    original_init = spec.__init__
+    signature = inspect.signature(spec)
 
-    @wraps(make)
+    @wraps(original_init)
     def checked(self: Spec, *args: Any, **kwargs: Any) -> None:
-        # By name, so that a problem has the name of its field.
-        given = signature.bind(*args, **kwargs).arguments
+        # By name, so that errors have the name of the field.
+        arguments = signature.bind(*args, **kwargs).arguments
         try:
-            make(self, **given)
+            original_init(self, **arguments)
         except ValidationError as error:
             raise to_invalid_request(error, SpecError) from None
 
-    made.__init__ = checked
-    checked_type: type[Spec] = made
+    spec.__init__ = checked
+    checked_type: type[Spec] = spec
     return checked_type
 
 
 def field_error(field: str, message: str) -> ValueError:
-    """What a spec's ``__post_init__`` raises where one of its fields is at fault."""
+    """The error for a field, raised in ``__post_init__`` of a spec."""
     return PydanticCustomError("problem_in", "{message}", {"message": message, "field": field})
 
 
 def to_invalid_request(
     error: ValidationError, error_class: type[InvalidRequest] | None = None
 ) -> InvalidRequest:
-    """The first problem as message and field, all of them as detail.
+    """An error with the first problem as message and field, and all of them as detail.
 
     Args:
-        error: What pydantic found in a request or a spec.
-        error_class: Class of the error; None: SpecError where a spec of a request is at fault.
+        error: Pydantic's error for a request or a spec.
+        error_class: Class of the error; None: SpecError if a spec of a request is at fault.
     """
     problems = [
         {"field": _field_path(problem), "message": _problem_message(problem)}
@@ -88,10 +88,10 @@ def to_invalid_request(
 
 
 def validate(cls: type[Record], data: Any) -> Record:
-    """A record from Python values.
+    """A pydantic model from Python values.
 
     Raises:
-        InvalidRequest: The values do not make one.
+        InvalidRequest: The values are not valid.
     """
     try:
         return cls.model_validate(data)
@@ -100,10 +100,10 @@ def validate(cls: type[Record], data: Any) -> Record:
 
 
 def validate_json(cls: type[Record], body: bytes) -> Record:
-    """A record from JSON text.
+    """A pydantic model from JSON text.
 
     Raises:
-        InvalidRequest: The text is not JSON, or does not make one.
+        InvalidRequest: The text is not JSON, or its values are not valid.
     """
     try:
         return cls.model_validate_json(body)
@@ -117,7 +117,7 @@ def _field_path(problem: Any) -> str | None:
         loc = (*loc, problem["ctx"]["field"])
     if loc == _YEAR_LOCATION:
         return "temporal.year"
-    # The first part is a field, whatever its name; below it, members of unions are left out.
+    # The first part always is a field; below it, members of unions are left out.
     parts = [
         str(part)
         for position, part in enumerate(loc)

@@ -1,4 +1,4 @@
-"""Bounds on what comes in."""
+"""Limits on concurrent requests and on bytes of request bodies."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from server.middleware.request_context import CLIENT_CLOSED_REQUEST
 from server.responses import ErrorFormat, error_format_for
 
 UNLIMITED_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
-"""Paths that are answered however busy the service is."""
+"""Paths without limits: probes and metrics."""
 DRAIN_FACTOR = 4
-"""A body over the limit is read and dropped up to so many times the limit, so that a client
-which only reads after writing gets to see the answer."""
+"""A body over the limit is read and dropped, up to this multiple of the limit. A client that reads
+only after writing then gets the response."""
 
 
 class AdmissionMiddleware:
-    """ASGI middleware.
+    """ASGI middleware that rejects requests over the limits.
 
     Args:
-        app: What it wraps.
-        max_body_mb: Largest request body, mebibytes.
-        max_concurrent_requests: More requests than this at a time are answered 503.
-        max_pending_mb: Bodies that are held at a time, mebibytes.
-        error_formats: How errors look, by first part of the path, where not as everywhere.
+        app: The wrapped application.
+        max_body_mb: Maximum size of a request body, mebibytes.
+        max_concurrent_requests: Maximum number of concurrent requests.
+        max_pending_mb: Maximum size of all request bodies in memory, mebibytes.
+        error_formats: Formats of errors by first part of the path; by default GeoBento's own.
     """
 
     def __init__(
@@ -43,28 +43,30 @@ class AdmissionMiddleware:
         self.app = app
         self._error_formats = error_formats or {}
         self._max_body_bytes = int(max_body_mb * 2**20)
-        held = metrics.PENDING_BYTES.labels("bodies")
+        pending = metrics.PENDING_BYTES.labels("bodies")
         self._request_limiter = AdmissionLimiter(
             max_concurrent_requests, "requests", metrics.REQUESTS_IN_FLIGHT.set
         )
-        self._body_limiter = AdmissionLimiter(max_pending_mb * 2**20, "bytes of requests", held.set)
+        self._body_limiter = AdmissionLimiter(
+            max_pending_mb * 2**20, "bytes of requests", pending.set
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Process one request."""
         if scope["type"] != "http" or scope["path"] in UNLIMITED_PATHS:
             await self.app(scope, receive, send)
             return
-        shape = error_format_for(scope["path"], self._error_formats)
+        error_format = error_format_for(scope["path"], self._error_formats)
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         length = int(declared) if declared.isdigit() else 0
-        with ExitStack() as held:
+        with ExitStack() as limits:
             try:
-                held.enter_context(self._request_limiter.hold(1))
-                held.enter_context(self._body_limiter.hold(min(length, self._max_body_bytes)))
+                limits.enter_context(self._request_limiter.hold(1))
+                limits.enter_context(self._body_limiter.hold(min(length, self._max_body_bytes)))
             except Overloaded as error:
-                await shape.render(error)(scope, receive, send)
+                await error_format.render(error)(scope, receive, send)
                 return
-            await self._limit_body(scope, receive, send, shape, length)
+            await self._limit_body(scope, receive, send, error_format, length)
 
     async def _limit_body(
         self,
@@ -80,34 +82,35 @@ class AdmissionMiddleware:
             await error_format.render(self._too_large_error())(scope, receive, send)
             return
         received = 0
-        beyond = 0
+        undeclared = 0
         complete = asyncio.Event()
 
-        async def counted() -> Message:
-            nonlocal received, beyond
+        async def receive_limited() -> Message:
+            nonlocal received, undeclared
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._max_body_bytes:
                 if message.get("more_body", False):
                     await self._drain(receive)
                 raise self._too_large_error()
-            more = max(0, received - content_length - beyond)
-            self._body_limiter.acquire(more)  # of a body that did not say how long it is
-            beyond += more
+            more = max(0, received - content_length - undeclared)
+            self._body_limiter.acquire(more)  # the body has no Content-Length
+            undeclared += more
             if message["type"] == "http.request" and not message.get("more_body", False):
                 complete.set()
             return message
 
         try:
-            answer = _AbandonableResponse(send)
-            await _run_until_disconnect(self.app(scope, counted, answer), complete, receive, answer)
+            response = _AbandonableResponse(send)
+            work = self.app(scope, receive_limited, response)
+            await _run_until_disconnect(work, complete, receive, response)
         finally:
-            self._body_limiter.release(beyond)
+            self._body_limiter.release(undeclared)
 
     def _too_large_error(self) -> GeoBentoError:
         return PayloadTooLarge(
             f"the body is over the limit of {self._max_body_bytes / 2**20:g} MiB; "
-            "send fewer or smaller pictures a request",
+            "send fewer or smaller images per request",
             detail={"limit_bytes": self._max_body_bytes},
         )
 
@@ -126,30 +129,31 @@ async def _run_until_disconnect(
     receive: Receive,
     response: _AbandonableResponse,
 ) -> None:
-    """Do the work for a client unless it goes away before its answer has begun."""
+    """Run a request; cancel it if the client disconnects before the response has started."""
 
-    async def gone() -> None:
+    async def wait_for_disconnect() -> None:
         await body_received.wait()
         while (await receive())["type"] != "http.disconnect":
             pass
 
-    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(gone())
+    running = asyncio.ensure_future(work)
+    disconnect = asyncio.ensure_future(wait_for_disconnect())
     try:
-        await asyncio.wait([working, leaving], return_when=asyncio.FIRST_COMPLETED)
-        if not working.done() and not response.started:
-            working.cancel()
-            await asyncio.wait([working])
+        await asyncio.wait([running, disconnect], return_when=asyncio.FIRST_COMPLETED)
+        if not running.done() and not response.started:
+            running.cancel()
+            await asyncio.wait([running])
             metrics.ABANDONED_REQUESTS.inc()
             await response.abandon()
             return
-        await working
+        await running
     finally:
-        working.cancel()
-        leaving.cancel()
+        running.cancel()
+        disconnect.cancel()
 
 
 class _AbandonableResponse:
-    """Knows whether it has begun."""
+    """A response that knows whether it has started."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -160,6 +164,6 @@ class _AbandonableResponse:
         await self._send(message)
 
     async def abandon(self) -> None:
-        """Answer a client that has gone: nobody reads it, but the layers outside wait for it."""
+        """Complete the response of a disconnected client, for the outer layers that wait for it."""
         await self({"type": "http.response.start", "status": CLIENT_CLOSED_REQUEST, "headers": []})
         await self({"type": "http.response.body", "body": b""})

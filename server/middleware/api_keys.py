@@ -1,4 +1,4 @@
-"""API keys: who may ask, and how much at a time."""
+"""Authentication by API keys, and a quota for each key."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from server.middleware.key_quota import KeyQuota
 from server.responses import ErrorFormat, error_format_for
 
 PUBLIC_PATHS = UNLIMITED_PATHS | {"/", "/docs.json"}
-"""Paths that want no key: probes, metrics, the documentation."""
+"""Paths without authentication: probes, metrics, the documentation."""
 PUBLIC_PREFIX = "/static_content/"
 """Style and script of the documentation."""
 WWW_AUTHENTICATE = 'Bearer realm="GeoBento"'
 
 
 def configured_keys(settings: Settings) -> tuple[ApiKey, ...]:
-    """The keys of the settings and of the file that they name.
+    """The API keys of the settings and of the file in them.
 
     Raises:
-        SettingsError: The file cannot be used, a name stands for two keys, keys are required and
-            there are none, or limits of keys are set without any.
+        SettingsError: The file cannot be used, two keys have the same name, keys are required and
+            there are none, or there are limits but no keys.
     """
     lines: list[str] = []
     if settings.api_keys_file is not None:
@@ -37,10 +37,10 @@ def configured_keys(settings: Settings) -> tuple[ApiKey, ...]:
             raise SettingsError("GEOBENTO_API_KEYS_FILE: the file cannot be read") from None
     try:
         stripped = [line.strip() for line in lines]
-        listed = [parse_key(line) for line in stripped if line and not line.startswith("#")]
+        file_keys = [parse_key(line) for line in stripped if line and not line.startswith("#")]
     except ValueError as error:
         raise SettingsError(f"GEOBENTO_API_KEYS_FILE: {error}") from None
-    keys = (*map(parse_key, settings.api_keys), *listed)
+    keys = (*map(parse_key, settings.api_keys), *file_keys)
     if len({key.name for key in keys}) < len(keys):
         raise SettingsError("GEOBENTO_API_KEYS: two keys have the same name")
     if settings.require_keys and not keys:
@@ -54,19 +54,19 @@ def configured_keys(settings: Settings) -> tuple[ApiKey, ...]:
     }
     for name, limit in limits.items():
         if limit is not None and not keys:
-            raise SettingsError(f"{name}: it bounds what a key may do, and there are no keys")
+            raise SettingsError(f"{name}: this is a limit for API keys, and there are no keys")
     return keys
 
 
 class ApiKeyMiddleware:
-    """ASGI middleware that lets requests with a key pass, each key within its limits.
+    """ASGI middleware that rejects requests without a key, or over the limits of the key.
 
     Args:
-        app: What it wraps.
-        keys: Those that are accepted; at least one.
-        rate_limit: Requests per second of a key; None: any number.
-        max_concurrency: Requests of a key at a time; None: any number.
-        error_formats: How errors look, by first part of the path, where not as everywhere.
+        app: The wrapped application.
+        keys: Accepted keys; at least one.
+        rate_limit: Maximum requests per second of a key; None: no limit.
+        max_concurrency: Maximum concurrent requests of a key; None: no limit.
+        error_formats: Formats of errors by first part of the path; by default GeoBento's own.
     """
 
     def __init__(
@@ -83,39 +83,41 @@ class ApiKeyMiddleware:
         self._error_formats = error_formats or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Process one request."""
         if scope["type"] != "http" or _is_public(scope["path"]):
             await self.app(scope, receive, send)
             return
         try:
-            allowance = self._authenticate(dict(scope["headers"]))
+            quota = self._authenticate(dict(scope["headers"]))
         except GeoBentoError as error:
-            answer = error_format_for(scope["path"], self._error_formats).render(error)
+            response = error_format_for(scope["path"], self._error_formats).render(error)
             if isinstance(error, Unauthorized):
-                answer.headers["WWW-Authenticate"] = WWW_AUTHENTICATE
-            await answer(scope, receive, send)
+                response.headers["WWW-Authenticate"] = WWW_AUTHENTICATE
+            await response(scope, receive, send)
             return
         try:
             await self.app(scope, receive, send)
         finally:
-            allowance.release()
+            quota.release()
 
     def _authenticate(self, headers: Mapping[bytes, bytes]) -> KeyQuota:
-        allowance = self._quotas[self._key_name(_presented_key(headers))]
-        wait = allowance.acquire()
+        quota = self._quotas[self._key_name(_presented_key(headers))]
+        wait = quota.acquire()
         if wait > 0:
-            raise RateLimited(f"this key is at its limit: {allowance}", retry_after=wait)
-        return allowance
+            raise RateLimited(f"this key is at its limit: {quota}", retry_after=wait)
+        return quota
 
     def _key_name(self, key: bytes) -> str:
         digest = hashlib.sha256(key).digest()
-        # All are compared, so that the time does not tell which one was nearly right.
-        holders = [
-            name for name, known in self._digests.items() if hmac.compare_digest(digest, known)
+        # Compare with all keys, so that the time tells nothing about them.
+        names = [
+            name
+            for name, accepted in self._digests.items()
+            if hmac.compare_digest(digest, accepted)
         ]
-        if not holders:
+        if not names:
             raise Unauthorized("the API key is not one that this service knows")
-        return holders[0]
+        return names[0]
 
 
 def _is_public(path: str) -> bool:
@@ -124,9 +126,11 @@ def _is_public(path: str) -> bool:
 
 def _presented_key(headers: Mapping[bytes, bytes]) -> bytes:
     scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
-    found = key.strip() if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"").strip()
-    if not found:
+    presented = (
+        key.strip() if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"").strip()
+    )
+    if not presented:
         raise Unauthorized(
             "this service wants an API key, as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
         )
-    return found
+    return presented

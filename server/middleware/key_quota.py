@@ -1,4 +1,4 @@
-"""How much one client may ask: a rate, and a number of requests at a time."""
+"""Quota of an API key: a rate limit, and a limit of concurrent requests."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 
 class TokenBucket:
-    """Grants so many a second on average; what was not used for a second may come at once.
+    """Token bucket. Its capacity is the tokens of one second, at least one.
 
     Args:
-        rate: Grants per second.
-        clock: Seconds that only grow.
+        rate: Tokens per second.
+        clock: Monotonic clock, seconds.
     """
 
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -22,7 +22,7 @@ class TokenBucket:
         self._refilled_at = clock()
 
     def acquire(self) -> float:
-        """Take one: 0 where it was granted, or else the seconds until there is one."""
+        """Take a token. Returns 0, or if there is none the seconds until the next one."""
         now = self._clock()
         self._tokens = min(self._capacity, self._tokens + (now - self._refilled_at) * self._rate)
         self._refilled_at = now
@@ -33,12 +33,12 @@ class TokenBucket:
 
 
 class KeyQuota:
-    """What one client may do in this process.
+    """Limits of one key in this process.
 
     Args:
-        rate_limit: Requests per second; None: any number.
-        max_concurrency: Requests at a time; None: any number.
-        clock: Seconds that only grow.
+        rate_limit: Maximum requests per second; None: no limit.
+        max_concurrency: Maximum concurrent requests; None: no limit.
+        clock: Monotonic clock, seconds.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class KeyQuota:
         self._in_flight = 0
 
     def acquire(self) -> float:
-        """Begin a request: 0 where it may, or else the seconds after which to ask again."""
+        """Begin a request. Returns 0, or if a limit is reached the seconds until a retry."""
         if self._max_concurrency is not None and self._in_flight >= self._max_concurrency:
             return 1.0
         wait = self._bucket.acquire() if self._bucket is not None else 0.0

@@ -1,4 +1,4 @@
-"""Probes and metrics on a port of their own, which need not be reachable from everywhere."""
+"""A separate port for probes and metrics, which can be closed to the public."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from server.responses import ErrorFormat, error_format_for
 
 METRICS_PATH = "/metrics"
 ON_METRICS_PORT = "geobento.metrics_port"
-"""Of a scope: it came in at the second port."""
+"""Key of a scope: the request came in at the second port."""
 
 
 class MetricsPortMiddleware:
     """ASGI middleware: probes and metrics on a second port, no metrics on the first.
 
-    The port opens when the application has started, and closes before it stops. It answers with
-    the same application.
+    The port opens when the application has started, and closes before it stops. It serves the same
+    application.
 
     Args:
-        app: What it wraps.
+        app: The wrapped application.
         port: The second port, on all addresses.
-        error_formats: How errors look, by first part of the path, where not as everywhere.
+        error_formats: Formats of errors by first part of the path; by default GeoBento's own.
     """
 
     def __init__(
@@ -43,11 +43,11 @@ class MetricsPortMiddleware:
         self._server_task: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or start and stop."""
+        """Process one request, or the lifespan."""
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
-        elif scope["type"] == "http" and (wrong := _wrong_port_error(scope)) is not None:
-            await error_format_for(scope["path"], self._error_formats).render(wrong)(
+        elif scope["type"] == "http" and (error := _wrong_port_error(scope)) is not None:
+            await error_format_for(scope["path"], self._error_formats).render(error)(
                 scope, receive, send
             )
         else:
@@ -56,22 +56,22 @@ class MetricsPortMiddleware:
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._root_app = scope.get("app")
 
-        async def heard() -> Message:
+        async def receive_and_stop() -> Message:
             message = await receive()
             if message["type"] == "lifespan.shutdown":
                 await self._stop_server()
             return message
 
-        async def told(message: Message) -> None:
+        async def start_and_send(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
                 try:
                     self._start_server()
                 except OSError:
-                    why = f"GEOBENTO_METRICS_PORT: port {self._port} cannot be opened"
-                    message = {"type": "lifespan.startup.failed", "message": why}
+                    reason = f"GEOBENTO_METRICS_PORT: port {self._port} cannot be opened"
+                    message = {"type": "lifespan.startup.failed", "message": reason}
             await send(message)
 
-        await self.app(scope, heard, told)
+        await self.app(scope, receive_and_stop, start_and_send)
 
     def _start_server(self) -> None:
         listening = _listen(self._port)
@@ -97,16 +97,16 @@ class MetricsPortMiddleware:
 
 
 def _wrong_port_error(scope: Scope) -> NotFound | None:
-    """What is wrong with asking for a path at the port where that was done."""
+    """The error for a path at the wrong port; None: the port is right."""
     if ON_METRICS_PORT not in scope:
         return NotFound("metrics are on another port") if scope["path"] == METRICS_PATH else None
     if scope["path"] in UNLIMITED_PATHS:
         return None
-    return NotFound("this port has probes and metrics alone")
+    return NotFound("this port has only probes and metrics")
 
 
 class _MetricsServer(uvicorn.Server):
-    """A server within a server: signals are for the outer one."""
+    """A server inside another one, which handles the signals."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""The outermost layer: an id for every request, one shape for every error that goes out."""
+"""Request ids, access log, and one format for all errors of a path."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ access_logger = logging.getLogger("geobento.access")
 logger = logging.getLogger("geobento")
 
 CLIENT_CLOSED_REQUEST = 499
-"""Status, in logs alone, of a request whose client did not wait for the answer."""
+"""Status in logs of a request whose client disconnected."""
 
 
 class RequestContextMiddleware:
-    """ASGI middleware.
+    """ASGI middleware that begins the request context and formats errors.
 
     Args:
-        app: What it wraps.
-        error_formats: How errors look, by first part of the path, where not as everywhere.
+        app: The wrapped application.
+        error_formats: Formats of errors by first part of the path; by default GeoBento's own.
     """
 
     def __init__(
@@ -44,29 +44,29 @@ class RequestContextMiddleware:
         self._error_formats = error_formats or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Process one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = dict(scope["headers"]).get(b"x-request-id", b"")
-        asked = request_context.begin_request(given.decode("latin-1"))
-        shape = error_format_for(scope["path"], self._error_formats)
-        told = _AnnotatedSend(scope, send, asked)
+        request_id = dict(scope["headers"]).get(b"x-request-id", b"")
+        context = request_context.begin_request(request_id.decode("latin-1"))
+        error_format = error_format_for(scope["path"], self._error_formats)
+        annotated_send = _AnnotatedSend(scope, send, context)
         try:
-            await self.app(scope, receive, _ErrorFormatter(scope, told, shape))
+            await self.app(scope, receive, _ErrorFormatter(scope, annotated_send, error_format))
         except Exception as error:
-            if told.status:  # the answer has begun
+            if annotated_send.status:  # the response has started
                 raise
             if not isinstance(error, GeoBentoError):
-                logger.exception("request %s failed", asked.id)
+                logger.exception("request %s failed", context.id)
                 error = _internal_error()
-            await shape.render(error)(scope, receive, told)
+            await error_format.render(error)(scope, receive, annotated_send)
         finally:
-            told.finish()
+            annotated_send.finish()
 
 
 class _AnnotatedSend:
-    """Says the request's id, and when the answer begins, where its time went."""
+    """Adds the request id and the time of stages to the response, its span and the log."""
 
     def __init__(self, scope: Scope, send: Send, context: RequestContext) -> None:
         self._scope = scope
@@ -78,16 +78,16 @@ class _AnnotatedSend:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            said = [(b"x-request-id", self._context.id.encode())]
+            headers = [(b"x-request-id", self._context.id.encode())]
             if self._context.stage_seconds:
                 value = metrics.server_timing(self._context.stage_seconds.items())
-                said.append((b"server-timing", value.encode()))
-            message = {**message, "headers": [*message.get("headers", ()), *said]}
+                headers.append((b"server-timing", value.encode()))
+            message = {**message, "headers": [*message.get("headers", ()), *headers]}
             self._annotate_span()
         await self._send(message)
 
     def _annotate_span(self) -> None:
-        """Say it on the request's span, which ends with the answer."""
+        """Set attributes of the request's span, which ends with the response."""
         span = trace.get_current_span()
         if span.is_recording():
             span.set_attribute("geobento.request", self._context.id)
@@ -96,7 +96,7 @@ class _AnnotatedSend:
                 span.set_attribute(f"geobento.{name}_ms", round(1000 * seconds, 1))
 
     def finish(self) -> None:
-        """Measure and log the request."""
+        """Observe metrics and write the access log."""
         metrics.observe_stages(self._context)
         if not access_logger.isEnabledFor(logging.INFO):
             return
@@ -116,7 +116,7 @@ class _AnnotatedSend:
 
 
 class _ErrorFormatter:
-    """Gives errors of other layers (no such route, wrong method, not ready) the path's shape."""
+    """Formats errors of other layers, such as an unknown route or a wrong method."""
 
     def __init__(self, scope: Scope, send: Send, error_format: ErrorFormat) -> None:
         self._scope = scope
@@ -141,16 +141,16 @@ class _ErrorFormatter:
             await self._send(start)
             await self._send({"type": "http.response.body", "body": self._body})
             return
-        answer = self._error_format.render(_error_for_status(start["status"], self._scope))
+        response = self._error_format.render(_error_for_status(start["status"], self._scope))
         kept = [(name, value) for name, value in start["headers"] if _is_kept_header(name.lower())]
         await self._send(
             {
                 "type": "http.response.start",
-                "status": answer.status_code,
-                "headers": [*answer.raw_headers, *kept],
+                "status": response.status_code,
+                "headers": [*response.raw_headers, *kept],
             }
         )
-        await self._send({"type": "http.response.body", "body": answer.body})
+        await self._send({"type": "http.response.body", "body": response.body})
 
 
 def _is_error(status: int) -> bool:
@@ -158,7 +158,7 @@ def _is_error(status: int) -> bool:
 
 
 def _is_kept_header(header: bytes) -> bool:
-    """Whether a header of an answer stands when its body is replaced."""
+    """Whether a header is kept when the body is replaced."""
     return header in {b"allow", b"vary"} or header.startswith(b"access-control-")
 
 
@@ -176,10 +176,10 @@ def _error_for_status(status: int, scope: Scope) -> GeoBentoError:
     if status == 404:
         return NotFound(f"there is no {path}; GET / has the documentation")
     if status == 405:
-        return MethodNotAllowed(f"{path} does not answer {method}")
+        return MethodNotAllowed(f"{path} does not accept {method}")
     if status >= 500:
         return _internal_error()
-    return error_class_for_status(status)(f"the request was refused with status {status}")
+    return error_class_for_status(status)(f"the request was rejected with status {status}")
 
 
 def _internal_error() -> GeoBentoError:

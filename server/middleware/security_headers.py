@@ -1,4 +1,4 @@
-"""What browsers are told about every answer."""
+"""Security headers for browsers."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ DOCS_CSP = (
     f"script-src 'self' 'sha256-{_script_hash()}'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:"
 )
-"""The documentation: its own script, the style that Swagger UI writes, pictures in examples."""
+"""For the documentation: its own script, styles of Swagger UI, images in examples."""
 
 
 class SecurityHeadersMiddleware:
     """ASGI middleware.
 
     Args:
-        app: What it wraps.
+        app: The wrapped application.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Process one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""What stands before the routes, outermost first."""
+"""The middleware stack, outermost first."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Middleware = tuple[Any, dict[str, Any]]
 def middleware_stack(
     settings: Settings, keys: Sequence[ApiKey], error_formats: Mapping[str, ErrorFormat]
 ) -> list[Middleware]:
-    """What the settings ask for.
+    """The middleware for the settings.
 
     Args:
-        settings: Of the service.
-        keys: Those that are accepted; none: no key is wanted.
-        error_formats: How errors look, by first part of the path, where not as everywhere.
+        settings: Settings of the service.
+        keys: Accepted API keys; empty: no authentication.
+        error_formats: Formats of errors by first part of the path; by default GeoBento's own.
     """
     formats = {"error_formats": error_formats}
     stack: list[Middleware] = [
@@ -51,10 +51,10 @@ def middleware_stack(
             "max_concurrency": settings.key_max_concurrency,
         }
         stack.append((ApiKeyMiddleware, {"keys": keys, **quota, **formats}))
-    bounds = {
+    limits = {
         "max_body_mb": settings.max_body_mb,
         "max_concurrent_requests": settings.max_concurrent_requests,
         "max_pending_mb": settings.max_pending_mb,
     }
-    stack.append((AdmissionMiddleware, {**bounds, **formats}))
+    stack.append((AdmissionMiddleware, {**limits, **formats}))
     return stack

@@ -1,4 +1,4 @@
-"""The OpenAPI document, written from the types of the contract."""
+"""The OpenAPI document, made from the types of requests and responses."""
 
 from __future__ import annotations
 
@@ -40,21 +40,24 @@ from server.openapi.operations import (
     path_items,
 )
 
-DESCRIPTION = """Pictures and places into vectors.
+DESCRIPTION = """Images and regions into vectors.
 
-`POST /image_embedding` takes pictures, `POST /geo_embedding` a place and a time window for which
-the service fetches satellite imagery, or as multipart pixels of your own;
-`POST /geo_embedding/plan` says what that request would do, `POST /inspect` what the pixels are
-like. `POST /text_embedding` and `POST /zero_shot_classification` are for models that read texts,
-too. `GET /models` says what is served. `/v1` is OpenAI's embeddings API, `/api` that of vitrivr's
-feature extraction server."""
+- `POST /image_embedding` embeds images.
+- `POST /geo_embedding` embeds regions: the service fetches the satellite imagery of a time window.
+  As a multipart form it embeds your own pixels.
+- `POST /geo_embedding/plan` says what such a request would do. `POST /inspect` describes the
+  pixels.
+- `POST /text_embedding` and `POST /zero_shot_classification` use models that also read texts.
+- `GET /models` lists the models.
 
-EMBEDDINGS = Tag("Embeddings", "Pictures and places into vectors.")
-PLANNING = Tag("Look before you leap", "What a request would do, what its pixels are like.")
-MODELS = Tag("Models", "What is served.")
+`/v1` is the embeddings API of OpenAI, `/api` the API of vitrivr's feature extraction server."""
+
+EMBEDDINGS = Tag("Embeddings", "Images and regions into vectors.")
+PLANNING = Tag("Planning", "What a request would do, and a description of its pixels.")
+MODELS = Tag("Models", "The served models.")
 INFRASTRUCTURE = Tag("Infrastructure", "Probes and metrics.")
 
-_KEY_DESCRIPTION = "Where the service wants an API key."
+_KEY_DESCRIPTION = "If the service requires an API key."
 SECURITY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": _KEY_DESCRIPTION},
     "header": {
@@ -88,7 +91,7 @@ def build_document(version: str, extra_operations: Sequence[Operation] = ()) -> 
 
     Args:
         version: Version of the API.
-        extra_operations: Operations beside our own.
+        extra_operations: Operations of other APIs.
     """
     operations = [_with_key_errors(operation) for operation in (*_operations(), *extra_operations)]
     return {
@@ -111,13 +114,17 @@ def build_document(version: str, extra_operations: Sequence[Operation] = ()) -> 
 
 
 def _with_key_errors(operation: Operation) -> Operation:
-    """The operation with what a service that wants API keys may answer besides."""
+    """The operation with the errors of a service that requires API keys."""
     if operation.is_public:
         return operation
     return replace(operation, errors=(*operation.errors, Unauthorized, RateLimited))
 
 
 def _operations() -> list[Operation]:
+    return [*_embedding_operations(), *_other_operations()]
+
+
+def _embedding_operations() -> list[Operation]:
     return [
         _describe(
             operations.IMAGE_EMBEDDING,
@@ -154,18 +161,23 @@ def _operations() -> list[Operation]:
             response_description="One entry per region, in order",
             response_example=examples.embedding_response("mosaiks", "s2"),
         ),
+    ]
+
+
+def _other_operations() -> list[Operation]:
+    return [
         _describe(
             operations.PLAN_EMBEDDING,
             PLANNING,
             _REGION_ERRORS,
-            response_description="One entry per region, in order; no pixel was fetched",
+            response_description="One entry per region, in order; no pixels are fetched",
             response_example=examples.plan_response(),
         ),
         _describe(
             operations.INSPECT_PATCH,
             PLANNING,
             _REGION_ERRORS,
-            response_description="Statistics of every band, and an image",
+            response_description="Statistics of every band, and a quicklook",
             response_example=examples.inspection_response(),
         ),
         _describe(operations.LIST_MODELS, MODELS, (Overloaded,)),
@@ -176,10 +188,8 @@ def _operations() -> list[Operation]:
             parameters={"model_id": Parameter("Id or alias.", "mosaiks")},
         ),
         _probe_operation("livez", "Whether the process is alive"),
-        _probe_operation("readyz", "Whether every model has answered its warm-up", Overloaded),
-        _probe_operation(
-            "metrics", "Metrics in the format of Prometheus", NotFound("On another port.")
-        ),
+        _probe_operation("readyz", "Whether every model is loaded and warmed up", Overloaded),
+        _probe_operation("metrics", "Metrics for Prometheus", NotFound("On another port.")),
     ]
 
 
@@ -189,7 +199,7 @@ def _describe(
     errors: Sequence[ErrorOrType],
     **more: Any,
 ) -> Operation:
-    """An operation of the table as the document describes it."""
+    """The description of an operation of the table."""
     is_body = issubclass(operation.request, BaseModel)
     return Operation(
         operation.name,
@@ -219,9 +229,9 @@ def _probe_operation(name: str, summary: str, *errors: ErrorOrType) -> Operation
 
 
 def _image_forms(request: type[BaseModel]) -> AlternateBodies:
-    """Other bodies than JSON of an operation that takes pictures, and their parameters."""
+    """Bodies other than JSON for an operation with images, and their parameters."""
     schema = request.model_json_schema(ref_template=REF_TEMPLATE)
-    described = {name: field for name, field in schema["properties"].items() if name != "images"}
+    fields = {name: field for name, field in schema["properties"].items() if name != "images"}
     return AlternateBodies(
         {
             "multipart/form-data": AlternateBody(_multipart_model(request)),
@@ -232,23 +242,23 @@ def _image_forms(request: type[BaseModel]) -> AlternateBodies:
                 "name": name,
                 "in": "query",
                 "required": False,
-                "description": f"Only with a bare picture as the body. {field['description']}",
+                "description": f"Only if the body is a bare image. {field['description']}",
                 **_query_parameter(field),
             }
-            for name, field in described.items()
+            for name, field in fields.items()
         ],
     )
 
 
 def _multipart_model(request: type[BaseModel]) -> type[BaseModel]:
-    """The request as a form, with files for its pictures."""
+    """The request as a form with files."""
     files = Annotated[
         list[Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})]],
-        Field(min_length=1, description="One file per picture, under the same field name."),
+        Field(min_length=1, description="One file per image, under the same field name."),
     ]
     parts = {
         "__module__": __name__,
-        "__doc__": f"{request.__doc__} Pictures are files.",
+        "__doc__": f"{request.__doc__} Images are files.",
         "__annotations__": {"images": files},
         "model_config": ConfigDict(json_schema_extra={}),
     }
@@ -256,18 +266,18 @@ def _multipart_model(request: type[BaseModel]) -> type[BaseModel]:
 
 
 def _multipart_encoding() -> dict[str, Any]:
-    """How fields beside a file of pixels are written: text as it is, everything else as JSON."""
-    described = PixelEmbeddingRequest.model_json_schema(ref_template=REF_TEMPLATE)["properties"]
+    """Encodings of the fields beside a file of pixels: JSON, except for text."""
+    properties = PixelEmbeddingRequest.model_json_schema(ref_template=REF_TEMPLATE)["properties"]
     return {
         name: {"contentType": "application/json"}
-        for name, schema in described.items()
-        if not any(one.get("type") == "string" for one in schema.get("anyOf", [schema]))
+        for name, schema in properties.items()
+        if not any(option.get("type") == "string" for option in schema.get("anyOf", [schema]))
     }
 
 
 def _query_parameter(schema: dict[str, Any]) -> dict[str, Any]:
-    """A parameter's schema; one that is an object is written as JSON."""
-    # Without its default, which generated clients would send with every other body, too.
+    """The schema of a query parameter; objects are JSON."""
+    # Without the default, which generated clients would send with all other bodies.
     plain = {
         name: value for name, value in schema.items() if name not in ("description", "default")
     }

@@ -1,4 +1,4 @@
-"""Answers as the document shows them, most numbers left out."""
+"""Examples of responses for the OpenAPI document, with few numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from geobento.schemas.plan import (
     ModelCompatibility,
     RegionPlan,
 )
-from geobento.schemas.requests import EXAMPLE_IMAGE, ErrorBody
+from geobento.schemas.requests import EXAMPLE_IMAGE
+from geobento.schemas.responses import ErrorBody
 from geobento.schemas.specs import SensorSpec
 
 _SENSOR = SensorSpec(collection="COPERNICUS/S2_SR_HARMONIZED", bands=("B4", "B3", "B2"))
@@ -34,7 +35,7 @@ _SCENE = SceneMeta(
 
 
 def embedding_response(model: str, modality: str) -> dict[str, Any]:
-    """One embedding and one failure."""
+    """One embedding and one error."""
     meta = EmbeddingMeta(
         model=model,
         type="on_the_fly",
@@ -55,14 +56,14 @@ def embedding_response(model: str, modality: str) -> dict[str, Any]:
 
 
 def classification_response() -> dict[str, Any]:
-    """The probabilities of one picture."""
+    """The probabilities of one image."""
     meta = ClassificationMeta(
         model="clip_vit_large_patch14",
         tag="clip_vit_large_patch14:0123456789abcdef",
         variant="vit_l_14",
         weights="9f86d081884c7d65",
         logit_scale=100.0,
-        template="a satellite picture of a {}",
+        template="a satellite image of a {}",
         precision="float32",
         preprocessing="26b3c04a188128f4",
     )
@@ -71,8 +72,8 @@ def classification_response() -> dict[str, Any]:
 
 
 def plan_response() -> dict[str, Any]:
-    """One place that can be embedded and one that cannot."""
-    place = RegionPlan(
+    """One region that can be embedded and one that cannot."""
+    region = RegionPlan(
         grid=_GRID,
         tiles=None,
         inputs=1,
@@ -85,7 +86,7 @@ def plan_response() -> dict[str, Any]:
         requests=4,
         bytes=640_000,
     )
-    found = EmbeddingPlan(
+    plan = EmbeddingPlan(
         model="mosaiks",
         modality="s2",
         sensor=_SENSOR,
@@ -93,13 +94,13 @@ def plan_response() -> dict[str, Any]:
         frames=1,
         auxiliary=[],
         models=[ModelCompatibility(model="mosaiks", compatible=True, modality="s2", note=None)],
-        regions=[place, ErrorBody.model_validate(InternalError("...").body())],
+        regions=[region, ErrorBody.model_validate(InternalError("...").body())],
     )
-    return found.model_dump(mode="json")
+    return plan.model_dump(mode="json")
 
 
 def inspection_response() -> dict[str, Any]:
-    """The pixels of a place, one band of them."""
+    """One band of a region."""
     band = BandStatistics(
         band="B4",
         count=39_533,
@@ -112,7 +113,7 @@ def inspection_response() -> dict[str, Any]:
         p98=1893.0,
         histogram=Histogram(counts=[31_080, 8_453], edges=[212.0, 1666.0, 3120.0]),
     )
-    found = Inspection(
+    inspection = Inspection(
         modality="s2",
         units="digital numbers",
         bands=[band],
@@ -128,4 +129,4 @@ def inspection_response() -> dict[str, Any]:
         transform=_GRID.transform,
         pixels=_GRID,
     )
-    return found.model_dump(mode="json")
+    return inspection.model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""What an OpenAPI document says of routes, whatever API they belong to."""
+"""OpenAPI descriptions of routes, for every API."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from server.responses import GEOBENTO_ERRORS, ErrorFormat
 REF_TEMPLATE = "#/components/schemas/{model}"
 
 ErrorOrType = GeoBentoError | type[GeoBentoError]
-"""An error as it would be answered; a class stands for one with its own description."""
+"""An error; a class stands for an error with its docstring as message."""
 
 
 @dataclass(frozen=True)
 class Tag:
-    """Operations that are shown together.
+    """A group of operations.
 
     Attributes:
         name: Heading.
-        description: What they are for.
+        description: Purpose of the operations.
     """
 
     name: str
@@ -36,12 +36,12 @@ class Tag:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A part of a path.
+    """A path parameter.
 
     Attributes:
-        description: What it is.
+        description: Its meaning.
         example: A value.
-        allowed_values: All values; empty: any.
+        allowed_values: Accepted values; empty: any.
     """
 
     description: str
@@ -51,11 +51,11 @@ class Parameter:
 
 @dataclass(frozen=True)
 class AlternateBody:
-    """Another body than JSON.
+    """A body other than JSON.
 
     Attributes:
         schema: A type, or its schema.
-        encoding: How fields are written that are not text.
+        encoding: Encodings of fields that are not text.
     """
 
     schema: type[BaseModel] | dict[str, Any]
@@ -64,11 +64,11 @@ class AlternateBody:
 
 @dataclass(frozen=True)
 class AlternateBodies:
-    """Other bodies than JSON.
+    """Bodies other than JSON.
 
     Attributes:
-        bodies: By content type.
-        parameters: Fields in the query string, as the document has them.
+        bodies: Bodies by content type.
+        parameters: OpenAPI parameters of the fields in the query string.
     """
 
     bodies: Mapping[str, AlternateBody] = field(default_factory=dict)
@@ -80,21 +80,21 @@ class Operation:
     """One method of one path.
 
     Attributes:
-        id: Name in generated clients; never changes.
-        method: In small letters.
-        path: With parameters in braces.
-        tag: Where it is shown.
-        summary: Some words.
-        response_type: Type of the answer with status 200.
-        errors: What else can be answered.
-        request_type: Type of the body.
+        id: Name in generated clients; must not change.
+        method: HTTP method in lower case.
+        path: Path with parameters in braces.
+        tag: Group of the operation.
+        summary: One line.
+        response_type: Type of a response with status 200.
+        errors: Errors of the operation.
+        request_type: Type of the JSON body.
         alternate_bodies: Other bodies.
-        parameters: The parameters of the path.
-        response_description: What the answer is; None: the summary.
-        response_example: An answer.
-        error_format: How errors look.
-        media_type: Of the answer.
-        is_public: Whether it never wants an API key.
+        parameters: Path parameters.
+        response_description: Description of the response; None: the summary.
+        response_example: An example of the response.
+        error_format: Format of errors.
+        media_type: Media type of the response.
+        is_public: Whether it never requires an API key.
     """
 
     id: str
@@ -116,19 +116,20 @@ class Operation:
 
 def path_items(operations: Sequence[Operation]) -> dict[str, Any]:
     """The operations by path and method."""
-    written = _schemas(operations, "serialization")[0]
-    taken = _schemas(operations, "validation")[0]
-    found: dict[str, Any] = {}
+    response_schemas = _schemas(operations, "serialization")[0]
+    request_schemas = _schemas(operations, "validation")[0]
+    paths: dict[str, Any] = {}
     for operation in operations:
-        described = _describe(operation, written, taken)
-        found.setdefault(operation.path, {})[operation.method] = described
-    return found
+        paths.setdefault(operation.path, {})[operation.method] = _describe(
+            operation, response_schemas, request_schemas
+        )
+    return paths
 
 
 def component_schemas(operations: Sequence[Operation]) -> dict[str, Any]:
-    """Schemas of all types; answers as they are written, requests as they are read."""
-    found = _schemas(operations, "serialization")[1] | _schemas(operations, "validation")[1]
-    return {name: _without_object_defaults(schema) for name, schema in found.items()}
+    """Schemas of all types: responses as serialized, requests as validated."""
+    schemas = _schemas(operations, "serialization")[1] | _schemas(operations, "validation")[1]
+    return {name: _without_object_defaults(schema) for name, schema in schemas.items()}
 
 
 def operation_tags(operations: Sequence[Operation]) -> list[dict[str, str]]:
@@ -140,21 +141,21 @@ def operation_tags(operations: Sequence[Operation]) -> list[dict[str, str]]:
 
 
 def _without_object_defaults(schema: Any) -> Any:
-    """A schema whose defaults that are records stand in words: generators of clients fail on them.
+    """A schema with defaults that are objects in its description: client generators fail on them.
 
     Args:
-        schema: Of a type, or any part of one.
+        schema: Schema of a type, or a part of one.
     """
     if isinstance(schema, list):
         return [_without_object_defaults(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    found = {name: _without_object_defaults(part) for name, part in schema.items()}
-    default = found.get("default")
-    if isinstance(default, dict) and default and "description" in found:
-        del found["default"]
-        found["description"] += f" Default: `{orjson.dumps(default).decode()}`."
-    return found
+    plain = {name: _without_object_defaults(part) for name, part in schema.items()}
+    default = plain.get("default")
+    if isinstance(default, dict) and default and "description" in plain:
+        del plain["default"]
+        plain["description"] += f" Default: `{orjson.dumps(default).decode()}`."
+    return plain
 
 
 SchemasByType = dict[tuple[Hashable, JsonSchemaMode], Any]
@@ -163,7 +164,7 @@ SchemasByType = dict[tuple[Hashable, JsonSchemaMode], Any]
 def _schemas(
     operations: Sequence[Operation], mode: JsonSchemaMode
 ) -> tuple[SchemasByType, dict[str, Any]]:
-    """Schemas by id of the operation (of errors and forms by type), and what they refer to."""
+    """Schemas by operation id (errors and forms by type), and their definitions."""
     types: dict[Hashable, Any] = {}
     for operation in operations:
         if mode == "serialization":
@@ -181,32 +182,32 @@ def _schemas(
 def _describe(
     operation: Operation, response_schemas: SchemasByType, request_schemas: SchemasByType
 ) -> dict[str, Any]:
-    answer = _response_object(
+    response = _response_object(
         operation.response_description or operation.summary,
         response_schemas[operation.id, "serialization"],
         operation.response_example,
         operation.media_type,
     )
-    described: dict[str, Any] = {
+    description: dict[str, Any] = {
         "operationId": operation.id,
         "summary": operation.summary,
         "tags": [operation.tag.name],
-        "responses": {"200": answer, **_error_responses(operation, response_schemas)},
+        "responses": {"200": response, **_error_responses(operation, response_schemas)},
     }
     parameters = [*_path_parameters(operation), *operation.alternate_bodies.parameters]
     if parameters:
-        described["parameters"] = parameters
+        description["parameters"] = parameters
     if operation.is_public:
-        described["security"] = []
+        description["security"] = []
     if operation.request_type is not None:
-        described["description"] = operation.request_type.__doc__
+        description["description"] = operation.request_type.__doc__
         json = {"application/json": {"schema": request_schemas[operation.id, "validation"]}}
         forms = {
             kind: _form_schema(form, request_schemas)
             for kind, form in operation.alternate_bodies.bodies.items()
         }
-        described["requestBody"] = {"required": True, "content": json | forms}
-    return described
+        description["requestBody"] = {"required": True, "content": json | forms}
+    return description
 
 
 def _form_schema(form: AlternateBody, request_schemas: SchemasByType) -> dict[str, Any]:
@@ -217,7 +218,7 @@ def _form_schema(form: AlternateBody, request_schemas: SchemasByType) -> dict[st
 
 
 def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
-    found = []
+    parameters = []
     for _, name, _, _ in string.Formatter().parse(operation.path):
         if name is None:
             continue
@@ -225,7 +226,7 @@ def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
         schema: dict[str, Any] = {"type": "string"}
         if parameter.allowed_values:
             schema["enum"] = list(parameter.allowed_values)
-        found.append(
+        parameters.append(
             {
                 "name": name,
                 "in": "path",
@@ -235,26 +236,26 @@ def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
                 "example": parameter.example,
             }
         )
-    return found
+    return parameters
 
 
 def _error_responses(operation: Operation, response_schemas: SchemasByType) -> dict[str, Any]:
     schema = response_schemas[operation.error_format.body_type, "serialization"]
-    found = {}
+    responses = {}
     errors = sorted(map(_error_example, operation.errors), key=lambda error: error.status)
-    for status, several in groupby(errors, key=lambda error: error.status):
-        first, *others = several
+    for status, group in groupby(errors, key=lambda error: error.status):
+        first, *others = group
         meaning = " Or: ".join(error.message for error in (first, *others))
-        found[str(status)] = _response_object(
+        responses[str(status)] = _response_object(
             meaning, schema, operation.error_format.to_body(first)[0]
         )
-    return found
+    return responses
 
 
-def _error_example(failure: ErrorOrType) -> GeoBentoError:
-    if isinstance(failure, GeoBentoError):
-        return failure
-    return failure((failure.__doc__ or "").split("\n")[0])
+def _error_example(error: ErrorOrType) -> GeoBentoError:
+    if isinstance(error, GeoBentoError):
+        return error
+    return error((error.__doc__ or "").split("\n")[0])
 
 
 def _response_object(

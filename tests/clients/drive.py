@@ -1,6 +1,6 @@
 """Asks a live server everything that a user of the client would; prints what came of it as JSON.
 
-Run with the generated package on the path: ``python drive.py URL KEY PICTURE``.
+Run with the generated package on the path: ``python drive.py URL KEY IMAGE``.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ def embeddings(answer: EmbeddingResponse | ErrorBody | None) -> list[EmbeddingIt
     return answer.embeddings
 
 
-def main(url: str, key: str, picture: str) -> None:
+def main(url: str, key: str, image: str) -> None:
     """Ask, and print."""
     client = AuthenticatedClient(base_url=url, token=key, timeout=None)
-    place = PointBuffer(type_="PointBuffer", lon=34.066, lat=-3.401, buffer_m=500)
+    region = PointBuffer(type_="PointBuffer", lon=34.066, lat=-3.401, buffer_m=500)
     north = PointBuffer(type_="PointBuffer", lon=34.066, lat=60, buffer_m=500)
     temporal = TemporalRange(mode="range", start="2023-06-01", end="2023-07-01")
-    with Path(picture).open("rb") as stream:
+    with Path(image).open("rb") as stream:
         upload = ImageEmbeddingForm(
             "mosaiks", [File(stream, "field.jpg", "image/jpeg")], encoding="base64"
         )
         image = embeddings(image_embedding.sync(client=client, body=upload))
-    pooled = GeoEmbeddingRequest("mosaiks", spatial=place, temporal=temporal)
+    pooled = GeoEmbeddingRequest("mosaiks", spatial=region, temporal=temporal)
     grid = GeoEmbeddingRequest(
-        "mosaiks", spatial=place, temporal=temporal, output=OutputGrid(mode="grid")
+        "mosaiks", spatial=region, temporal=temporal, output=OutputGrid(mode="grid")
     )
-    batch = GeoEmbeddingRequest("mosaiks", spatials=[place, north], temporal=temporal)
+    batch = GeoEmbeddingRequest("mosaiks", spatials=[region, north], temporal=temporal)
     (cells,) = embeddings(geo_embedding.sync(client=client, body=grid))
     failed = describe_model.sync_detailed("nope", client=client)
     refused = list_models.sync_detailed(client=Client(base_url=url))

@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 from tests.servers import Keyed
 
 HERE = Path(__file__).resolve().parent
-PICTURE = str(ROOT / "tests" / "data" / "field.jpg")
+IMAGE = str(ROOT / "tests" / "data" / "field.jpg")
 WANTED = {
     "image": [[1024]],
     "pooled": [[1024]],
@@ -71,9 +71,9 @@ def test_the_python_client_is_typed() -> None:
 
 
 def test_the_python_client_asks(keyed_service: Keyed) -> None:
-    """A picture, a vector and a grid of a place, a batch with a bad item, errors."""
+    """An image, a vector and a grid of a region, a batch with a bad item, errors."""
     package = made(PYTHON)
-    arguments = (keyed_service.url, keyed_service.key, PICTURE)
+    arguments = (keyed_service.url, keyed_service.key, IMAGE)
     check(orjson.loads(run(sys.executable, HERE / "drive.py", *arguments, PYTHONPATH=str(package))))
 
 
@@ -82,5 +82,5 @@ def test_the_typescript_client_asks(keyed_service: Keyed) -> None:
     module = made(TYPESCRIPT)
     shutil.copy(HERE / "drive.ts", module)
     run("node", "node_modules/typescript/bin/tsc", "-p", ".", cwd=module)
-    arguments = (keyed_service.url, keyed_service.key, PICTURE)
+    arguments = (keyed_service.url, keyed_service.key, IMAGE)
     check(orjson.loads(run("node", "out/drive.js", *arguments, cwd=module)))

@@ -58,12 +58,12 @@ def test_what_is_asked_for_is_there(
     tmp_path: Path, mosaiks_stored: StoredModel, demo_archive: Path
 ) -> None:
     """Every metric and label of every query is among those that the service has."""
-    picture = (ROOT / "tests" / "data" / "field.jpg").read_bytes()
-    place = json.loads((ROOT / "tests" / "data" / "place.json").read_text())
+    image = (ROOT / "tests" / "data" / "field.jpg").read_bytes()
+    region = json.loads((ROOT / "tests" / "data" / "region.json").read_text())
     with serving(tmp_path / "log", GEOBENTO_MODELS=mosaiks_stored.tag) as client:
-        upload: dict[str, Any] = {"files": {"images": picture}}
+        upload: dict[str, Any] = {"files": {"images": image}}
         assert client.post("/image_embedding", data={"model": "mosaiks"}, **upload).is_success
-        assert client.post("/geo_embedding", json=place).is_success
+        assert client.post("/geo_embedding", json=region).is_success
         assert client.post("/image_embedding", json={}).status_code == 400
         text = client.get("/metrics").text
     labels: dict[str, set[str]] = {}
@@ -81,12 +81,12 @@ def test_what_is_asked_for_is_there(
 
 
 def test_panels_do_not_overlap() -> None:
-    """Each has its own place, and its own number."""
+    """Each has its own region, and its own number."""
     taken = [
         (x, y)
-        for place in (panel["gridPos"] for panel in DASHBOARD["panels"])
-        for x in range(place["x"], place["x"] + place["w"])
-        for y in range(place["y"], place["y"] + place["h"])
+        for region in (panel["gridPos"] for panel in DASHBOARD["panels"])
+        for x in range(region["x"], region["x"] + region["w"])
+        for y in range(region["y"], region["y"] + region["h"])
     ]
     assert len(taken) == len(set(taken))
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])

@@ -68,7 +68,7 @@ def test_an_overlay_is_what_kubernetes_takes(overlay: str) -> None:
 
 
 def test_settings_are_those_of_a_profile() -> None:
-    """The numbers stand in one more place, and are the same there."""
+    """The numbers stand in one more region, and are the same there."""
     settings = read(KUBERNETES / "base" / "settings.yaml")["data"]
     assert settings == {**profile("cpu-node"), "GEOBENTO_STAC": "earth-search"}
 

@@ -72,7 +72,7 @@ class Standin:
 
     Attributes:
         scenes: What there is.
-        faults: What goes wrong next; None: nothing. Taken from the front.
+        faults: What goes wrong next; None: nothing. Taken from the beginning.
         fault: Asked for every request once `faults` is empty.
         asked: All requests but those of the client's start.
         most_pixels: Larger grids exceed the "user memory limit".

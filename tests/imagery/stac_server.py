@@ -79,7 +79,7 @@ class StacServer:
 
         Args:
             **state: `faults` (for each of ``search``, ``files``, ``token``, ``landing`` a list of
-                `Fault` or None, taken from the front), `conforms` (classes of the API), `signed`
+                `Fault` or None, taken from its start), `conforms` (classes of the API), `signed`
                 (files want a token), `token_s` (how long tokens last), `method` (of searches).
         """
         faults = {

@@ -69,8 +69,8 @@ def test_both_sides_of_the_antimeridian() -> None:
     """A polygon that was cut there covers its own bounding box as if it were not."""
     west = (((179.9, -17.0), (180, -17), (180, -16.9), (179.9, -16.9), (179.9, -17)),)
     east = (((-180, -17.0), (-179.9, -17), (-179.9, -16.9), (-180, -16.9), (-180, -17)),)
-    place = MultiPolygon((west, east))
-    shares = cell_fractions.cell_fractions(place, grid.for_region(place, 100).cells(9, 9))
+    region = MultiPolygon((west, east))
+    shares = cell_fractions.cell_fractions(region, grid.for_region(region, 100).cells(9, 9))
     assert shares[1:-1, 1:-1] == pytest.approx(1)
     assert shares.min() > 0.5
 

@@ -34,7 +34,7 @@ def day(text: str) -> datetime:
 def query(
     collection: str, *bands: str, start: str = "2023-06-01", end: str = "2023-07-01", **fields: Any
 ) -> ImageQuery:
-    """Bands of a collection at the test's place."""
+    """Bands of a collection at the test's region."""
     parts = fields.pop("frames", 1)
     sensor = SensorSpec(collection, bands, **{"cloudy_pct": None, "composite": "mean"} | fields)
     return ImageQuery(sensor, GRID, day(start), day(end), "any", parts)

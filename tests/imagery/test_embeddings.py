@@ -44,7 +44,7 @@ def numbers(seed: int = 0) -> NDArray[np.int8]:
 
 
 def query(pixel_grid: Any = GRID, year: int = 2022) -> ImageQuery:
-    """A year at the test's place."""
+    """A year at the test's region."""
     window = datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
     return ImageQuery(SENSOR, pixel_grid, *window, "annual")
 

@@ -65,7 +65,7 @@ def test_reference_systems_that_are_refused(crs: str) -> None:
 
 
 def test_other_bodies_are_refused() -> None:
-    """There is no way from Mars to a place on the Earth."""
+    """There is no way from Mars to a region on the Earth."""
     with pytest.raises(SpecError, match="no transformation") as caught:
         geometry.to_lonlat("IAU_2015:49900", 0, 0)
     assert caught.value.field == "spatial.crs"
@@ -93,7 +93,7 @@ def test_a_box_across_the_antimeridian_is_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "area"),
+    ("region", "area"),
     [
         (Polygon((SQUARE,)), 4),
         (Polygon((SQUARE, HOLE)), 4 - 0.125),
@@ -102,9 +102,9 @@ def test_a_box_across_the_antimeridian_is_whole() -> None:
         (Polygon((SQUARE[::-1],)), 4),
     ],
 )
-def test_areas(place: Area, area: float) -> None:
+def test_areas(region: Area, area: float) -> None:
     """Holes are left out, what two parts share counts once, the winding does not matter."""
-    assert shapely.area(geometry.region_geometry(place)) == pytest.approx(area)
+    assert shapely.area(geometry.region_geometry(region)) == pytest.approx(area)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Places to pixel grids."""
+"""Regions to pixel grids."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_square_is_centred_on_its_point_and_on_the_lattice(
 @given(longitudes, latitudes, st.sampled_from([1.0, 3.0, 5.0]))
 @settings(max_examples=30, deadline=None)
 def test_pixels_finer_than_the_lattice_stay_centred(lon: float, lat: float, scale: float) -> None:
-    """Snapping 3 m pixels to a 10 m lattice would move the place by more than a pixel."""
+    """Snapping 3 m pixels to a 10 m lattice would move the region by more than a pixel."""
     left, bottom, right, top = grid.for_region(PointBuffer(lon, lat, 200), scale, 10).bounds
     crs = grid.utm_crs(lon, lat)
     x, y = Transformer.from_crs(4326, crs, always_xy=True).transform(lon, lat)
@@ -77,7 +77,7 @@ def test_a_box_is_covered(lon: float, lat: float, width: float, height: float) -
 
 
 def test_the_example_of_the_documentation() -> None:
-    """The place that the README asks for lies in zone 36 south, 200 pixels a side."""
+    """The region that the README asks for lies in zone 36 south, 200 pixels a side."""
     made = grid.for_region(PointBuffer(34.066, -3.401, 1000), 10, 10)
     assert made.crs == "EPSG:32736"
     assert made.shape == (200, 200)
@@ -92,7 +92,7 @@ def test_without_a_lattice_the_centre_is_exact() -> None:
     assert (bottom + top) / 2 == pytest.approx(y, abs=1e-6)
 
 
-def test_the_smallest_place_is_one_pixel() -> None:
+def test_the_smallest_region_is_one_pixel() -> None:
     """A buffer below half a pixel still has a pixel."""
     assert grid.for_region(PointBuffer(0, 0, 0.1), 10, 10).shape == (1, 1)
 
@@ -113,7 +113,7 @@ def test_zones(lon: float, lat: float, crs: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "place",
+    "region",
     [
         PointBuffer(0, 85, 100),
         PointBuffer(0, -81, 100),
@@ -127,19 +127,19 @@ def test_zones(lon: float, lat: float, crs: str) -> None:
         Polygon((((179, 0), (-179, 0), (-179, 1), (179, 0)),)),
     ],
 )
-def test_places_outside_utm_are_refused(place: Region) -> None:
+def test_regions_outside_utm_are_refused(region: Region) -> None:
     """Near the poles, and wider than a zone: an error that says what is accepted."""
     with pytest.raises(SpecError, match="accepted") as caught:
-        grid.for_region(place, 10, 10)
+        grid.for_region(region, 10, 10)
     assert caught.value.field == "spatial"
 
 
-def test_bounds_in_degrees_hold_the_place() -> None:
+def test_bounds_in_degrees_hold_the_region() -> None:
     """What is searched for covers what is asked for."""
-    place = PointBuffer(34.066, -3.401, 1000)
-    west, south, east, north = grid.lonlat_bounds(grid.for_region(place, 10, 10))
-    assert west < place.lon < east
-    assert south < place.lat < north
+    region = PointBuffer(34.066, -3.401, 1000)
+    west, south, east, north = grid.lonlat_bounds(grid.for_region(region, 10, 10))
+    assert west < region.lon < east
+    assert south < region.lat < north
     assert east - west == pytest.approx(0.018, rel=0.02)
 
 
@@ -160,10 +160,10 @@ def test_a_square_in_another_reference_system(
     x, y = Transformer.from_crs(4326, code, always_xy=True).transform(lon, lat)
     if not np.isfinite([x, y]).all() or (code == 2154 and not (-5 < lon < 10 and 41 < lat < 51)):
         return
-    place = PointBuffer(x, y, buffer_m, f"EPSG:{code}")
+    region = PointBuffer(x, y, buffer_m, f"EPSG:{code}")
     here, there = (
         grid.for_region(PointBuffer(lon, lat, buffer_m), 10, 10),
-        grid.for_region(place, 10),
+        grid.for_region(region, 10),
     )
     if here.crs == there.crs:  # the point may lie on the border of two zones
         assert there.transform[2] == pytest.approx(here.transform[2], abs=6)
@@ -199,7 +199,7 @@ def test_north_is_up_across_the_antimeridian() -> None:
 
 
 def test_a_polygon_cut_at_the_antimeridian() -> None:
-    """Both parts make one place, as GeoJSON asks for."""
+    """Both parts make one region, as GeoJSON asks for."""
     west = (((179.9, -17), (180, -17), (180, -16.9), (179.9, -17)),)
     east = (((-180, -17), (-179.9, -17), (-180, -16.9), (-180, -17)),)
     made = grid.for_region(MultiPolygon((west, east)), 100)

@@ -29,13 +29,13 @@ SINUSOIDAL = CRS("+proj=sinu +lon_0=0 +x_0=0 +y_0=0 +R=6371007.181 +units=m").to
 PIXEL_M = 463.3127165279165
 FILL = -28672
 PROJECTION = "https://stac-extensions.github.io/projection/v1.0.0/schema.json"
-PLACE = PointBuffer(11.5, 48.1, 6000)
+REGION = PointBuffer(11.5, 48.1, 6000)
 JUNE = TemporalSpec.range("2023-06-01", "2023-07-01").window
 
 
 def lattice() -> PixelGrid:
-    """A part of the sinusoidal lattice around the place."""
-    x, y = Transformer.from_crs(4326, SINUSOIDAL, always_xy=True).transform(PLACE.lon, PLACE.lat)
+    """A part of the sinusoidal lattice around the region."""
+    x, y = Transformer.from_crs(4326, SINUSOIDAL, always_xy=True).transform(REGION.lon, REGION.lat)
     left, top = (round(edge / PIXEL_M) * PIXEL_M for edge in (x - 32 * PIXEL_M, y + 32 * PIXEL_M))
     return PixelGrid(SINUSOIDAL, (PIXEL_M, 0.0, left, 0.0, -PIXEL_M, top), 64, 64)
 
@@ -118,7 +118,7 @@ def test_the_sinusoidal_lattice_from_both_sources(
     standin.scenes = WORLD
     write(tmp_path)
     catalog = StacSource(open_catalog(stac.api(tmp_path), timeout_s=20), timeout_s=20)
-    wanted = grid.for_region(PLACE, 500)
+    wanted = grid.for_region(REGION, 500)
     sensor = SensorSpec(platform, BANDS, scale_m=500, composite="mosaic", fill_value=-1)
     asked = ImageQuery(sensor, wanted, *JUNE, "modis")
     samples = [source.fetch(asked), catalog.fetch(asked)]

@@ -39,15 +39,15 @@ def test_random_requests(
 ) -> None:
     """Pixels, validity, grids, times and scenes are equal, and follow from the world's formula.
 
-    A third of the places lie at the border of two zones, with scenes of both: there the nearest
+    A third of the regions lie at the border of two zones, with scenes of both: there the nearest
     pixel may be another by rounding, which in these smooth scenes is one digital number.
     """
     chance = random.Random(seed)
     border = seed % 3 == 0
     zone = chance.randint(1, 59)
     longitude = 6 * zone - 180 + (chance.uniform(-0.003, 0.003) if border else -3.0)
-    place = PointBuffer(round(longitude, 4), round(chance.uniform(-75, 75), 3), 160)
-    wanted = grid.for_region(place, 10, 10)
+    region = PointBuffer(round(longitude, 4), round(chance.uniform(-75, 75), 3), 160)
+    wanted = grid.for_region(region, 10, 10)
     world = [_scene(chance, number, wanted, border) for number in range(chance.randint(1, 12))]
     asked = ImageQuery(
         SensorSpec(
@@ -89,7 +89,7 @@ def test_random_requests(
 
 
 def _scene(chance: random.Random, number: int, wanted: PixelGrid, border: bool) -> WorldScene:
-    """A scene around the place, in the window or at one of its ends."""
+    """A scene around the region, in the window or at one of its ends."""
     time = chance.choice([START - SECOND, START, END - SECOND, END])
     if chance.random() < 0.85:
         days = timedelta(days=chance.randint(-2, 31), hours=8)

@@ -14,7 +14,7 @@ from inference.cpu_pool import CpuPool
 
 
 @pytest.mark.parametrize(
-    ("sizes", "at_hand", "wanted"),
+    ("sizes", "idle_cores", "expected"),
     [
         ([1], 2, [1]),
         ([3], 4, [1, 1, 1]),
@@ -30,15 +30,15 @@ from inference.cpu_pool import CpuPool
         ([], 4, []),
     ],
 )
-def test_pieces(sizes: list[int], at_hand: int, wanted: list[int]) -> None:
+def test_micro_batches(sizes: list[int], idle_cores: int, expected: list[int]) -> None:
     """Every core has work, items of different batches stay apart, and none is lost."""
     batches, begin = [], 0
     for size in sizes:
         batches.append(list(range(begin, begin + size)))
         begin += size
-    cut = cpu_pool.micro_batches(batches, at_hand)
-    assert [len(piece) for piece in cut] == wanted
-    assert [position for piece in cut for position in piece] == list(range(begin))
+    parts = cpu_pool.micro_batches(batches, idle_cores)
+    assert [len(part) for part in parts] == expected
+    assert [position for part in parts for position in part] == list(range(begin))
 
 
 @pytest.fixture
@@ -50,73 +50,73 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def threads(piece: object) -> int:
-    """Those that torch uses for a piece."""
+def threads(part: object) -> int:
+    """Number of threads that torch uses for a part."""
     torch.ones(200, 200) @ torch.ones(200, 200)
     return torch.get_num_threads()
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_pieces_have_a_core_each_and_the_process_keeps_its_number() -> None:
-    """Pieces run at the same time, with one thread of torch each; nobody else is slowed down."""
+def test_micro_batches_have_a_core_each_and_the_process_keeps_its_threads() -> None:
+    """Micro-batches run at the same time, with one torch thread each; other threads keep theirs."""
     both = threading.Barrier(2, timeout=20)
 
-    def run(piece: object) -> int:
+    def run(part: object) -> int:
         both.wait()
-        return threads(piece)
+        return threads(part)
 
-    both_cores = CpuPool(2)
+    pool = CpuPool(2)
     for _ in range(2):
-        assert both_cores.run_batches(run, [[0, 1]]) == [([0], 1), ([1], 1)]
+        assert pool.run_batches(run, [[0, 1]]) == [([0], 1), ([1], 1)]
         assert torch.get_num_threads() == 2
         with ThreadPoolExecutor(1) as other:
             assert other.submit(torch.get_num_threads).result() == 2
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_who_is_alone_has_all_cores() -> None:
+def test_a_lone_batch_has_all_cores() -> None:
     """And with a neighbour, or where one was just now, one of them."""
-    both_cores = CpuPool(2)
-    assert both_cores.run_batches(threads, [[0]]) == [([0], 2)]
+    pool = CpuPool(2)
+    assert pool.run_batches(threads, [[0]]) == [([0], 2)]
 
     begun, end = threading.Event(), threading.Event()
 
-    def long(piece: object) -> int:
+    def long(part: object) -> int:
         begun.set()
         assert end.wait(20)
-        return threads(piece)
+        return threads(part)
 
     with ThreadPoolExecutor(1) as other:
-        first = other.submit(both_cores.run_batches, long, [[0]])
+        first = other.submit(pool.run_batches, long, [[0]])
         assert begun.wait(20)
         # One core is left: what comes stays together on it.
-        assert both_cores.run_batches(threads, [[0, 1]]) == [([0, 1], 1)]
+        assert pool.run_batches(threads, [[0, 1]]) == [([0, 1], 1)]
         end.set()
         assert first.result() == [([0], 2)]
-    assert both_cores.run_batches(threads, [[0]]) == [([0], 1)]
-    assert both_cores.run_batches(threads, [[0]]) == [([0], 2)]
+    assert pool.run_batches(threads, [[0]]) == [([0], 1)]
+    assert pool.run_batches(threads, [[0]]) == [([0], 2)]
 
 
 @pytest.mark.usefixtures("two_threads")
 def test_more_than_there_are_cores_goes_in_pieces_one_after_the_other() -> None:
     """None is lost, and their order is that of the items."""
     done = CpuPool(2).run_batches(list, [list(range(40)), [40]])
-    assert all(piece == result for piece, result in done)
-    assert [position for piece, _ in done for position in piece] == list(range(41))
-    assert max(len(piece) for piece, _ in done) <= cpu_pool.MICRO_BATCH_SIZE
+    assert all(part == result for part, result in done)
+    assert [position for part, _ in done for position in part] == list(range(41))
+    assert max(len(part) for part, _ in done) <= cpu_pool.MICRO_BATCH_SIZE
 
 
 def test_a_failure_frees_its_core() -> None:
     """What comes later still finds all cores."""
 
-    def fail(piece: object) -> int:
+    def fail(part: object) -> int:
         raise ValueError("bad")
 
-    both_cores = CpuPool(2)
+    pool = CpuPool(2)
     with pytest.raises(ValueError, match="bad"):
-        both_cores.run_batches(fail, [[0, 1]])
-    assert both_cores.run_batches(len, [[0]]) == [([0], 1)]
-    assert len(both_cores.run_batches(len, [[0, 1]])) == 2
+        pool.run_batches(fail, [[0, 1]])
+    assert pool.run_batches(len, [[0]]) == [([0], 1)]
+    assert len(pool.run_batches(len, [[0, 1]])) == 2
 
 
 def test_a_gpu_gets_whole_batches() -> None:
@@ -136,13 +136,13 @@ def test_one_thread_leads_torchs_team() -> None:
     def leader() -> tuple[int, int]:
         return threading.get_ident(), threads(None)
 
-    both_cores = cpu_pool.get_cpu_pool("cpu")
-    assert both_cores is cpu_pool.get_cpu_pool("cpu")
-    mine = both_cores.on_all_cores(leader)
+    pool = cpu_pool.get_cpu_pool("cpu")
+    assert pool is cpu_pool.get_cpu_pool("cpu")
+    mine = pool.on_all_cores(leader)
     assert mine[1] == 2
     with ThreadPoolExecutor(1) as other:
-        assert other.submit(both_cores.on_all_cores, leader).result() == mine
-    assert both_cores.run_batches(lambda piece: leader(), [[0]]) == [([0], mine)]
+        assert other.submit(pool.on_all_cores, leader).result() == mine
+    assert pool.run_batches(lambda part: leader(), [[0]]) == [([0], mine)]
 
 
 def test_processes_share_the_cores() -> None:

@@ -94,14 +94,14 @@ def test_vectors_are_pooled_over_the_pixels_that_have_one() -> None:
 
 
 def test_a_batch_is_each_of_its_items() -> None:
-    """Places of one shape, with different gaps."""
-    places = []
+    """Regions of one shape, with different gaps."""
+    regions = []
     for seed in range(5):
         valid = np.random.default_rng(seed).random((4, 4)) > 0.3
-        places.append(prepared(unit_vectors(4, 4, seed=seed), valid))
-    items = [EncodeItem(inputs={"annual": place}, pooling="native") for place in places]
-    for place, result in zip(places, LOADED.run(items), strict=True):
-        np.testing.assert_allclose(result.data, answer(place, "native"), atol=1e-6)
+        regions.append(prepared(unit_vectors(4, 4, seed=seed), valid))
+    items = [EncodeItem(inputs={"annual": region}, pooling="native") for region in regions]
+    for region, result in zip(regions, LOADED.run(items), strict=True):
+        np.testing.assert_allclose(result.data, answer(region, "native"), atol=1e-6)
 
 
 def test_all_axes_in_their_order() -> None:

@@ -110,7 +110,7 @@ def test_an_edge_inside_a_pixel_shares_it() -> None:
 
 @pytest.mark.parametrize("side", [3, 7, 18, 34, 66, 98, 141])
 def test_the_number_of_threads_does_not_show(side: int) -> None:
-    """To the last bit: a runner computes a lone picture on all cores, and others on one each."""
+    """To the last bit: a runner computes a lone image on all cores, and others on one each."""
     made = FilterBank(512, 3, 3)
     made.weight.copy_(torch.randn(made.weight.shape, generator=torch.Generator().manual_seed(3)))
     made.bias_positive.zero_()

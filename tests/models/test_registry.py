@@ -72,7 +72,7 @@ def test_examples_go_through(cls: type[Model]) -> None:
     ids=lambda cls: cls.card.id,
 )
 def test_a_feature_that_is_the_mean_of_the_grid(cls: type[Model]) -> None:
-    """Where the card says so, both are equal, so that it can be taken over part of a place."""
+    """Where the card says so, both are equal, so that it can be taken over part of a region."""
     config = small.config(cls)
     model = cls(config)
     network = model.network()

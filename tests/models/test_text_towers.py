@@ -37,7 +37,7 @@ TEXTS = ("a", "a field of maize", "ein Hafen mit Booten", "very " * 30)
 
 @TOWERS
 def test_neighbours_do_not_matter(cls: type[Model]) -> None:
-    """A text gives the same vector alone, among others, filled up further, beside pictures."""
+    """A text gives the same vector alone, among others, filled up further, beside images."""
     stored = small.stored(cls)
     model, loaded = stored.model(), load_model(stored)
     spec = cls.card.text
@@ -46,8 +46,8 @@ def test_neighbours_do_not_matter(cls: type[Model]) -> None:
         EncodeItem(inputs=model.prepare_text(text).to_inputs(spec), pooling="native")
         for text in TEXTS
     ]
-    picture = EncodeItem(inputs=model.example_inputs("image"), pooling="native")
-    together = loaded.run([picture, *items, picture])
+    image = EncodeItem(inputs=model.example_inputs("image"), pooling="native")
+    together = loaded.run([image, *items, image])
     for item, result in zip(items, together[1:-1], strict=True):
         (alone,) = loaded.run([item])
         np.testing.assert_allclose(result.data, alone.data, atol=1e-5)
@@ -59,8 +59,8 @@ def test_neighbours_do_not_matter(cls: type[Model]) -> None:
 
 
 @TOWERS
-def test_without_a_tokenizer_only_pictures_are_read(cls: type[Model]) -> None:
-    """Weights that came without a vocabulary say how to get one, and serve pictures."""
+def test_without_a_tokenizer_only_images_are_read(cls: type[Model]) -> None:
+    """Weights that came without a vocabulary say how to get one, and serve images."""
     stored = small.stored(cls, with_tokenizer=False)
     without_texts = sorted(["image", *cls.card.modalities])
     assert stored.to_served_model().modalities == without_texts

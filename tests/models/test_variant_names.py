@@ -46,17 +46,17 @@ def test_import_by_the_name_of_a_variant(tmp_path: Path) -> None:
 
 def test_the_store_keeps_variants_apart() -> None:
     """A name of one variant never finds another, and says what to import."""
-    pictures = small.stored(SatMaePp)
-    assert store.get_model("satmaepp_rgb").tag == store.get_model("satmaepp").tag == pictures.tag
+    images = small.stored(SatMaePp)
+    assert store.get_model("satmaepp_rgb").tag == store.get_model("satmaepp").tag == images.tag
     with pytest.raises(ModelStoreError, match=r"geobento models import satmaepp_s2_10b$"):
         store.get_model("satmaepp_s2_10b")
     bands = small.stored(SatMaePp, variant="s2_10b")
     assert store.get_model("satmaepp_s2_10b").tag == store.get_model("satmaepp").tag == bands.tag
-    assert store.get_model("satmaepp_rgb").tag == pictures.tag
+    assert store.get_model("satmaepp_rgb").tag == images.tag
 
 
 def test_requests_never_get_another_variant() -> None:
-    """Asked for ten bands, a service with the picture network says how to import the other."""
+    """Asked for ten bands, a service with the image network says how to import the other."""
     stored = small.stored(SatMaePp)
     registry = ModelRegistry([ModelHandle(stored.model(), stored.to_served_model(), "cpu")])
     for name in ("satmaepp", "satmae++", "satmaepp_rgb"):

@@ -34,7 +34,7 @@ def engine(demo_archive: Path) -> LocalEngine:
 
 
 def ask(engine: LocalEngine, **request: Any) -> Embedding | GeoBentoError:
-    """One place of the demo archive, in June."""
+    """One region of the demo archive, in June."""
     asked = {
         "model": "galileo",
         "spatial": {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 240},

@@ -97,7 +97,7 @@ def test_all_further_inputs_together(engine: LocalEngine) -> None:
 
 
 def test_what_the_network_reads(engine: LocalEngine) -> None:
-    """Means over the place of climate and people, scaled; maps pixel by pixel."""
+    """Means over the region of climate and people, scaled; maps pixel by pixel."""
     core = engine._engine
     _, _, (plan,) = core.plan_regions(request())
     assert isinstance(plan, GeoPlan)

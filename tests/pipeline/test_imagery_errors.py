@@ -161,10 +161,10 @@ def test_regions_above_the_limits(ask: Ask, standin: Standin) -> None:
 
 def test_sources_that_cannot_be_reached(ask: Ask) -> None:
     """503, and which one it is."""
-    nobody = "http://127.0.0.1:9"
+    closed_port = "http://127.0.0.1:9"
     for name, settings in (
-        ("Earth Engine", {"ee_project": PROJECT, "ee_url": nobody}),
-        ("127.0.0.1:9", {"stac": f"{nobody}/stac"}),
+        ("Earth Engine", {"ee_project": PROJECT, "ee_url": closed_port}),
+        ("127.0.0.1:9", {"stac": f"{closed_port}/stac"}),
     ):
         error = ask({}, request_timeout_s=0.5, **settings)
         assert isinstance(error, SourceUnavailable)

@@ -22,7 +22,8 @@ from geobento.schemas.errors import (
     SourceError,
 )
 from geobento.schemas.plan import EmbeddingPlan, Inspection, RegionPlan
-from geobento.schemas.requests import ErrorBody, GeoEmbeddingRequest, InspectRequest
+from geobento.schemas.requests import GeoEmbeddingRequest, InspectRequest
+from geobento.schemas.responses import ErrorBody
 from geobento.schemas.sample import Provenance, Sample, Scene
 from imagery.query import ImageQuery
 from imagery.source import FetchEstimate

@@ -56,7 +56,7 @@ def test_what_waits_goes_together() -> None:
         assert runner.calls == [[1]]
         runner.answers[0].set_result(None)
         await settled()
-        assert runner.calls == [[1], [2, 3, 4]]  # [5, 6] stay together, and nobody overtakes
+        assert runner.calls == [[1], [2, 3, 4]]  # [5, 6] stay together, and none overtakes
         runner.answers[1].set_result(None)
         await settled()
         assert runner.calls == [[1], [2, 3, 4], [5, 6, 7]]

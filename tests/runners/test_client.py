@@ -1,4 +1,4 @@
-"""The hop from the front service to a runner."""
+"""The API server's client of a runner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models that are answered for in the front process."""
+"""Models without a runner."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def item(number: int, deadline: float | None) -> EncodeItem:
     )
 
 
-def test_items_that_nobody_waits_for_are_not_computed() -> None:
+def test_items_past_their_deadline_are_skipped() -> None:
     """They get an error in their place; the others are computed together, and say how long."""
     seen: list[int] = []
 
@@ -33,7 +33,7 @@ def test_items_that_nobody_waits_for_are_not_computed() -> None:
     assert all(result.queue_s >= 2 for result in results[1:])
 
 
-def test_nothing_is_run_for_nobody() -> None:
+def test_no_forward_pass_without_live_items() -> None:
     """No forward where all are late."""
 
     def run(items: Sequence[EncodeItem]) -> list[EncodeResult]:

@@ -20,7 +20,7 @@ def test_spans_go_where_opentelemetry_says(name: str, share: dict[str, str], rat
 
 
 @pytest.mark.parametrize("environment", [{}, {tracing.ENDPOINT_VARIABLES[0]: ""}])
-def test_no_spans_for_nobody(environment: dict[str, str]) -> None:
+def test_no_spans_without_a_collector(environment: dict[str, str]) -> None:
     """They take time."""
     assert tracing.tracing_options(environment, can_export=True) == tracing.DISABLED
 

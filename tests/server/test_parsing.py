@@ -33,8 +33,8 @@ def read(content: bytes, kind: str | None, files: str | None = "images") -> Any:
     return asyncio.run(parsing.read_request(request, ImageEmbeddingRequest, files))
 
 
-def read_picture(content: bytes, query: str) -> Any:
-    """What a bare picture with a query string is read as."""
+def read_image(content: bytes, query: str) -> Any:
+    """What a bare image with a query string is read as."""
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": content, "more_body": False}
@@ -50,20 +50,20 @@ def read_picture(content: bytes, query: str) -> Any:
     )
 
 
-def test_a_bare_picture() -> None:
-    """The body is the picture; everything else is in the query string, checked as ever."""
-    request = read_picture(b"\xff\xd8", "model=7&normalize=true&config=%7B%22a%22:1%7D")
+def test_a_bare_image() -> None:
+    """The body is the image; everything else is in the query string, checked as ever."""
+    request = read_image(b"\xff\xd8", "model=7&normalize=true&config=%7B%22a%22:1%7D")
     assert request == ImageEmbeddingRequest(
         model="7", images=[b"\xff\xd8"], normalize=True, config={"a": 1}
     )
-    assert read_picture(b"x", "").field == "model"
-    assert read_picture(b"x", "model=m&model=n").field == "model"
-    assert read_picture(b"x", "model=m&colour=red").field == "colour"
-    assert read_picture(b"x", "model=m&normalize=perhaps").field == "normalize"
+    assert read_image(b"x", "").field == "model"
+    assert read_image(b"x", "model=m&model=n").field == "model"
+    assert read_image(b"x", "model=m&colour=red").field == "colour"
+    assert read_image(b"x", "model=m&normalize=perhaps").field == "normalize"
 
 
 def read_pixels(content: bytes, kind: str) -> Any:
-    """What a body is read as where places come as JSON and pixels as a form."""
+    """What a body is read as where regions come as JSON and pixels as a form."""
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": content, "more_body": False}
@@ -106,7 +106,7 @@ def test_a_form_with_files() -> None:
 
 
 def test_a_form_with_text_instead_of_a_file() -> None:
-    """A data URL in a form field is a picture too."""
+    """A data URL in a form field is an image too."""
     content, kind = form({"model": "m", "images": "data:image/png;base64,aa"}, [("x", b"")])
     assert read(content, kind).field == "x"
     fields = "--b\r\nContent-Disposition: form-data; name="
@@ -144,7 +144,7 @@ def test_other_content_types() -> None:
     """415 with what is accepted, which depends on the route."""
     error = read(b"model=m", "application/x-www-form-urlencoded")
     assert isinstance(error, UnsupportedMediaType)
-    assert "multipart/form-data or, for a single picture, image/*" in error.message
+    assert "multipart/form-data or, for a single image, image/*" in error.message
     error = read(b"", "multipart/form-data; boundary=b", files=None)
     assert isinstance(error, UnsupportedMediaType)
     assert "accepted: application/json" in error.message
@@ -265,10 +265,10 @@ def test_a_form_without_pixels() -> None:
     assert (error.field, error.message) == ("pixels", "pixels: this parameter is required")
 
 
-def test_a_place_goes_as_json_beside_pixels() -> None:
+def test_a_region_goes_as_json_beside_pixels() -> None:
     """The type of the body decides between the two."""
-    place = b'{"type": "PointBuffer", "lon": 1, "lat": 2, "buffer_m": 3}'
-    request = read_pixels(b'{"model": "m", "spatial": ' + place + b"}", "application/json")
+    region = b'{"type": "PointBuffer", "lon": 1, "lat": 2, "buffer_m": 3}'
+    request = read_pixels(b'{"model": "m", "spatial": ' + region + b"}", "application/json")
     assert isinstance(request, GeoEmbeddingRequest)
     error = read_pixels(b"x", "image/tiff")
     assert isinstance(error, UnsupportedMediaType)

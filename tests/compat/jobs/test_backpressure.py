@@ -31,8 +31,8 @@ async def test_inputs_in_flight_are_bounded() -> None:
     assert max(seen) == 10
 
 
-async def test_what_is_cancelled_makes_room() -> None:
-    """A part that is cancelled, while it waits or runs, leaves its room to others."""
+async def test_a_cancelled_part_frees_its_slot() -> None:
+    """A part that is cancelled, while it waits or runs, frees its slot."""
     pace = Backpressure(max_in_flight=4)
 
     async def hang() -> None:

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from geobento.cli import app
+from geobento.cli import images as image_commands
 from geobento.cli.app import main
 from geobento.schemas.embedding import EmbeddingMeta
 from geobento.schemas.plan import EmbeddingPlan, RegionPlan
@@ -57,7 +57,7 @@ def test_models_are_imported_listed_and_described(mosaiks_stored: object) -> Non
 
 
 @pytest.mark.usefixtures("mosaiks_stored", "demo_archive")
-def test_places_are_embedded(tmp_path: Path) -> None:
+def test_regions_are_embedded(tmp_path: Path) -> None:
     """Several points, to a file with vectors, inputs and metadata."""
     out = tmp_path / "places.npz"
     points = ["--point", "34.066,-3.401", "--point=11.03,48.01"]
@@ -73,14 +73,14 @@ def test_places_are_embedded(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("mosaiks_stored", "demo_archive")
 def test_a_grid_is_printed_as_a_line_of_json() -> None:
-    """Without --out, one line per place."""
+    """Without --out, one line per region."""
     done = run("embed", "mosaiks", "--point", "34.066,-3.401", "--buffer", "100", *JUNE, "--grid")
     line = orjson.loads(done.stdout)
     assert line["shape"] == [1024, 1, 1]
 
 
 @pytest.mark.usefixtures("mosaiks_stored", "demo_archive")
-def test_a_plan_is_a_line_of_json_per_place() -> None:
+def test_a_plan_is_a_line_of_json_per_region() -> None:
     """What the same options of `embed` would do; `--grid` and `--input-prep` count."""
     points = ["--point", "34.066,-3.401", "--point=11.03,48.01"]
     done = run("plan", "mosaiks", *points, *PATCH, "--scale-m", "20", *JUNE, "--grid")
@@ -99,23 +99,23 @@ def test_a_plan_is_a_line_of_json_per_place() -> None:
 
 @pytest.mark.usefixtures("mosaiks_stored", "demo_archive")
 def test_pixels_are_inspected(tmp_path: Path) -> None:
-    """Statistics as a line of JSON, the picture as a file; for a model, or for a sensor."""
-    out, place = tmp_path / "quicklook.png", ["--point", "34.066,-3.401", *PATCH]
-    done = run("inspect", "mosaiks", *place, *JUNE, "--out", str(out))
+    """Statistics as a line of JSON, the image as a file; for a model, or for a sensor."""
+    out, region = tmp_path / "quicklook.png", ["--point", "34.066,-3.401", *PATCH]
+    done = run("inspect", "mosaiks", *region, *JUNE, "--out", str(out))
     line = orjson.loads(done.stdout)
     assert "quicklook" not in line
     assert (line["input"], line["modality"]) == ("34.066,-3.401", "s2")
     assert len(line["bands"]) == len(line["sensor"]["bands"])
-    with Image.open(out) as picture:
-        assert (picture.format, picture.size) == ("PNG", (40, 40))
+    with Image.open(out) as image:
+        assert (image.format, image.size) == ("PNG", (40, 40))
     assert [path.name for path in tmp_path.iterdir()] == ["quicklook.png"]
     sensor = ["--collection", "COPERNICUS/S2_SR_HARMONIZED", "--bands", "B8,B4"]
-    alone = orjson.loads(run("inspect", *place, *JUNE, *sensor, "--scale-m", "20").stdout)
+    alone = orjson.loads(run("inspect", *region, *JUNE, *sensor, "--scale-m", "20").stdout)
     assert [band["band"] for band in alone["bands"]] == ["B8", "B4"]
     assert (alone["modality"], alone["pixels"]["width"]) == (None, 20)
-    assert "go together" in failed("inspect", *place, *JUNE, *sensor[:2])
-    assert "exactly one of" in failed("inspect", *place, *JUNE)
-    assert "exactly one of" in failed("inspect", "mosaiks", *place, *JUNE, *sensor)
+    assert "go together" in failed("inspect", *region, *JUNE, *sensor[:2])
+    assert "exactly one of" in failed("inspect", *region, *JUNE)
+    assert "exactly one of" in failed("inspect", "mosaiks", *region, *JUNE, *sensor)
 
 
 @pytest.mark.usefixtures("mosaiks_stored", "demo_archive")
@@ -127,7 +127,7 @@ def test_a_scale_of_nothing_is_refused(command: str) -> None:
 
 
 @pytest.mark.usefixtures("mosaiks_stored")
-def test_pictures_are_embedded(tmp_path: Path) -> None:
+def test_images_are_embedded(tmp_path: Path) -> None:
     """Files in, vectors out; unit length where asked for."""
     out = tmp_path / "pictures"
     done = run("embed-image", FIELD, FIELD, "--normalize", "--out", str(out))
@@ -171,7 +171,7 @@ def test_own_pixels_are_embedded(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("mosaiks_stored", "demo_archive")
 def test_mistakes_are_explained(tmp_path: Path) -> None:
     """Every failure is a sentence."""
-    (tmp_path / "note.txt").write_text("no picture")
+    (tmp_path / "note.txt").write_text("no image")
     point = ["--point", "34.066,-3.401"]
     assert "LON,LAT" in failed("embed", "mosaiks", "--point", "here", *JUNE)
     assert "available" in failed("embed", "nope", *point, *JUNE)
@@ -186,7 +186,7 @@ def test_mistakes_are_explained(tmp_path: Path) -> None:
     assert "not empty" in failed("demo-archive", str(tmp_path))
 
 
-def picture(folder: Path, name: str, seed: int) -> str:
+def image(folder: Path, name: str, seed: int) -> str:
     """A small PNG of noise."""
     pixels = np.random.default_rng(seed).integers(0, 255, (9, 11, 3), dtype=np.uint8)
     file = folder / name
@@ -195,10 +195,10 @@ def picture(folder: Path, name: str, seed: int) -> str:
 
 
 @pytest.mark.usefixtures("mosaiks_stored")
-def test_many_pictures_keep_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More files than one request takes: row i of the file belongs to picture i."""
-    monkeypatch.setattr(app, "IMAGES_PER_REQUEST", 2)
-    files = [picture(tmp_path, f"{i}.png", i) for i in range(3)]
+def test_many_images_keep_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More files than one request takes: row i of the file belongs to image i."""
+    monkeypatch.setattr(image_commands, "IMAGES_PER_REQUEST", 2)
+    files = [image(tmp_path, f"{i}.png", i) for i in range(3)]
     out = tmp_path / "out.npz"
     assert run("embed-image", *files, "--out", str(out)).exit_code == 0
     with np.load(out) as written:

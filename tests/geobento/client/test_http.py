@@ -85,7 +85,7 @@ def server(status: int = 200, body: bytes | None = None) -> Iterator[tuple[Serve
             listening.shutdown()
 
 
-def test_a_place_goes_as_json() -> None:
+def test_a_region_goes_as_json() -> None:
     """The request arrives as it was made, and asks for the compact encoding."""
     with server() as (listening, client):
         (answer,) = client.geo_embedding(GEO)
@@ -97,15 +97,15 @@ def test_a_place_goes_as_json() -> None:
     assert GeoEmbeddingRequest.model_validate({**sent, "encoding": "float"}) == GEO
 
 
-def test_pictures_go_as_files() -> None:
+def test_images_go_as_files() -> None:
     """Bytes are sent as they are, not as base64, with the other fields beside them."""
-    pictures: list[str | bytes] = [b"\xff\xd8 one", b"\x00\r\n--two"]
+    images: list[str | bytes] = [b"\xff\xd8 one", b"\x00\r\n--two"]
     with server() as (listening, client):
-        client.image_embedding(ImageEmbeddingRequest(model="m", images=pictures, normalize=True))
+        client.image_embedding(ImageEmbeddingRequest(model="m", images=images, normalize=True))
     _, kind, body = listening.requests[0]
     assert kind.startswith("multipart/form-data")
     assert body.count(b'name="images"') == 2
-    assert all(picture in body for picture in pictures)  # type: ignore[operator]
+    assert all(image in body for image in images)  # type: ignore[operator]
     assert b'name="normalize"\r\n\r\ntrue' in body
 
 
@@ -125,7 +125,7 @@ def test_failures_become_their_exceptions(
         client.geo_embedding(GEO)
 
 
-def test_nobody_there() -> None:
+def test_no_server() -> None:
     """No server, or one that does not answer, is said plainly."""
     with server() as (listening, client):
         url = str(client._http.base_url)
@@ -152,7 +152,7 @@ def test_models_are_listed(mosaiks_stored: StoredModel) -> None:
     assert listening.requests[0][0] == "/models"
 
 
-def test_pictures_as_text_go_as_json() -> None:
+def test_images_as_text_go_as_json() -> None:
     """Base64 stays base64; what is not given is not sent."""
     with server() as (listening, client):
         client.image_embedding(ImageEmbeddingRequest(model="m", images=["aa", "bb"]))
@@ -193,7 +193,7 @@ def test_a_success_that_is_not_ours(body: bytes) -> None:
 
 
 def test_bytes_and_text_in_one_request() -> None:
-    """Pictures may come as bytes and as base64 side by side, as the type allows."""
+    """Images may come as bytes and as base64 side by side, as the type allows."""
     with server() as (_, client):
         client.image_embedding(ImageEmbeddingRequest(model="m", images=[b"\xff\xd8", "aa"]))
 

@@ -120,7 +120,7 @@ def test_a_body_whose_type_is_no_text() -> None:
         (errors.QuotaError, errors.SourceError),
     ],
 )
-def test_the_three_that_places_are_caught_by(
+def test_the_three_that_regions_are_caught_by(
     error: type[GeoBentoError], caught: type[GeoBentoError]
 ) -> None:
     """Whose fault it is: of what was asked, of the model, or of the source; never two of them."""

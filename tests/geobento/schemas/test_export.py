@@ -51,7 +51,7 @@ def test_an_array_with_coordinates() -> None:
 
 
 def test_a_geotiff(tmp_path: Path) -> None:
-    """A file that any program for maps reads: numbers, place, CRS, metadata."""
+    """A file that any program for maps reads: numbers, region, CRS, metadata."""
     path = tmp_path / "grid.tif"
     EMBEDDING.to_geotiff(path)
     with rasterio.open(path) as file:

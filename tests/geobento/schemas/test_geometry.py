@@ -1,4 +1,4 @@
-"""Places: boxes, squares and polygons."""
+"""Regions: boxes, squares and polygons."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from geobento.schemas.geometry import (
 
 lon, lat = st.floats(-180, 180), st.floats(-90, 90)
 TRIANGLE = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 0.0))
-PLACES: TypeAdapter[Any] = TypeAdapter(Spatial)
+REGIONS: TypeAdapter[Any] = TypeAdapter(Spatial)
 
 
-def round_trip(place: Region) -> Region:
+def round_trip(region: Region) -> Region:
     """Through JSON and back."""
-    made: Region = PLACES.validate_json(PLACES.dump_json(place))
+    made: Region = REGIONS.validate_json(REGIONS.dump_json(region))
     return made
 
 
 @given(lon, lat, st.floats(0.001, 500_000))
 def test_points_survive_json(x: float, y: float, buffer_m: float) -> None:
-    """A place comes back from JSON as it went in."""
-    place = PointBuffer(x, y, buffer_m)
-    assert round_trip(place) == place
+    """A region comes back from JSON as it went in."""
+    region = PointBuffer(x, y, buffer_m)
+    assert round_trip(region) == region
 
 
 @given(lon, lon, lat, lat)
@@ -50,24 +50,24 @@ def test_boxes_survive_json_or_are_refused(x: float, other_x: float, y: float, z
 
 
 @pytest.mark.parametrize(
-    "place",
+    "region",
     [
         PointBuffer(4_321_000, 3_210_000, 500, "EPSG:3035"),
         BBox(4_321_000, 3_210_000, 4_322_000, 3_211_000, crs="EPSG:3035"),
         Polygon([TRIANGLE]),  # type: ignore[arg-type]
         MultiPolygon(((TRIANGLE,), (TRIANGLE,))),
     ],
-    ids=lambda place: type(place).__name__,
+    ids=lambda region: type(region).__name__,
 )
-def test_other_places_survive_json(place: Region) -> None:
+def test_other_regions_survive_json(region: Region) -> None:
     """In any reference system, and as GeoJSON; all can be keys of a dictionary."""
-    assert round_trip(place) == place
-    assert len({place, round_trip(place)}) == 1
+    assert round_trip(region) == region
+    assert len({region, round_trip(region)}) == 1
 
 
 def test_polygons_are_written_as_geojson() -> None:
     """What goes out can be read by any program that knows GeoJSON."""
-    assert PLACES.dump_python(Polygon((TRIANGLE,)), mode="json") == {
+    assert REGIONS.dump_python(Polygon((TRIANGLE,)), mode="json") == {
         "type": "Polygon",
         "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]],
     }
@@ -82,7 +82,7 @@ def test_a_feature_is_its_geometry() -> None:
         "properties": {"name": "field"},
         "geometry": {"type": "Polygon", "coordinates": [[[*point, 12.5] for point in TRIANGLE]]},
     }
-    assert PLACES.validate_python(feature) == Polygon((TRIANGLE,))
+    assert REGIONS.validate_python(feature) == Polygon((TRIANGLE,))
 
 
 @pytest.mark.parametrize(
@@ -97,10 +97,10 @@ def test_a_feature_is_its_geometry() -> None:
         {"type": "Polygon", "coordinates": [TRIANGLE], "crs": "EPSG:3035"},
     ],
 )
-def test_what_is_no_place(value: object) -> None:
+def test_what_is_no_region(value: object) -> None:
     """Missing tags, unknown keys, other geometries."""
     with pytest.raises(ValidationError):
-        PLACES.validate_python(value)
+        REGIONS.validate_python(value)
 
 
 @pytest.mark.parametrize(
@@ -128,17 +128,17 @@ def test_rings_that_are_none(coordinates: Any, says: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "field"),
+    ("region", "field"),
     [
         ({"lon": 181, "lat": 0, "buffer_m": 1}, "lon"),
         ({"lon": 0, "lat": -90.1, "buffer_m": 1, "crs": "ogc:crs84"}, "lat"),
         ({"lon": 0, "lat": 0, "buffer_m": 1, "crs": ""}, "crs"),
     ],
 )
-def test_degrees_are_bounded(place: dict[str, Any], field: str) -> None:
+def test_degrees_are_bounded(region: dict[str, Any], field: str) -> None:
     """Where coordinates are known to be degrees, they lie on the Earth."""
     with pytest.raises(SpecError) as caught:
-        PointBuffer(**place)
+        PointBuffer(**region)
     assert caught.value.field == field
 
 

@@ -11,19 +11,19 @@ from geobento.schemas.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
 from geobento.schemas.specs import InputPrepSpec, OutputSpec, PointBuffer
 from geobento.schemas.validation import validate, validate_json
 
-PLACE = {"type": "PointBuffer", "lon": 1, "lat": 2, "buffer_m": 3}
+REGION = {"type": "PointBuffer", "lon": 1, "lat": 2, "buffer_m": 3}
 
 
 def problem(**fields: Any) -> InvalidRequest:
     """The error that a geo request with these fields gets."""
     with pytest.raises(InvalidRequest) as caught:
-        validate(GeoEmbeddingRequest, {"model": "m", "spatial": PLACE, **fields})
+        validate(GeoEmbeddingRequest, {"model": "m", "spatial": REGION, **fields})
     return caught.value
 
 
 def test_defaults() -> None:
     """The smallest request: everything else is as the model has it."""
-    request = validate(GeoEmbeddingRequest, {"model": "m", "spatial": PLACE})
+    request = validate(GeoEmbeddingRequest, {"model": "m", "spatial": REGION})
     assert request.regions == [PointBuffer(1, 2, 3)]
     assert request.output == OutputSpec.pooled()
     assert request.input_prep == InputPrepSpec("resize")
@@ -32,14 +32,14 @@ def test_defaults() -> None:
 
 def test_model_config_keeps_its_name_on_the_wire() -> None:
     """Read as `model_config`, written as `model_config`."""
-    body = {"model": "m", "spatial": PLACE, "model_config": {"variant": "large"}}
+    body = {"model": "m", "spatial": REGION, "model_config": {"variant": "large"}}
     request = validate(GeoEmbeddingRequest, body)
     assert request.config == {"variant": "large"}
     assert request.model_dump(by_alias=True)["model_config"] == {"variant": "large"}
 
 
-@pytest.mark.parametrize("fields", [{"spatial": None}, {"spatials": [PLACE]}])
-def test_exactly_one_way_to_name_places(fields: dict[str, Any]) -> None:
+@pytest.mark.parametrize("fields", [{"spatial": None}, {"spatials": [REGION]}])
+def test_exactly_one_way_to_name_regions(fields: dict[str, Any]) -> None:
     """None and both are refused."""
     assert "exactly one of" in problem(**fields).message
 
@@ -47,8 +47,8 @@ def test_exactly_one_way_to_name_places(fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
-        ({"spatial": {**PLACE, "lat": 95}}, "spatial.lat"),
-        ({"spatial": None, "spatials": [PLACE, {**PLACE, "buffer_m": 0}]}, "spatials.1.buffer_m"),
+        ({"spatial": {**REGION, "lat": 95}}, "spatial.lat"),
+        ({"spatial": None, "spatials": [REGION, {**REGION, "buffer_m": 0}]}, "spatials.1.buffer_m"),
         ({"temporal": {"mode": "year", "year": 1}}, "temporal.year"),
         ({"temporal": {"mode": "range", "start": "x", "end": "2023-01-01"}}, "temporal.start"),
         ({"output": {"mode": "pooled", "pooling": "sum"}}, "output.pooling"),
@@ -67,13 +67,13 @@ def test_the_field_at_fault_is_named(fields: dict[str, Any], field: str) -> None
 
 def test_several_problems_are_all_listed() -> None:
     """The first is the message, all are the detail."""
-    found = problem(spatial={**PLACE, "lat": "x", "lon": "y"}, encoding="hex")
+    found = problem(spatial={**REGION, "lat": "x", "lon": "y"}, encoding="hex")
     assert "(and 2 more)" in found.message
     assert {entry["field"] for entry in found.detail} == {"spatial.lat", "spatial.lon", "encoding"}
 
 
 def test_text_that_is_not_json() -> None:
-    """The parser's place is kept, its jargon is not."""
+    """The parser's region is kept, its jargon is not."""
     with pytest.raises(InvalidRequest, match="the body is not valid JSON"):
         validate_json(GeoEmbeddingRequest, b'{"model": ')
 
@@ -90,26 +90,26 @@ def test_the_examples_are_valid_and_every_field_is_described(cls: Any) -> None:
 @pytest.mark.parametrize(
     "fields", [{"colour": 1}, {"model_config": {}}, {"images": []}, {"encoding": "hex"}]
 )
-def test_picture_requests_are_strict(fields: dict[str, Any]) -> None:
-    """Unknown parameters, the options under the other route's name, and no picture at all."""
+def test_image_requests_are_strict(fields: dict[str, Any]) -> None:
+    """Unknown parameters, the options under the other route's name, and no image at all."""
     with pytest.raises(InvalidRequest) as caught:
         validate(ImageEmbeddingRequest, {"model": "m", "images": ["aa"], **fields})
     assert caught.value.field == next(iter(fields))
 
 
-def test_picture_defaults() -> None:
-    """Nothing but model and pictures is needed; the card decides on the length."""
+def test_image_defaults() -> None:
+    """Nothing but model and images is needed; the card decides on the length."""
     request = validate(ImageEmbeddingRequest, {"model": "m", "images": ["aa", b"bb"]})
     assert request.images == ["aa", b"bb"]
     assert (request.normalize, request.encoding, request.config) == (None, "float", {})
 
 
-def test_an_empty_list_of_places_is_refused() -> None:
-    """No place is not a place."""
+def test_an_empty_list_of_regions_is_refused() -> None:
+    """No region is not a region."""
     assert problem(spatial=None, spatials=[]).field == "spatials"
 
 
-def test_the_example_picture_is_a_picture() -> None:
+def test_the_example_image_is_a_image() -> None:
     """What the documentation sends can be decoded, and is large enough for a model."""
     from pipeline.inputs.images import decode_image, decode_payload
 

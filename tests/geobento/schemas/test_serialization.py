@@ -44,7 +44,7 @@ def test_base64_is_little_endian_row_by_row() -> None:
     assert (entry["shape"], entry["dtype"]) == ([2], "float32")
 
 
-def test_errors_keep_their_place() -> None:
+def test_errors_keep_their_position() -> None:
     """An entry is an embedding or an error, in the order of the request."""
     vector = Embedding(np.zeros(2, np.float32), META)
     error = NoImageryError("nothing there", field="spatials.1")

@@ -11,7 +11,7 @@ from geobento.schemas.errors import InvalidRequest, SpecError
 from geobento.schemas.requests import GeoEmbeddingRequest, ImageEmbeddingRequest
 from geobento.schemas.validation import validate, validate_json
 
-PLACE = {"type": "PointBuffer", "lon": 1, "lat": 2, "buffer_m": 3}
+REGION = {"type": "PointBuffer", "lon": 1, "lat": 2, "buffer_m": 3}
 BOX = {"type": "BBox", "minlon": 1, "minlat": 2, "maxlon": 3, "maxlat": 4}
 RANGE = {"mode": "range", "start": "2023-06-01", "end": "2023-07-01"}
 
@@ -19,7 +19,7 @@ RANGE = {"mode": "range", "start": "2023-06-01", "end": "2023-07-01"}
 def problem(cls: Any = GeoEmbeddingRequest, **fields: Any) -> InvalidRequest:
     """The error that a request with these fields gets."""
     smallest: Mapping[str, Any] = (
-        {"model": "m", "spatial": PLACE}
+        {"model": "m", "spatial": REGION}
         if cls is GeoEmbeddingRequest
         else {"model": "m", "images": ["aa"]}
     )
@@ -38,7 +38,7 @@ def problem(cls: Any = GeoEmbeddingRequest, **fields: Any) -> InvalidRequest:
         ),
         ({"spatial": {**BOX, "maxlon": 1}}, "spatial", "must be less than maxlon"),
         ({"spatial": {**BOX, "crs": ""}}, "spatial.crs", "at least 1 character"),
-        ({"spatial": {**PLACE, "lon": float("nan")}}, "spatial.lon", "finite"),
+        ({"spatial": {**REGION, "lon": float("nan")}}, "spatial.lon", "finite"),
         ({"spatial": {"type": "Circle"}}, "spatial", "'Circle' is not known; accepted: 'Point"),
         ({"temporal": {"mode": "year", "year": 1900}}, "temporal.year", "1972"),
         ({"temporal": {"mode": "year"}}, "temporal.year", "required"),
@@ -63,7 +63,7 @@ def test_one_problem(fields: dict[str, Any], field: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "kind"),
     [
-        ({"spatial": {**PLACE, "lat": 95}}, SpecError),
+        ({"spatial": {**REGION, "lat": 95}}, SpecError),
         ({"spatial": None, "spatials": []}, SpecError),
         ({"temporal": {"mode": "year"}}, SpecError),
         ({"sensor": {}}, SpecError),
@@ -86,17 +86,17 @@ def test_a_single_problem_has_no_list() -> None:
     assert "more)" not in found.message
 
 
-def test_places_of_a_list_are_counted() -> None:
-    """Of several bad places each is named by its position in the request."""
-    places = [PLACE, {**PLACE, "lat": 95}, {**BOX, "minlat": -95}]
-    found = problem(spatial=None, spatials=places)
+def test_regions_of_a_list_are_counted() -> None:
+    """Of several bad regions each is named by its position in the request."""
+    regions = [REGION, {**REGION, "lat": 95}, {**BOX, "minlat": -95}]
+    found = problem(spatial=None, spatials=regions)
     assert found.field == "spatials.1.lat"
     assert [entry["field"] for entry in found.detail] == ["spatials.1.lat", "spatials.2.minlat"]
 
 
 def test_what_concerns_the_whole_request_has_no_field() -> None:
     """Two parameters that exclude each other are the fault of neither alone."""
-    found = problem(spatials=[PLACE])
+    found = problem(spatials=[REGION])
     assert found.field is None
     assert found.message.startswith("exactly one of")
 
@@ -112,7 +112,7 @@ def test_a_missing_parameter(missing: str) -> None:
 def test_options_of_the_model_are_not_ours() -> None:
     """What stands inside `model_config` is checked against the card and not here."""
     request = validate(
-        GeoEmbeddingRequest, {"model": "m", "spatial": PLACE, "model_config": {"x": {"y": [1]}}}
+        GeoEmbeddingRequest, {"model": "m", "spatial": REGION, "model_config": {"x": {"y": [1]}}}
     )
     assert request.config == {"x": {"y": [1]}}
 
@@ -140,8 +140,8 @@ def test_an_unknown_parameter_is_named(name: str) -> None:
     assert found.field == name
 
 
-def test_a_picture_that_is_no_text() -> None:
-    """The path leads to the picture and not into the union of its types."""
+def test_a_image_that_is_no_text() -> None:
+    """The path leads to the image and not into the union of its types."""
     found = problem(ImageEmbeddingRequest, images=["aa", 5])
     assert found.field == "images.1"
 

@@ -113,7 +113,7 @@ def test_what_is_known_of_the_collection_counts(monkeypatch: pytest.MonkeyPatch)
     assert key() != before
 
 
-def test_what_has_no_place_in_a_key_is_an_error() -> None:
+def test_what_cannot_be_in_a_key_is_an_error() -> None:
     """A field of a new kind is not left out by accident."""
     with pytest.raises(TypeError):
         key(replace(QUERY, modality={1, 2}))  # type: ignore[arg-type]

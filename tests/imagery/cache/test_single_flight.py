@@ -70,7 +70,7 @@ def test_an_error_is_shared(pool: ThreadPoolExecutor, waiters: Waiters) -> None:
         assert (error.message, error.detail) == ("none", {"scenes": 0})
 
 
-def test_an_error_poisons_nobody_who_comes_later() -> None:
+def test_an_error_is_not_shared_with_later_callers() -> None:
     """Nothing is remembered, neither errors nor results."""
     flights, work = SingleFlight[int](), Work(SourceError("down"), ValueError("bad"), 1, 2)
     work.go.set()
@@ -81,7 +81,7 @@ def test_an_error_poisons_nobody_who_comes_later() -> None:
     assert [share(flights, work), share(flights, work)] == [1, 2]
 
 
-def test_nobody_waits_past_the_own_deadline(pool: ThreadPoolExecutor, waiters: Waiters) -> None:
+def test_each_caller_waits_to_its_own_deadline(pool: ThreadPoolExecutor, waiters: Waiters) -> None:
     """Whoever gives up disturbs neither the work nor others who wait."""
     flights, work = SingleFlight[int](), Work(7)
     first = pool.submit(share, flights, work)

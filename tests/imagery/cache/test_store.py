@@ -229,7 +229,7 @@ def _refused(*args: object, **kwargs: object) -> None:
 
 
 class _Full:
-    """A file on a disk without room."""
+    """A file on a full disk."""
 
     def __init__(self, number: int, mode: str) -> None:
         self._number = number

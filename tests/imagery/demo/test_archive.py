@@ -20,7 +20,7 @@ from imagery.demo.landscape import cloud_percentage
 
 
 def test_the_archive_is_whole_and_small(demo_archive: Path) -> None:
-    """A year of all sensors for two places, a month for others, elevation, vectors: 80 MB."""
+    """A year of all sensors for two regions, a month for others, elevation, vectors: 80 MB."""
     items = list(pystac.Catalog.from_file(str(demo_archive)).get_items(recursive=True))
     counts: dict[str, int] = {}
     for item in items:
@@ -63,7 +63,7 @@ def test_items_tell_the_truth_about_their_files(demo_archive: Path) -> None:
 
 def test_every_scene_states_the_clouds_it_shows(demo_archive: Path) -> None:
     """`eo:cloud_cover` is the classification's in all scenes; clear and cloudy ones are there."""
-    covers: dict[str, list[float]] = {place.name: [] for place in regions.DEMO_REGIONS}
+    covers: dict[str, list[float]] = {region.name: [] for region in regions.DEMO_REGIONS}
     for item in pystac.Catalog.from_file(str(demo_archive)).get_items(recursive=True):
         if item.collection_id != "sentinel-2-l2a":
             continue
@@ -72,8 +72,8 @@ def test_every_scene_states_the_clouds_it_shows(demo_archive: Path) -> None:
             assert item.properties["eo:cloud_cover"] == cloud_percentage(file.read(1))
         name = next(name for name in covers if name in item.id)
         covers[name].append(item.properties["eo:cloud_cover"])
-    for place, shares in zip(regions.DEMO_REGIONS, covers.values(), strict=True):
-        assert len(shares) == len(place.months)
+    for region, shares in zip(regions.DEMO_REGIONS, covers.values(), strict=True):
+        assert len(shares) == len(region.months)
         if len(shares) < 12:
             assert max(shares) < 10
             continue
@@ -111,11 +111,11 @@ def test_bands_are_described_as_in_public_catalogs(demo_archive: Path) -> None:
     assert item.properties["s2:processing_baseline"]
 
 
-@pytest.mark.parametrize("place", regions.DEMO_REGIONS, ids=lambda place: place.name)
-def test_a_kilometre_around_the_place_is_inside(place: regions.DemoRegion) -> None:
+@pytest.mark.parametrize("region", regions.DEMO_REGIONS, ids=lambda region: region.name)
+def test_a_kilometre_around_the_region_is_inside(region: regions.DemoRegion) -> None:
     """The README's square has pixels up to its edges; corners are multiples of 10 m."""
-    ours = regions.pixel_grid(place)
-    asked = grid.for_region(PointBuffer(place.lon, place.lat, 1000), 10, 10)
+    ours = regions.pixel_grid(region)
+    asked = grid.for_region(PointBuffer(region.lon, region.lat, 1000), 10, 10)
     assert ours.crs == asked.crs
     left, bottom, right, top = ours.bounds
     assert all(edge % 10 == 0 for edge in ours.bounds)
@@ -133,9 +133,9 @@ def test_the_readmes_month_is_clear_in_tanzania(demo_archive: Path) -> None:
 
 def test_pixels_are_the_landscapes(demo_archive: Path) -> None:
     """A file holds exactly what the landscape draws, so two machines have the same archive."""
-    place = regions.DEMO_REGIONS[0]
-    numbers, _ = place.landscape.scene(
-        6, demo_items.CLOUD_FRACTIONS[(5 + place.first_cloud_index) % 12]
+    region = regions.DEMO_REGIONS[0]
+    numbers, _ = region.landscape.scene(
+        6, demo_items.CLOUD_FRACTIONS[(5 + region.first_cloud_index) % 12]
     )
     (folder,) = (demo_archive.parent / "data" / "sentinel-2-l2a").glob("*savanna-202306*")
     for number, key in enumerate(demo_items.S2_ASSETS.values()):

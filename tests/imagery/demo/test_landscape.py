@@ -47,21 +47,21 @@ DIGESTS = {
 }
 
 
-@pytest.mark.parametrize("place", DEMO_REGIONS, ids=lambda place: place.name)
-def test_every_machine_draws_the_same_land(place: DemoRegion) -> None:
+@pytest.mark.parametrize("region", DEMO_REGIONS, ids=lambda region: region.name)
+def test_every_machine_draws_the_same_land(region: DemoRegion) -> None:
     """Pixels are these, bit for bit; who changes them on purpose raises `DEMO_VERSION`."""
-    land = place.landscape
-    numbers, classes = land.scene(2, CLOUD_FRACTIONS[(1 + place.first_cloud_index) % 12])
+    land = region.landscape
+    numbers, classes = land.scene(2, CLOUD_FRACTIONS[(1 + region.first_cloud_index) % 12])
     digest = hashlib.sha256()
     for array in (land.elevation, numbers, classes, land.backscatter(2)):
         digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
-    assert digest.hexdigest()[:16] == DIGESTS[place.name]
+    assert digest.hexdigest()[:16] == DIGESTS[region.name]
 
 
-@pytest.mark.parametrize("place", DEMO_REGIONS, ids=lambda place: place.name)
-def test_every_cover_is_there(place: DemoRegion) -> None:
+@pytest.mark.parametrize("region", DEMO_REGIONS, ids=lambda region: region.name)
+def test_every_cover_is_there(region: DemoRegion) -> None:
     """Fields, forest, river, town and roads each take part of 256 x 256 pixels."""
-    cover = place.landscape.land_cover
+    cover = region.landscape.land_cover
     for kind, least in ((FIELD, 0.3), (FOREST, 0.02), (RIVER, 0.02), (TOWN, 0.02), (ROAD, 0.002)):
         assert (cover == kind).sum() > least * 256**2
 
@@ -74,7 +74,7 @@ def test_fields_have_seasons_and_water_is_dark() -> None:
     assert LAND.reflectance(6)[7][LAND.land_cover == RIVER].mean() < 300
 
 
-def test_each_place_keeps_its_own_calendar() -> None:
+def test_each_region_keeps_its_own_calendar() -> None:
     """The savanna is green after the rains of April, when the north only wakes up."""
     savanna = DEMO_REGIONS[0].landscape
     assert vegetation_index(savanna, 4, FIELD) > vegetation_index(savanna, 9, FIELD) + 0.2

@@ -51,7 +51,7 @@ SENT_BYTES = 3
 
 
 def query(pixel_grid: PixelGrid = GRID, **sensor: Any) -> ImageQuery:
-    """June at the test's place."""
+    """June at the test's region."""
     return ImageQuery(replace(SENSOR, **sensor), pixel_grid, *WINDOW, "s2")
 
 
@@ -565,13 +565,13 @@ def test_nothing_lasts_past_its_deadline(standin: Standin, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("count", [24, pytest.param(300, marks=pytest.mark.slow)])
 def test_under_faults_every_answer_is_right(standin: Standin, tmp_path: Path, count: int) -> None:
-    """A third of all answers go wrong: every place gets its pixels or a named error, no more is in
-    flight than may be, nobody comes back early, and nothing lasts past its deadline.
+    """A third of all answers go wrong: every region gets its pixels or a named error, no more is in
+    flight than allowed, no retry is early, and nothing lasts past its deadline.
     """
     timeout_s, later_s = 30.0, 1.0
-    # Neither the places nor the halves and quarters of any two of them are the same.
+    # Neither the regions nor the halves and quarters of any two of them are the same.
     whole = shifted(GRID, 0, 0, 60, 55)
-    places = [(number % 20, number // 20) for number in range(count)]
+    regions = [(number % 20, number // 20) for number in range(count)]
     standin.scenes = [scene(day, cloudy=True, grid=whole) for day in (1, 2, 3)]
     chance = random.Random(7)
     kinds = [
@@ -592,18 +592,18 @@ def test_under_faults_every_answer_is_right(standin: Standin, tmp_path: Path, co
     expected = limited.fetch(query(whole))
     standin.asked, standin.fault = [], fault
 
-    def fetch(place: tuple[int, int]) -> tuple[Sample | GeoBentoError, float]:
-        row, column = place
+    def fetch(region: tuple[int, int]) -> tuple[Sample | GeoBentoError, float]:
+        row, column = region
         begun = time.monotonic()
         answer = _sample_or_error(limited, query(shifted(GRID, column, row, 40, 40)))
         return answer, time.monotonic() - begun
 
     with ThreadPoolExecutor(12) as pool:
-        answers = list(pool.map(fetch, places))
+        answers = list(pool.map(fetch, regions))
     assert standin.most_in_flight == 3
     assert max(lasted for _, lasted in answers) < timeout_s + 10
     right = 0
-    for (row, column), (answer, _) in zip(places, answers, strict=True):
+    for (row, column), (answer, _) in zip(regions, answers, strict=True):
         # A search cannot be split, and a small grid not for long: these alone may fail.
         if isinstance(answer, GeoBentoError):
             assert isinstance(answer, SourceError | PayloadTooLarge)
@@ -701,7 +701,7 @@ def test_across_a_zone_border(standin: Standin, source: EarthEngineSource, tmp_p
 
 
 def _around(lon: float, lat: float, crs: str, size: int) -> PixelGrid:
-    """A square of 10 m pixels in a CRS, with a place in its middle."""
+    """A square of 10 m pixels in a CRS, with a region in its middle."""
     x, y = Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(lon, lat)
     left, top = round(x / 10) * 10 - 5 * size, round(y / 10) * 10 + 5 * size
     return PixelGrid(crs, (10.0, 0.0, left, 0.0, -10.0, top), size, size)

@@ -67,14 +67,14 @@ def test_other_collections_have_other_ranges() -> None:
     assert "100.0% of DEM" in found
 
 
-def test_a_picture_of_the_pixels() -> None:
+def test_a_image_of_the_pixels() -> None:
     """True colour where there are the bands, else grey; black where there are no data."""
     valid = np.ones((20, 30), bool)
     valid[:, 0] = False
-    picture = render_quicklook(replace(GOOD, valid=valid))
-    assert (picture.mode, picture.size) == ("RGB", (30, 20))
-    assert picture.getpixel((0, 5)) == (0, 0, 0)
-    red = np.asarray(picture)[..., 0][valid]
+    image = render_quicklook(replace(GOOD, valid=valid))
+    assert (image.mode, image.size) == ("RGB", (30, 20))
+    assert image.getpixel((0, 5)) == (0, 0, 0)
+    red = np.asarray(image)[..., 0][valid]
     assert red[PIXELS[0][valid].argmax()] == 255
     grey = render_quicklook(replace(GOOD, bands=("VV", "VH", "HH")))
     assert grey.mode == "L"

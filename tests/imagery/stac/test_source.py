@@ -31,7 +31,7 @@ WINDOW = TemporalSpec.range("2023-06-01", "2023-07-01").window
 
 
 def query(pixel_grid: PixelGrid = GRID, **sensor: Any) -> ImageQuery:
-    """June at the test's place."""
+    """June at the test's region."""
     return ImageQuery(replace(SENSOR, **sensor), pixel_grid, *WINDOW, "s2")
 
 
@@ -218,7 +218,7 @@ def add_overview(file: Path) -> None:
 
 
 def coarse() -> PixelGrid:
-    """The test's place in pixels of 20 m."""
+    """The test's region in pixels of 20 m."""
     a, b, left, d, e, top = GRID.transform
     return PixelGrid(GRID.crs, (2 * a, b, left, d, 2 * e, top), 12, 12)
 
@@ -328,7 +328,7 @@ def test_gaps_of_elevation(tmp_path: Path, kind: str, nodata: float | None) -> N
     assert sample.valid[0].tolist() == [value > 0 for value in row]
 
 
-def test_a_place_across_the_antimeridian(tmp_path: Path) -> None:
+def test_a_region_across_the_antimeridian(tmp_path: Path) -> None:
     """Scenes on both sides, of different zones, make one image."""
     builder = CatalogBuilder(tmp_path)
     for longitude, value in ((179.985, 10), (-179.985, 20)):
@@ -336,8 +336,8 @@ def test_a_place_across_the_antimeridian(tmp_path: Path) -> None:
         pixels = np.full(side.shape, value, np.uint16)
         both = {"red": pixels, "nir": pixels}
         builder.add(S2, "2023-06-10T08:00:00Z", both, grid=side, platform="s2a", grid__code=value)
-    place = grid.for_region(PointBuffer(180, 0.5, 500), 10, 10)
-    sample = fetch(builder, query(place))
+    region = grid.for_region(PointBuffer(180, 0.5, 500), 10, 10)
+    sample = fetch(builder, query(region))
     assert sample.valid is not None
     assert sample.valid.all()
     assert set(np.unique(sample.pixels[0]).tolist()) == {10.0, 20.0}
@@ -409,10 +409,10 @@ def test_a_survey_fails_as_a_fetch_does(tmp_path: Path) -> None:
 def test_radar_and_elevation(demo_archive: Path) -> None:
     """Linear power on a grid of its own, and elevation whatever the window."""
     source = StacSource(StaticCatalog(demo_archive), backend="demo", notice="invented")
-    place = PointBuffer(34.066, -3.401, 500)
+    region = PointBuffer(34.066, -3.401, 500)
     radar = ImageQuery(
         SensorSpec("COPERNICUS/S1_GRD_FLOAT", ("VV", "VH")),
-        grid.for_region(place, 10),
+        grid.for_region(region, 10),
         *WINDOW,
         "s1",
     )
@@ -421,7 +421,7 @@ def test_radar_and_elevation(demo_archive: Path) -> None:
     assert 0 < sample.pixels[1].mean() < sample.pixels[0].mean() < 1
     long_ago = TemporalSpec.year(1999).window
     dem = ImageQuery(
-        SensorSpec("COPERNICUS/DEM/GLO30", ("DEM",)), grid.for_region(place, 30), *long_ago, "dem"
+        SensorSpec("COPERNICUS/DEM/GLO30", ("DEM",)), grid.for_region(region, 30), *long_ago, "dem"
     )
     elevation = source.fetch(dem)
     assert 1100 < elevation.pixels.mean() < 1300
@@ -431,7 +431,7 @@ def test_radar_and_elevation(demo_archive: Path) -> None:
 
 @pytest.mark.skipif(not (SHARED / "archive").is_dir(), reason="no archive of real imagery")
 def test_real_pixels_equal_a_plain_read() -> None:
-    """All twelve bands of a real place are what rasterio reads from the same window."""
+    """All twelve bands of a real region are what rasterio reads from the same window."""
     asked = replace(
         query(grid.for_region(PointBuffer(34.066, -3.401, 1000), 10, 10)),
         sensor=replace(SENSOR, bands=tuple(S2_ASSETS)),

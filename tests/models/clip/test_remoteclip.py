@@ -1,4 +1,4 @@
-"""RemoteCLIP: files, activations, places."""
+"""RemoteCLIP: files, activations, regions."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def loaded(variant: str, **options: Any) -> TorchModel:
     return TorchModel(model, network)
 
 
-def place(model: RemoteClip | Any, height: int, width: int, seed: int = 0) -> Inputs:
+def region(model: RemoteClip | Any, height: int, width: int, seed: int = 0) -> Inputs:
     random = np.random.default_rng(seed)
     pixels = random.integers(0, 3000, (3, height, width)).astype(np.float32)
     inputs: Inputs = model.prepare(Sample(pixels, ("B4", "B3", "B2"), "s2_rgb"))
@@ -111,13 +111,13 @@ def test_the_activation_is_a_setting() -> None:
 
 @VARIANTS
 def test_neighbours_and_shapes_do_not_matter(variant: str) -> None:
-    """Places of any shape and pictures share a batch; each gives what it gives alone."""
+    """Regions of any shape and images share a batch; each gives what it gives alone."""
     one = loaded(variant)
     inputs = [
-        place(one.model, 20, 90, seed=1),
+        region(one.model, 20, 90, seed=1),
         one.model.example_inputs("image", side=300),
-        place(one.model, 300, 250, seed=2),
-        place(one.model, 64, 64, seed=3),
+        region(one.model, 300, 250, seed=2),
+        region(one.model, 64, 64, seed=3),
     ]
     items = [EncodeItem(inputs=one_of_them, pooling="native") for one_of_them in inputs]
     for item, together in zip(items, one.run(items), strict=True):
@@ -133,5 +133,5 @@ def test_neighbours_and_shapes_do_not_matter(variant: str) -> None:
 def test_grids(variant: str, shape: tuple[int, int, int]) -> None:
     """A cell for each patch, or for each cell of the last map."""
     one = loaded(variant)
-    (found,) = one.run([EncodeItem(inputs=place(one.model, 50, 70), pooling=None)])
+    (found,) = one.run([EncodeItem(inputs=region(one.model, 50, 70), pooling=None)])
     assert found.data.shape == shape

@@ -153,12 +153,12 @@ def test_wavelengths_encoded() -> None:
 def test_batches_of_mixed_bands() -> None:
     """Items are batched by their wavelengths, and a vector does not depend on its neighbours."""
     model = loaded()
-    picture = model.model.example_inputs("rgb")
+    image = model.model.example_inputs("rgb")
     inputs = [
         model.model.prepare(sample()),
         model.model.prepare(sample(S2_BANDS[::-1])),
         model.model.prepare(sample(("B8", "B4", "B3"))),
-        picture,
+        image,
         model.model.prepare(sample(S1_BANDS, "s1")),
         model.model.prepare(sample(seed=1)),
     ]

@@ -111,7 +111,7 @@ def test_features_equal_a_plain_sum(record: dict[str, Any], sign: int, equal: bo
 @given(st.integers(3, 90), st.integers(3, 90))
 @settings(max_examples=25, deadline=None)
 def test_the_mean_of_the_grid_is_the_vector(height: int, width: int) -> None:
-    """Cells are of equal size and cover the map exactly, whatever the size of the place."""
+    """Cells are of equal size and cover the map exactly, whatever the size of the region."""
     encoded = encode(loaded(filters(2), ROLF, equal_cells=True), image(height, width))
     cells, vector = pooling.token_grid(encoded)[0], pooling.pool(encoded, "mean")[0]
     torch.testing.assert_close(cells.mean(dim=(1, 2)), vector, atol=1e-5, rtol=1e-5)
@@ -154,7 +154,7 @@ def test_strips_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_vector_does_not_depend_on_its_batch() -> None:
-    """To the last bit: one place gives one vector whatever it shares a batch with."""
+    """To the last bit: one region gives one vector whatever it shares a batch with."""
     model = default()
     pixels = image(32, 32)
     alone = encode(model, pixels).tokens[0]
@@ -197,16 +197,16 @@ def test_averages_cover_every_pixel_once(length: int, cell: int) -> None:
 
 
 def test_preparation() -> None:
-    """Pictures over 255; digital numbers over 10000, clipped to 0..1."""
+    """Images over 255; digital numbers over 10000, clipped to 0..1."""
     served = default()
     model = served.model
-    picture = Image.new("RGB", (9, 5), (51, 51, 51))
-    prepared = model.prepare_image(picture)
+    image = Image.new("RGB", (9, 5), (51, 51, 51))
+    prepared = model.prepare_image(image)
     assert prepared["rgb"].dtype == np.uint8
     read = served.collate_inputs([prepared])["rgb"]
     assert read.shape == (1, 3, 256, 256)
     np.testing.assert_allclose(read, 0.2, rtol=1e-6)
-    as_it_is = loaded(filters(0), ROLF).model.prepare_image(picture)["rgb"]
+    as_it_is = loaded(filters(0), ROLF).model.prepare_image(image)["rgb"]
     assert as_it_is.shape == (5, 9, 3)
     numbers = np.full((12, 4, 4), 2500.0, np.float32)
     numbers[3], numbers[4] = 12_000, -5
@@ -283,8 +283,8 @@ def test_the_torchgeo_variant_checks_its_samples_too(bands: tuple[str, ...], sid
         model.prepare(Sample(np.zeros((len(bands), side, side), np.float32), bands, "s2"))
 
 
-def test_a_place_smaller_than_a_larger_filter() -> None:
-    """The smallest place follows from the filters, as it does for pictures."""
+def test_a_region_smaller_than_a_larger_filter() -> None:
+    """The smallest region follows from the filters, as it does for images."""
     model = loaded(filters(9, channels=12, kernel=5), ROLF).model
     with pytest.raises(ModelError):
         model.prepare(Sample(np.zeros((12, 4, 4), np.float32), S2_BANDS, "s2"))

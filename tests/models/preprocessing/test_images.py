@@ -1,4 +1,4 @@
-"""Pictures to what networks read."""
+"""Preprocessing of images."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from models.preprocessing import images
 from models.preprocessing.images import resized_shape
 
 
-def picture(image: Image.Image, how: ImageInput) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """A picture through both parts."""
+def preprocess(image: Image.Image, how: ImageInput) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Pixels of an image as the network reads them: both steps."""
     batch = torch.from_numpy(np.stack([images.resize_and_crop(image, how)]))
     found: np.ndarray[Any, np.dtype[np.float32]] = images.standardize(batch, how)[0].numpy()
     return found
 
 
 def noise(height: int, width: int) -> Image.Image:
-    """A picture of noise."""
+    """An image of noise."""
     random = np.random.default_rng(0)
     return Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
 def spec(**fields: Any) -> ImageInput:
-    """How to bring a picture to a network."""
+    """A preprocessing with defaults."""
     return ImageInput(modality="image", **fields)
 
 
 def test_taken_as_it_is() -> None:
     """Without steps: values over 255, channels first."""
     image = noise(5, 7)
-    found = picture(image, spec())
+    found = preprocess(image, spec())
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, np.asarray(image).transpose(2, 0, 1) / 255, rtol=1e-6)
 
 
 def test_standardised() -> None:
     """Mean and standard deviation are those of the channel."""
-    found = picture(noise(4, 4), spec(mean=(0.1, 0.2, 0.3), std=(1, 2, 4)))
-    plain = picture(noise(4, 4), spec())
+    found = preprocess(noise(4, 4), spec(mean=(0.1, 0.2, 0.3), std=(1, 2, 4)))
+    plain = preprocess(noise(4, 4), spec())
     for channel, (mean, std) in enumerate(((0.1, 1), (0.2, 2), (0.3, 4))):
         np.testing.assert_allclose(found[channel], (plain[channel] - mean) / std, atol=1e-6)
 
@@ -63,21 +63,21 @@ def test_standardised() -> None:
 def test_sizes(height: int, width: int, fields: dict[str, Any], shape: tuple[int, int]) -> None:
     """The longer side is cut to a whole number, as torchvision does."""
     assert resized_shape(height, width, spec(**fields)) == shape
-    assert picture(noise(height, width), spec(**fields)).shape == (3, *shape)
+    assert preprocess(noise(height, width), spec(**fields)).shape == (3, *shape)
 
 
 def test_the_crop_is_from_the_centre() -> None:
     """An odd remainder is split as torchvision splits it: half to even."""
     image = noise(9, 12)
-    found = picture(image, spec(crop=4))
-    np.testing.assert_allclose(found, picture(image, spec())[:, 2:6, 4:8])
+    found = preprocess(image, spec(crop=4))
+    np.testing.assert_allclose(found, preprocess(image, spec())[:, 2:6, 4:8])
 
 
 def test_a_float_resize_is_that_of_tensors() -> None:
-    """Equal to torch's antialiased interpolation of the picture as a tensor."""
+    """Equal to torch's antialiased interpolation of the image as a tensor."""
     image = noise(61, 83)
-    found = picture(image, spec(resize="squash", size=24, resize_in="float"))
-    tensor = torch.from_numpy(picture(image, spec()))[None]
+    found = preprocess(image, spec(resize="squash", size=24, resize_in="float"))
+    tensor = torch.from_numpy(preprocess(image, spec()))[None]
     expected = torch.nn.functional.interpolate(
         tensor, (24, 24), mode="bilinear", antialias=True, align_corners=False
     )
@@ -87,16 +87,16 @@ def test_a_float_resize_is_that_of_tensors() -> None:
 def test_too_small() -> None:
     """The message says what is accepted."""
     with pytest.raises(InvalidImage, match="at least 9 x 9"):
-        picture(noise(8, 20), spec(min_side=9))
+        preprocess(noise(8, 20), spec(min_side=9))
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("resize_in", ["uint8", "float"])
-def test_a_flat_picture_stays_flat(interpolation: str, resize_in: str) -> None:
+def test_a_flat_image_stays_flat(interpolation: str, resize_in: str) -> None:
     """Resizing neither shifts nor scales values, and mixes no channels."""
     flat = Image.new("RGB", (31, 17), (200, 100, 50))
     way = spec(resize="squash", size=40, interpolation=interpolation, resize_in=resize_in)
-    found = picture(flat, way)
+    found = preprocess(flat, way)
     assert found.flags.c_contiguous
     expected = np.array([200, 100, 50])[:, None, None] / 255
     np.testing.assert_allclose(found, np.broadcast_to(expected, (3, 40, 40)), atol=1e-6)
@@ -105,7 +105,7 @@ def test_a_flat_picture_stays_flat(interpolation: str, resize_in: str) -> None:
 def test_the_kernels_differ() -> None:
     """The card's word for the kernel is heeded."""
     made = [
-        picture(noise(20, 20), spec(resize="squash", size=33, interpolation=way))
+        preprocess(noise(20, 20), spec(resize="squash", size=33, interpolation=way))
         for way in ("bilinear", "bicubic")
     ]
     assert (made[0] != made[1]).any()

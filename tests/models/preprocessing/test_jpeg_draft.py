@@ -19,11 +19,11 @@ from tests.conftest import ROOT
 
 SIZE = 64
 SHAPE = (2 * MIN_DOWNSCALE * SIZE, 2 * MIN_DOWNSCALE * SIZE * 4 // 3 // 2 * 2)
-"""The smallest picture that is decoded at half its size, (height, width)."""
+"""The smallest image that is decoded at half its size, (height, width)."""
 
 
 def ways() -> list[Any]:
-    """Every card's ways of bringing pictures to its network, at a size that tests can afford."""
+    """Every card's ways of bringing images to its network, at a size that tests can afford."""
     found = []
     for family in list_model_classes():
         card = family.card
@@ -42,7 +42,7 @@ def smooth() -> NDArray[np.float64]:
 
 
 def natural() -> NDArray[np.float64]:
-    """Noise with the spectrum of natural pictures, 1/f."""
+    """Noise with the spectrum of natural images, 1/f."""
     random = np.random.default_rng(0)
     rows, columns = np.fft.fftfreq(SHAPE[0])[:, None], np.fft.rfftfreq(SHAPE[1])[None]
     frequency = np.hypot(rows, columns)
@@ -126,7 +126,7 @@ def test_the_network_cannot_tell(
         (2, 2, {"resize": "squash", "size": 256}, False),
     ],
 )
-def test_which_pictures(width: int, height: int, fields: dict[str, Any], half: bool) -> None:
+def test_which_images(width: int, height: int, fields: dict[str, Any], half: bool) -> None:
     """Large enough in both sides, even, and resized; however the camera was held."""
     spec = ImageInput(modality="rgb", **fields)
     assert can_decode_at_half_size(width, height, spec) is half

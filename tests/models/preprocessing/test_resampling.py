@@ -24,7 +24,7 @@ def test_every_layer_by_itself(kernel: Interpolation) -> None:
 
 @pytest.mark.parametrize(("kernel", "filter_"), [("bilinear", 2), ("bicubic", 3)])
 def test_antialiased_as_pillow_does_it(kernel: Interpolation, filter_: int) -> None:
-    """The antialiased kernels are those of pictures, without rounding."""
+    """The antialiased kernels are those of images, without rounding."""
     layer = NOISE[0, 0]
     pillow = Image.fromarray(layer).resize((17, 13), Image.Resampling(filter_))
     np.testing.assert_allclose(

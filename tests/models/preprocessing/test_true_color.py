@@ -1,4 +1,4 @@
-"""Sentinel-2 as pictures."""
+"""Sentinel-2 as images."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_channels() -> None:
 
 @pytest.mark.parametrize("shape", [(16, 300), (300, 16), (224, 224), (500, 410)])
 def test_nothing_is_cut_off(shape: tuple[int, int]) -> None:
-    """All four corners of a place are in the corners of the picture, whatever its shape."""
+    """All four corners of a region are in the corners of the image, whatever its shape."""
     height, width = shape
     planes = np.zeros((3, height, width), np.float32)
     rows, columns = (max(1, side // 8) for side in shape)
@@ -55,7 +55,7 @@ def test_nothing_is_cut_off(shape: tuple[int, int]) -> None:
 
 
 def test_what_is_no_true_colour() -> None:
-    """Other bands, and places of a few pixels, are refused with what is accepted."""
+    """Other bands, and regions of a few pixels, are refused with what is accepted."""
     with pytest.raises(ModelError, match="B4, B3, B2"):
         rendered(np.zeros((3, 20, 20), np.float32), ("B2", "B3", "B4"))
     with pytest.raises(ModelError, match="at least 16 x 16"):

@@ -120,7 +120,7 @@ def test_an_encoder_of_the_same_shape() -> None:
 
 
 def test_order_of_channels() -> None:
-    """The README's order sees a picture as the code's order sees it with red and blue swapped."""
+    """The README's order sees an image as the code's order sees it with red and blue swapped."""
     readme, code = (SatMaePp(sizes(name)) for name in ("bgr_vit_large", "rgb_vit_large"))
     seen = np.random.default_rng(0).integers(0, 256, (240, 300, 3), dtype=np.uint8)
     swapped = Image.fromarray(np.ascontiguousarray(seen[..., ::-1]))
@@ -152,8 +152,8 @@ def test_bands_are_scaled_by_their_statistics() -> None:
         np.testing.assert_allclose(found, level, atol=1e-6)
 
 
-def test_places_are_seen_whole() -> None:
-    """A place is not cropped; what lies nowhere is, as the authors do."""
+def test_regions_are_seen_whole() -> None:
+    """A region is not cropped; what lies nowhere is, as the authors do."""
     model = SatMaePp(sizes("s2_10b"))
     pixels = np.full((10, 109, 200), -5000.0)
     pixels[:, :6, :6] = 20000
@@ -165,14 +165,14 @@ def test_places_are_seen_whole() -> None:
 
 
 def test_what_the_weights_do_not_read() -> None:
-    """Pictures for the bands' network, bands for the pictures' one, bands in another order."""
-    ten, pictures = SatMaePp(sizes("s2_10b")), SatMaePp(sizes("bgr_vit_large"))
+    """Images for the bands' network, bands for the images' one, bands in another order."""
+    ten, images = SatMaePp(sizes("s2_10b")), SatMaePp(sizes("bgr_vit_large"))
     assert ten.modalities() == ("s2_10b",)
-    assert pictures.modalities() == ("image", "rgb")
+    assert images.modalities() == ("image", "rgb")
     with pytest.raises(ModelError, match="images need the variant"):
         ten.prepare_image(Image.new("RGB", (224, 224)))
     with pytest.raises(ModelError, match="read image, rgb, not 's2_10b'"):
-        pictures.prepare(bands(np.zeros((10, 96, 96))))
+        images.prepare(bands(np.zeros((10, 96, 96))))
     with pytest.raises(ModelError, match="B2, B3, B4, B5"):
         ten.prepare(Sample(np.zeros((10, 96, 96)), S2_BANDS[::-1], "s2_10b"))
     with pytest.raises(ModelError, match="at least 8 x 8"):
@@ -198,7 +198,7 @@ def test_codes_of_positions_and_groups() -> None:
     ("variant", "modality", "side"), [("bgr_vit_large", "rgb", 14), ("s2_10b", "s2_10b", 12)]
 )
 def test_neighbours_and_shapes_do_not_matter(variant: str, modality: str, side: int) -> None:
-    """Places of any shape share a batch; each gives what it gives alone; the mean is the grid's."""
+    """Regions of any shape share a batch and get the same vectors as alone."""
     one = loaded(variant)
     shapes = [(20, 90), (200, 200), (96, 96)]
     inputs = [

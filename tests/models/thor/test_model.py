@@ -199,7 +199,7 @@ def test_the_grid_is_the_mean_of_the_groups() -> None:
 
 
 def test_two_sensors_together() -> None:
-    """Radar of the same place adds its tokens to those of the optical bands."""
+    """Radar of the same region adds its tokens to those of the optical bands."""
     model = loaded()
     both = replace(sample(), extras={"s1": sample(("VV", "VH"), modality="s1")})
     encoded = model.encode([model.model.prepare(both)])

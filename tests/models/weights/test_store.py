@@ -188,9 +188,7 @@ def test_after_an_interrupted_save_nothing_lies_about(
     load_model(import_model("mosaiks"))
 
 
-def test_what_is_being_saved_disturbs_nobody(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unfinished_entry_is_invisible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others see an entry when it is whole; who saves the same meanwhile gets the same."""
     other = import_model("mosaiks", dummy=True)
     seen: list[list[str]] = []

@@ -187,7 +187,7 @@ def test_a_padded_tile_has_cells_of_the_region_alone() -> None:
 
 
 def test_a_region_in_the_margin() -> None:
-    """A place of a pixel still has a cell."""
+    """A region of a pixel still has a cell."""
     region = PixelGrid(PIXELS.crs, PIXELS.transform, 1, 1)
     assert stitching.stitched_grid(region, tiling(1, 1, 32), 2, 2, 1) == region
 

@@ -233,7 +233,7 @@ def first(position: int, samples: list[Sample], seconds: float) -> tuple[int, li
 
 
 def bounded(patches: float, threads: int = 4) -> tuple[ImageryFetcher, Counted]:
-    """A layer with room for so many patches of a band."""
+    """A fetcher that may hold so many patches of a band."""
     source = Counted()
     return ImageryFetcher(
         {"stac": lambda: source}, threads, max_pending_bytes=patches * PATCH_BYTES
@@ -263,8 +263,8 @@ def test_regions_are_used_in_order(patches: float) -> None:
 
 
 @pytest.mark.parametrize(("patches", "most"), [(0.5, 3), (3.5, 3), (5, 5)])
-def test_pixels_are_fetched_ahead_as_far_as_there_is_room(patches: float, most: int) -> None:
-    """However many regions there are; one that is larger than the room is there alone."""
+def test_pixels_are_fetched_ahead_up_to_the_limit(patches: float, most: int) -> None:
+    """For any number of regions; one that is larger than the limit is held alone."""
     layer, source = bounded(patches)
     regions = [[patch(n, bands=1 + n % 3)] for n in range(60)]
     answers = layer.map_regions(regions, first)
@@ -272,7 +272,7 @@ def test_pixels_are_fetched_ahead_as_far_as_there_is_room(patches: float, most: 
     assert source.most <= most * PATCH_BYTES + JUST_LET_GO
 
 
-def test_many_requests_share_the_room() -> None:
+def test_requests_share_the_limit() -> None:
     """All end, none waits for another in a circle, and together they keep the bound."""
     layer, source = bounded(4, threads=3)
 
@@ -287,7 +287,7 @@ def test_many_requests_share_the_room() -> None:
 
 
 def test_a_request_without_room_ends_at_its_deadline() -> None:
-    """It is refused as a whole; when the other is done there is room again."""
+    """It is rejected as a whole; when the other is done, it is accepted."""
     layer, _ = bounded(1)
     inside, go_on = Event(), Event()
 
@@ -310,7 +310,7 @@ def test_a_request_without_room_ends_at_its_deadline() -> None:
     assert copy_context().run(within, 30) == [(0, [2.0]), (1, [3.0])]
 
 
-def test_a_request_that_breaks_leaves_room() -> None:
+def test_a_failed_request_releases_the_limiter() -> None:
     """Whatever goes wrong with the use of a region, what was fetched is held no longer."""
     layer, _ = bounded(3)
 

@@ -241,7 +241,7 @@ def test_slow_names_are_left() -> None:
     over.set()
 
 
-def test_nobody_listens() -> None:
+def test_a_closed_port() -> None:
     """A host that refuses the connection failed; which port was closed is not told."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))

@@ -180,7 +180,7 @@ def test_files_that_are_refused(name: str) -> None:
 
 
 def zeros(height: int, width: int, **profile: Any) -> bytes:
-    """A GeoTIFF of empty blocks, which takes no room."""
+    """A GeoTIFF of empty blocks, which is small."""
     rows = geotiff(np.zeros((1, 8, 8), np.uint8), **profile)
     # Height and width are in the header alone, where no block is stored.
     order = "<" if rows[:2] == b"II" else ">"

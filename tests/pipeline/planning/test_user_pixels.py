@@ -379,7 +379,7 @@ L2A = {"collection": "COPERNICUS/S2_SR_HARMONIZED", "bands": list(S2_BANDS)}
 
 
 def fetched(cls: type[Model], **fields: Any) -> Sample:
-    """The sample of a place of the demo archive."""
+    """The sample of a region of the demo archive."""
     request = GeoEmbeddingRequest.model_validate(
         {"model": cls.card.id, "spatial": REGION, "temporal": WINDOW} | fields
     )

@@ -26,7 +26,7 @@ time.sleep(60)
 
 
 def test_nothing_outlives_a_supervisor_that_was_killed(tmp_path: Path) -> None:
-    """Neither the front nor a runner, which would hold memory and the port for ever."""
+    """Neither the API server nor a runner, which would hold memory and the port for ever."""
     for how in ("hold_shutdown", "wait_for_server"):
         worker = WORKER.format(how=how, lock=str(tmp_path / "lock"))
         with subprocess.Popen(

@@ -214,7 +214,7 @@ def test_the_last_message_crosses_the_limit() -> None:
     assert sent[0]["status"] == 413
 
 
-def test_a_crash_frees_its_place() -> None:
+def test_a_crash_releases_the_limiter() -> None:
     """An exception of the app goes on to the server and leaves no request in flight."""
 
     async def app(*_: Any) -> None:
@@ -239,7 +239,7 @@ def test_other_scopes_pass() -> None:
 
 
 def test_bytes_in_flight_are_bounded() -> None:
-    """A body is refused unread where those of others take the room, with or without a length."""
+    """A body is rejected unread if other bodies fill the limiter, with or without a length."""
 
     async def go() -> None:
         gate = asyncio.Event()
@@ -274,7 +274,7 @@ def test_bytes_in_flight_are_bounded() -> None:
     asyncio.run(go())
 
 
-def test_a_client_that_goes_away_frees_its_place() -> None:
+def test_a_client_that_disconnects_releases_the_limiter() -> None:
     """The work is cancelled, the layers around the guard are answered, the next one comes in."""
 
     async def go() -> list[Any]:

@@ -151,7 +151,7 @@ def test_a_key_with_its_requests_in_flight() -> None:
     assert asyncio.run(go()) == [429, 200]
 
 
-def test_keys_come_from_both_places(tmp_path: Path) -> None:
+def test_keys_come_from_both_settings(tmp_path: Path) -> None:
     """The variable and the file, which may have comments."""
     file = tmp_path / "keys"
     file.write_text(f"# a comment\n\n {OTHER} \n")

@@ -19,7 +19,7 @@ class Clock:
 
 @pytest.mark.parametrize(("rate", "at_once"), [(5, 5), (2.5, 2), (0.5, 1)])
 def test_one_seconds_worth_at_once(rate: float, at_once: int) -> None:
-    """At least one request, and no more however long nobody asked."""
+    """At least one request, and no more after any pause."""
     clock = Clock()
     bucket = TokenBucket(rate, clock)
     for idle in (0, 1000):

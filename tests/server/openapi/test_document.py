@@ -86,8 +86,8 @@ def test_the_form_with_pixels() -> None:
     assert {one["contentType"] for one in form["encoding"].values()} == {"application/json"}
 
 
-def test_all_forms_of_a_picture() -> None:
-    """JSON, multipart with repeated binary files, and a bare picture."""
+def test_all_forms_of_a_image() -> None:
+    """JSON, multipart with repeated binary files, and a bare image."""
     body = DOCUMENT["paths"]["/image_embedding"]["post"]["requestBody"]["content"]
     assert set(body) == {"application/json", "multipart/form-data", "image/*"}
     form = body["multipart/form-data"]["schema"]["$ref"].rpartition("/")[2]

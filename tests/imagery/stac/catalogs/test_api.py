@@ -40,7 +40,7 @@ WINDOW = TemporalSpec.range("2023-06-01", "2023-07-01").window
 
 
 def query(pixel_grid: PixelGrid = GRID, **sensor: Any) -> ImageQuery:
-    """June at the test's place."""
+    """June at the test's region."""
     return ImageQuery(replace(SENSOR, **sensor), pixel_grid, *WINDOW, "s2")
 
 
@@ -148,7 +148,7 @@ def test_offsets_come_from_the_items(stac: StacServer, tmp_path: Path) -> None:
     assert told == [("05.09", True), ("05.09", True), ("03.01", False)]
 
 
-def test_a_place_across_the_antimeridian(stac: StacServer, tmp_path: Path) -> None:
+def test_a_region_across_the_antimeridian(stac: StacServer, tmp_path: Path) -> None:
     """Both sides are searched, since not all servers know boxes that cross it."""
     builder = CatalogBuilder(tmp_path)
     for longitude, value in ((179.985, 10), (-179.985, 20)):
@@ -157,8 +157,8 @@ def test_a_place_across_the_antimeridian(stac: StacServer, tmp_path: Path) -> No
         tile: dict[str, Any] = {"platform": "s2a", "grid__code": value}
         builder.add("sentinel-2-l2a", "2023-06-10T08:00:00Z", both, grid=side, **tile)
     builder.save()
-    place = grid.for_region(PointBuffer(180, 0.5, 500), 10, 10)
-    sample = opened(stac, tmp_path).fetch(query(place))
+    region = grid.for_region(PointBuffer(180, 0.5, 500), 10, 10)
+    sample = opened(stac, tmp_path).fetch(query(region))
     assert set(np.unique(sample.pixels[0]).tolist()) == {10.0, 20.0}
 
 

@@ -117,8 +117,8 @@ def test_the_same_items_as_from_a_catalog_of_json(tmp_path: Path) -> None:
     assert samples[0].provenance.source == opened.name == "items"
 
 
-def test_windows_places_clouds_and_collections(tmp_path: Path) -> None:
-    """Half-open windows, other places, clouds, other collections: as in any catalog."""
+def test_windows_regions_clouds_and_collections(tmp_path: Path) -> None:
+    """Half-open windows, other regions, clouds, other collections: as in any catalog."""
     builder = CatalogBuilder(tmp_path)
     june(builder, 3)
     june(builder, 5, eo__cloud_cover=80.0)
@@ -136,7 +136,7 @@ def test_windows_places_clouds_and_collections(tmp_path: Path) -> None:
 
 
 def test_nothing_says_what_there_is(tmp_path: Path) -> None:
-    """The error tells the scenes of the place and of the window."""
+    """The error tells the scenes of the region and of the window."""
     builder = CatalogBuilder(tmp_path)
     june(builder, 3, eo__cloud_cover=80.0)
     builder.add(S2, "2022-06-03T08:00:00Z", {"red": constant(1)})

@@ -33,7 +33,7 @@ def june(day: int) -> datetime:
 
 
 def found(catalog: Path, **changes: object) -> list[str]:
-    """Ids that a search for June at the test's place finds."""
+    """Ids that a search for June at the test's region finds."""
     fields: dict[str, object] = {
         "collections": ("a",),
         "bounds": HERE,
@@ -57,7 +57,7 @@ def test_the_window_is_half_open(tmp_path: Path) -> None:
     assert found(builder.save()) == ["first", "last"]
 
 
-def test_place_collection_and_clouds(tmp_path: Path) -> None:
+def test_region_collection_and_clouds(tmp_path: Path) -> None:
     """Elsewhere, another collection, too cloudy: left out. No cloud property: kept."""
     builder = CatalogBuilder(tmp_path)
     builder.add("a", "2023-06-02T00:00:00Z", BAND, item_id="clear", eo__cloud_cover=30.0)

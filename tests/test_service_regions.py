@@ -1,4 +1,4 @@
-"""Every model that reads places, over HTTP, on the demo archive."""
+"""Every model that reads regions, over HTTP, on the demo archive."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.servers import serving
 
 pytestmark = pytest.mark.slow
 
-PLACE = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 240}
+REGION = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 240}
 JUNE = {"mode": "range", "start": "2023-06-01", "end": "2023-07-01"}
 
 OF_PLACES = [cls for cls in list_model_classes() if cls.card.modalities]
@@ -33,7 +33,7 @@ VARIANTS = [("satmaepp", "rgb_vit_large"), ("satmaepp", "s2_10b")]
 def service(
     demo_archive: object, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[httpx.Client]:
-    """The service with a small model of every family that reads places."""
+    """The service with a small model of every family that reads regions."""
     tags = [import_model(name).tag for name in ("mosaiks", "gse")]
     others = [cls for cls in OF_PLACES if cls.card.id not in ("mosaiks", "gse", "satmaepp")]
     tags += [small.stored(cls).tag for cls in others]
@@ -45,7 +45,7 @@ def service(
 
 def ask(service: httpx.Client, model: str, **fields: Any) -> Embedding:
     """One answer."""
-    request = {"model": model, "spatial": PLACE, "temporal": JUNE} | fields
+    request = {"model": model, "spatial": REGION, "temporal": JUNE} | fields
     response = service.post("/geo_embedding", json=request)
     assert response.status_code == 200, response.text
     (answer,) = serialization.decode_embeddings(response.content)
@@ -92,7 +92,7 @@ def test_variants_beside_each_other(service: httpx.Client, name: str, variant: s
 
 def test_a_variant_that_is_not_served(service: httpx.Client) -> None:
     """400, the option, and how to import it."""
-    request = {"model": "dofa", "spatial": PLACE, "temporal": JUNE}
+    request = {"model": "dofa", "spatial": REGION, "temporal": JUNE}
     response = service.post("/geo_embedding", json=request | {"model_config": {"variant": "large"}})
     assert response.status_code == 400
     error = response.json()["error"]

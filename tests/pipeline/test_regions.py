@@ -1,4 +1,4 @@
-"""Places of the demo archive through small models of the real families."""
+"""Regions of the demo archive through small models of the real families."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_vectors_and_grids(
     options: dict[str, Any],
     demo_archive: Path,
 ) -> None:
-    """One vector of one length for places of any shape, and a grid that covers them exactly."""
+    """One vector of one length for regions of any shape, and a grid that covers them exactly."""
     stored = small.stored(cls, variant=variant)
     engine = LocalEngine(Settings(models=(stored.tag,), stac=None))
     vectors = ask(engine, name, **options)

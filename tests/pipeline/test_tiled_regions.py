@@ -167,7 +167,7 @@ def test_a_tiled_grid_is_where_it_says(run: Run) -> None:
 
 
 def test_a_small_region_is_padded(run: Run) -> None:
-    """Only what lies in the place is answered, and it is what the region holds."""
+    """Only what lies in the region is answered, and it is what the region holds."""
     found = run(box(16, 24), input_prep="tile", output=OutputSpec.grid())
     whole = run(box(16, 24), output=OutputSpec.grid())
     np.testing.assert_array_equal(found.data, whole.data)

@@ -14,17 +14,17 @@ from PIL import Image
 import geobento
 from geobento.schemas.errors import GeoBentoError
 from geobento.schemas.plan import EmbeddingPlan, Inspection, RegionPlan
-from geobento.schemas.requests import EmbeddingItem, EmbeddingResponse, ErrorBody
+from geobento.schemas.responses import EmbeddingItem, EmbeddingResponse, ErrorBody
 from geobento.schemas.specs import PointBuffer, SensorSpec, TemporalSpec
 from models.mosaiks.model import Mosaiks
 
 S2_BANDS = Mosaiks.card.modalities["s2"].sensor.bands
 
-PLACE = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 200}
-NOWHERE = {**PLACE, "lon": 0.0, "lat": 0.0}
-POLE = {**PLACE, "lat": 89}
-HUGE = {**PLACE, "buffer_m": 100_000}
-TINY = {**PLACE, "buffer_m": 6}
+REGION = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 200}
+NOWHERE = {**REGION, "lon": 0.0, "lat": 0.0}
+POLE = {**REGION, "lat": 89}
+HUGE = {**REGION, "buffer_m": 100_000}
+TINY = {**REGION, "buffer_m": 6}
 JUNE = {"mode": "range", "start": "2023-06-01", "end": "2023-07-01"}
 L2A = "COPERNICUS/S2_SR_HARMONIZED"
 RED = {"collection": L2A, "bands": ["B4"]}
@@ -33,7 +33,7 @@ SAVING = {**RED, "check_input": True, "check_save_dir": "/tmp"}
 
 def ask(client: httpx.Client, path: str, **fields: Any) -> httpx.Response:
     """A request that can be answered unless `fields` say otherwise; None leaves a field out."""
-    body = {"model": "mosaiks", "spatial": PLACE, "temporal": JUNE, **fields}
+    body = {"model": "mosaiks", "spatial": REGION, "temporal": JUNE, **fields}
     return client.post(path, json={k: v for k, v in body.items() if v is not None})
 
 
@@ -43,26 +43,26 @@ def test_a_plan_and_its_embedding(small_service: httpx.Client) -> None:
     assert answer.status_code == 200, answer.text
     plan = EmbeddingPlan.model_validate_json(answer.content)
     done = EmbeddingResponse.model_validate_json(ask(small_service, "/geo_embedding").content)
-    (place,), (entry,) = plan.regions, done.embeddings
-    assert isinstance(place, RegionPlan)
+    (region,), (entry,) = plan.regions, done.embeddings
+    assert isinstance(region, RegionPlan)
     assert isinstance(entry, EmbeddingItem)
-    assert (place.grid, place.scenes) == (entry.meta.pixels, entry.meta.scenes)
-    assert place.shape == entry.shape == [1024]
-    assert place.requests > 0 < place.bytes
+    assert (region.grid, region.scenes) == (entry.meta.pixels, entry.meta.scenes)
+    assert region.shape == entry.shape == [1024]
+    assert region.requests > 0 < region.bytes
     served = [model["card"]["id"] for model in small_service.get("/models").json()["models"]]
     assert [fit.model for fit in plan.models] == served
     assert [fit.model for fit in plan.models if fit.compatible] == ["mosaiks"]
 
 
 def test_an_inspection(small_service: httpx.Client) -> None:
-    """Statistics of every band, and a picture as base64."""
+    """Statistics of every band, and an image as base64."""
     answer = ask(small_service, "/inspect")
     assert answer.status_code == 200, answer.text
     found = answer.json()
     assert [band["band"] for band in found["bands"]] == list(S2_BANDS)
     assert sum(found["bands"][0]["histogram"]["counts"]) == found["bands"][0]["count"]
-    with Image.open(io.BytesIO(base64.b64decode(found["quicklook"]))) as picture:
-        assert (picture.format, picture.size) == ("PNG", (40, 40))
+    with Image.open(io.BytesIO(base64.b64decode(found["quicklook"]))) as image:
+        assert (image.format, image.size) == ("PNG", (40, 40))
     alone = ask(small_service, "/inspect", model=None, sensor=RED)
     assert [band["band"] for band in alone.json()["bands"]] == ["B4"]
 
@@ -78,11 +78,11 @@ def test_an_inspection(small_service: httpx.Client) -> None:
     ],
     ids=["pole", "tiny", "huge", "nowhere"],
 )
-def test_one_bad_place_of_three(
+def test_one_bad_region_of_three(
     small_service: httpx.Client, path: str, bad: dict[str, Any], kind: str, field: str | None
 ) -> None:
     """The answer is 200, the others are answered in their positions, the bad one says why."""
-    answer = ask(small_service, path, spatial=None, spatials=[PLACE, bad, PLACE])
+    answer = ask(small_service, path, spatial=None, spatials=[REGION, bad, REGION])
     assert answer.status_code == 200, answer.text
     entries = answer.json()["regions" if path.endswith("plan") else "embeddings"]
     assert [list(entry) == ["error"] for entry in entries] == [False, True, False]
@@ -96,7 +96,7 @@ def test_one_bad_place_of_three(
         ({"model": "nope"}, 404, "model_not_found", "model"),
         ({"model": "dinov2-small"}, 400, "model_error", "model"),
         ({"spatial": POLE}, 400, "spec_error", "spatial"),
-        ({"spatial": {**PLACE, "lat": 95}}, 400, "spec_error", "spatial.lat"),
+        ({"spatial": {**REGION, "lat": 95}}, 400, "spec_error", "spatial.lat"),
         ({"spatial": HUGE}, 413, "payload_too_large", "spatial"),
         ({"spatial": NOWHERE}, 422, "no_imagery", None),
         ({"spatial": None}, 400, "invalid_request", None),
@@ -141,14 +141,14 @@ def test_what_cannot_be_answered(
             "model_error",
             "sensor.collection",
         ),
-        ({"spatials": [PLACE]}, "spec_error", "spatials"),
+        ({"spatials": [REGION]}, "spec_error", "spatials"),
     ],
     ids=str,
 )
 def test_inspections_that_are_refused(
     small_service: httpx.Client, fields: dict[str, Any], kind: str, field: str | None
 ) -> None:
-    """A model or a sensor, and what goes with it; one place."""
+    """A model or a sensor, and what goes with it; one region."""
     answer = ask(small_service, "/inspect", **fields)
     assert answer.status_code == 400, answer.text
     error = ErrorBody.model_validate_json(answer.content).error
@@ -179,7 +179,7 @@ def test_other_methods_and_formats(small_service: httpx.Client, path: str) -> No
 def test_python_asks_the_server_as_it_asks_itself(
     small_service: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The functions give the same records in-process and by HTTP, pictures included."""
+    """The functions give the same records in-process and by HTTP, images included."""
     here = PointBuffer(34.066, -3.401, 200)
     window = TemporalSpec.range("2023-06-01", "2023-07-01")
     sensor = SensorSpec(L2A, ("B8", "B4"))

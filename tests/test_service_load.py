@@ -54,7 +54,7 @@ def metric(served: RunningServer, name: str) -> float:
 def test_overload_is_refused_and_the_rest_answered(
     served: RunningServer, asked: tuple[str, list[bytes], load.Verify]
 ) -> None:
-    """Ten times as many connections as places: right answers, and refusals that say when."""
+    """Ten times as many connections as regions: right answers, and refusals that say when."""
     _, requests, judge = asked
     run = load.run(served.port, requests, 10 * IN_FLIGHT, 4, verify=judge, pause_s=0.2)
     outcomes = asyncio.run(run).outcomes
@@ -69,7 +69,7 @@ def test_overload_is_refused_and_the_rest_answered(
 def test_clients_that_go_away_leave_nothing_behind(
     served: RunningServer, asked: tuple[str, list[bytes], load.Verify]
 ) -> None:
-    """After many of them every place is free, and nothing is held."""
+    """After many of them every region is free, and nothing is held."""
     _, requests, judge = asked
     for _ in range(3 * IN_FLIGHT):
         with socket.create_connection(("127.0.0.1", served.port)) as client:
@@ -111,7 +111,7 @@ def test_a_killed_runner_comes_back(
         assert row[verify.OK] > 0
 
 
-def test_a_killed_front_comes_back(
+def test_a_killed_api_server_comes_back(
     served: RunningServer, asked: tuple[str, list[bytes], load.Verify]
 ) -> None:
     """Connections are lost with it; then it answers rightly, and counts nothing of the dead."""
