@@ -1,6 +1,6 @@
-"""The benchmarks of speed, one after the other: ``python -m benchmarks``, ``--short`` for a look.
+"""All benchmarks of speed, one after the other: ``python -m benchmarks``.
 
-Figures want a machine on which nothing else runs; those of ``--short`` are rough.
+Run them on an idle machine. ``--short`` takes minutes and gives rough figures.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ QUICK_OPTIONS = ("--seconds", "2", "--connections", "1", "16")
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One of them.
+    """A benchmark.
 
     Attributes:
-        module: In this package.
+        module: Module of this package.
         description: What it measures.
-        quick_options: Arguments for a look.
+        quick_options: Arguments for `--short`.
     """
 
     module: str
@@ -37,7 +37,7 @@ BENCHMARKS = (
     ),
     Benchmark(
         "regions",
-        "regions, their pixels kept or not",
+        "regions, with and without cache",
         (*QUICK_OPTIONS, "--rounds", "1", "--buffers", "320"),
     ),
     Benchmark(
@@ -45,12 +45,12 @@ BENCHMARKS = (
         "requests to Earth Engine and their bytes",
         ("--sizes", "64", "--frames", "1", "4"),
     ),
-    Benchmark("peers", "images beside Infinity and LitServe, installed if need be", ("--short",)),
+    Benchmark("comparison", "images beside Infinity and LitServe", ("--short",)),
 )
 
 
 def main() -> None:
-    """Run all, even if one fails; say at the end which did."""
+    """Run all, even if one fails; report failures at the end."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true", help="some minutes in place of an hour")
     short = parser.parse_args().short

@@ -81,21 +81,21 @@ def main() -> None:
     parser.add_argument("--model", default="remoteclip")
     parser.add_argument("--batches", nargs="*", type=int, default=BATCHES)
     parser.add_argument("--seconds", type=float, default=4, help="for each size of a batch")
-    chosen = parser.parse_args()
+    options = parser.parse_args()
     from inference.importing import import_model
 
-    tag = import_model(chosen.model, dummy=True).tag
+    tag = import_model(options.model, dummy=True).tag
     rows: list[dict[str, Any]] = []
     exact: list[np.ndarray[Any, Any]] = []
     for way, precision in ROWS:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            work = (tag, way, precision, chosen.batches, chosen.seconds)
+            work = (tag, way, precision, options.batches, options.seconds)
             row, vectors = pool.apply(measure, work)
         exact = exact or vectors
         cosines = [verify.cosine_similarity(a, b) for a, b in zip(vectors, exact, strict=True)]
         rows.append({**row, "cosine": round(min(cosines), 5)})
         print(rows[-1], flush=True)
-    write_results(rows, chosen.model, "compiled", list(rows[0]))
+    write_results(rows, options.model, "compiled", list(rows[0]))
 
 
 if __name__ == "__main__":

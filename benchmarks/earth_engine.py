@@ -118,7 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", nargs="*", type=int, default=[64, 224])
     parser.add_argument("--frames", nargs="*", type=int, default=[1, 4, 12])
-    chosen = parser.parse_args()
+    options = parser.parse_args()
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder, earth_engine([]) as standin:
         client = EarthEngineClient(
@@ -128,13 +128,13 @@ def main() -> None:
             limiter=ProcessSharedRateLimiter(Path(folder), 4, 1e6),
             timeout_s=TIMEOUT_S,
         )
-        for size in chosen.sizes:
+        for size in options.sizes:
             standin.scenes = make_scenes(size)
-            for frames in chosen.frames:
+            for frames in options.frames:
                 query = make_query(standin.scenes[0].grid, frames)
-                for found in compare(standin, client, query):
-                    rows.append(found)
-                    print(found, flush=True)
+                for result in compare(standin, client, query):
+                    rows.append(result)
+                    print(result, flush=True)
     write_results(rows, "stand-in for Earth Engine", "earth_engine", COLUMNS)
 
 

@@ -69,20 +69,20 @@ def measure(
     seconds: float,
     verify: load.Verify = load.verify_status,
 ) -> tuple[dict[str, Any], load.LoadResult]:
-    """One row of the table, after a short run that is not counted."""
+    """One row of the table, after a short warm-up."""
     uvloop.run(load.run(server.port, requests, connections, seconds / 4))
     before = server.cpu_s()
     with server.peak_memory_mib() as peak_memory_mib:
-        found = uvloop.run(load.run(server.port, requests, connections, seconds, verify=verify))
-    row = found.row()
-    answered = max(1, len(found.latencies))
+        result = uvloop.run(load.run(server.port, requests, connections, seconds, verify=verify))
+    row = result.row()
+    answered = max(1, len(result.latencies))
     row["cpu_ms"] = round((server.cpu_s() - before) * 1000 / answered, 1)
     row["memory_mib"] = peak_memory_mib()
-    return row, found
+    return row, result
 
 
 def min_cosine(result: load.LoadResult, expected: Sequence[Vector]) -> float:
-    """The smallest cosine between the answers and the vectors of float32."""
+    """Minimum cosine similarity of the responses to the float32 vectors."""
     cosines = [
         verify.cosine_similarity(verify.parse_vector(body), expected[position])
         for position, (status, body) in result.responses.items()
@@ -92,7 +92,7 @@ def min_cosine(result: load.LoadResult, expected: Sequence[Vector]) -> float:
 
 
 def reference_vectors(tag: str, data: Sequence[bytes]) -> list[Vector]:
-    """The vectors in float32, in this process."""
+    """Vectors in float32, computed in this process."""
     from inference.loading import load_model
     from inference.types import EncodeItem
     from models.weights import store
@@ -117,27 +117,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="open_clip_vit_b32")
     parser.add_argument("--seconds", type=float, default=8)
-    parser.add_argument("--rounds", type=int, default=3, help="machines drift: medians are told")
+    parser.add_argument("--rounds", type=int, default=3, help="results are medians")
     parser.add_argument("--sizes", nargs="*", default=["320x240", "640x480", "1280x960", "12MP"])
     parser.add_argument("--forms", nargs="*", default=["multipart", "base64"])
     parser.add_argument("--connections", nargs="*", type=int, default=list(CONNECTIONS))
-    chosen = parser.parse_args()
+    options = parser.parse_args()
     from inference.importing import import_model
 
-    stored = import_model(chosen.model, dummy=True)
+    stored = import_model(options.model, dummy=True)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for size in chosen.sizes:
+        for size in options.sizes:
             data = make_jpegs(SIZES[size], COUNT)
             exact = reference_vectors(stored.tag, data)
-            found: dict[str, list[dict[str, Any]]] = {}
+            result: dict[str, list[dict[str, Any]]] = {}
             with run_geobento(Path(folder) / "log", GEOBENTO_MODELS=stored.tag) as served:
-                for _ in range(chosen.rounds):
-                    for row in run_round(served, stored, data, exact, chosen):
+                for _ in range(options.rounds):
+                    for row in run_round(served, stored, data, exact, options):
                         print(row, flush=True)
-                        found.setdefault(row["what"], []).append({"size": size, **row})
-            rows += [median_row(each) for each in found.values()]
-    write_results(rows, chosen.model, "images")
+                        result.setdefault(row["what"], []).append({"size": size, **row})
+            rows += [median_row(each) for each in result.values()]
+    write_results(rows, options.model, "images")
     plot.draw(rows, RESULTS / "images.svg")
 
 
@@ -148,26 +148,26 @@ def run_round(
     expected: Sequence[Vector],
     options: argparse.Namespace,
 ) -> Iterator[dict[str, Any]]:
-    """The limit of the machine, and right after it what the service makes of it."""
+    """Measure the machine without a server, and right after it the service."""
     best, alone = 0.0, float("inf")
     for precision in roofline.precisions(stored):
-        most = roofline.items_per_s(
+        limit = roofline.items_per_s(
             stored.tag, precision, roofline.prepare_image, data, options.seconds
         )
-        best = max(best, most)
+        best = max(best, limit)
         single = roofline.single_ms(
             stored.tag, precision, roofline.prepare_image, data, options.seconds / 2
         )
         alone = min(alone, single)
         yield {
             "what": f"no server, {precision}",
-            "per_s": round(most, 1),
+            "per_s": round(limit, 1),
             "p50_ms": round(single, 1),
         }
     for form in options.forms:
-        asked = make_requests(options.model, data, form)
+        requests = make_requests(options.model, data, form)
         for connections in options.connections:
-            row, found = measure(server, asked, connections, options.seconds)
+            row, result = measure(server, requests, connections, options.seconds)
             yield {
                 "what": f"service, {form}, {connections} connections",
                 "server": f"service, {form}",
@@ -175,26 +175,26 @@ def run_round(
                 **row,
                 "of_limit": round(row["per_s"] / best, 3),
                 **({"of_single": round(row["p50_ms"] / alone, 2)} if connections == 1 else {}),
-                "cosine": round(min_cosine(found, expected), 5),
+                "cosine": round(min_cosine(result, expected), 5),
             }
 
 
 def median_row(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The median of every number of some rounds; of errors all, of cosines the least."""
-    found = dict(rows[0])
+    """Medians over rounds; the sum of errors, the minimum of cosines."""
+    result = dict(rows[0])
     for name, value in rows[0].items():
         numbers = [row[name] for row in rows]
         if name in ("errors", "cosine"):
-            found[name] = sum(numbers) if name == "errors" else min(numbers)
+            result[name] = sum(numbers) if name == "errors" else min(numbers)
         elif isinstance(value, float):
-            found[name] = round(statistics.median(numbers), 3)
-    return found
+            result[name] = round(statistics.median(numbers), 3)
+    return result
 
 
 def write_results(
     rows: list[dict[str, Any]], model: str, name: str, columns: Sequence[str] = COLUMNS
 ) -> None:
-    """Both files of a benchmark."""
+    """Write the JSON and the Markdown file of a benchmark."""
     RESULTS.mkdir(exist_ok=True)
     about = {"model": model, "machine": platform.machine(), "cores": os.cpu_count()}
     (RESULTS / f"{name}.json").write_text(json.dumps({"about": about, "rows": rows}, indent=1))

@@ -46,23 +46,23 @@ def kill_under_load(
             time.sleep(0.1)
 
     async def strained() -> load.LoadResult:
-        found = load.LoadResult()
-        while killer.is_alive() or not found.outcomes:
+        result = load.LoadResult()
+        while killer.is_alive() or not result.outcomes:
             part = await load.run(server.port, requests, connections, 1, verify=verify, pause_s=0.2)
-            found.outcomes.update(part.outcomes)
-            found.latencies.extend(part.latencies)
-        return found
+            result.outcomes.update(part.outcomes)
+            result.latencies.extend(part.latencies)
+        return result
 
     killer = threading.Thread(target=kill)
     killer.start()
-    found = uvloop.run(strained())
+    result = uvloop.run(strained())
     killer.join()
     return {
         "victim": victim,
         "ready_s": round(ready[0], 1) if ready else None,
         "not_ready_seen": bool(was_false),
-        "slowest_s": round(max(found.latencies, default=0.0), 1),
-        **found.outcomes,
+        "slowest_s": round(max(result.latencies, default=0.0), 1),
+        **result.outcomes,
     }
 
 
@@ -73,19 +73,19 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--victim", default="runner_", help="`runner_` or `geobento`")
-    chosen = parser.parse_args()
-    tag, asked, judge = load_fixtures.prepare_load(chosen.model)
+    options = parser.parse_args()
+    tag, request, judge = load_fixtures.prepare_load(options.model)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         start = time.monotonic()
         with run_geobento(Path(folder) / "log", GEOBENTO_MODELS=tag) as served:
             rows.append({"victim": "cold start", "ready_s": round(time.monotonic() - start, 1)})
-            for _ in range(chosen.kills):
+            for _ in range(options.kills):
                 rows.append(
-                    kill_under_load(served, asked, judge, chosen.connections, chosen.victim)
+                    kill_under_load(served, request, judge, options.connections, options.victim)
                 )
                 print(rows[-1], flush=True)
-    load_fixtures.write_results(rows, chosen.model, "kill")
+    load_fixtures.write_results(rows, options.model, "kill")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A load generator that costs little: plain sockets, requests made before."""
+"""A cheap load generator: plain sockets, and requests that are made before the run."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from typing import Any, TypeAlias
 import numpy as np
 
 HANG_TIMEOUT_S = 120.0
-"""A request without an answer after this time counts as hung."""
+"""A request without a response after this time counts as hung."""
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 Verify: TypeAlias = Callable[[int, int, bytes, bytes], str]
 
 
 @dataclass
 class LoadResult:
-    """What came of a run.
+    """Result of a run.
 
     Attributes:
-        seconds: Length of the run.
-        latencies: Of every answered request, seconds.
-        responses: Position of the request, status and body of the first answer to each.
-        errors: Requests that were not answered with 200, or not at all.
-        outcomes: How often each outcome: what the judge said, `lost` or `hung`.
-        rejection_s: Time that each refusal (429 and 503) took, seconds.
+        seconds: Duration of the run.
+        latencies: Latency of every response with status 200, seconds.
+        responses: Status and body of the first response to each request, by position.
+        errors: Number of requests without a response of status 200.
+        outcomes: Count of each outcome: the value of `verify`, `lost` or `hung`.
+        rejection_s: Latency of each rejection (429 and 503), seconds.
     """
 
     seconds: float = 0.0
@@ -41,7 +41,11 @@ class LoadResult:
     rejection_s: list[float] = field(default_factory=list)
 
     def row(self, items: int = 1) -> dict[str, Any]:
-        """Throughput in items (of which a request has so many), percentiles in milliseconds."""
+        """Throughput, items per second, and percentiles, milliseconds.
+
+        Args:
+            items: Items per request.
+        """
         times = np.array(self.latencies or [float("nan")]) * 1000
         p50, p95, p99 = np.percentile(times, (50, 95, 99))
         return {
@@ -69,7 +73,7 @@ def multipart_request(path: str, fields: dict[str, str], file: bytes) -> bytes:
 
 
 def post_request(path: str, content_type: str, body: bytes) -> bytes:
-    """A request as it goes over the wire."""
+    """A POST request as bytes."""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
@@ -78,7 +82,7 @@ def post_request(path: str, content_type: str, body: bytes) -> bytes:
 
 
 def verify_status(_: int, status: int, head: bytes, body: bytes) -> str:
-    """The judge that looks at nothing but the status."""
+    """The outcome is the status."""
     return str(status)
 
 
@@ -91,15 +95,15 @@ async def run(
     verify: Verify = verify_status,
     pause_s: float = 0.0,
 ) -> LoadResult:
-    """Send requests over so many connections, each waiting for its answer before the next.
+    """Send requests over several connections, one at a time on each.
 
     Args:
-        port: Where the server listens.
-        requests: What is sent, in turns.
-        connections: How many.
-        seconds: How long.
-        verify: The outcome of an answer, from the request's position, its status, head and body.
-        pause_s: How long a connection waits after a refusal or a loss, on average.
+        port: Port of the server on this machine.
+        requests: The requests, sent in turns.
+        connections: Number of connections.
+        seconds: Duration.
+        verify: Outcome of a response, from the position of its request, status, head and body.
+        pause_s: Mean pause of a connection after a rejection or a lost request, seconds.
     """
     load = LoadResult()
     loop = asyncio.get_running_loop()
@@ -111,7 +115,7 @@ async def run(
         await asyncio.sleep(random.uniform(0.5, 1.5) * pause_s)
 
     async def connection() -> None:
-        await asyncio.sleep(random.uniform(0, pause_s))  # or all would come back at the same time
+        await asyncio.sleep(random.uniform(0, pause_s))  # so that not all come at once
         opened: _Connection | None = None
         while time.perf_counter() < end:
             position = next(numbers) % len(requests)
@@ -159,10 +163,10 @@ class _Connection(asyncio.Protocol):
         self._transport = transport
 
     async def request(self, request: bytes) -> tuple[int, bytes, bytes]:
-        """Status, head and body of the answer.
+        """Status, head and body of the response.
 
         Raises:
-            ConnectionError: The connection was closed before the answer was whole.
+            ConnectionError: The connection was closed before the response was complete.
         """
         if self._transport.is_closing():
             raise ConnectionResetError("closed between two requests")
@@ -171,7 +175,7 @@ class _Connection(asyncio.Protocol):
         return await self._response
 
     def data_received(self, data: bytes) -> None:
-        """A part of an answer."""
+        """A part of a response."""
         self._received += data
         if self._response_length is None:
             end = self._received.find(b"\r\n\r\n") + 4
@@ -191,7 +195,9 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Closed by the other side."""
         if self._response and not self._response.done():
-            self._response.set_exception(ConnectionResetError("closed before the answer was whole"))
+            self._response.set_exception(
+                ConnectionResetError("closed before the response was complete")
+            )
 
     def close(self) -> None:
         """Close."""

@@ -69,14 +69,14 @@ def table_row(
 ) -> dict[str, Any]:
     """A line of the table: all formats of the model."""
     context = multiprocessing.get_context("spawn")
-    found = {}
+    result = {}
     card = stored.model().card
     for precision in card.precisions:
         with context.Pool(1) as pool:
-            found[precision] = pool.apply(
+            result[precision] = pool.apply(
                 measure, (stored.tag, modality, precision, seconds, batches)
             )
-    exact, rounded = found["float32"], found.get("bfloat16")
+    exact, rounded = result["float32"], result.get("bfloat16")
     line = dict.fromkeys(COLUMNS, "") | {
         "model": card.id,
         "variant": stored.metadata["variant"],
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", help="ids; default: all")
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--batches", nargs="*", type=int, default=BATCHES)
-    chosen = parser.parse_args()
+    options = parser.parse_args()
     from inference.importing import import_model
     from models.checkpoints.files import CheckpointError
     from models.registry import list_model_classes
@@ -115,7 +115,7 @@ def main() -> None:
     for card, variant in (
         (cls.card, name) for cls in list_model_classes() for name in cls.card.variants
     ):
-        if chosen.models and card.id not in chosen.models:
+        if options.models and card.id not in options.models:
             continue
         learned = card.weights.source not in ("seeded", "none")
         try:
@@ -124,7 +124,7 @@ def main() -> None:
             print(f"left out: {error}", flush=True)
             continue
         for modality in stored.model().modalities():
-            rows.append(table_row(stored, modality, chosen.seconds, tuple(chosen.batches)))
+            rows.append(table_row(stored, modality, options.seconds, tuple(options.batches)))
             print(rows[-1], flush=True)
         store.remove(stored.tag)
     RESULTS.mkdir(exist_ok=True)

@@ -27,18 +27,18 @@ def measure_load(
     pause_s: float,
 ) -> dict[str, Any]:
     """One row, printed."""
-    found = uvloop.run(
+    result = uvloop.run(
         load.run(server.port, requests, connections, seconds, verify=verify, pause_s=pause_s)
     )
-    p50, p99 = np.percentile(np.array(found.rejection_s or [0.0]) * 1000, (50, 99))
+    p50, p99 = np.percentile(np.array(result.rejection_s or [0.0]) * 1000, (50, 99))
     row = {
         "connections": connections,
-        "asked_per_s": round((len(found.latencies) + found.errors) / found.seconds, 1),
-        **found.row(),
+        "asked_per_s": round((len(result.latencies) + result.errors) / result.seconds, 1),
+        **result.row(),
         "refused_p50_ms": round(float(p50), 1),
         "refused_p99_ms": round(float(p99), 1),
         "memory_mib": server.memory_mib(),
-        **found.outcomes,
+        **result.outcomes,
     }
     print(row, flush=True)
     return row
@@ -59,23 +59,23 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--in-flight", type=int, default=32)
     parser.add_argument("--times", type=int, default=10)
-    chosen = parser.parse_args()
-    tag, asked, judge = load_fixtures.prepare_load(chosen.model)
-    settings = {"GEOBENTO_MODELS": tag, "GEOBENTO_MAX_CONCURRENT_REQUESTS": str(chosen.in_flight)}
+    options = parser.parse_args()
+    tag, request, judge = load_fixtures.prepare_load(options.model)
+    settings = {"GEOBENTO_MODELS": tag, "GEOBENTO_MAX_CONCURRENT_REQUESTS": str(options.in_flight)}
     with (
         tempfile.TemporaryDirectory() as folder,
         run_geobento(Path(folder) / "log", **settings) as served,
     ):
-        many = chosen.times * chosen.in_flight
-        at_best = measure_baseline(served, asked, judge, chosen)
+        many = options.times * options.in_flight
+        at_best = measure_baseline(served, request, judge, options)
         # So the connections, `times` as many, ask `times` as often as it answered at best.
-        pause_s = chosen.in_flight / at_best["per_s"]
-        measure_load(served, asked, judge, many, chosen.seconds / 4, pause_s)
-        under_strain = measure_load(served, asked, judge, many, chosen.seconds, pause_s)
-        rows = [at_best, under_strain, measure_baseline(served, asked, judge, chosen)]
+        pause_s = options.in_flight / at_best["per_s"]
+        measure_load(served, request, judge, many, options.seconds / 4, pause_s)
+        under_strain = measure_load(served, request, judge, many, options.seconds, pause_s)
+        rows = [at_best, under_strain, measure_baseline(served, request, judge, options)]
         best = (rows[0]["per_s"] + rows[2]["per_s"]) / 2
         under_strain["of_best"] = round(under_strain["per_s"] / best, 3)
-    load_fixtures.write_results(rows, chosen.model, "overload")
+    load_fixtures.write_results(rows, options.model, "overload")
 
 
 if __name__ == "__main__":

@@ -33,16 +33,16 @@ class Panel:
 
 def group_panels(rows: Sequence[Mapping[str, Any]]) -> dict[str, Panel]:
     """Rows of a table by size: those with `connections` are points, the best other is the limit."""
-    found: dict[str, Panel] = {}
+    result: dict[str, Panel] = {}
     for row in rows:
-        panel = found.setdefault(row["size"], Panel())
+        panel = result.setdefault(row["size"], Panel())
         if "connections" in row:
             points = panel.lines.setdefault(row["server"], [])
             points.append((row["connections"], row["per_s"]))
             points.sort()
         else:
             panel.roofline = max(panel.roofline or 0.0, row["per_s"])
-    return found
+    return result
 
 
 def draw(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
@@ -79,9 +79,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("results", type=Path, help="a JSON file of benchmarks.images or .peers")
     parser.add_argument("--to", type=Path, default=PUBLISHED)
-    chosen = parser.parse_args()
-    draw(json.loads(chosen.results.read_text())["rows"], chosen.to)
-    print(chosen.to)
+    options = parser.parse_args()
+    draw(json.loads(options.results.read_text())["rows"], options.to)
+    print(options.to)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Regions over HTTP, their pixels kept or not: ``python -m benchmarks.regions``.
+"""Regions over HTTP, with and without cache: ``python -m benchmarks.regions``.
 
 Writes ``results/regions.json`` and ``results/regions.md``. The imagery is the demo archive, so that
 a fetch is the reading of files on this machine; weights are random. The limit is preparation and
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from models.weights.stored_model import StoredModel
 
 COUNT = 128
-"""More than connections, so that no two of them ask for the same region at a time."""
+"""More than connections, so that no two requests have the same region at a time."""
 CENTER = 34.066, -3.401
 CACHES = {"off": ", no cache", "on": ", warm cache"}
 STEP_DEG = 1e-4
-"""From one region to the next: about a pixel."""
+"""Distance of neighbouring regions, degrees: about a pixel."""
 
 
 def make_requests(model: str, buffer_m: float) -> list[dict[str, Any]]:
-    """Regions that overlap but differ, in June."""
+    """Overlapping regions, in June."""
     side = round(COUNT**0.5)
     return [
         {
@@ -78,10 +78,10 @@ def reference_data(
     samples, vectors = [], []
     for body in bodies:
         _, _, plans = engine.plan_regions(GeoEmbeddingRequest.model_validate(body))
-        (found,) = map_plans(plans, engine.fetcher.fetch_all)
-        if isinstance(found, GeoBentoError):
-            raise found
-        sample = temporal.merge_samples(loaded.model.card, found)
+        (result,) = map_plans(plans, engine.fetcher.fetch_all)
+        if isinstance(result, GeoBentoError):
+            raise result
+        sample = temporal.merge_samples(loaded.model.card, result)
         samples.append(sample)
         vectors.append(loaded.run([roofline.prepare_region(loaded.model, sample)])[0].data)
     return samples, vectors
@@ -95,21 +95,21 @@ def run_round(
     expected: Sequence[np.ndarray[Any, Any]],
     options: argparse.Namespace,
 ) -> Iterator[dict[str, Any]]:
-    """The limit of the machine, and right after it what the service makes of it."""
+    """Measure the machine without a server, and right after it the service."""
     best = 0.0
     for precision in roofline.precisions(stored):
-        most = roofline.items_per_s(
+        limit = roofline.items_per_s(
             stored.tag, precision, roofline.prepare_region, samples, options.seconds
         )
-        best = max(best, most)
-        yield {"what": f"no server, {precision}", "per_s": round(most, 1)}
+        best = max(best, limit)
+        yield {"what": f"no server, {precision}", "per_s": round(limit, 1)}
     for count in options.connections:
-        row, found = measure(server, requests, count, options.seconds)
+        row, result = measure(server, requests, count, options.seconds)
         yield {
             "what": f"service, {count} connections",
             **row,
             "of_limit": round(row["per_s"] / best, 3),
-            "cosine": round(min_cosine(found, expected), 5),
+            "cosine": round(min_cosine(result, expected), 5),
         }
 
 
@@ -118,39 +118,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="mosaiks")
     parser.add_argument("--seconds", type=float, default=8)
-    parser.add_argument("--rounds", type=int, default=3, help="machines drift: medians are told")
+    parser.add_argument("--rounds", type=int, default=3, help="results are medians")
     parser.add_argument("--buffers", nargs="*", type=float, default=[320, 1000], help="Metres.")
     parser.add_argument("--caches", nargs="*", choices=CACHES, default=list(CACHES))
     parser.add_argument("--connections", nargs="*", type=int, default=list(CONNECTIONS))
-    chosen = parser.parse_args()
+    options = parser.parse_args()
     from inference.importing import import_model
 
-    stored = import_model(chosen.model, dummy=chosen.model != "mosaiks")
+    stored = import_model(options.model, dummy=options.model != "mosaiks")
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for buffer_m in chosen.buffers:
-            bodies = make_requests(chosen.model, buffer_m)
+        for buffer_m in options.buffers:
+            bodies = make_requests(options.model, buffer_m)
             samples, exact = reference_data(stored.tag, bodies, Path(folder))
             size = "x".join(str(side) for side in samples[0].pixels.shape[-2:])
-            asked = [
+            requests = [
                 load.post_request("/geo_embedding", "application/json", orjson.dumps(body))
                 for body in bodies
             ]
-            for cache in chosen.caches:
-                found: dict[str, list[dict[str, Any]]] = {}
+            for cache in options.caches:
+                result: dict[str, list[dict[str, Any]]] = {}
                 environment = {
                     "GEOBENTO_MODELS": stored.tag,
                     "GEOBENTO_DATA_DIR": folder,
                     "GEOBENTO_CACHE": cache,
                 }
                 with run_geobento(Path(folder) / "log", **environment) as served:
-                    for _ in range(chosen.rounds):
-                        for row in run_round(served, stored, asked, samples, exact, chosen):
+                    for _ in range(options.rounds):
+                        for row in run_round(served, stored, requests, samples, exact, options):
                             row["what"] += CACHES[cache] if "service" in row["what"] else ""
                             print(row, flush=True)
-                            found.setdefault(row["what"], []).append({"size": size, **row})
-                rows += [median_row(each) for each in found.values()]
-    write_results(rows, chosen.model, "regions")
+                            result.setdefault(row["what"], []).append({"size": size, **row})
+                rows += [median_row(each) for each in result.values()]
+    write_results(rows, options.model, "regions")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The service as a subprocess, with what it costs in processor time and memory."""
+"""Servers as subprocesses, with their CPU time and memory."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 300
 MEMORY_POLL_S = 2.0
-"""Between two looks at the memory: a look stops a process that holds much for tens of milliseconds,
-which one at a time would tell in the latencies."""
+"""Interval of memory measurements. One stops a large process for tens of milliseconds, which would
+show in latencies."""
 
 
 class RunningServer:
-    """A server that is up.
+    """A running server.
 
     Args:
-        port: Where it listens.
+        port: Its port.
         process: Its first process.
     """
 
@@ -37,34 +37,34 @@ class RunningServer:
         self._process = process
 
     def cpu_s(self) -> float:
-        """Processor time that all its processes have used so far, seconds."""
+        """CPU time of all its processes so far, seconds."""
         return sum(p.cpu_times().user + p.cpu_times().system for p in self._processes())
 
     def memory_mib(self) -> int:
-        """Memory of all its processes, what they share counted once."""
+        """Memory of all its processes, mebibytes; shared memory counts once."""
         return sum(p.memory_full_info().pss for p in self._processes()) >> 20
 
     @contextmanager
     def peak_memory_mib(self, interval_s: float = MEMORY_POLL_S) -> Iterator[Callable[[], int]]:
         """The most memory since entering, told by what this returns."""
-        found = [self.memory_mib()]
+        result = [self.memory_mib()]
         ended = threading.Event()
 
         def watch() -> None:
             while not ended.wait(interval_s):
                 with suppress(psutil.Error):  # a process that has just ended
-                    found.append(self.memory_mib())
+                    result.append(self.memory_mib())
 
         watching = threading.Thread(target=watch)
         watching.start()
         try:
-            yield lambda: max(found)
+            yield lambda: max(result)
         finally:
             ended.set()
             watching.join()
 
     def is_ready(self, path: str = "/readyz") -> bool:
-        """Whether it says that it is ready."""
+        """Whether its readiness probe succeeds."""
         try:
             with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
                 return bool(answer.status == 200)
@@ -72,7 +72,7 @@ class RunningServer:
             return False
 
     def worker(self, prefix: str) -> psutil.Process:
-        """A process of the service whose name begins so: `geobento`, `runner_` ..."""
+        """A process of the service by the beginning of its name: `geobento`, `runner_` ..."""
         for process in self._process.children():
             words = process.cmdline()
             if "--service-name" in words:
@@ -82,7 +82,7 @@ class RunningServer:
         raise LookupError(prefix)
 
     def stop(self, timeout_s: float) -> int | None:
-        """Ask it to stop, and wait; the exit status."""
+        """Stop it; returns the exit status."""
         self._process.terminate()
         status: int | None = self._process.wait(timeout_s)
         return status
@@ -116,13 +116,13 @@ def run_server(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        with suppress(ProcessLookupError):  # what a server leaves behind
+        with suppress(ProcessLookupError):  # processes that a server leaves behind
             os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextmanager
 def run_geobento(log: Path, **environment: str) -> Iterator[RunningServer]:
-    """Our service, with settings."""
+    """This service, with settings."""
     port = free_port()
     command = [sys.executable, "-m", "bentoml", "serve", "--port", str(port)]
     with run_server(command, port, "/readyz", log, **environment) as served:
@@ -130,7 +130,7 @@ def run_geobento(log: Path, **environment: str) -> Iterator[RunningServer]:
 
 
 def free_port() -> int:
-    """A port that nothing listens on."""
+    """A free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

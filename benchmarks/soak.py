@@ -30,8 +30,8 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, help="with config.json; a small one is quick")
     parser.add_argument("--seconds", type=float, default=3, help="of a wave")
     parser.add_argument("--pause", type=float, default=6, help="between waves, seconds")
-    chosen = parser.parse_args()
-    tag, asked, judge = load_fixtures.prepare_load(chosen.model, checkpoint=chosen.checkpoint)
+    options = parser.parse_args()
+    tag, request, judge = load_fixtures.prepare_load(options.model, checkpoint=options.checkpoint)
     rows: list[dict[str, Any]] = []
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -39,25 +39,25 @@ def main() -> None:
     ):
         sent = 0
         for number in count():
-            if number >= chosen.rounds and sent >= chosen.requests:
+            if number >= options.rounds and sent >= options.requests:
                 break
             for connections in WAVES:
-                found = uvloop.run(
-                    load.run(served.port, asked, connections, chosen.seconds, verify=judge)
+                result = uvloop.run(
+                    load.run(served.port, request, connections, options.seconds, verify=judge)
                 )
-                sent += sum(found.outcomes.values())
+                sent += sum(result.outcomes.values())
                 rows.append(
                     {
                         "round": number,
                         "connections": connections,
-                        **found.row(),
+                        **result.row(),
                         "memory_mib": served.memory_mib(),
-                        **found.outcomes,
+                        **result.outcomes,
                     }
                 )
                 print(rows[-1], flush=True)
-                time.sleep(chosen.pause)
-    load_fixtures.write_results(rows, chosen.model, "soak")
+                time.sleep(options.pause)
+    load_fixtures.write_results(rows, options.model, "soak")
     failed = sum(row["errors"] for row in rows)
     print(f"{sent} requests, {failed} failed")
     warm, end = rows[len(WAVES) - 1]["memory_mib"], rows[-1]["memory_mib"]

@@ -56,6 +56,6 @@ class ResponseVerifier:
             return REJECTED if b"\nretry-after:" in head.lower() else "503 without Retry-After"
         if status != 200:
             return str(status)
-        found = cosine_similarity(self._parse(body), self._expected[position])
-        self.min_cosine = min(self.min_cosine, found)
-        return OK if found >= MIN_COSINE else "wrong"
+        result = cosine_similarity(self._parse(body), self._expected[position])
+        self.min_cosine = min(self.min_cosine, result)
+        return OK if result >= MIN_COSINE else "wrong"

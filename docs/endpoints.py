@@ -18,7 +18,7 @@ ANCHOR = "#/components/schemas/"
 
 def parts(document: Schema) -> dict[str, str]:
     """The parameter tables and status tables of the endpoints, by the name of their part."""
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for operation in _operations(document):
         if operation.get("security") == []:
             continue  # probes
@@ -28,11 +28,11 @@ def parts(document: Schema) -> dict[str, str]:
             for media_type in ("application/json", "multipart/form-data")
         )
         if json_body is not None:
-            found[f"{name}-parameters"] = fields(json_body)
+            result[f"{name}-parameters"] = fields(json_body)
         if form is not None and json_body is not None and _names(form) != _names(json_body):
-            found[f"{name}-form"] = fields(form)
-        found[f"{name}-statuses"] = statuses(operation)
-    return found
+            result[f"{name}-form"] = fields(form)
+        result[f"{name}-statuses"] = statuses(operation)
+    return result
 
 
 def operations(document: Schema) -> str:

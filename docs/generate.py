@@ -63,7 +63,7 @@ def _with_parts(parts: Mapping[str, str]) -> dict[Path, str]:
     Raises:
         SystemExit: A file has a part that is not generated, or a part is in no file.
     """
-    found: dict[Path, str] = {}
+    result: dict[Path, str] = {}
     missing = set(parts)
     for file in (ROOT / "README.md", SITE, *sorted(DOCS.glob("*.md"))):
         text = file.read_text()
@@ -72,11 +72,11 @@ def _with_parts(parts: Mapping[str, str]) -> dict[Path, str]:
             raise SystemExit(f"{file.name} has parts that are not generated: {unknown}")
         if names:
             comment = COMMENTS.get(file.suffix, "")
-            found[file] = with_parts(text, {name: parts[name] for name in names}, comment)
+            result[file] = with_parts(text, {name: parts[name] for name in names}, comment)
         missing -= set(names)
     if missing:
         raise SystemExit(f"no page has the parts: {', '.join(sorted(missing))}")
-    return found
+    return result
 
 
 def main() -> None:

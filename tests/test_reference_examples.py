@@ -67,7 +67,7 @@ def width(name: str) -> int:
 @pytest.mark.parametrize("backend", ["gee", "auto"])
 def test_a_vector(name: str, options: dict[str, Any], backend: Any) -> None:
     """The shortest call there is, for every model that the documentation names."""
-    found = get_embedding(
+    result = get_embedding(
         name,
         spatial=REGION,
         temporal=SUMMER,
@@ -76,23 +76,23 @@ def test_a_vector(name: str, options: dict[str, Any], backend: Any) -> None:
         device="auto",
         **options,
     )
-    assert found.data.shape == (width(name),)
-    assert found.meta.model == get_model_class(name).card.id
-    assert (found.meta.backend, found.meta.type) == ("demo", "on_the_fly")
-    assert "synthetic" in (found.meta.notice or "")
+    assert result.data.shape == (width(name),)
+    assert result.meta.model == get_model_class(name).card.id
+    assert (result.meta.backend, result.meta.type) == ("demo", "on_the_fly")
+    assert "synthetic" in (result.meta.notice or "")
 
 
 def test_a_finished_product() -> None:
     """Asked for like any other model, for a year."""
-    found = get_embedding(
+    result = get_embedding(
         "gse",
         spatial=PointBuffer(121.5, 31.2, 2048),
         temporal=TemporalSpec.year(2022),
         output=OutputSpec.pooled(),
         backend="auto",
     )
-    assert found.data.shape == (64,)
-    assert (found.meta.type, found.meta.normalized) == ("precomputed", True)
+    assert result.data.shape == (64,)
+    assert (result.meta.type, result.meta.normalized) == ("precomputed", True)
     with pytest.raises(NoImageryError, match="2021"):
         get_embedding("gse", spatial=REGION, temporal=TemporalSpec.year(2021))
 

@@ -70,10 +70,10 @@ def single(model: str, form: dict[str, Any]) -> Vectors:
 def batch(model: str, form: dict[str, Any]) -> Vectors:
     """In Python, between others."""
     regions = [OTHERS[0], REGION, OTHERS[1]]
-    found: list[Embedding] = geobento.get_embeddings_batch(
+    result: list[Embedding] = geobento.get_embeddings_batch(
         model, spatials=regions, temporal=JUNE, **form
     )
-    return found[1].data
+    return result[1].data
 
 
 def posted(client: httpx.Client, model: str, form: dict[str, Any], **fields: Any) -> Vectors:
@@ -106,8 +106,8 @@ def command(model: str, form: dict[str, Any], out: Path) -> Vectors:
     done = CliRunner().invoke(main, ["embed", model, *points, *options])
     assert done.exit_code == 0, done.output
     with np.load(out) as written:
-        found: Vectors = written["embeddings"][1]
-    return found
+        result: Vectors = written["embeddings"][1]
+    return result
 
 
 def assert_same(found: Vectors, expected: Vectors) -> None:
@@ -128,20 +128,23 @@ def test_every_way_gives_the_same(
     form: str,
 ) -> None:
     """In Python, over HTTP in both encodings, on the command line; alone and among others."""
-    asked = FORMS[form]
-    expected = single(model, asked)
+    request = FORMS[form]
+    expected = single(model, request)
     assert np.isfinite(expected).all()
     assert np.ptp(expected) > 1e-3
-    assert_same(batch(model, asked), expected)
+    assert_same(batch(model, request), expected)
     here, others = as_json(REGION), [as_json(region) for region in OTHERS]
-    assert_same(posted(client, model, asked, spatial=here), expected)
-    assert_same(posted(client, model, asked, spatial=here, encoding="base64"), expected)
+    assert_same(posted(client, model, request, spatial=here), expected)
+    assert_same(posted(client, model, request, spatial=here, encoding="base64"), expected)
     several = [others[0], here, others[1]]
-    assert_same(posted(client, model, asked, spatials=several), expected)
-    ways: list[Callable[[], Vectors]] = [lambda: single(model, asked), lambda: batch(model, asked)]
+    assert_same(posted(client, model, request, spatials=several), expected)
+    ways: list[Callable[[], Vectors]] = [
+        lambda: single(model, request),
+        lambda: batch(model, request),
+    ]
     if form != "max":  # the command line has the default pooling
-        assert_same(command(model, asked, tmp_path / "here.npz"), expected)
-        ways.append(lambda: command(model, asked, tmp_path / "there.npz"))
+        assert_same(command(model, request, tmp_path / "here.npz"), expected)
+        ways.append(lambda: command(model, request, tmp_path / "there.npz"))
     monkeypatch.setenv("GEOBENTO_URL", str(client.base_url))
     for way in ways:
         assert_same(way(), expected)

@@ -186,9 +186,9 @@ def test_one_bad_image_leaves_the_others_answered(client: httpx.Client) -> None:
 )
 def test_a_bad_image_is_the_clients_fault(client: httpx.Client, payload: str, says: str) -> None:
     """A single image that cannot be read is a 400 that says what is accepted."""
-    found = error(images(client, payload), 400, "invalid_image")
-    assert says in found["message"]
-    assert found["field"] == "images.0"
+    result = error(images(client, payload), 400, "invalid_image")
+    assert says in result["message"]
+    assert result["field"] == "images.0"
 
 
 def test_bodies_that_do_not_fit(client: httpx.Client) -> None:
@@ -434,10 +434,10 @@ def test_python_collects_failures_where_asked(
     for url in (None, str(client.base_url)):
         if url is not None:
             monkeypatch.setenv("GEOBENTO_URL", url)
-        found, failed = geobento.get_embeddings_batch(
+        result, failed = geobento.get_embeddings_batch(
             "mosaiks", spatials=regions, temporal=temporal, on_error="collect"
         )
-        assert isinstance(found, Embedding)
+        assert isinstance(result, Embedding)
         assert isinstance(failed, NoImageryError)
         (alone,) = geobento.get_embeddings_batch(
             "mosaiks", spatials=[far], temporal=temporal, on_error="collect"
@@ -460,9 +460,9 @@ def test_limits_that_were_set(tmp_path: Path, mosaiks_stored: object) -> None:
         error(images(client, *[large] * 4), 504, "deadline_exceeded")
     assert "none.json" in log.read_text()
     with serving(log, GEOBENTO_STAC=missing) as client:
-        found = error(geo(client), 502, "source_error")
-        assert "none.json" in found["message"]
-        assert str(tmp_path) not in found["message"]
+        result = error(geo(client), 502, "source_error")
+        assert "none.json" in result["message"]
+        assert str(tmp_path) not in result["message"]
         assert images(client, data_url(image())).is_success
 
 

@@ -45,8 +45,8 @@ def ask(client: httpx.Client, *longitudes: float, **temporal: str) -> list[Any]:
     regions = [
         {"type": "PointBuffer", "lon": lon, "lat": -3.3923, "buffer_m": 100} for lon in longitudes
     ]
-    asked = {"model": "mosaiks", "spatials": regions, "temporal": JUNE | temporal}
-    answer = client.post("/geo_embedding", json=asked)
+    request = {"model": "mosaiks", "spatials": regions, "temporal": JUNE | temporal}
+    answer = client.post("/geo_embedding", json=request)
     assert answer.status_code == 200, answer.text
     return [(each["data"], each["meta"]["cached"]) for each in answer.json()["embeddings"]]
 

@@ -90,9 +90,9 @@ def test_it_has_every_route_and_no_other(mosaiks_stored: object) -> None:
     answering = set()
     for name, (method, _) in OPERATIONS.items():
         scope = {"type": "http", "method": method.upper(), "path": filled(name)}
-        found = [route.path for route in routes if route.matches(scope)[0] is Match.FULL]
-        assert found, name
-        answering.update(found)
+        result = [route.path for route in routes if route.matches(scope)[0] is Match.FULL]
+        assert result, name
+        answering.update(result)
     assert {route.path for route in routes} - answering == NOT_FOR_CLIENTS
 
 
@@ -109,11 +109,11 @@ def test_it_is_what_the_service_shows(small_service: httpx.Client) -> None:
 def test_examples_are_answered(small_service: httpx.Client, name: str) -> None:
     """The example of every operation gives 200, and what the document says; so does its job."""
     method, _ = OPERATIONS[name]
-    found = checked(name, answer := small_service.request(method, filled(name), json=body(name)))
+    result = checked(name, answer := small_service.request(method, filled(name), json=body(name)))
     assert answer.status_code == 200, answer.text
     if "_new_" in name:
         job = name.replace("_new_", "_")
-        answer = small_service.get(filled(job, job=found["id"]))
+        answer = small_service.get(filled(job, job=result["id"]))
         assert checked(job, answer)["status"] != "failed"
         assert answer.status_code == 200
     if name == "vitrivr_stop_model":

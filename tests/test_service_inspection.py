@@ -58,10 +58,10 @@ def test_an_inspection(small_service: httpx.Client) -> None:
     """Statistics of every band, and an image as base64."""
     answer = ask(small_service, "/inspect")
     assert answer.status_code == 200, answer.text
-    found = answer.json()
-    assert [band["band"] for band in found["bands"]] == list(S2_BANDS)
-    assert sum(found["bands"][0]["histogram"]["counts"]) == found["bands"][0]["count"]
-    with Image.open(io.BytesIO(base64.b64decode(found["quicklook"]))) as image:
+    result = answer.json()
+    assert [band["band"] for band in result["bands"]] == list(S2_BANDS)
+    assert sum(result["bands"][0]["histogram"]["counts"]) == result["bands"][0]["count"]
+    with Image.open(io.BytesIO(base64.b64decode(result["quicklook"]))) as image:
         assert (image.format, image.size) == ("PNG", (40, 40))
     alone = ask(small_service, "/inspect", model=None, sensor=RED)
     assert [band["band"] for band in alone.json()["bands"]] == ["B4"]

@@ -37,13 +37,13 @@ def test_int8_where_it_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     models = f"{large.tag},{none.tag}"
     log = tmp_path / "log"
     with serving(log, GEOBENTO_MODELS=models, GEOBENTO_PRECISION="int8") as client:
-        found = {}
+        result = {}
         for name in (DinoV2.card.id, Clip.card.id):
             files = [("images", FIELD)]
             answer = client.post("/image_embedding", data={"model": name}, files=files)
             assert answer.status_code == 200, answer.text
-            (found[name],) = serialization.decode_embeddings(answer.content)
-    rounded, other = found[DinoV2.card.id], found[Clip.card.id]
+            (result[name],) = serialization.decode_embeddings(answer.content)
+    rounded, other = result[DinoV2.card.id], result[Clip.card.id]
     assert isinstance(rounded, Embedding)
     assert isinstance(other, Embedding)
     assert rounded.meta.precision == "int8"

@@ -63,10 +63,13 @@ def test_probes_and_metrics(keyed_service: Keyed) -> None:
 
 def test_a_page_of_another_origin(keyed_service: Keyed) -> None:
     """A browser may ask for one that is configured, with a key; for no other."""
-    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-api-key"}
+    request = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "x-api-key",
+    }
     for origin, allowed in (("https://maps.example.com", True), ("https://other.example", False)):
         answer = httpx.options(
-            f"{keyed_service.url}/geo_embedding", headers={"Origin": origin, **asked}
+            f"{keyed_service.url}/geo_embedding", headers={"Origin": origin, **request}
         )
         assert (answer.headers.get("access-control-allow-origin") == origin) == allowed
         assert answer.is_success == allowed
@@ -74,22 +77,22 @@ def test_a_page_of_another_origin(keyed_service: Keyed) -> None:
 
 def test_our_own_clients(keyed_service: Keyed) -> None:
     """Both give the same numbers; one bad item of a batch fails alone."""
-    asked = {"model": "mosaiks", "spatials": [REGION, {**REGION, "lat": 60}], "temporal": JUNE}
+    request = {"model": "mosaiks", "spatials": [REGION, {**REGION, "lat": 60}], "temporal": JUNE}
 
     async def at_once() -> list[Any]:
         async with AsyncClient(keyed_service.url, api_key=keyed_service.key) as client:
-            return await asyncio.gather(*(client.geo_embedding(asked) for _ in range(3)))
+            return await asyncio.gather(*(client.geo_embedding(request) for _ in range(3)))
 
     with Client(keyed_service.url, api_key=keyed_service.key) as client:
         (image,) = client.image_embedding({"model": "mosaiks", "images": [IMAGE]})
-        found, failed = client.geo_embedding(asked)
+        result, failed = client.geo_embedding(request)
         assert [served.card.id for served in client.list_models()] == ["mosaiks"]
     assert isinstance(image, Embedding)
-    assert isinstance(found, Embedding)
+    assert isinstance(result, Embedding)
     assert (image.data.shape, str(image.data.dtype)) == ((1024,), "float32")
     assert getattr(failed, "type", None) == "no_imagery"
     for again, _ in asyncio.run(at_once()):
-        np.testing.assert_array_equal(again.data, found.data)
+        np.testing.assert_array_equal(again.data, result.data)
     with Client(keyed_service.url, api_key="wrong") as client, pytest.raises(Unauthorized):
         client.list_models()
 

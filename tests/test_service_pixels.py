@@ -50,9 +50,9 @@ def ask(client: httpx.Client, file: bytes, **fields: Any) -> httpx.Response:
 def only(answer: httpx.Response) -> Embedding:
     """The embedding of an answer that has one."""
     assert answer.status_code == 200, answer.text
-    (found,) = serialization.decode_embeddings(answer.content)
-    assert isinstance(found, Embedding)
-    return found
+    (result,) = serialization.decode_embeddings(answer.content)
+    assert isinstance(result, Embedding)
+    return result
 
 
 def test_a_geotiff(small_service: httpx.Client) -> None:

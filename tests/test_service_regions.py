@@ -85,9 +85,9 @@ def test_variants_beside_each_other(service: httpx.Client, name: str, variant: s
     """Each is found by the option, and reads what it is made for."""
     answer = ask(service, name, model_config={"variant": variant})
     assert answer.meta.variant == variant
-    found = ask(service, name, modality=answer.meta.modality)
-    assert (found.meta.tag, found.meta.dim) == (answer.meta.tag, answer.meta.dim)
-    np.testing.assert_allclose(found.data, answer.data, atol=1e-5)
+    result = ask(service, name, modality=answer.meta.modality)
+    assert (result.meta.tag, result.meta.dim) == (answer.meta.tag, answer.meta.dim)
+    np.testing.assert_allclose(result.data, answer.data, atol=1e-5)
 
 
 def test_a_variant_that_is_not_served(service: httpx.Client) -> None:

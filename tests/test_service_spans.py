@@ -74,8 +74,8 @@ def test_a_trace_goes_from_the_caller_to_the_runner(mosaiks_stored: object, tmp_
         ) as client,
     ):
         headers = {"traceparent": CALLER, "x-request-id": "abc", "content-type": "image/jpeg"}
-        asked = {"model": "mosaiks"}
-        answer = client.post("/image_embedding", params=asked, content=IMAGE, headers=headers)
+        request = {"model": "mosaiks"}
+        answer = client.post("/image_embedding", params=request, content=IMAGE, headers=headers)
         assert answer.status_code == 200
         deadline = time.monotonic() + MOST_S
         while len(ours := served(received)) < 2 and time.monotonic() < deadline:

@@ -61,17 +61,17 @@ def test_all_ways_to_send_images_with_classes_agree(small_service: httpx.Client)
             headers={"content-type": "image/jpeg"},
         ),
     ]
-    found = []
+    result = []
     for answer in answers:
         assert answer.status_code == 200, answer.text
         assert answer.json()["classes"] == CLASSES
         (entry,) = serialization.decode_classifications(answer.content)
         assert isinstance(entry, Classification)
         assert entry.meta.template == template
-        found.append(entry.probabilities)
-    assert found[0].sum() == pytest.approx(1, abs=1e-6)
-    for other in found[1:]:
-        np.testing.assert_allclose(other, found[0], atol=1e-6)
+        result.append(entry.probabilities)
+    assert result[0].sum() == pytest.approx(1, abs=1e-6)
+    for other in result[1:]:
+        np.testing.assert_allclose(other, result[0], atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_python_asks_the_server_as_it_asks_itself(
 
     def ask() -> tuple[Embedding, Classification]:
         (text,) = get_text_embeddings("clip_vit_l_14", ["a field"])
-        (found,) = classify_images("clip_vit_l_14", [FIELD], CLASSES, template="a {}")
-        return text, found
+        (result,) = classify_images("clip_vit_l_14", [FIELD], CLASSES, template="a {}")
+        return text, result
 
     tag = small_service.get("/models/clip_vit_l_14").json()["tag"]
     monkeypatch.setenv("GEOBENTO_MODELS", tag)

@@ -41,17 +41,17 @@ def compare(
     """All runs of one server in one round."""
     with server.start(log) as served:
         for size, data in images_by_size.items():
-            asked = server.make_requests(data)
+            requests = server.make_requests(data)
             for count in connections:
                 judge = ResponseVerifier(expected[size], server.parse_vector)
-                row, found = images.measure(served, asked, count, seconds, judge)
-                cpu_s = row["cpu_ms"] * max(1, len(found.latencies)) / 1000
+                row, result = images.measure(served, requests, count, seconds, judge)
+                cpu_s = row["cpu_ms"] * max(1, len(result.latencies)) / 1000
                 run = table.Run(
-                    server.name, size, count, found, cpu_s, row["memory_mib"], judge.min_cosine
+                    server.name, size, count, result, cpu_s, row["memory_mib"], judge.min_cosine
                 )
                 print({"server": server.name, "size": size, "connections": count, **row})
-                if dict(found.outcomes).keys() != {"200"}:
-                    print(f"  outcomes: {dict(found.outcomes)}")
+                if dict(result.outcomes).keys() != {"200"}:
+                    print(f"  outcomes: {dict(result.outcomes)}")
                 yield run
 
 
@@ -67,48 +67,48 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--forms", nargs="*", default=["multipart", "base64"], help="of geobento")
     parser.add_argument("--servers", nargs="*", help="beginnings of names; default: all")
     parser.add_argument("--no-limit", action="store_true", help="do not measure the limit")
-    chosen = parser.parse_args(arguments)
-    if chosen.short:
+    options = parser.parse_args(arguments)
+    if options.short:
         parser.set_defaults(**vars(parser.parse_args(QUICK_OPTIONS)))
-        chosen = parser.parse_args(arguments)
-    return chosen
+        options = parser.parse_args(arguments)
+    return options
 
 
 def main() -> None:
     """Run, print, write."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # no server is left behind
-    chosen = parse_options()
+    options = parse_options()
     from inference.importing import import_model
     from inference.loading import model_precision
 
     stored = import_model(MODEL, variant=VARIANT, dummy=True)
     folder = layout.write_model(stored, environment.PEERS_DIR / "weights")
-    own = [geobento_server(MODEL, stored.tag, form) for form in chosen.forms]
+    own = [geobento_server(MODEL, stored.tag, form) for form in options.forms]
     if model_precision(stored, "int8", "cpu") == "int8":
-        own += [geobento_server(MODEL, stored.tag, form, "int8") for form in chosen.forms]
+        own += [geobento_server(MODEL, stored.tag, form, "int8") for form in options.forms]
     servers = [*own, *peer_servers(folder)]
-    if chosen.servers:
-        servers = [one for one in servers if one.name.startswith(tuple(chosen.servers))]
-    jpegs = {size: make_jpegs(SIZES[size], chosen.images) for size in chosen.sizes}
+    if options.servers:
+        servers = [one for one in servers if one.name.startswith(tuple(options.servers))]
+    jpegs = {size: make_jpegs(SIZES[size], options.images) for size in options.sizes}
     exact = {size: images.reference_vectors(stored.tag, data) for size, data in jpegs.items()}
     rows: list[dict[str, Any]] = []
-    for size, data in ({} if chosen.no_limit else jpegs).items():
+    for size, data in ({} if options.no_limit else jpegs).items():
         for precision in roofline.precisions(stored):
-            most = roofline.items_per_s(
-                stored.tag, precision, roofline.prepare_image, data, chosen.seconds
+            limit = roofline.items_per_s(
+                stored.tag, precision, roofline.prepare_image, data, options.seconds
             )
             name = f"one process per core, {precision}"
-            rows.append({"server": name, "size": size, "per_s": round(most, 1)})
+            rows.append({"server": name, "size": size, "per_s": round(limit, 1)})
             print(rows[-1], flush=True)
     limits = {
         size: panel.roofline for size, panel in plot.group_panels(rows).items() if panel.roofline
     }
     runs: list[table.Run] = []
     with tempfile.TemporaryDirectory() as logs:
-        for _ in range(chosen.rounds):
+        for _ in range(options.rounds):
             for server in servers:
                 log = Path(logs) / "log"
-                runs += compare(server, jpegs, exact, chosen.connections, chosen.seconds, log)
+                runs += compare(server, jpegs, exact, options.connections, options.seconds, log)
     rows += table.merge_rows(runs, limits, own[0].name)
     images.write_results(rows, f"{MODEL} {VARIANT}", "peers", table.COLUMNS)
     plot.draw(rows, images.RESULTS / "peers.svg")

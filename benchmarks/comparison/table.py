@@ -60,12 +60,12 @@ def merge_rows(
     servers = list(dict.fromkeys(run.server for run in runs))
     for run in sorted(runs, key=lambda run: servers.index(run.server)):
         by_key.setdefault((run.size, run.connections, run.server), []).append(run)
-    found = {key: _merge_rounds(several, rooflines) for key, several in by_key.items()}
-    for (size, connections, _), row in found.items():
-        if row["server"] != baseline and (own := found.get((size, connections, baseline))):
+    result = {key: _merge_rounds(several, rooflines) for key, several in by_key.items()}
+    for (size, connections, _), row in result.items():
+        if row["server"] != baseline and (own := result.get((size, connections, baseline))):
             row |= {name: _ratio(own[figure], row[figure]) for name, figure in RATIOS.items()}
     sizes = list(dict.fromkeys(run.size for run in runs))
-    return sorted(found.values(), key=lambda row: (sizes.index(row["size"]), row["connections"]))
+    return sorted(result.values(), key=lambda row: (sizes.index(row["size"]), row["connections"]))
 
 
 def _merge_rounds(runs: Sequence[Run], rooflines: Mapping[str, float]) -> dict[str, Any]:

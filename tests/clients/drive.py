@@ -57,7 +57,7 @@ def main(url: str, key: str, image: str) -> None:
     refused = list_models.sync_detailed(client=Client(base_url=url))
     assert isinstance(failed.parsed, ErrorBody)
     assert isinstance(refused.parsed, ErrorBody)
-    found = {
+    result = {
         "image": [shape(entry) for entry in image],
         "pooled": [
             shape(entry) for entry in embeddings(geo_embedding.sync(client=client, body=pooled))
@@ -70,7 +70,7 @@ def main(url: str, key: str, image: str) -> None:
         "error": [failed.status_code, failed.parsed.error.type_],
         "without_key": [refused.status_code, refused.parsed.error.type_],
     }
-    print(json.dumps(found))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

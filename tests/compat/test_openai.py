@@ -45,9 +45,9 @@ def test_texts(client: Any, small_service: httpx.Client) -> None:
     expected = np.stack([entry.data for entry in own])  # type: ignore[union-attr]
     for encoding in ("float", "base64"):
         answer = client.embeddings.create(model=MODEL, input=texts, encoding_format=encoding)
-        found = answer.data
-        if encoding == "base64" and isinstance(found[0].embedding, str):
-            decoded = [np.frombuffer(base64.b64decode(d.embedding), "<f4") for d in found]
+        result = answer.data
+        if encoding == "base64" and isinstance(result[0].embedding, str):
+            decoded = [np.frombuffer(base64.b64decode(d.embedding), "<f4") for d in result]
             np.testing.assert_allclose(np.stack(decoded), expected, atol=1e-6)
         else:
             np.testing.assert_allclose(vectors(answer), expected, atol=1e-6)
@@ -70,14 +70,14 @@ def test_images_in_all_forms(client: Any, small_service: httpx.Client) -> None:
         {"image_url": IMAGE},
         {"content": [{"type": "image_url", "image_url": {"url": IMAGE}}]},
     ]
-    found = vectors(client.embeddings.create(model=MODEL, input=["a", *forms, {"text": "a"}]))
-    np.testing.assert_allclose(found[0], found[-1], atol=1e-6)
-    for vector in found[1:-1]:
+    result = vectors(client.embeddings.create(model=MODEL, input=["a", *forms, {"text": "a"}]))
+    np.testing.assert_allclose(result[0], result[-1], atol=1e-6)
+    for vector in result[1:-1]:
         np.testing.assert_allclose(vector, expected.data, atol=1e-6)  # type: ignore[union-attr]
     as_infinity = client.embeddings.create(
         model=MODEL, input=[bare], extra_body={"modality": "image"}
     )
-    np.testing.assert_allclose(vectors(as_infinity)[0], found[1], atol=1e-6)
+    np.testing.assert_allclose(vectors(as_infinity)[0], result[1], atol=1e-6)
 
 
 def test_a_model_of_images_alone(client: Any) -> None:
@@ -135,9 +135,9 @@ def test_models(client: Any) -> None:
     """They are listed, and found by alias."""
     listed = {model.id for model in client.models.list()}
     assert listed == {MODEL, "dino_v2_vits14", "mosaiks"}
-    found = client.models.retrieve("clip-vit-large-patch14")
-    assert (found.id, found.object) == (MODEL, "model")
-    assert found.created > 1_600_000_000
+    result = client.models.retrieve("clip-vit-large-patch14")
+    assert (result.id, result.object) == (MODEL, "model")
+    assert result.created > 1_600_000_000
     with pytest.raises(openai.NotFoundError, match="there is no model 'gpt'"):
         client.models.retrieve("gpt")
 

@@ -72,11 +72,11 @@ def test_kill_minus_nine(tmp_path: Path) -> None:
         assert first.wait() == -signal.SIGKILL
     with service(tmp_path) as (_, client):
         for path, content in zip(paths, contents, strict=True):
-            found = result(client, path)
+            output = result(client, path)
             if content.startswith(b"bad"):
-                assert found == {"status": "failed", "detail": "this is not an image"}
+                assert output == {"status": "failed", "detail": "this is not an image"}
             else:
-                assert found == {"status": "complete", "result": {"embedding": vector(content)}}
+                assert output == {"status": "complete", "result": {"embedding": vector(content)}}
 
 
 def test_a_job_that_kills(tmp_path: Path) -> None:
@@ -90,8 +90,8 @@ def test_a_job_that_kills(tmp_path: Path) -> None:
             assert again.wait(60) == -signal.SIGKILL
     with service(tmp_path) as (_, client):
         for path, content in zip(paths, contents, strict=True):
-            found = result(client, path)
+            output = result(client, path)
             if content == b"slow deadly":
-                assert "3 times" in found["detail"]
+                assert "3 times" in output["detail"]
             else:
-                assert found == {"status": "complete", "result": {"embedding": vector(content)}}
+                assert output == {"status": "complete", "result": {"embedding": vector(content)}}

@@ -75,10 +75,10 @@ class Client:
     def ended(self, path: str, job: str) -> Any:
         """The last answer about a job; every answer before it is checked, too."""
         deadline = time.monotonic() + 20
-        while (found := self.call(path, "get", job=job))["status"] not in ("complete", "failed"):
+        while (result := self.call(path, "get", job=job))["status"] not in ("complete", "failed"):
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        return found
+        return result
 
 
 @pytest.fixture(scope="module", params=["vitrivr", "ours"])
@@ -88,8 +88,8 @@ def document(request: pytest.FixtureRequest) -> dict[str, Any]:
         return openapi_document.build_document("1.2.3", other_apis.operations())
     if not DOCUMENT.is_file():
         pytest.skip("vitrivr's document is not there")
-    theirs: dict[str, Any] = orjson.loads(DOCUMENT.read_bytes())
-    return theirs
+    reference: dict[str, Any] = orjson.loads(DOCUMENT.read_bytes())
+    return reference
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +119,9 @@ def test_every_operation_answers(client: Client) -> None:
     results = [path for path, _ in operations if path.endswith("{job}")]
     assert sorted(created) == sorted(results)
     for path in results:
-        found = client.ended(path, created[path])
-        assert found["status"] == "complete"
-        assert found["result"]
+        result = client.ended(path, created[path])
+        assert result["status"] == "complete"
+        assert result["result"]
 
 
 def test_answers_on_the_way(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,16 +48,16 @@ def test_the_numbers_are_those_of_our_own_endpoints(small_service: httpx.Client)
     (embedding,) = serialization.decode_embeddings(own.content)
     np.testing.assert_allclose(legacy.json()["embedding"], embedding.data, atol=1e-6)  # type: ignore[union-attr]
 
-    asked = {"image": FIELD, "classes": ["forest", "harbour"]}
-    path = job(small_service, "zero-shot-image-classification", CLIP, asked)
+    request = {"image": FIELD, "classes": ["forest", "harbour"]}
+    path = job(small_service, "zero-shot-image-classification", CLIP, request)
     own = small_service.post(
         "/zero_shot_classification",
-        json={"model": "clip_vit_l_14", "images": [FIELD], "classes": asked["classes"]},
+        json={"model": "clip_vit_l_14", "images": [FIELD], "classes": request["classes"]},
     )
-    (found,) = serialization.decode_classifications(own.content)
+    (output,) = serialization.decode_classifications(own.content)
     np.testing.assert_allclose(
         result(small_service, path)["result"]["probabilities"],
-        found.probabilities,  # type: ignore[union-attr]
+        output.probabilities,  # type: ignore[union-attr]
         atol=1e-6,
     )
 

@@ -178,9 +178,9 @@ def result(client: httpx.Client, path: str) -> dict[str, Any]:
     while time.monotonic() < deadline:
         answer = client.get(path)
         assert answer.status_code == 200, answer.text
-        found: dict[str, Any] = answer.json()
-        if found["status"] in ("complete", "failed"):
-            return found
+        output: dict[str, Any] = answer.json()
+        if output["status"] in ("complete", "failed"):
+            return output
         time.sleep(0.01)
     raise AssertionError(f"{path} did not end")
 

@@ -45,7 +45,7 @@ def queries() -> list[str]:
 
 def asked(query: str) -> list[tuple[str, set[str]]]:
     """Metrics of a query, each with the labels that it is expected to have."""
-    grouped = {name.strip() for found in GROUPED.findall(query) for name in found.split(",")}
+    grouped = {name.strip() for result in GROUPED.findall(query) for name in result.split(",")}
     selected = SELECTOR.findall(query)
     return [
         (metric, (set(re.findall(r"(\w+)\s*[=!]", labels)) | grouped) - OF_PROMETHEUS)
@@ -71,13 +71,13 @@ def test_what_is_asked_for_is_there(
         for sample in family.samples:
             labels.setdefault(sample.name, set()).update(sample.labels)
     for query in queries():
-        found = asked(query)
-        assert found, query
-        for metric, wanted in found:
+        result = asked(query)
+        assert result, query
+        for metric, expected in result:
             if metric in labels:
-                assert wanted <= labels[metric], query
+                assert expected <= labels[metric], query
             else:  # has not happened in this service
-                assert wanted <= DEFINED[metric.removesuffix("_total")], query
+                assert expected <= DEFINED[metric.removesuffix("_total")], query
 
 
 def test_panels_do_not_overlap() -> None:

@@ -30,8 +30,8 @@ def profile(name: str) -> dict[str, str | None]:
 
 def read(file: Path) -> dict[str, Any]:
     """A manifest."""
-    found: dict[str, Any] = yaml.safe_load(file.read_text())
-    return found
+    result: dict[str, Any] = yaml.safe_load(file.read_text())
+    return result
 
 
 @pytest.mark.parametrize("version", VERSIONS)

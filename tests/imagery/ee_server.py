@@ -91,7 +91,7 @@ class Standin:
 
     def calls(self, name: str) -> list[Asked]:
         """Requests of one kind: ``compute`` or ``computePixels``."""
-        return [asked for asked in self.asked if asked.call == name]
+        return [request for request in self.asked if request.call == name]
 
     def next_fault(self) -> Fault | None:
         """What goes wrong with this request."""
@@ -143,14 +143,14 @@ class _Handler(BaseHTTPRequestHandler):
         call = self.path.split("?")[0].rsplit(":", 1)[-1]
         fault = standin.next_fault() or Fault()
         named = {name.lower(): value for name, value in self.headers.items()}
-        asked = Asked(time.monotonic(), call, body, named, fault)
+        request = Asked(time.monotonic(), call, body, named, fault)
         with standin.lock:
             standin.in_flight += 1
             standin.most_in_flight = max(standin.most_in_flight, standin.in_flight)
-            standin.asked.append(asked)
+            standin.asked.append(request)
         try:
             status, content, headers = self._answer(call, body, fault)
-            asked.sent = len(content)
+            request.sent = len(content)
         finally:  # before the answer is sent: whoever has it may ask again at once
             with standin.lock:
                 standin.in_flight -= 1
@@ -381,13 +381,13 @@ class Evaluator:
     ) -> Image:
         """Bands of the image of the same index; masked throughout where there is none."""
         assert isinstance(input, _Lazy)
-        found = [scene for scene in imageCollection if scene.index == input.index]
+        result = [scene for scene in imageCollection if scene.index == input.index]
 
         def read(name: str) -> Band:
             if name not in linkedBands:
                 return input[name]
-            if found:
-                return self._sampled(found[0], name, "nearest")
+            if result:
+                return self._sampled(result[0], name, "nearest")
             assert self._grid is not None
             return Band(np.zeros(self._grid.shape), np.zeros(self._grid.shape, bool))
 
@@ -549,14 +549,15 @@ class Evaluator:
 
     def _sampled(self, scene: WorldScene | _Slope, name: str, mode: str) -> Band:
         """A band of a scene at the centres of the wanted pixels."""
-        wanted = self._grid
-        assert wanted is not None
-        a, _, left, _, e, top = wanted.transform
+        expected = self._grid
+        assert expected is not None
+        a, _, left, _, e, top = expected.transform
         x, y = np.meshgrid(
-            left + a * (np.arange(wanted.width) + 0.5), top + e * (np.arange(wanted.height) + 0.5)
+            left + a * (np.arange(expected.width) + 0.5),
+            top + e * (np.arange(expected.height) + 0.5),
         )
-        if scene.grid.crs != wanted.crs:
-            to_scene = Transformer.from_crs(wanted.crs, scene.grid.crs, always_xy=True)
+        if scene.grid.crs != expected.crs:
+            to_scene = Transformer.from_crs(expected.crs, scene.grid.crs, always_xy=True)
             x, y = to_scene.transform(x, y)
         a, _, left, _, e, top = scene.grid.transform
         columns, rows = (x - left) / a, (y - top) / e

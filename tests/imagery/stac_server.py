@@ -164,18 +164,18 @@ class _Handler(BaseHTTPRequestHandler):
         if parts.path == "/control":
             if self.command == "POST":
                 self.state.set(body)
-            told = {"asked": self.state.asked, "most_in_flight": self.state.most_in_flight}
-            return self._send(200, told)
+            reported = {"asked": self.state.asked, "most_in_flight": self.state.most_in_flight}
+            return self._send(200, reported)
         first, _, rest = parts.path.lstrip("/").partition("/")
         kind = {"files": "files", "token": "token"}.get(first, "landing")
         if first == "api" and rest.endswith("/search"):
             kind = "search"
         headers = {name.lower(): value for name, value in self.headers.items()}
         fault = self.state.fault(kind)
-        in_flight, most = self.state.in_flight, self.state.most_in_flight
+        in_flight, peak = self.state.in_flight, self.state.most_in_flight
         with self.state.lock:
             in_flight[kind] += 1
-            most[kind] = max(most[kind], in_flight[kind])
+            peak[kind] = max(peak[kind], in_flight[kind])
             self.state.asked.append(
                 {
                     "kind": kind, "method": self.command, "path": self.path, "body": body,
@@ -234,24 +234,24 @@ class _Handler(BaseHTTPRequestHandler):
                 for name in asked.get("sortby", "").replace(" ", "+").split(",")
                 if name
             ]
-        found = [item for item in _items(self.root / folder) if _matches(item, asked)]
+        result = [item for item in _items(self.root / folder) if _matches(item, asked)]
         for sort in reversed(asked.get("sortby") or []):
             assert sort["field"] == "properties.datetime"
-            found.sort(
+            result.sort(
                 key=lambda item: str(item["properties"]["datetime"]),
                 reverse=sort["direction"] == "desc",
             )
         start, size = int(asked.get("token", 0)), min(int(asked.get("limit", 10)), PAGE)
         here = f"http://{self.headers['host']}/api/{folder}/search"
         links: list[dict[str, Any]] = []
-        if start + size < len(found):
+        if start + size < len(result):
             following = {**asked, "token": str(start + size)}
             if self.command == "POST":
                 links = [{"rel": "next", "href": here, "method": "POST", "body": following}]
             else:
                 path = re.sub(r"&token=\d+", "", self.path.partition("?")[2])
                 links = [{"rel": "next", "href": f"{here}?{path}&token={start + size}"}]
-        page = found[start : start + size]
+        page = result[start : start + size]
         for item in page:
             base = f"http://{self.headers['host']}/files/{folder}"
             for asset in item["assets"].values():

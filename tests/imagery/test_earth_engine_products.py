@@ -58,7 +58,7 @@ def test_heights_and_slopes_of_one_image(standin: Standin, source: EarthEngineSo
     sample = source.fetch(both)
     np.testing.assert_allclose(sample.pixels[0], np.degrees(np.arctan(0.5)), rtol=1e-6)
     np.testing.assert_array_equal(sample.pixels[1], plane.band("elevation"))
-    assert [asked.call for asked in standin.asked] == ["computePixels"]
+    assert [request.call for request in standin.asked] == ["computePixels"]
     assert sample.provenance is not None
     (used,) = sample.provenance.scenes
     assert (used.id, used.time) == (SRTM, day("2000-02-11"))
@@ -101,8 +101,8 @@ def test_a_part_of_a_window_stands_for_the_month_it_begins_in(
 ) -> None:
     """Images dated before the window count, later ones do not; a missing month is a gap."""
     standin.scenes = monthly(ERA5, "2022-12", "2023-01", "2023-02", "2023-03", "2023-05")
-    asked = query(ERA5, "temperature_2m", start="2023-01-20", end="2023-05-20", frames=4)
-    sample = source.fetch(asked)
+    request = query(ERA5, "temperature_2m", start="2023-01-20", end="2023-05-20", frames=4)
+    sample = source.fetch(request)
     january, february, march = standin.scenes[1:4]
     assert sample.parts == (0, 1, 2)
     assert [time.month for time in sample.times] == [1, 2, 3]
@@ -115,9 +115,9 @@ def test_a_longer_part_is_the_mean_of_its_months(
 ) -> None:
     """A quarter in one part: three months, each once."""
     standin.scenes = monthly(ERA5, "2023-03", "2023-04", "2023-05", "2023-06", "2023-07")
-    asked = query(ERA5, "temperature_2m", start="2023-04-01", end="2023-07-01")
+    request = query(ERA5, "temperature_2m", start="2023-04-01", end="2023-07-01")
     expected = np.mean([scene.band("temperature_2m") for scene in standin.scenes[1:4]], axis=0)
-    np.testing.assert_allclose(source.fetch(asked).pixels[0], expected, rtol=1e-6)
+    np.testing.assert_allclose(source.fetch(request).pixels[0], expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -132,9 +132,9 @@ def test_a_longer_part_is_the_mean_of_its_months(
 )
 def test_months_of_parts(start: str, end: str, count: int, expected: list[str]) -> None:
     """Begin (inside) and end (outside): as many as the part is long, one at least."""
-    found = time_bins.bin_months(query(ERA5, "t", start=start, end=end, frames=count))
-    assert [f"{begin:%m}-{end:%m}" for begin, end in found] == expected
-    assert all(begin.day == 1 for begin, _ in found)
+    result = time_bins.bin_months(query(ERA5, "t", start=start, end=end, frames=count))
+    assert [f"{begin:%m}-{end:%m}" for begin, end in result] == expected
+    assert all(begin.day == 1 for begin, _ in result)
 
 
 def test_no_lights_at_sea(standin: Standin, source: EarthEngineSource) -> None:

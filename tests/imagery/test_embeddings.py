@@ -108,8 +108,8 @@ def test_files_and_earth_engine_agree(
         Vectors(f"tile-{year}", f"{year}-01-01T00:00:00Z", collection=GSE, stored=numbers(year))
         for year in (2021, 2022, 2023)
     ]
-    asked = query(shifted(GRID, -3, 2, 20, 30))
-    both = [each.fetch(asked) for each in (source, catalog(tmp_path, 2021, 2022, 2023))]
+    request = query(shifted(GRID, -3, 2, 20, 30))
+    both = [each.fetch(request) for each in (source, catalog(tmp_path, 2021, 2022, 2023))]
     for sample in both:
         assert sample.pixels.shape == (64, 20, 30)
         assert sample.provenance is not None
@@ -200,8 +200,8 @@ def test_all_bands_in_one_pass(
     """
     source = interleaved(tmp_path, how)
     _, _, left, _, _, top = GRID.transform
-    wanted = PixelGrid(GRID.crs, (scale, 0.0, left + 13, 0.0, -scale, top - 4), 15, 11)
-    asked = query(GRID if scale == 10 else wanted)
+    expected = PixelGrid(GRID.crs, (scale, 0.0, left + 13, 0.0, -scale, top - 4), 15, 11)
+    request = query(GRID if scale == 10 else expected)
     read: list[int] = []
     once = RioReader.read
 
@@ -210,14 +210,14 @@ def test_all_bands_in_one_pass(
         return once(self, *given, **options)
 
     monkeypatch.setattr(RioReader, "read", noted)
-    together = source.fetch(asked)
+    together = source.fetch(request)
     assert read == [0]
     monkeypatch.setattr("imagery.stac.loader._shared_asset_bands", lambda keys: [])
-    one_by_one = source.fetch(asked)
+    one_by_one = source.fetch(request)
     assert sorted(read[1:]) == list(range(1, 65))
     np.testing.assert_array_equal(together.pixels, one_by_one.pixels)
     np.testing.assert_array_equal(together.valid, one_by_one.valid)
-    few = replace(asked, sensor=replace(SENSOR, bands=("A09", "A63", "A00")))
+    few = replace(request, sensor=replace(SENSOR, bands=("A09", "A63", "A00")))
     some = source.fetch(few)
     np.testing.assert_array_equal(some.pixels, together.pixels[[9, 63, 0]])
 
@@ -228,8 +228,8 @@ def test_a_file_over_http_is_asked_for_once(stac: StacServer, tmp_path: Path) ->
     url = stac.file(tmp_path / "catalog.json")
     sample = StacSource(open_catalog(url, timeout_s=20)).fetch(query())
     assert sample.pixels.shape == (64, 24, 24)
-    asked = [each for each in stac.asked("files") if each["path"].endswith(".tif")]
-    assert 1 <= len(asked) <= 8
+    requests = [each for each in stac.asked("files") if each["path"].endswith(".tif")]
+    assert 1 <= len(requests) <= 8
 
 
 @pytest.mark.usefixtures("quick")

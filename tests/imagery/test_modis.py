@@ -120,8 +120,8 @@ def test_the_sinusoidal_lattice_from_both_sources(
     catalog = StacSource(open_catalog(stac.api(tmp_path), timeout_s=20), timeout_s=20)
     wanted = grid.for_region(REGION, 500)
     sensor = SensorSpec(platform, BANDS, scale_m=500, composite="mosaic", fill_value=-1)
-    asked = ImageQuery(sensor, wanted, *JUNE, "modis")
-    samples = [source.fetch(asked), catalog.fetch(asked)]
+    request = ImageQuery(sensor, wanted, *JUNE, "modis")
+    samples = [source.fetch(request), catalog.fetch(request)]
     last = {TERRA: WORLD[4], AQUA: WORLD[3]}[platform]
     pixels, sure = expected(wanted, last)
     assert sure.mean() > 0.2

@@ -49,7 +49,7 @@ def test_random_requests(
     region = PointBuffer(round(longitude, 4), round(chance.uniform(-75, 75), 3), 160)
     wanted = grid.for_region(region, 10, 10)
     world = [_scene(chance, number, wanted, border) for number in range(chance.randint(1, 12))]
-    asked = ImageQuery(
+    request = ImageQuery(
         SensorSpec(
             S2,
             BANDS,
@@ -66,8 +66,8 @@ def test_random_requests(
     standin.scenes = world
     write_catalog(world, BANDS, tmp_path)
     api = StacSource(open_catalog(stac.api(tmp_path), timeout_s=20), timeout_s=20)
-    both = [_answer(each, asked) for each in (source, api)]
-    used = _within(world, asked)
+    both = [_answer(each, request) for each in (source, api)]
+    used = _within(world, request)
     if isinstance(both[0], NoImageryError) or isinstance(both[1], NoImageryError):
         assert [type(answer) for answer in both] == [NoImageryError] * 2
         return
@@ -82,8 +82,8 @@ def test_random_requests(
         assert np.abs(gee.pixels - from_stac.pixels).max() <= 1
         return
     np.testing.assert_array_equal(gee.pixels, from_stac.pixels)
-    if asked.frames == 1:
-        expected, whole = _expected(used, asked)
+    if request.frames == 1:
+        expected, whole = _expected(used, request)
         np.testing.assert_allclose(from_stac.pixels, expected, rtol=0, atol=1e-6)
         np.testing.assert_array_equal(from_stac.valid, whole)
 

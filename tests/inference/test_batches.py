@@ -136,8 +136,8 @@ def test_pooling_is_done_once_for_all_models() -> None:
     """The class token takes no part; the mean is weighted by area; grids are row by row."""
     model = Sums({})
     pixels = np.array([[1, 2], [3, 10]], np.float32)
-    wanted: list[Any] = ["mean", "max", None]
-    items = [EncodeItem(inputs={"pixels": pixels}, pooling=way) for way in wanted]
+    expected: list[Any] = ["mean", "max", None]
+    items = [EncodeItem(inputs={"pixels": pixels}, pooling=way) for way in expected]
     mean, maximum, grid = TorchModel(model, model.network()).run(items)
     np.testing.assert_allclose(mean.data, [(1 * 1 + 2 * 2 + 3 * 3 + 4 * 10) / 10])
     np.testing.assert_allclose(maximum.data, [10])
@@ -159,10 +159,10 @@ def test_nothing_in_nothing_out() -> None:
 
 def test_a_pooling_of_its_own_for_every_item() -> None:
     """Items of one batch may want different things; each gets its own."""
-    wanted: list[Any] = ["max", "mean", None]
+    expected: list[Any] = ["max", "mean", None]
     items = [
         EncodeItem(inputs={"pixels": np.array([[i, i + 4.0]], np.float32)}, pooling=way)
-        for i, way in enumerate(wanted)
+        for i, way in enumerate(expected)
     ]
     model = Sums({})
     maximum, mean, grid = TorchModel(model, model.network()).run(items)

@@ -138,11 +138,11 @@ def test_one_thread_leads_torchs_team() -> None:
 
     pool = cpu_pool.get_cpu_pool("cpu")
     assert pool is cpu_pool.get_cpu_pool("cpu")
-    mine = pool.on_all_cores(leader)
-    assert mine[1] == 2
+    own = pool.on_all_cores(leader)
+    assert own[1] == 2
     with ThreadPoolExecutor(1) as other:
-        assert other.submit(pool.on_all_cores, leader).result() == mine
-    assert pool.run_batches(lambda part: leader(), [[0]]) == [([0], mine)]
+        assert other.submit(pool.on_all_cores, leader).result() == own
+    assert pool.run_batches(lambda part: leader(), [[0]]) == [([0], own)]
 
 
 def test_processes_share_the_cores() -> None:

@@ -42,10 +42,10 @@ def test_the_numbers_are_those_of_the_cpu(cls: type[Model]) -> None:
             cosine = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
             assert cosine >= MIN_COSINE
         grids = [EncodeItem(inputs=each, pooling=None) for each in inputs]
-        for ours, theirs in zip(gpu.run(grids), cpu.run(grids), strict=True):
-            assert ours.error == theirs.error
-            if theirs.error is None:
-                np.testing.assert_allclose(ours.data, theirs.data, atol=1e-4, rtol=1e-4)
+        for ours, reference in zip(gpu.run(grids), cpu.run(grids), strict=True):
+            assert ours.error == reference.error
+            if reference.error is None:
+                np.testing.assert_allclose(ours.data, reference.data, atol=1e-4, rtol=1e-4)
 
 
 def test_bfloat16_is_taken_and_what_is_sent_arrives() -> None:

@@ -65,10 +65,10 @@ def test_vectors_that_resampling_made_shorter_are_unit_vectors_again() -> None:
     vectors = unit_vectors(2, 2)
     resampled = vectors.copy()
     resampled[:, 0, 1] *= 0.7
-    found = prepared(resampled)
-    assert np.linalg.norm(found[:, 0, 1]) == pytest.approx(1, abs=1e-6)
-    np.testing.assert_allclose(found[:, 0, 1], vectors[:, 0, 1], atol=0.01)
-    assert (found[:, 1] == vectors[:, 1]).all()
+    result = prepared(resampled)
+    assert np.linalg.norm(result[:, 0, 1]) == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(result[:, 0, 1], vectors[:, 0, 1], atol=0.01)
+    assert (result[:, 1] == vectors[:, 1]).all()
 
 
 def test_pixels_without_a_vector_are_nan() -> None:
@@ -76,9 +76,9 @@ def test_pixels_without_a_vector_are_nan() -> None:
     vectors, valid = unit_vectors(3, 4), np.ones((3, 4), bool)
     valid[0, 1] = False
     vectors[:, 2, 3] = 0
-    found = prepared(vectors, valid)
-    assert np.isnan(found[:, [0, 2], [1, 3]]).all()
-    assert np.isnan(found).sum() == 2 * DIM
+    result = prepared(vectors, valid)
+    assert np.isnan(result[:, [0, 2], [1, 3]]).all()
+    assert np.isnan(result).sum() == 2 * DIM
     with pytest.raises(NoImageryError, match="zero"):
         prepared(np.zeros((DIM, 2, 2), np.float32), np.ones((2, 2), bool))
 

@@ -71,17 +71,17 @@ def test_every_cell_is_the_mean_of_its_part_of_the_map(
     height, width = expected.shape[1:]
     rows, columns = np.linspace(0, height, 4), np.linspace(0, width, 3)
     with torch.inference_mode():
-        found = made(
+        result = made(
             pixels,
             mosaiks_network.averaging_weights(torch.from_numpy(rows), height),
             mosaiks_network.averaging_weights(torch.from_numpy(columns), width),
         )
-    assert found.shape == (10, 3, 2)
+    assert result.shape == (10, 3, 2)
     for i in range(3):
         for j in range(2):
             across = integral(expected, columns[j], columns[j + 1])
             cell = integral(across, rows[i], rows[i + 1])
-            np.testing.assert_allclose(found[:, i, j].numpy(), cell, atol=2e-6, rtol=1e-5)
+            np.testing.assert_allclose(result[:, i, j].numpy(), cell, atol=2e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -119,15 +119,15 @@ def test_the_number_of_threads_does_not_show(side: int) -> None:
         mosaiks_network.equal_cell_edges(side - 2, 16), side - 2
     )
     pixels = image(3, side, side)
-    found, threads = [], torch.get_num_threads()
+    result, threads = [], torch.get_num_threads()
     try:
         for count in (1, 2, 3, 8):
             torch.set_num_threads(count)
             with torch.inference_mode():
-                found.append(made(pixels, weights, weights))
+                result.append(made(pixels, weights, weights))
     finally:
         torch.set_num_threads(threads)
-    assert all(torch.equal(each, found[0]) for each in found)
+    assert all(torch.equal(each, result[0]) for each in result)
 
 
 def test_banks_do_not_mix() -> None:
@@ -139,18 +139,18 @@ def test_banks_do_not_mix() -> None:
     for name, channels in (("rgb", 3), ("s2", 12)):
         pixels = image(channels, 10, 10)
         expected = maps(bank(channels, 3, 0, 0), pixels).mean(axis=(1, 2))
-        found = network(name, pixels, weights, weights)
-        np.testing.assert_allclose(found[:, 0, 0].numpy(), expected, atol=2e-6, rtol=1e-5)
+        result = network(name, pixels, weights, weights)
+        np.testing.assert_allclose(result[:, 0, 0].numpy(), expected, atol=2e-6, rtol=1e-5)
 
 
 def test_normalised_filters() -> None:
     """The mean is taken over all taps of a filter, and the norm after the mean."""
     raw = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(1)) + 5
-    for found, given in zip(
+    for result, given in zip(
         mosaiks_network.normalize_filters(raw), raw.double().numpy(), strict=True
     ):
         centred = given - given.mean()
-        np.testing.assert_allclose(found.numpy(), centred / np.sqrt((centred**2).sum()), atol=1e-6)
+        np.testing.assert_allclose(result.numpy(), centred / np.sqrt((centred**2).sum()), atol=1e-6)
 
 
 def test_features_are_never_negative() -> None:
@@ -164,4 +164,4 @@ def test_features_are_never_negative() -> None:
                 mosaiks_network.averaging_weights(mosaiks_network.equal_cell_edges(side, 16), side)
             ]
         ]
-    assert min(float(found.min()) for found in features) >= 0
+    assert min(float(result.min()) for result in features) >= 0

@@ -64,11 +64,13 @@ def test_pooled_and_grid(model: str, fields: dict[str, Any], cells: int) -> None
 @pytest.mark.usefixtures("demo_archive")
 def test_bands_that_the_request_describes() -> None:
     """DOFA reads bands without statistics of its own, at the wavelengths that it is told."""
-    asked = {"sensor": {"collection": L2A, "bands": ["B1", "B9"]}}
+    request = {"sensor": {"collection": L2A, "bands": ["B1", "B9"]}}
     numbers = {"mean": [1500, 3000], "std": [1000, 1000]}
     near, far = (
         embedding(
-            get_model_class("dofa"), **asked, model_config=numbers | {"wavelengths_um": wavelengths}
+            get_model_class("dofa"),
+            **request,
+            model_config=numbers | {"wavelengths_um": wavelengths},
         )
         for wavelengths in ([0.443, 0.945], [0.443, 10.0])
     )

@@ -146,7 +146,7 @@ def test_regions_are_fetched_side_by_side(run: Run) -> None:
         barrier.wait()
         return noise(query)
 
-    assert all(isinstance(found, Embedding) for found in run(3, 9, 15, 21, answer=answer))
+    assert all(isinstance(result, Embedding) for result in run(3, 9, 15, 21, answer=answer))
 
 
 def test_the_number_of_items_is_bounded(run: Run) -> None:
@@ -208,13 +208,13 @@ def test_images_by_url(mosaiks_stored: StoredModel, tmp_path: Path) -> None:
         local = ImageUrlFetcher(10**7, 5, is_allowed=lambda address: address.is_loopback)
         engine = Engine(registry, Settings(allow_image_urls=True))
         engine._url_fetcher = local
-        found, missing, sent, private = engine.prepare_images(request).entries
+        result, missing, sent, private = engine.prepare_images(request).entries
         strict = Engine(registry, Settings(allow_image_urls=True)).prepare_images(request).entries
         off = Engine(registry, Settings()).prepare_images(request).entries
         server.shutdown()
-    assert isinstance(found, tuple)
+    assert isinstance(result, tuple)
     assert isinstance(sent, tuple)
-    np.testing.assert_array_equal(found[0][0].inputs["rgb"], sent[0][0].inputs["rgb"])
+    np.testing.assert_array_equal(result[0][0].inputs["rgb"], sent[0][0].inputs["rgb"])
     assert isinstance(missing, InvalidImage)
     assert missing.field == "images.1"
     assert isinstance(private, InvalidImage)

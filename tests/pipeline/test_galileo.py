@@ -35,12 +35,12 @@ def engine(demo_archive: Path) -> LocalEngine:
 
 def ask(engine: LocalEngine, **request: Any) -> Embedding | GeoBentoError:
     """One region of the demo archive, in June."""
-    asked = {
+    requested = {
         "model": "galileo",
         "spatial": {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 240},
         "temporal": {"mode": "range", "start": "2023-06-01", "end": "2023-07-01"},
     }
-    return engine.geo_embedding(GeoEmbeddingRequest.model_validate(asked | request))[0]
+    return engine.geo_embedding(GeoEmbeddingRequest.model_validate(requested | request))[0]
 
 
 L2A = {"collection": "COPERNICUS/S2_SR_HARMONIZED", "bands": list(S2_BANDS)}
@@ -114,17 +114,17 @@ def test_auxiliary_modalities(engine: LocalEngine) -> None:
 
 def test_auxiliary_modalities_in_tiles(engine: LocalEngine) -> None:
     """Every tile gets its own part of every modality."""
-    asked: dict[str, Any] = {"auxiliary_modalities": ["s1"], "output": {"mode": "grid"}}
+    request: dict[str, Any] = {"auxiliary_modalities": ["s1"], "output": {"mode": "grid"}}
     prep = {"mode": "tile", "tile_size": 24, "pad_edges": False}
-    tiled = ask(engine, **asked, input_prep=prep)
+    tiled = ask(engine, **request, input_prep=prep)
     assert isinstance(tiled, Embedding)
     assert tiled.meta.tiles is not None
     assert len(tiled.meta.tiles.rows) == 2
     quarter = {"type": "PointBuffer", "lon": 34.066, "lat": -3.401, "buffer_m": 120}
-    region = ask(engine, **asked)
+    region = ask(engine, **request)
     assert isinstance(region, Embedding)
     assert region.data.shape == tiled.data.shape
-    assert isinstance(ask(engine, **(asked | {"spatial": quarter})), Embedding)
+    assert isinstance(ask(engine, **(request | {"spatial": quarter})), Embedding)
 
 
 @pytest.mark.parametrize(

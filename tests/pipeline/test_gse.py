@@ -42,15 +42,15 @@ def engine(demo_archive: Path) -> LocalEngine:
 
 def request(**fields: Any) -> GeoEmbeddingRequest:
     """A year of a square, unless told otherwise."""
-    asked = {"model": "gse", "temporal": YEAR, "spatial": square(300)} | fields
-    return GeoEmbeddingRequest.model_validate(asked)
+    requested = {"model": "gse", "temporal": YEAR, "spatial": square(300)} | fields
+    return GeoEmbeddingRequest.model_validate(requested)
 
 
 def ask(engine: LocalEngine, **fields: Any) -> Embedding:
     """One answer."""
-    (found,) = engine.geo_embedding(request(**fields))
-    assert isinstance(found, Embedding)
-    return found
+    (result,) = engine.geo_embedding(request(**fields))
+    assert isinstance(result, Embedding)
+    return result
 
 
 def mean_of(grid: Any) -> Any:
@@ -156,8 +156,8 @@ def test_looking_first(engine: LocalEngine) -> None:
     assert not isinstance(region, GeoBentoError)
     assert plan.temporal.end == "2024-01-01T00:00:00Z"
     assert [fit.model for fit in plan.models if fit.compatible] == ["gse"]
-    asked = {"model": "alphaearth", "spatial": square(300), "temporal": YEAR}
-    seen = engine.inspect_patch(InspectRequest.model_validate(asked))
+    requested = {"model": "alphaearth", "spatial": square(300), "temporal": YEAR}
+    seen = engine.inspect_patch(InspectRequest.model_validate(requested))
     assert [band.band for band in seen.bands] == list(BANDS)
     assert seen.units == "components of unit vectors"
     assert seen.warnings == []
@@ -184,9 +184,9 @@ def test_vectors_of_ones_own(engine: LocalEngine) -> None:
     """A piece of the product that is there already; its stored numbers are no vectors."""
     grid = ask(engine, output=GRID).data[:, :5, :7].copy()
     grid[:, 0, 0] = np.nan
-    (found,) = engine.pixel_embedding(own(grid))
-    assert isinstance(found, Embedding)
-    np.testing.assert_allclose(found.data, mean_of(grid), atol=1e-6)
-    assert found.meta.normalized
+    (result,) = engine.pixel_embedding(own(grid))
+    assert isinstance(result, Embedding)
+    np.testing.assert_allclose(result.data, mean_of(grid), atol=1e-6)
+    assert result.meta.normalized
     with pytest.raises(GeoBentoError, match="-1 to 1"):
         engine.pixel_embedding(own(np.round(127 * grid)))

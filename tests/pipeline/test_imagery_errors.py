@@ -107,8 +107,8 @@ def test_no_imagery(from_either: Ask) -> None:
     for error in from_either([CLOUDY, other], {}):
         assert isinstance(error, NoImageryError)
         assert error.status == 422
-        told = [error.detail[name] for name in ("scenes_in_window", "too_cloudy")]
-        assert (told, error.detail["min_cloud_pct"]) == ([2, 2], 60)
+        reported = [error.detail[name] for name in ("scenes_in_window", "too_cloudy")]
+        assert (reported, error.detail["min_cloud_pct"]) == ([2, 2], 60)
         assert "at most 30 % cloud" in error.message
     for error in from_either([replace(CLEAR, time="2022-06-10T08:00:00Z")], {}):
         assert isinstance(error, NoImageryError)

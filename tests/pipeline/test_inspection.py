@@ -107,17 +107,17 @@ def engine(mosaiks_stored: StoredModel, source: Scripted) -> Engine:
 
 def geo(**fields: Any) -> GeoEmbeddingRequest:
     """A request that can be answered unless `fields` say otherwise."""
-    asked = {"model": "mosaiks", "spatial": REGION, "temporal": JUNE, **fields}
+    request = {"model": "mosaiks", "spatial": REGION, "temporal": JUNE, **fields}
     if "spatials" in fields:
-        del asked["spatial"]
-    return GeoEmbeddingRequest.model_validate(asked)
+        del request["spatial"]
+    return GeoEmbeddingRequest.model_validate(request)
 
 
 def patch(**fields: Any) -> InspectRequest:
     """A request that can be answered unless `fields` say otherwise."""
-    asked = {"spatial": REGION, "temporal": JUNE, **fields}
+    request = {"spatial": REGION, "temporal": JUNE, **fields}
     return InspectRequest.model_validate(
-        asked if "sensor" in asked else {"model": "mosaiks", **asked}
+        request if "sensor" in request else {"model": "mosaiks", **request}
     )
 
 
@@ -215,9 +215,9 @@ def test_a_bad_region_fails_alike_in_plan_and_embedding(
     engine: Engine, mosaiks_stored: StoredModel, bad: dict[str, Any]
 ) -> None:
     """One bad of three: the others are answered, and both say the same of the bad one."""
-    asked = geo(spatials=[REGION, bad, REGION])
-    plan = inspection.plan_embedding(engine, asked)
-    job = engine.prepare_regions(asked)
+    request = geo(spatials=[REGION, bad, REGION])
+    plan = inspection.plan_embedding(engine, request)
+    job = engine.prepare_regions(request)
     answers = job.assemble(load_model(mosaiks_stored).run(job.items))
     assert [isinstance(answer, Embedding) for answer in answers] == [True, False, True]
     assert [isinstance(entry, RegionPlan) for entry in plan.regions] == [True, False, True]
@@ -264,19 +264,19 @@ def inspected(engine: Engine, **fields: Any) -> Inspection:
 
 def test_pixels_are_described(engine: Engine) -> None:
     """Every band in order, what is valid, where it lies, and an image of its size."""
-    found = inspected(engine)
-    assert [band.band for band in found.bands] == list(S2_BANDS)
-    assert [(band.min, band.max, band.count) for band in found.bands[:2]] == [
+    result = inspected(engine)
+    assert [band.band for band in result.bands] == list(S2_BANDS)
+    assert [(band.min, band.max, band.count) for band in result.bands[:2]] == [
         (0, 39, 39 * 40),
         (100, 139, 39 * 40),
     ]
-    assert (found.modality, found.valid_fraction) == ("s2", 39 / 40)
-    assert "reflectance" in found.units
-    assert found.scenes is not None
-    assert (found.backend, found.scenes[0].id, found.notice) == ("scripted", "scene", "invented")
-    assert found.pixels is not None
-    assert (found.crs, found.transform) == (found.pixels.crs, found.pixels.transform)
-    with Image.open(io.BytesIO(found.quicklook)) as image:
+    assert (result.modality, result.valid_fraction) == ("s2", 39 / 40)
+    assert "reflectance" in result.units
+    assert result.scenes is not None
+    assert (result.backend, result.scenes[0].id, result.notice) == ("scripted", "scene", "invented")
+    assert result.pixels is not None
+    assert (result.crs, result.transform) == (result.pixels.crs, result.pixels.transform)
+    with Image.open(io.BytesIO(result.quicklook)) as image:
         assert (image.format, image.size, image.mode) == ("PNG", (40, 40), "RGB")
         shown = np.asarray(image)
     assert not shown[0].any()
@@ -286,10 +286,10 @@ def test_pixels_are_described(engine: Engine) -> None:
 def test_a_sensor_of_no_model(engine: Engine, source: Scripted) -> None:
     """Any bands of a collection, in grey where they make no colours."""
     sensor = {"collection": L2A, "bands": ["B8"], "scale_m": 20}
-    found = inspected(engine, sensor=sensor)
-    assert (found.modality, [band.band for band in found.bands]) == (None, ["B8"])
+    result = inspected(engine, sensor=sensor)
+    assert (result.modality, [band.band for band in result.bands]) == (None, ["B8"])
     assert source.fetched[0].grid.shape == (20, 20)
-    with Image.open(io.BytesIO(found.quicklook)) as image:
+    with Image.open(io.BytesIO(result.quicklook)) as image:
         assert (image.mode, image.size) == ("L", (20, 20))
 
 
@@ -310,9 +310,9 @@ def test_what_is_odd_is_a_warning(mosaiks_stored: StoredModel, check: dict[str, 
 
     layer = ImageryFetcher({"demo": lambda: Scripted(dark)}, max_threads=1)
     engine = Engine(ModelRegistry([]), Settings(), layer)
-    found = inspected(engine, sensor={"collection": L2A, "bands": ["B4"], **check})
-    assert "B4 is 0 everywhere" in found.warnings
-    assert found.bands[0].max == 0
+    result = inspected(engine, sensor={"collection": L2A, "bands": ["B4"], **check})
+    assert "B4 is 0 everywhere" in result.warnings
+    assert result.bands[0].max == 0
 
 
 @pytest.mark.parametrize(
@@ -353,9 +353,9 @@ def local(mosaiks_stored: StoredModel, demo_archive: object) -> LocalEngine:
 
 def test_a_plan_is_what_is_done(local: LocalEngine) -> None:
     """Grid, tiles, scenes, sensor and window are those of the embedding."""
-    asked = geo(input_prep={"mode": "tile", "tile_size": 24})
-    plan = local.plan_embedding(asked)
-    (done,) = local.geo_embedding(asked)
+    request = geo(input_prep={"mode": "tile", "tile_size": 24})
+    plan = local.plan_embedding(request)
+    (done,) = local.geo_embedding(request)
     assert isinstance(done, Embedding)
     region = only(plan)
     assert region.grid == done.meta.pixels
@@ -373,11 +373,11 @@ def test_a_plan_is_what_is_done(local: LocalEngine) -> None:
 
 def test_an_inspection_is_of_the_pixels_that_are_embedded(local: LocalEngine) -> None:
     """The same scenes and pixels, in the range of their units."""
-    found = local.inspect_patch(patch())
+    result = local.inspect_patch(patch())
     (done,) = local.geo_embedding(geo())
     assert isinstance(done, Embedding)
-    assert (found.pixels, found.scenes) == (done.meta.pixels, done.meta.scenes)
-    assert (found.sensor, found.valid_fraction) == (done.meta.sensor, done.meta.valid_fraction)
-    assert all(0 <= band.p2 <= band.p50 <= band.p98 <= 12_000 for band in found.bands)
-    assert found.warnings == []
-    assert Inspection.model_validate_json(found.model_dump_json()) == found
+    assert (result.pixels, result.scenes) == (done.meta.pixels, done.meta.scenes)
+    assert (result.sensor, result.valid_fraction) == (done.meta.sensor, done.meta.valid_fraction)
+    assert all(0 <= band.p2 <= band.p50 <= band.p98 <= 12_000 for band in result.bands)
+    assert result.warnings == []
+    assert Inspection.model_validate_json(result.model_dump_json()) == result

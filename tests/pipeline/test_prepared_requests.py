@@ -94,18 +94,18 @@ def test_a_bad_text_fails_alone(engine: Engine, clip: LoadedModel) -> None:
 def test_probabilities_are_the_softmax_of_scaled_cosines(engine: Engine, clip: LoadedModel) -> None:
     """They follow from the vectors that the other endpoints give."""
     template = "an image of a {} from above"
-    (found,) = classified(engine, clip, template=template)
-    assert isinstance(found, Classification)
+    (result,) = classified(engine, clip, template=template)
+    assert isinstance(result, Classification)
     job = engine.prepare_images(ImageEmbeddingRequest(model="clip_vit_l_14", images=[FIELD]))
     (image,) = job.assemble(clip.run(job.items))
     names = embedded(engine, clip, texts=[template.format(name) for name in CLASSES])
     assert isinstance(image, Embedding)
     cosines = np.array([image.data @ name.data for name in names])  # type: ignore[union-attr]
     logits = np.exp(clip.model.logit_scale * cosines.astype(np.float64))
-    np.testing.assert_allclose(found.probabilities, logits / logits.sum(), atol=1e-5)
-    assert found.probabilities.sum() == pytest.approx(1, abs=1e-6)
-    assert found.meta.template == template
-    assert found.meta.logit_scale == clip.model.logit_scale
+    np.testing.assert_allclose(result.probabilities, logits / logits.sum(), atol=1e-5)
+    assert result.probabilities.sum() == pytest.approx(1, abs=1e-6)
+    assert result.meta.template == template
+    assert result.meta.logit_scale == clip.model.logit_scale
 
 
 def test_a_bad_image_is_not_classified(engine: Engine, clip: LoadedModel) -> None:

@@ -32,8 +32,8 @@ JUNE = {"mode": "range", "start": "2023-06-01", "end": "2023-07-01"}
 
 
 def ask(engine: LocalEngine, model: str, **request: Any) -> list[Embedding | GeoBentoError]:
-    asked = {"model": model, "temporal": JUNE, "spatials": [SQUARE, STRIP]} | request
-    return engine.geo_embedding(GeoEmbeddingRequest.model_validate(asked))
+    requested = {"model": model, "temporal": JUNE, "spatials": [SQUARE, STRIP]} | request
+    return engine.geo_embedding(GeoEmbeddingRequest.model_validate(requested))
 
 
 @pytest.mark.parametrize(
@@ -101,11 +101,11 @@ def test_kept_pixels_give_the_same_answer(demo_archive: Path, tmp_path: Path) ->
     settings = Settings(models=(stored.tag,), stac=str(demo_archive), data_dir=tmp_path)
     for output in ({"mode": "pooled"}, {"mode": "grid"}):
         window = JUNE | {"end": "2023-08-01" if output["mode"] == "grid" else "2023-09-01"}
-        fresh, kept = (
+        fresh, cached = (
             ask(LocalEngine(settings), "remoteclip_s2rgb", output=output, temporal=window)
             for _ in range(2)
         )
-        for one, other in zip(fresh, kept, strict=True):
+        for one, other in zip(fresh, cached, strict=True):
             assert isinstance(one, Embedding)
             assert isinstance(other, Embedding)
             assert (one.meta.cached, other.meta.cached) == (False, True)

@@ -128,9 +128,9 @@ def run(mosaiks_stored: StoredModel) -> Run:
             }
         )
         job = engine.prepare_regions(request)
-        (found,) = job.assemble(TorchModel(model, model.network()).run(job.items))
-        assert isinstance(found, Embedding)
-        return found
+        (result,) = job.assemble(TorchModel(model, model.network()).run(job.items))
+        assert isinstance(result, Embedding)
+        return result
 
     return go
 
@@ -156,31 +156,31 @@ def test_tiled_and_whole_agree(run: Run, output: Any, prep: Any) -> None:
 
 def test_a_tiled_grid_is_where_it_says(run: Run) -> None:
     """Every cell holds the position of its own centre to half a cell, whatever the size."""
-    found = run(box(75, 100), input_prep="tile", output=OutputSpec.grid())
-    assert found.meta.tiles is not None
-    assert (found.meta.tiles.rows, found.meta.tiles.columns) == ([0, 32, 64, 68], [0, 32, 43])
-    array = found.to_xarray()
+    result = run(box(75, 100), input_prep="tile", output=OutputSpec.grid())
+    assert result.meta.tiles is not None
+    assert (result.meta.tiles.rows, result.meta.tiles.columns) == ([0, 32, 64, 68], [0, 32, 43])
+    array = result.to_xarray()
     x, y = array.x.values - LEFT, array.y.values - BOTTOM
-    assert found.data.shape[1:] == (12, 9)
+    assert result.data.shape[1:] == (12, 9)
     assert np.abs(array.values[0] - x[None, :]).max() <= CELL * 10 / 2 + 0.1
     assert np.abs(array.values[1] - y[:, None]).max() <= CELL * 10 / 2 + 0.1
 
 
 def test_a_small_region_is_padded(run: Run) -> None:
     """Only what lies in the region is answered, and it is what the region holds."""
-    found = run(box(16, 24), input_prep="tile", output=OutputSpec.grid())
+    result = run(box(16, 24), input_prep="tile", output=OutputSpec.grid())
     whole = run(box(16, 24), output=OutputSpec.grid())
-    np.testing.assert_array_equal(found.data, whole.data)
-    assert found.meta.grid == whole.meta.grid
+    np.testing.assert_array_equal(result.data, whole.data)
+    assert result.meta.grid == whole.meta.grid
 
 
 def test_models_that_give_one_vector(run: Run) -> None:
     """Vectors of tiles are averaged by the area that belongs to each."""
     vectors = Averages.card.model_copy(update={"outputs": ("pooled",)})
-    found = run(box(48, 32), vectors, input_prep="tile")
-    assert found.data.shape == (12,)
+    result = run(box(48, 32), vectors, input_prep="tile")
+    assert result.data.shape == (12,)
     # Tiles at 0 and 16 pixels own 24 each: the mean of 160 and 320 metres.
-    assert found.data[0] == pytest.approx(240)
+    assert result.data[0] == pytest.approx(240)
 
 
 def ring(*corners: tuple[float, float]) -> tuple[tuple[float, float], ...]:
@@ -197,9 +197,9 @@ HOLE = ring((10, 10), (480, 10), (480, 950), (10, 950))
 @pytest.mark.parametrize("prep", ["resize", "tile"])
 def test_a_polygon_counts_what_lies_inside(run: Run, prep: str) -> None:
     """The mean position of a triangle is its centroid, and not the middle of its box."""
-    found = run(Polygon((TRIANGLE,)), input_prep=prep)
-    assert found.data[:2] == pytest.approx([5 + 950 / 3] * 2, abs=12)
-    assert found.meta.pooling == "native"
+    result = run(Polygon((TRIANGLE,)), input_prep=prep)
+    assert result.data[:2] == pytest.approx([5 + 950 / 3] * 2, abs=12)
+    assert result.meta.pooling == "native"
 
 
 def test_a_polygon_with_a_hole_and_two_parts(run: Run) -> None:
@@ -219,18 +219,18 @@ def test_the_largest_inside_a_polygon(run: Run) -> None:
     largest = OutputSpec.pooled("max")
     upper = ring((10, 500), (480, 500), (480, 950), (10, 950))
     lower_right = ring((5, 5), (955, 5), (955, 10), (5, 10))
-    found = run(MultiPolygon(((upper,), (lower_right,))), output=largest)
-    assert found.data[0] == pytest.approx(920, abs=2)
-    assert found.data[1] == pytest.approx(920, abs=12)
+    result = run(MultiPolygon(((upper,), (lower_right,))), output=largest)
+    assert result.data[0] == pytest.approx(920, abs=2)
+    assert result.data[1] == pytest.approx(920, abs=12)
     assert run(MultiPolygon(((upper,),)), output=largest).data[0] < 490
 
 
 def test_the_grid_of_a_polygon_is_that_of_its_box(run: Run) -> None:
     """A grid is answered whole: what to leave out is the reader's choice."""
-    found = run(Polygon((TRIANGLE,)), output=OutputSpec.grid())
-    assert np.isfinite(found.data).all()
-    assert found.meta.grid is not None
-    assert found.meta.grid.height * found.meta.grid.width == found.data[0].size
+    result = run(Polygon((TRIANGLE,)), output=OutputSpec.grid())
+    assert np.isfinite(result.data).all()
+    assert result.meta.grid is not None
+    assert result.meta.grid.height * result.meta.grid.width == result.data[0].size
 
 
 def test_models_that_cannot_leave_anything_out(run: Run) -> None:

@@ -200,12 +200,12 @@ def test_the_deadline_is_kept(ready: bool, cls: type[Exception]) -> None:
     async def go() -> None:
         runner = Slow()
         runner.ready = ready
-        asked = request_context.begin_request()
-        asked.deadline = time.time() + 0.2
+        request = request_context.begin_request()
+        request.deadline = time.time() + 0.2
         with pytest.raises(cls):
             await RunnerClient(runner, 4).encode(numbered(1))
         assert runner.calls[0][0].deadline == request_context.deadline()
-        assert runner.calls[0][0].request_id == asked.id
+        assert runner.calls[0][0].request_id == request.id
 
     asyncio.run(go())
 

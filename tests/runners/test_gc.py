@@ -22,10 +22,10 @@ def _thawed() -> Iterator[None]:
 
 
 def test_what_is_there_is_not_looked_at_again() -> None:
-    kept = [Node() for _ in range(1000)]
+    cached = [Node() for _ in range(1000)]
     runners_gc.freeze_gc()
-    assert gc.get_freeze_count() > len(kept)
-    assert not any(each is kept for each in gc.get_objects())
+    assert gc.get_freeze_count() > len(cached)
+    assert not any(each is cached for each in gc.get_objects())
 
 
 def test_garbage_is_dropped_before_and_collected_after() -> None:

@@ -32,16 +32,16 @@ PAGES = 6 * 2**20 // 4096
 
 def new_pages(how: str) -> int:
     """Pages that twenty forwards in a fresh process got from the system, after the first."""
-    found = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", FORWARDS, how], capture_output=True, text=True, check=True
     )
-    return int(found.stdout)
+    return int(result.stdout)
 
 
 def test_the_next_forward_gets_no_new_pages() -> None:
     """Where glibc by itself gives them back each time."""
-    kept = new_pages("kept")
-    if kept < 0:
+    cached = new_pages("kept")
+    if cached < 0:
         pytest.skip("not with this C library")
-    assert kept < PAGES
+    assert cached < PAGES
     assert new_pages("as it is") > 10 * PAGES

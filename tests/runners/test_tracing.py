@@ -14,9 +14,9 @@ from runners import tracing
 )
 def test_spans_go_where_opentelemetry_says(name: str, share: dict[str, str], rate: float) -> None:
     """One of its variables turns them on, and another says how many there are."""
-    told = tracing.tracing_options({name: "http://collector:4318", **share}, can_export=True)
-    assert (told["exporter_type"], told["otlp"]) == ("otlp", {"protocol": "http"})
-    assert told["sample_rate"] == rate
+    reported = tracing.tracing_options({name: "http://collector:4318", **share}, can_export=True)
+    assert (reported["exporter_type"], reported["otlp"]) == ("otlp", {"protocol": "http"})
+    assert reported["sample_rate"] == rate
 
 
 @pytest.mark.parametrize("environment", [{}, {tracing.ENDPOINT_VARIABLES[0]: ""}])

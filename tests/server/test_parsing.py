@@ -71,10 +71,10 @@ def read_pixels(content: bytes, kind: str) -> Any:
     headers = [(b"content-type", kind.encode())]
     scope = {"type": "http", "method": "POST", "headers": headers, "query_string": b""}
     request = Request(scope, receive)
-    asked = parsing.read_request(
+    requested = parsing.read_request(
         request, GeoEmbeddingRequest, form=(PixelEmbeddingRequest, "pixels")
     )
-    return asyncio.run(asked)
+    return asyncio.run(requested)
 
 
 def form(data: dict[str, Any], files: list[tuple[str, bytes]]) -> tuple[bytes, str]:

@@ -21,10 +21,10 @@ def requirements(file: Path) -> list[Requirement]:
 @PEERS
 def test_requirements_are_exact_and_without_cuda(file: Path) -> None:
     """A run next year installs the same; torch comes apart, as a build for the CPU."""
-    found = requirements(file)
-    assert all(str(each.specifier).startswith("==") for each in found)
-    names = {each.name.lower() for each in found}
-    assert len(names) == len(found)
+    result = requirements(file)
+    assert all(str(each.specifier).startswith("==") for each in result)
+    names = {each.name.lower() for each in result}
+    assert len(names) == len(result)
     assert not [name for name in names if name.startswith(("nvidia", "torch", "triton"))]
 
 

@@ -34,9 +34,13 @@ def body(request: bytes) -> tuple[str, Any]:
 def test_infinity_is_asked_for_base64() -> None:
     """As its OpenAI route documents it; the answer is read back bit by bit."""
     server = infinity_server(FOLDER)
-    path, asked = body(server.make_requests([IMAGE])[0])
-    assert (path, asked["modality"], asked["encoding_format"]) == ("/embeddings", "image", "base64")
-    assert base64.b64decode(asked["input"][0].removeprefix("data:image/jpeg;base64,")) == IMAGE
+    path, request = body(server.make_requests([IMAGE])[0])
+    assert (path, request["modality"], request["encoding_format"]) == (
+        "/embeddings",
+        "image",
+        "base64",
+    )
+    assert base64.b64decode(request["input"][0].removeprefix("data:image/jpeg;base64,")) == IMAGE
     answer = orjson.dumps({"object": "list", "data": [{"index": 0, "embedding": TEXT}]})
     np.testing.assert_array_equal(server.parse_vector(answer), VECTOR)
 
@@ -44,8 +48,8 @@ def test_infinity_is_asked_for_base64() -> None:
 def test_litserve_is_asked_for_base64() -> None:
     """As its script reads and answers it."""
     server = litserve_server(FOLDER, 2, 1)
-    path, asked = body(server.make_requests([IMAGE])[0])
-    assert (path, base64.b64decode(asked["image"])) == ("/predict", IMAGE)
+    path, request = body(server.make_requests([IMAGE])[0])
+    assert (path, base64.b64decode(request["image"])) == ("/predict", IMAGE)
     np.testing.assert_array_equal(server.parse_vector(orjson.dumps({"embedding": TEXT})), VECTOR)
 
 
@@ -70,5 +74,5 @@ def test_short_gives_way_to_what_is_asked_for() -> None:
         8,
         float(QUICK_OPTIONS[1]),
     )
-    chosen = parse_options(["--short", "--seconds", "5"])
-    assert (chosen.seconds, chosen.sizes) == (5, ["640x480"])
+    options = parse_options(["--short", "--seconds", "5"])
+    assert (options.seconds, options.sizes) == (5, ["640x480"])

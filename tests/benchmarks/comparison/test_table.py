@@ -48,7 +48,7 @@ def test_rounds_are_one_long_run() -> None:
 
 def test_ratios_are_ours_by_theirs_under_the_same_load() -> None:
     """A peer stands beside this service with the same images and connections, nothing else."""
-    found = merge_rows(
+    result = merge_rows(
         [
             run("ours", [0.1] * 8, memory_mib=1500),
             run("ours", [0.9] * 2, connections=16),
@@ -58,7 +58,7 @@ def test_ratios_are_ours_by_theirs_under_the_same_load() -> None:
         {},
         "ours",
     )
-    by_key = {(row["server"], row["size"], row["connections"]): row for row in found}
+    by_key = {(row["server"], row["size"], row["connections"]): row for row in result}
     peer = by_key["peer", "640x480", 4]
     assert (peer["ours_per_s"], peer["ours_p50"]) == (4.0, 0.25)
     assert (peer["ours_cpu"], peer["ours_memory"]) == (1.0, 1.5)
@@ -69,8 +69,8 @@ def test_ratios_are_ours_by_theirs_under_the_same_load() -> None:
 
 def test_a_peer_that_answers_nothing_has_no_ratio() -> None:
     """A server whose every answer is an error does not end the run of the others."""
-    found = merge_rows([run("ours", [0.1]), run("peer", [], errors=5)], {}, "ours")
-    peer = next(row for row in found if row["server"] == "peer")
+    result = merge_rows([run("ours", [0.1]), run("peer", [], errors=5)], {}, "ours")
+    peer = next(row for row in result if row["server"] == "peer")
     assert peer["ours_per_s"] is None
     assert (peer["per_s"], peer["errors"], peer["wrong"]) == (0.0, 5, 0)
 
@@ -83,8 +83,8 @@ def test_rows_go_by_size_connections_and_server() -> None:
         for size in ("640x480", "12MP")
         for connections in (16, 1)
     ]
-    found = merge_rows(once + once, {}, "ours")
-    assert [(row["size"], row["connections"], row["server"]) for row in found] == [
+    result = merge_rows(once + once, {}, "ours")
+    assert [(row["size"], row["connections"], row["server"]) for row in result] == [
         (size, connections, server)
         for size in ("640x480", "12MP")
         for connections in (1, 16)
@@ -95,6 +95,6 @@ def test_rows_go_by_size_connections_and_server() -> None:
 @pytest.mark.parametrize("limits", [{}, {"640x480": 4.0}])
 def test_every_column_is_a_figure_of_a_row(limits: dict[str, float]) -> None:
     """No column of the table stays empty because of a name that no row has."""
-    found = merge_rows([run("ours", [0.1]), run("peer", [0.1])], limits, "ours")
-    known = {name for row in found for name in row}
+    result = merge_rows([run("ours", [0.1]), run("peer", [0.1])], limits, "ours")
+    known = {name for row in result for name in row}
     assert set(COLUMNS) - known == (set() if limits else {"of_limit"})

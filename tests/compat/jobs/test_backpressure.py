@@ -26,8 +26,8 @@ async def test_inputs_in_flight_are_bounded() -> None:
 
     sizes = [1, 7, 6, 10, 25, 3, 3, 3, 9, 1, 1] * 3
     async with asyncio.timeout(20):
-        found = await asyncio.gather(*(pace.run(n, lambda n=n: ask(n)) for n in sizes))  # type: ignore[misc]
-    assert found == sizes
+        result = await asyncio.gather(*(pace.run(n, lambda n=n: ask(n)) for n in sizes))  # type: ignore[misc]
+    assert result == sizes
     assert max(seen) == 10
 
 

@@ -46,8 +46,8 @@ async def test_the_way_of_a_job(opened: Open) -> None:
     assert claim.job.state == "running"
     await store.finish(claim, result=b"[1]")
     for _ in range(2):
-        found = await store.get(job.id)
-        assert (found.state, found.result, found.detail) == ("complete", b"[1]", None)
+        result = await store.get(job.id)
+        assert (result.state, result.result, result.detail) == ("complete", b"[1]", None)
     assert await store.claim(LONG) is None
 
 
@@ -56,8 +56,8 @@ async def test_a_failed_job_says_why(opened: Open) -> None:
     store = await opened()
     job = await added(store)
     await store.finish(await claimed(store), detail="not a pïcture")
-    found = await store.get(job.id)
-    assert (found.state, found.result, found.detail) == ("failed", None, "not a pïcture")
+    result = await store.get(job.id)
+    assert (result.state, result.result, result.detail) == ("failed", None, "not a pïcture")
 
 
 async def test_unknown_jobs(opened: Open) -> None:
@@ -81,8 +81,8 @@ async def test_every_job_is_claimed_once(opened: Open) -> None:
     stores = [await opened(), await opened()]
     jobs = [await added(stores[0]) for _ in range(20)]
     claims = await asyncio.gather(*(stores[n % 2].claim(LONG) for n in range(24)))
-    found = [claim.job.id for claim in claims if claim is not None]
-    assert sorted(found) == sorted(job.id for job in jobs)
+    result = [claim.job.id for claim in claims if claim is not None]
+    assert sorted(result) == sorted(job.id for job in jobs)
 
 
 async def test_leases_end(opened: Open) -> None:
@@ -129,8 +129,8 @@ async def test_a_job_that_ends_the_service(opened: Open) -> None:
     for _ in range(MAX_CLAIMS):
         assert (await claimed(store, ENDED)).job.id == poison.id
     assert (await claimed(store)).job.id == healthy.id
-    found = await store.get(poison.id)
-    assert (found.state, found.detail) == ("failed", GIVEN_UP_MESSAGE)
+    result = await store.get(poison.id)
+    assert (result.state, result.detail) == ("failed", GIVEN_UP_MESSAGE)
     assert [job.id for job in await store.list_unfinished("clip")] == [healthy.id]
 
 

@@ -66,8 +66,8 @@ async def test_nothing_stays_on_disk(tmp_path: Path) -> None:
 
 def rows(path: Path, table: str) -> int:
     """Rows of a table."""
-    found: int = sqlite3.connect(path).execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-    return found
+    result: int = sqlite3.connect(path).execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+    return result
 
 
 async def test_a_damaged_file(tmp_path: Path) -> None:

@@ -50,9 +50,9 @@ async def add(jobs: JobWorker, request: bytes = b"1") -> Job:
 async def ended(jobs: JobWorker, job: Job) -> Job:
     """A job after it has ended."""
     async with asyncio.timeout(20):
-        while (found := await jobs.store.get(job.id)).state in ("starting", "running"):
+        while (result := await jobs.store.get(job.id)).state in ("starting", "running"):
             await asyncio.sleep(0.01)
-        return found
+        return result
 
 
 async def echo(job: Job, request: bytes) -> bytes:
@@ -105,8 +105,8 @@ async def test_why_a_job_failed(tmp_path: Path) -> None:
 
     async with at_work(sqlite(tmp_path), fail) as jobs:
         for request, detail in ((b"image", "this is not an image"), (b"bug", FAILED_MESSAGE)):
-            found = await ended(jobs, await add(jobs, request))
-            assert (found.state, found.detail) == ("failed", detail)
+            result = await ended(jobs, await add(jobs, request))
+            assert (result.state, result.detail) == ("failed", detail)
 
 
 async def test_work_begins_when_the_models_are_ready(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ async def test_a_job_that_did_not_end_has_the_process_for_itself(tmp_path: Path)
             assert (await ended(jobs, job)).state == "complete"
     assert (b"suspect",) in together
     assert (b"other", b"other") in together
-    assert all(found == (b"suspect",) for found in together if b"suspect" in found)
+    assert all(result == (b"suspect",) for result in together if b"suspect" in result)
 
 
 async def test_stopping_gives_back(make_store: MakeStore) -> None:

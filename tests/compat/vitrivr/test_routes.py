@@ -122,8 +122,8 @@ def test_a_job_that_waits(client: httpx.Client, serving: InventedServing) -> Non
     """It has no result yet, and the model lists it."""
     path = job(client, "image-embedding", {"image": image(b"wait")})
     deadline = time.monotonic() + 20
-    while (found := client.get(path).json()) != {"status": "running"}:
-        assert found == {"status": "starting"}
+    while (output := client.get(path).json()) != {"status": "running"}:
+        assert output == {"status": "starting"}
         assert time.monotonic() < deadline
     status = client.get(f"/models/{CLIP}/status").json()
     assert status == {
@@ -147,10 +147,10 @@ def test_bad_inputs_in_a_batch(client: httpx.Client) -> None:
     """The whole job fails, naming them, so that no output is taken for another's."""
     images = [image(b"one"), image(b"bad"), image(b"two"), image(b"bad 2")]
     path = job(client, "image-embedding", {"image": images}, batch="/batched")
-    found = result(client, path)
-    assert found["status"] == "failed"
-    assert "2 of 4 inputs failed" in found["detail"]
-    assert "input 1: this is not an image; input 3: this is not an image" in found["detail"]
+    output = result(client, path)
+    assert output["status"] == "failed"
+    assert "2 of 4 inputs failed" in output["detail"]
+    assert "input 1: this is not an image; input 3: this is not an image" in output["detail"]
     path = job(client, "image-embedding", {"image": 14 * [image(b"bad")]}, batch="/batched")
     assert result(client, path)["detail"].endswith("; and 4 more")
 
@@ -223,9 +223,9 @@ def test_bodies_that_do_not_validate(
     """Every problem is listed as FastAPI lists them."""
     answer = client.post("/tasks/image-embedding" + path.format("mosaiks"), content=body)
     assert answer.status_code == 422, answer.text
-    found = answer.json()["detail"]
-    assert [problem["loc"] for problem in found] == problems
-    assert all(set(problem) == {"loc", "msg", "type"} for problem in found)
+    output = answer.json()["detail"]
+    assert [problem["loc"] for problem in output] == problems
+    assert all(set(problem) == {"loc", "msg", "type"} for problem in output)
 
 
 def test_classes_are_needed(client: httpx.Client) -> None:

@@ -54,8 +54,8 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_POST(self) -> None:
-        asked = self.rfile.read(int(self.headers["content-length"]))
-        self.server.requests.append((self.path, self.headers["content-type"], asked))
+        request = self.rfile.read(int(self.headers["content-length"]))
+        self.server.requests.append((self.path, self.headers["content-type"], request))
         self.send_response(self.server.status)
         self.send_header("content-length", str(len(self.server.body)))
         self.end_headers()
@@ -169,11 +169,11 @@ def test_a_form_is_read_as_it_was_meant() -> None:
 
     from server.parsing import read_request
 
-    asked = ImageEmbeddingRequest(
+    requested = ImageEmbeddingRequest(
         model="7", images=[b"\x00\xff", b"two"], normalize=False, config={"a": "ä"}
     )
     with server() as (listening, client):
-        client.image_embedding(asked)
+        client.image_embedding(requested)
     _, kind, body = listening.requests[0]
 
     async def receive() -> dict[str, object]:
@@ -181,8 +181,8 @@ def test_a_form_is_read_as_it_was_meant() -> None:
 
     headers = [(b"content-type", kind.encode())]
     request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
-    found = asyncio.run(read_request(request, ImageEmbeddingRequest, file_field="images"))
-    assert found == asked.model_copy(update={"encoding": "base64"})
+    result = asyncio.run(read_request(request, ImageEmbeddingRequest, file_field="images"))
+    assert result == requested.model_copy(update={"encoding": "base64"})
 
 
 @pytest.mark.parametrize("body", [b"<html>Welcome</html>", b"{}", b"[]"])
@@ -212,11 +212,11 @@ def answering(
     *statuses: int, retry_after: str = "0"
 ) -> tuple[list[httpx.Request], httpx.MockTransport]:
     """What was asked, and a server that gives these statuses in turn; 0 cuts the connection."""
-    asked: list[httpx.Request] = []
+    requested: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(request)
-        status = statuses[len(asked) - 1]
+        requested.append(request)
+        status = statuses[len(requested) - 1]
         if status == 0:
             raise httpx.RemoteProtocolError("cut")
         if status == 200:
@@ -226,7 +226,7 @@ def answering(
         body = error_class_for_status(status)("no").body()
         return httpx.Response(status, json=body, headers={"Retry-After": retry_after})
 
-    return asked, httpx.MockTransport(answer)
+    return requested, httpx.MockTransport(answer)
 
 
 @pytest.fixture
@@ -239,7 +239,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("statuses", [(503, 429, 200), (0, 0, 200), (429, 0, 503, 200)])
 def test_what_may_pass_is_asked_again(statuses: tuple[int, ...]) -> None:
     """Busy, at a limit, or cut off: both clients ask again, and get the answer."""
-    asked, transport = answering(*statuses)
+    requested, transport = answering(*statuses)
     with Client("http://test", transport=transport) as client:
         (answer,) = client.geo_embedding(GEO)
     assert isinstance(answer, Embedding)
@@ -250,60 +250,60 @@ def test_what_may_pass_is_asked_again(statuses: tuple[int, ...]) -> None:
 
     (again,) = asyncio.run(go())
     np.testing.assert_array_equal(again.data, answer.data)  # type: ignore[union-attr]
-    assert len(asked) == len(statuses)
-    assert len({request.content for request in asked}) == 1
+    assert len(requested) == len(statuses)
+    assert len({request.content for request in requested}) == 1
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 422, 500, 502, 504])
 def test_what_does_not_pass_is_raised_at_once(status: int) -> None:
     """Asking again would give the same."""
-    asked, transport = answering(status, 200)
+    request, transport = answering(status, 200)
     with (
         Client("http://test", transport=transport) as client,
         pytest.raises(error_class_for_status(status)),
     ):
         client.geo_embedding(GEO)
-    assert len(asked) == 1
+    assert len(request) == 1
 
 
 @pytest.mark.usefixtures("brief")
 def test_attempts_are_counted() -> None:
     """So many after the first, and then the last failure."""
-    asked, transport = answering(503, 503, 503, 200)
+    request, transport = answering(503, 503, 503, 200)
     client = Client("http://test", retries=2, transport=transport)
     with pytest.raises(Overloaded):
         client.geo_embedding(GEO)
-    assert len(asked) == 3
+    assert len(request) == 3
 
 
 def test_no_wait_leads_past_the_deadline() -> None:
     """A server that wants more time than there is gets no second request."""
-    asked, transport = answering(429, 200, retry_after="60")
+    request, transport = answering(429, 200, retry_after="60")
     client = Client("http://test", timeout_s=30, transport=transport)
     with pytest.raises(RateLimited) as caught:
         client.geo_embedding(GEO)
-    assert (len(asked), caught.value.retry_after) == (1, 60)
+    assert (len(request), caught.value.retry_after) == (1, 60)
 
 
 def test_the_key_goes_along() -> None:
     """As a bearer, with every request; without one there is no header."""
     for key, sent in (("abc", "Bearer abc"), (None, None)):
-        asked, transport = answering(200)
+        request, transport = answering(200)
         with Client("http://test", api_key=key, transport=transport) as client:
             client.geo_embedding(GEO)
-        assert asked[0].headers.get("authorization") == sent
+        assert request[0].headers.get("authorization") == sent
 
 
 def test_fields_in_place_of_a_record() -> None:
     """They are checked before anything is sent, with the errors that the server would give."""
-    asked, transport = answering(200, 200)
+    request, transport = answering(200, 200)
     with Client("http://test", transport=transport) as client:
         client.geo_embedding({"model": "m", "spatial": PointBuffer(1, 2, 3)})
         client.geo_embedding(GEO)
         with pytest.raises(SpecError):
             client.geo_embedding({"model": "m", "spatial": {"type": "Circle"}})
-    assert asked[0].content == asked[1].content
-    assert len(asked) == 2
+    assert request[0].content == request[1].content
+    assert len(request) == 2
 
 
 def test_both_clients_have_the_same_methods() -> None:

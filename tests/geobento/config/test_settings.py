@@ -17,11 +17,11 @@ def test_values_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setenv(f"GEOBENTO_{name}", "")
     monkeypatch.setenv("GEOBENTO_DATA_DIR", "/data")
     monkeypatch.setenv("GEOBENTO_MAX_BODY_MB", "1.5")
-    found = settings.load()
-    assert found.models == ("mosaiks", "rcf")
-    assert [found.stac, found.ee_project, found.ee_url, found.ee_key_file] == [None] * 4
-    assert found.demo_archive == Path("/data/demo-archive")
-    assert found.max_body_mb == 1.5
+    result = settings.load()
+    assert result.models == ("mosaiks", "rcf")
+    assert [result.stac, result.ee_project, result.ee_url, result.ee_key_file] == [None] * 4
+    assert result.demo_archive == Path("/data/demo-archive")
+    assert result.max_body_mb == 1.5
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_every_setting_is_described() -> None:
 
 def test_without_an_environment() -> None:
     """Everything has a default, and nothing is asked of a server."""
-    found = settings.load()
-    assert (found.models, found.url, found.stac) == ((), None, None)
+    result = settings.load()
+    assert (result.models, result.url, result.stac) == ((), None, None)
 
 
 @pytest.mark.parametrize("text", ["", " ", ",", " , ,"])

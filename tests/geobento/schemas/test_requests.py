@@ -60,16 +60,16 @@ def test_exactly_one_way_to_name_regions(fields: dict[str, Any]) -> None:
 )
 def test_the_field_at_fault_is_named(fields: dict[str, Any], field: str) -> None:
     """The path is that of the request, without the names of union members."""
-    found = problem(**fields)
-    assert found.field == field
-    assert found.message.startswith(f"{field}: ")
+    result = problem(**fields)
+    assert result.field == field
+    assert result.message.startswith(f"{field}: ")
 
 
 def test_several_problems_are_all_listed() -> None:
     """The first is the message, all are the detail."""
-    found = problem(spatial={**REGION, "lat": "x", "lon": "y"}, encoding="hex")
-    assert "(and 2 more)" in found.message
-    assert {entry["field"] for entry in found.detail} == {"spatial.lat", "spatial.lon", "encoding"}
+    result = problem(spatial={**REGION, "lat": "x", "lon": "y"}, encoding="hex")
+    assert "(and 2 more)" in result.message
+    assert {entry["field"] for entry in result.detail} == {"spatial.lat", "spatial.lon", "encoding"}
 
 
 def test_text_that_is_not_json() -> None:

@@ -53,11 +53,11 @@ def problem(cls: Any = GeoEmbeddingRequest, **fields: Any) -> InvalidRequest:
 )
 def test_one_problem(fields: dict[str, Any], field: str, says: str) -> None:
     """The field at fault as the caller wrote it, and what is wrong in the caller's words."""
-    found = problem(**fields)
-    assert found.field == field
-    assert says in found.message
-    assert found.message.startswith(f"{field}: ")
-    assert "Value error" not in found.message
+    result = problem(**fields)
+    assert result.field == field
+    assert says in result.message
+    assert result.message.startswith(f"{field}: ")
+    assert "Value error" not in result.message
 
 
 @pytest.mark.parametrize(
@@ -81,24 +81,24 @@ def test_what_is_a_problem_of_a_spec(fields: dict[str, Any], kind: type[InvalidR
 
 def test_a_single_problem_has_no_list() -> None:
     """The detail is for requests with several problems; one is told once."""
-    found = problem(encoding="hex")
-    assert found.detail is None
-    assert "more)" not in found.message
+    result = problem(encoding="hex")
+    assert result.detail is None
+    assert "more)" not in result.message
 
 
 def test_regions_of_a_list_are_counted() -> None:
     """Of several bad regions each is named by its position in the request."""
     regions = [REGION, {**REGION, "lat": 95}, {**BOX, "minlat": -95}]
-    found = problem(spatial=None, spatials=regions)
-    assert found.field == "spatials.1.lat"
-    assert [entry["field"] for entry in found.detail] == ["spatials.1.lat", "spatials.2.minlat"]
+    result = problem(spatial=None, spatials=regions)
+    assert result.field == "spatials.1.lat"
+    assert [entry["field"] for entry in result.detail] == ["spatials.1.lat", "spatials.2.minlat"]
 
 
 def test_what_concerns_the_whole_request_has_no_field() -> None:
     """Two parameters that exclude each other are the fault of neither alone."""
-    found = problem(spatials=[REGION])
-    assert found.field is None
-    assert found.message.startswith("exactly one of")
+    result = problem(spatials=[REGION])
+    assert result.field is None
+    assert result.message.startswith("exactly one of")
 
 
 @pytest.mark.parametrize("missing", ["model", "images"])
@@ -136,14 +136,14 @@ def test_json_text(body: bytes, says: str) -> None:
 @pytest.mark.parametrize("name", ["grid", "year", "range", "input-prep"])
 def test_an_unknown_parameter_is_named(name: str) -> None:
     """Whoever misspells a parameter learns which one, whatever it is called."""
-    found = problem(**{name: True})
-    assert found.field == name
+    result = problem(**{name: True})
+    assert result.field == name
 
 
 def test_a_image_that_is_no_text() -> None:
     """The path leads to the image and not into the union of its types."""
-    found = problem(ImageEmbeddingRequest, images=["aa", 5])
-    assert found.field == "images.1"
+    result = problem(ImageEmbeddingRequest, images=["aa", 5])
+    assert result.field == "images.1"
 
 
 @pytest.mark.parametrize("time", ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+12:00"])

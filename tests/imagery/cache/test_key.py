@@ -45,16 +45,16 @@ def changed(record: Any) -> list[tuple[str, Any]]:
                 for name, other in changed(value)
             ]
             continue
-        found = []
+        result = []
         for other in OTHERS:
             if other == value or (value is not None and type(other) is not type(value)):
                 continue
             try:
-                found.append((field.name, replace(record, **{field.name: other})))
+                result.append((field.name, replace(record, **{field.name: other})))
             except (SpecError, ValueError):
                 continue
-        assert found, f"no other value for {field.name}"
-        copies += found
+        assert result, f"no other value for {field.name}"
+        copies += result
     return copies
 
 

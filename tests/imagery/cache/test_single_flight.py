@@ -46,10 +46,10 @@ def share(flights: SingleFlight[int], work: Work, key: str = "a", seconds: float
 def together(pool: ThreadPoolExecutor, work: Work, waiters: Waiters) -> list[Future[int]]:
     """Ten threads that want the same work, of which one does it."""
     flights = SingleFlight[int]()
-    asked = [pool.submit(share, flights, work) for _ in range(10)]
+    requests = [pool.submit(share, flights, work) for _ in range(10)]
     waiters(9)
     work.go.set()
-    return asked
+    return requests
 
 
 def test_work_is_shared(pool: ThreadPoolExecutor, waiters: Waiters) -> None:

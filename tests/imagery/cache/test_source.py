@@ -125,12 +125,12 @@ def test_equal_queries_share_a_fetch(tmp_path: Path, keeps: bool, waiters: Waite
     counting = Counting(answer)
     source = cached(counting, tmp_path if keeps else None)
     with ThreadPoolExecutor(16) as pool:
-        asked = [pool.submit(source.fetch, QUERY) for _ in range(16)]
+        requests = [pool.submit(source.fetch, QUERY) for _ in range(16)]
         source.fetch(replace(QUERY, modality="other"))
-        assert not any(each.done() for each in asked)
+        assert not any(each.done() for each in requests)
         waiters(15)
         go.set()
-        samples = [each.result(LONG_S) for each in asked]
+        samples = [each.result(LONG_S) for each in requests]
     assert counting.asked == 2
     assert all(sample is samples[0] for sample in samples)
 

@@ -143,13 +143,13 @@ def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
 def test_one_process_never_exceeds_the_bound(tmp_path: Path, bound: int) -> None:
     """Nor does it hold much less than the bound. What is larger than all of it is not kept."""
     store = PatchStore(tmp_path, bound)
-    most = 0
+    peak = 0
     for number in range(150):
         put(store, number)
         sizes = [file.stat().st_size for file in tmp_path.iterdir()]
         assert sum(sizes) <= bound
-        most = max(most, sum(sizes))
-    assert most > bound - 2 * SIZE
+        peak = max(peak, sum(sizes))
+    assert peak > bound - 2 * SIZE
     assert sum(sizes) >= bound * (1 - EVICTION_FRACTION) - 2 * SIZE
 
 
@@ -263,16 +263,16 @@ def test_a_killed_writer_leaves_no_half_entry(
     """Killed at any moment, while others read: an entry is the right one or none."""
     chance = random.Random(1)
     store = PatchStore(tmp_path, 8 * MIB)
-    found = 0
+    result = 0
     for _ in range(20):
         writer = begun(write_for_ever, tmp_path)
         end = time.monotonic() + chance.uniform(0.02, 0.2)
         while time.monotonic() < end:
-            found += sum(kept(store, number) for number in range(12))
+            result += sum(kept(store, number) for number in range(12))
         writer.kill()
         writer.join(LONG_S)
-        found += sum(kept(store, number) for number in range(12))
-    assert found > 20
+        result += sum(kept(store, number) for number in range(12))
+    assert result > 20
     assert not caplog.records
 
 

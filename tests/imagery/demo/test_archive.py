@@ -115,12 +115,12 @@ def test_bands_are_described_as_in_public_catalogs(demo_archive: Path) -> None:
 def test_a_kilometre_around_the_region_is_inside(region: regions.DemoRegion) -> None:
     """The README's square has pixels up to its edges; corners are multiples of 10 m."""
     ours = regions.pixel_grid(region)
-    asked = grid.for_region(PointBuffer(region.lon, region.lat, 1000), 10, 10)
-    assert ours.crs == asked.crs
+    request = grid.for_region(PointBuffer(region.lon, region.lat, 1000), 10, 10)
+    assert ours.crs == request.crs
     left, bottom, right, top = ours.bounds
     assert all(edge % 10 == 0 for edge in ours.bounds)
-    assert left <= asked.bounds[0] < asked.bounds[2] <= right
-    assert bottom <= asked.bounds[1] < asked.bounds[3] <= top
+    assert left <= request.bounds[0] < request.bounds[2] <= right
+    assert bottom <= request.bounds[1] < request.bounds[3] <= top
 
 
 def test_the_readmes_month_is_clear_in_tanzania(demo_archive: Path) -> None:

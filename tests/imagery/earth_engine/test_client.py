@@ -37,9 +37,9 @@ def test_no_credentials_go_over_plain_http(standin: Standin, tmp_path: Path) -> 
     """A request to a plain-http server carries no sign of who asks but the project."""
     client = open_client(standin, tmp_path)
     assert client.call(lambda: ee.Number(3).getInfo(), time.monotonic() + 5) == 3
-    (asked,) = standin.asked
-    assert "authorization" not in asked.headers
-    assert asked.headers["x-goog-user-project"] == PROJECT
+    (request,) = standin.asked
+    assert "authorization" not in request.headers
+    assert request.headers["x-goog-user-project"] == PROJECT
 
 
 def test_a_key_and_plain_http_do_not_go_together(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_waiting_for_a_slot_ends_at_the_deadline(tmp_path: Path) -> None:
 def test_requests_are_spaced(tmp_path: Path) -> None:
     """The last of eleven begins no earlier than ten intervals after the first was asked for."""
     limiter = ProcessSharedRateLimiter(tmp_path, 8, 50)
-    asked = time.time()
+    request = time.time()
     begun = []
 
     def work(_: int) -> None:
@@ -115,7 +115,7 @@ def test_requests_are_spaced(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(11)))
-    assert max(begun) - asked > 9.99 / 50
+    assert max(begun) - request > 9.99 / 50
 
 
 def test_a_pause_holds_for_everyone(tmp_path: Path) -> None:

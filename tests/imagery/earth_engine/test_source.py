@@ -102,7 +102,7 @@ def test_one_scene_as_it_is(standin: Standin, source: EarthEngineSource) -> None
     assert used.id == f"{S2}/scene-10"
     assert used.cloud_pct == 3.5
     assert sample.times == (datetime(2023, 6, 10, 8, tzinfo=UTC),)
-    assert [asked.call for asked in standin.asked] == ["compute", "computePixels"]
+    assert [request.call for request in standin.asked] == ["compute", "computePixels"]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
@@ -189,8 +189,8 @@ def test_whole_numbers_come_in_16_bits(
     """Two bytes for a pixel of a band, halves of medians and gaps included."""
     standin.scenes = [scene(day, cloudy=True, holes=True) for day in days]
     source.fetch(query())
-    (asked,) = standin.calls("computePixels")
-    assert 24 * 24 * 2 * 2 < asked.sent < 24 * 24 * 2 * 2 + 300
+    (request,) = standin.calls("computePixels")
+    assert 24 * 24 * 2 * 2 < request.sent < 24 * 24 * 2 * 2 + 300
 
 
 @pytest.mark.parametrize("days", [(1,), (1, 2)])
@@ -277,12 +277,12 @@ def test_radar_scenes_by_mode_polarisation_and_direction(
         ),
         radar_scene(4, properties={"orbitProperties_pass": "DESCENDING"}),
     ]
-    asked = query(collection=S1, **{"bands": ("VV", "VH"), **sensor})
+    request = query(collection=S1, **{"bands": ("VV", "VH"), **sensor})
     if not expected:
         with pytest.raises(NoImageryError):
-            source.fetch(asked)
+            source.fetch(request)
         return
-    sample = source.fetch(asked)
+    sample = source.fetch(request)
     assert names(sample) == expected
     assert sample.provenance is not None
     assert "sigma nought" in str(sample.provenance.notice)
@@ -334,8 +334,8 @@ def test_cloud_score_plus_hides_clouds(
     scored, unscored = (scene(day, cloudy=True, collection=collection) for day in (1, 2))
     scores = replace(scored, seed=5, collection=CLOUD_SCORE_PLUS.id)
     standin.scenes = [replace(scores, index="scene-00", seed=9), unscored, scored, scores]
-    asked = query(collection=collection, cloud_mask="cloud_score_plus")
-    sample = source.fetch(asked)
+    request = query(collection=collection, cloud_mask="cloud_score_plus")
+    sample = source.fetch(request)
     clear_enough = scores.band("cs_cdf") >= 0.6
     assert 0.3 < clear_enough.mean() < 0.7
     np.testing.assert_array_equal(sample.valid, clear_enough)
@@ -343,7 +343,7 @@ def test_cloud_score_plus_hides_clouds(
     np.testing.assert_array_equal(shown, bands_of(scored)[:, clear_enough])
     standin.scenes = [unscored]
     with pytest.raises(NoImageryError, match="usable pixel"):
-        source.fetch(asked)
+        source.fetch(request)
 
 
 @pytest.mark.parametrize(
@@ -420,7 +420,7 @@ def test_grids_over_the_byte_limit_are_split_beforehand(
     sample = source.fetch(query(large, bands=bands))
     assert sample.pixels.shape == (12, 1200, 1200)
     np.testing.assert_array_equal(sample.pixels[3, :24, :24], scene(10).band("B4"))
-    sizes = [asked.body["grid"]["dimensions"] for asked in standin.calls("computePixels")]
+    sizes = [request.body["grid"]["dimensions"] for request in standin.calls("computePixels")]
     assert [(size["height"], size["width"]) for size in sizes] == [(600, 1200)] * 2
 
 
@@ -456,7 +456,7 @@ def test_a_survey_asks_for_scenes_alone(
     monkeypatch.setattr(tiling, "MAX_REQUEST_BYTES", 1000 * SENT_BYTES)
     standin.scenes = [scene(10), scene(20), scene(15, cloud_pct=99)]
     survey = source.estimate(query())
-    assert [asked.call for asked in standin.asked] == ["compute"]
+    assert [request.call for request in standin.asked] == ["compute"]
     standin.asked = []
     assert survey.provenance == source.fetch(query()).provenance
     assert len(survey.provenance.scenes) == 2
@@ -515,10 +515,10 @@ def test_a_quota_that_stays_used_up(standin: Standin, tmp_path: Path, waits: lis
     with pytest.raises(SourceError) as caught:
         source.fetch(query())
     assert caught.value.retry_after == 60
-    asked = len(standin.asked)
+    request = len(standin.asked)
     with pytest.raises(SourceError, match="by its own word"):
         source.fetch(query())
-    assert len(standin.asked) == asked
+    assert len(standin.asked) == request
 
 
 @pytest.mark.parametrize(
@@ -615,8 +615,8 @@ def test_under_faults_every_answer_is_right(standin: Standin, tmp_path: Path, co
     assert right > count / 2
     # Searches are all alike; who asks for pixels is known by them.
     attempts: dict[str, list[Any]] = {}
-    for asked in standin.calls("computePixels"):
-        attempts.setdefault(str(asked.body["grid"]), []).append(asked)
+    for request in standin.calls("computePixels"):
+        attempts.setdefault(str(request.body["grid"]), []).append(request)
     waited = [
         following.begun - refused.begun
         for of_one in attempts.values()
@@ -663,7 +663,7 @@ def test_the_same_pixels_as_a_stac_catalog(
                 tile=f"T{number}",
             )
         )
-    asked = query(
+    request = query(
         origin,
         bands=("B4", "B8A", "B2"),
         composite=chance.choice(["median", "mosaic"]),
@@ -672,9 +672,9 @@ def test_the_same_pixels_as_a_stac_catalog(
     )
     standin.scenes = world
     from_stac = _sample_or_error(
-        StacSource(StaticCatalog(write_catalog(world, asked.sensor.bands, tmp_path))), asked
+        StacSource(StaticCatalog(write_catalog(world, request.sensor.bands, tmp_path))), request
     )
-    from_gee = _sample_or_error(source, asked)
+    from_gee = _sample_or_error(source, request)
     if isinstance(from_stac, GeoBentoError) or isinstance(from_gee, GeoBentoError):
         assert type(from_stac) is type(from_gee) is NoImageryError
         return
@@ -690,10 +690,10 @@ def test_across_a_zone_border(standin: Standin, source: EarthEngineSource, tmp_p
     west, east = (_around(lon, lat, crs, 400) for crs in ("EPSG:32632", "EPSG:32633"))
     standin.scenes = [scene(10, grid=west, smooth=True), scene(13, grid=east, smooth=True)]
     for method in ("median", "mosaic"):
-        asked = query(_around(lon, lat, "EPSG:32632", 200), composite=method)
+        request = query(_around(lon, lat, "EPSG:32632", 200), composite=method)
         root = tmp_path / method
-        catalog = StaticCatalog(write_catalog(standin.scenes, asked.sensor.bands, root))
-        from_stac, from_gee = StacSource(catalog).fetch(asked), source.fetch(asked)
+        catalog = StaticCatalog(write_catalog(standin.scenes, request.sensor.bands, root))
+        from_stac, from_gee = StacSource(catalog).fetch(request), source.fetch(request)
         assert from_gee.valid is not None
         assert from_gee.valid.all()
         assert np.abs(from_gee.pixels - from_stac.pixels).max() <= 1

@@ -52,8 +52,8 @@ def test_ordinary_pixels() -> None:
 )
 def test_what_is_odd(sample: Sample, says: str) -> None:
     """One sentence that names the band and the number."""
-    (found,) = quality_warnings(sample, S2)
-    assert says in found
+    (result,) = quality_warnings(sample, S2)
+    assert says in result
 
 
 def test_other_collections_have_other_ranges() -> None:
@@ -63,8 +63,8 @@ def test_other_collections_have_other_ranges() -> None:
     coast = Sample(RANDOM.uniform(0, 1, (1, 9, 9)).astype(np.float32), ("DEM",), "dem")
     assert quality_warnings(coast, registry.get("COPERNICUS/DEM/GLO30")) == []
     heights = Sample(RANDOM.normal(6e4, 9, (1, 9, 9)).astype(np.float32), ("DEM",), "dem")
-    (found,) = quality_warnings(heights, registry.get("COPERNICUS/DEM/GLO30"))
-    assert "100.0% of DEM" in found
+    (result,) = quality_warnings(heights, registry.get("COPERNICUS/DEM/GLO30"))
+    assert "100.0% of DEM" in result
 
 
 def test_a_image_of_the_pixels() -> None:

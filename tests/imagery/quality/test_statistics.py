@@ -21,28 +21,28 @@ def sample(*planes: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Sample
 
 def test_the_numbers_of_a_ramp() -> None:
     """Each statistic is the one that it is named after."""
-    (found,) = band_statistics(sample(RAMP))
-    assert (found.band, found.count) == ("B1", 101)
-    assert (found.min, found.max, found.mean) == (0, 100, 50)
-    assert (found.p2, found.p50, found.p98) == (2, 50, 98)
-    assert found.std == pytest.approx(np.sqrt((101**2 - 1) / 12))
+    (result,) = band_statistics(sample(RAMP))
+    assert (result.band, result.count) == ("B1", 101)
+    assert (result.min, result.max, result.mean) == (0, 100, 50)
+    assert (result.p2, result.p50, result.p98) == (2, 50, 98)
+    assert result.std == pytest.approx(np.sqrt((101**2 - 1) / 12))
 
 
 def test_bands_keep_their_order_and_names() -> None:
     """One entry per band, each from its own values."""
-    found = band_statistics(sample(RAMP, RAMP + 1, -RAMP))
-    assert [(band.band, band.mean) for band in found] == [("B1", 50), ("B2", 51), ("B3", -50)]
+    result = band_statistics(sample(RAMP, RAMP + 1, -RAMP))
+    assert [(band.band, band.mean) for band in result] == [("B1", 50), ("B2", 51), ("B3", -50)]
 
 
 def test_a_histogram_counts_every_pixel_once() -> None:
     """Equal bins from the least to the largest; the largest is in the last."""
     random = np.random.default_rng(0)
-    (found,) = band_statistics(sample(random.normal(1000, 300, (40, 50)).astype(np.float32)))
-    histogram = found.histogram
-    assert sum(histogram.counts) == found.count == 2000
+    (result,) = band_statistics(sample(random.normal(1000, 300, (40, 50)).astype(np.float32)))
+    histogram = result.histogram
+    assert sum(histogram.counts) == result.count == 2000
     assert (len(histogram.counts), len(histogram.edges)) == (HISTOGRAM_BINS, HISTOGRAM_BINS + 1)
-    assert (histogram.edges[0], histogram.edges[-1]) == (found.min, found.max)
-    np.testing.assert_allclose(np.diff(histogram.edges), (found.max - found.min) / HISTOGRAM_BINS)
+    assert (histogram.edges[0], histogram.edges[-1]) == (result.min, result.max)
+    np.testing.assert_allclose(np.diff(histogram.edges), (result.max - result.min) / HISTOGRAM_BINS)
     assert histogram.counts[-1] >= 1
     coarse = np.repeat(np.arange(HISTOGRAM_BINS + 1, dtype=np.float32), 3)[None]
     assert band_statistics(sample(coarse))[0].histogram.counts == [3] * (HISTOGRAM_BINS - 1) + [6]
@@ -54,8 +54,8 @@ def test_pixels_without_data_do_not_count() -> None:
     plane[0, :3] = np.nan, np.inf, -np.inf
     valid = np.ones(plane.shape, bool)
     valid[0, 90:] = False
-    (found,) = band_statistics(replace(sample(plane), valid=valid))
-    assert (found.count, found.min, found.max) == (87, 3, 89)
+    (result,) = band_statistics(replace(sample(plane), valid=valid))
+    assert (result.count, result.min, result.max) == (87, 3, 89)
 
 
 def test_a_band_without_data_has_no_entry() -> None:
@@ -70,17 +70,17 @@ def test_a_band_without_data_has_no_entry() -> None:
 def test_one_value_everywhere(value: float, pixels: int) -> None:
     """It is all of the statistics, and its histogram is around it."""
     plane = np.full((1, pixels), value, np.float32)
-    (found,) = band_statistics(sample(plane))
-    assert {found.min, found.max, found.p2, found.p50, found.p98} == {float(plane[0, 0])}
-    assert found.mean == pytest.approx(found.min, rel=1e-12)
-    assert found.std == pytest.approx(0, abs=abs(found.min) * 1e-12)
-    assert sum(found.histogram.counts) == pixels
-    assert found.histogram.edges[0] <= found.min <= found.histogram.edges[-1]
+    (result,) = band_statistics(sample(plane))
+    assert {result.min, result.max, result.p2, result.p50, result.p98} == {float(plane[0, 0])}
+    assert result.mean == pytest.approx(result.min, rel=1e-12)
+    assert result.std == pytest.approx(0, abs=abs(result.min) * 1e-12)
+    assert sum(result.histogram.counts) == pixels
+    assert result.histogram.edges[0] <= result.min <= result.histogram.edges[-1]
 
 
 def test_neighbouring_numbers() -> None:
     """Values that float32 can just tell apart still have bins."""
     near = np.array([[1e6, np.nextafter(np.float32(1e6), np.float32(2e6))]], np.float32)
-    (found,) = band_statistics(sample(near))
-    assert (found.histogram.counts[0], found.histogram.counts[-1]) == (1, 1)
-    assert found.std == pytest.approx((found.max - found.min) / 2)
+    (result,) = band_statistics(sample(near))
+    assert (result.histogram.counts[0], result.histogram.counts[-1]) == (1, 1)
+    assert result.std == pytest.approx((result.max - result.min) / 2)

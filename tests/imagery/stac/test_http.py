@@ -39,14 +39,14 @@ def test_an_answer_that_is_too_long(stac: StacServer, monkeypatch: pytest.Monkey
 def test_what_a_refusal_means(status: int, error: type[SourceError], again: bool) -> None:
     """What may pass is tried again, after the wait that is asked for."""
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=30))
-    for header, least, most in (("12", 12, 12), (date, 20, 30)):
+    for header, minimum, maximum in (("12", 12, 12), (date, 20, 30)):
         failure = map_http_error("a.example", status, {"retry-after": header})
         assert isinstance(failure, TransientError) == again
-        found = failure.error if isinstance(failure, TransientError) else failure
-        assert type(found) is error
-        assert str(status) in found.message or "redirects" in found.message
-        assert found.message.startswith("a.example")
+        result = failure.error if isinstance(failure, TransientError) else failure
+        assert type(result) is error
+        assert str(status) in result.message or "redirects" in result.message
+        assert result.message.startswith("a.example")
         if isinstance(failure, TransientError):
             assert failure.retry_after is not None
-            assert least <= failure.retry_after <= most
-            assert found.retry_after == failure.retry_after
+            assert minimum <= failure.retry_after <= maximum
+            assert result.retry_after == failure.retry_after

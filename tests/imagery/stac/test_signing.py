@@ -49,12 +49,12 @@ def test_signed_files_are_read(
     )
     assert sample.provenance is not None
     assert sample.provenance.source == "stand-in-computer"
-    (asked,) = stac.asked("token")
-    assert asked["path"] == "/token/127/files"
-    assert asked["headers"][SUBSCRIPTION_KEY_HEADER.lower()] == "the-key"
-    assert all("sig=secret%2F" in asked["path"] for asked in stac.asked("files"))
-    for asked in (*stac.asked("search"), *stac.asked("files")):
-        assert SUBSCRIPTION_KEY_HEADER.lower() not in asked["headers"]
+    (request,) = stac.asked("token")
+    assert request["path"] == "/token/127/files"
+    assert request["headers"][SUBSCRIPTION_KEY_HEADER.lower()] == "the-key"
+    assert all("sig=secret%2F" in request["path"] for request in stac.asked("files"))
+    for request in (*stac.asked("search"), *stac.asked("files")):
+        assert SUBSCRIPTION_KEY_HEADER.lower() not in request["headers"]
     assert "secret" not in str(sample)
 
 

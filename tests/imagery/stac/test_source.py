@@ -247,8 +247,8 @@ def test_power_is_not_read_from_overviews(tmp_path: Path) -> None:
     add_overview(file)
     with rasterio.open(file, overview_level=0) as overview:
         assert overview.read(1).min() < 0
-    asked = query(coarse(), collection="COPERNICUS/S1_GRD_FLOAT", bands=("VV",))
-    sample = fetch(builder, asked)
+    request = query(coarse(), collection="COPERNICUS/S1_GRD_FLOAT", bands=("VV",))
+    sample = fetch(builder, request)
     assert sample.valid is not None
     assert sample.valid.all()
     assert sample.pixels.min() > 0
@@ -432,15 +432,15 @@ def test_radar_and_elevation(demo_archive: Path) -> None:
 @pytest.mark.skipif(not (SHARED / "archive").is_dir(), reason="no archive of real imagery")
 def test_real_pixels_equal_a_plain_read() -> None:
     """All twelve bands of a real region are what rasterio reads from the same window."""
-    asked = replace(
+    request = replace(
         query(grid.for_region(PointBuffer(34.066, -3.401, 1000), 10, 10)),
         sensor=replace(SENSOR, bands=tuple(S2_ASSETS)),
     )
-    sample = StacSource(StaticCatalog(SHARED / "archive" / "catalog.json")).fetch(asked)
+    sample = StacSource(StaticCatalog(SHARED / "archive" / "catalog.json")).fetch(request)
     folder = next((SHARED / "archive" / "data" / "sentinel-2-l2a").glob("38D*"))
     for name, ours in zip(S2_ASSETS.values(), sample.pixels, strict=True):
         with rasterio.open(folder / f"{name}.tif") as file:
-            window = from_bounds(*asked.grid.bounds, transform=file.transform)
+            window = from_bounds(*request.grid.bounds, transform=file.transform)
             np.testing.assert_array_equal(ours, file.read(1, window=window))
 
 
@@ -462,8 +462,8 @@ def test_radar_by_direction_and_mode(tmp_path: Path) -> None:
         )
 
     def days(**sensor: Any) -> list[int]:
-        asked = query(collection="COPERNICUS/S1_GRD_FLOAT", bands=("VV",), **sensor)
-        return [time.day for time in fetch(builder, asked).times]
+        request = query(collection="COPERNICUS/S1_GRD_FLOAT", bands=("VV",), **sensor)
+        return [time.day for time in fetch(builder, request).times]
 
     assert days() == [10]
     assert days(s1_require_iw=False) == [10, 11, 12]

@@ -58,15 +58,15 @@ def test_no_model_answers_otherwise(
     cls: type[Model], changed: Config | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every modality of every family runs, and is as near to float32 as without."""
-    found = loaded(cls, "bfloat16", changed)
-    network: Any = found._network
+    result = loaded(cls, "bfloat16", changed)
+    network: Any = result._network
     assert any(isinstance(module, quantized_linear.PrepackedLinear) for module in network.modules())
     assert nn.Linear not in {type(module) for module in network.modules()}
     monkeypatch.setattr(prepacking, "prepack_layers", lambda network, **_: None)
     plain, exact = loaded(cls, "bfloat16", changed), loaded(cls, "float32", changed)
-    for modality in found.model.modalities():
-        inputs = [found.model.example_inputs(modality, seed=seed) for seed in range(4)]
-        ours, torchs, true = (small.vectors(model, inputs) for model in (found, plain, exact))
+    for modality in result.model.modalities():
+        inputs = [result.model.example_inputs(modality, seed=seed) for seed in range(4)]
+        ours, torchs, true = (small.vectors(model, inputs) for model in (result, plain, exact))
         assert off(ours, true) <= 1.3 * off(torchs, true)
 
 
@@ -79,15 +79,15 @@ def test_every_model_computes_in_whole_numbers(
     """All their large products are, and their vectors turn little, whatever the rest is in."""
     monkeypatch.setattr(quantized_linear, "MIN_INT8_SIDE", 8)
     monkeypatch.setattr(devices, "has_bf16_hardware", lambda device: outside == "bfloat16")
-    found, exact = loaded(cls, "int8", changed), loaded(cls, "float32", changed)
-    assert found.precision == "int8"
-    assert {p.dtype for p in found._network.parameters()} <= {getattr(torch, outside)}
-    for modality in found.model.modalities():
-        inputs = [found.model.example_inputs(modality, seed=seed) for seed in range(4)]
-        ours, true = np.stack(small.vectors(found, inputs)), np.stack(small.vectors(exact, inputs))
+    result, exact = loaded(cls, "int8", changed), loaded(cls, "float32", changed)
+    assert result.precision == "int8"
+    assert {p.dtype for p in result._network.parameters()} <= {getattr(torch, outside)}
+    for modality in result.model.modalities():
+        inputs = [result.model.example_inputs(modality, seed=seed) for seed in range(4)]
+        ours, true = np.stack(small.vectors(result, inputs)), np.stack(small.vectors(exact, inputs))
         lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(true, axis=1)
         assert ((ours * true).sum(1) / lengths).min() > 0.995
-        (alone,) = small.vectors(found, inputs[:1])
+        (alone,) = small.vectors(result, inputs[:1])
         assert off(alone, ours[0]) < 1e-2 * np.abs(ours[0]).mean()
 
 
@@ -130,8 +130,8 @@ def test_threads_that_meet_a_layer_for_the_first_time() -> None:
     def use(network: nn.Module, values: torch.Tensor) -> torch.Tensor:
         together.wait()
         with torch.no_grad():
-            found: torch.Tensor = network(values)
-        return found
+            result: torch.Tensor = network(values)
+        return result
 
     for _ in range(20):
         network = nn.Sequential(nn.Linear(64, 64)).to(torch.bfloat16)
@@ -140,8 +140,8 @@ def test_threads_that_meet_a_layer_for_the_first_time() -> None:
             true = network(values)
         prepacking.prepack_layers(network)
         with ThreadPoolExecutor(4) as pool:
-            found = [pool.submit(use, network, values) for _ in range(4)]
-        assert all(torch.equal(each.result(), true) for each in found)
+            result = [pool.submit(use, network, values) for _ in range(4)]
+        assert all(torch.equal(each.result(), true) for each in result)
 
 
 @needs_operators
@@ -181,8 +181,8 @@ def test_attention(causal: bool) -> None:
     def attend(module: nn.Module, dtype: torch.dtype) -> torch.Tensor:
         read = tokens.to(dtype)
         hidden = None if mask is None else mask.to(dtype)
-        found: torch.Tensor = module(read, read, read, need_weights=False, attn_mask=hidden)[0]
-        return found.double()
+        result: torch.Tensor = module(read, read, read, need_weights=False, attn_mask=hidden)[0]
+        return result.double()
 
     with torch.inference_mode():
         true = attend(exact, torch.float64)

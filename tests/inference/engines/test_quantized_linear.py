@@ -40,11 +40,11 @@ def test_near_to_the_product(dtype: torch.dtype, bias: bool) -> None:
     one, values = layer(300, 40, dtype, bias=bias), torch.randn(2, 7, 300).to(dtype)
     exact = true(one, values)
     with torch.inference_mode():
-        found = one(values)
-    assert found.dtype == dtype
-    assert found.shape == (2, 7, 40)
+        result = one(values)
+    assert result.dtype == dtype
+    assert result.shape == (2, 7, 40)
     assert one.weight.numel() == 0
-    off = (found.float() - exact).norm(dim=(0, 1)) / exact.norm(dim=(0, 1))
+    off = (result.float() - exact).norm(dim=(0, 1)) / exact.norm(dim=(0, 1))
     assert 0 < off.max() < 0.03  # each side is rounded by a 127th of three deviations: 0.01
 
 
@@ -59,8 +59,8 @@ def test_whole_numbers_are_exact(dtype: torch.dtype) -> None:
     weight[1], values[1] = INT8_MAX, -INT8_MAX
     exact = values @ weight.T
     with torch.inference_mode():
-        found = QuantizedLinear(weight.to(dtype), None)(values.to(dtype))
-    assert torch.allclose(found.float(), exact, rtol=1e-5 if dtype == torch.float32 else 8e-3)
+        result = QuantizedLinear(weight.to(dtype), None)(values.to(dtype))
+    assert torch.allclose(result.float(), exact, rtol=1e-5 if dtype == torch.float32 else 8e-3)
 
 
 def test_a_row_depends_on_no_other() -> None:
@@ -90,11 +90,11 @@ def test_odd_rows() -> None:
     values[1, 5], values[2, 5] = float("nan"), float("inf")
     exact = true(one, values)
     with torch.inference_mode():
-        found = one(values)
+        result = one(values)
         nothing = one(values[:0])
-    assert torch.equal(found[0], one.bias)  # type: ignore[arg-type]
-    assert not found[1:3].isfinite().any()
-    assert torch.allclose(found[3], exact[3], rtol=0.1, atol=0.1 * float(exact[3].abs().max()))
+    assert torch.equal(result[0], one.bias)  # type: ignore[arg-type]
+    assert not result[1:3].isfinite().any()
+    assert torch.allclose(result[3], exact[3], rtol=0.1, atol=0.1 * float(exact[3].abs().max()))
     assert nothing.shape == (0, 40)
 
 

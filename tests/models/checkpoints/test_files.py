@@ -34,8 +34,8 @@ def test_both_formats(tmp_path: Path) -> None:
 def test_what_training_scripts_keep(tmp_path: Path, nest: str) -> None:
     """Weights beside optimizer, epoch and arguments, of a network wrapped for several devices."""
     wrapped = {f"module.{name}": tensor for name, tensor in TENSORS.items()}
-    kept = {nest: wrapped, "optimizer": {"state": {}}, "epoch": 3, "args": Namespace(lr=1e-4)}
-    torch.save(kept, tmp_path / "a.pth")
+    cached = {nest: wrapped, "optimizer": {"state": {}}, "epoch": 3, "args": Namespace(lr=1e-4)}
+    torch.save(cached, tmp_path / "a.pth")
     assert torch.equal(read_tensors(tmp_path / "a.pth")["weights"], TENSORS["weights"])
 
 

@@ -133,5 +133,5 @@ def test_neighbours_and_shapes_do_not_matter(variant: str) -> None:
 def test_grids(variant: str, shape: tuple[int, int, int]) -> None:
     """A cell for each patch, or for each cell of the last map."""
     one = loaded(variant)
-    (found,) = one.run([EncodeItem(inputs=region(one.model, 50, 70), pooling=None)])
-    assert found.data.shape == shape
+    (result,) = one.run([EncodeItem(inputs=region(one.model, 50, 70), pooling=None)])
+    assert result.data.shape == shape

@@ -259,8 +259,8 @@ def test_sentinel_filters_against_a_plain_sum() -> None:
         model = loaded(checkpoint, record)
         encoded = model.encode([model.model.prepare(Sample(numbers, S2_BANDS, "s2"))])
         expected = features(scaled, checkpoint, sign).mean(axis=(1, 2))
-        found = pooling.pool(encoded, "mean")[0].numpy()
-        np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-5)
+        result = pooling.pool(encoded, "mean")[0].numpy()
+        np.testing.assert_allclose(result, expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("equal", "shares"), [(True, (20, 20)), (False, (16, 16, 8))])

@@ -18,8 +18,8 @@ from models.preprocessing.images import resized_shape
 def preprocess(image: Image.Image, how: ImageInput) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Pixels of an image as the network reads them: both steps."""
     batch = torch.from_numpy(np.stack([images.resize_and_crop(image, how)]))
-    found: np.ndarray[Any, np.dtype[np.float32]] = images.standardize(batch, how)[0].numpy()
-    return found
+    result: np.ndarray[Any, np.dtype[np.float32]] = images.standardize(batch, how)[0].numpy()
+    return result
 
 
 def noise(height: int, width: int) -> Image.Image:
@@ -36,17 +36,17 @@ def spec(**fields: Any) -> ImageInput:
 def test_taken_as_it_is() -> None:
     """Without steps: values over 255, channels first."""
     image = noise(5, 7)
-    found = preprocess(image, spec())
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, np.asarray(image).transpose(2, 0, 1) / 255, rtol=1e-6)
+    result = preprocess(image, spec())
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, np.asarray(image).transpose(2, 0, 1) / 255, rtol=1e-6)
 
 
 def test_standardised() -> None:
     """Mean and standard deviation are those of the channel."""
-    found = preprocess(noise(4, 4), spec(mean=(0.1, 0.2, 0.3), std=(1, 2, 4)))
+    result = preprocess(noise(4, 4), spec(mean=(0.1, 0.2, 0.3), std=(1, 2, 4)))
     plain = preprocess(noise(4, 4), spec())
     for channel, (mean, std) in enumerate(((0.1, 1), (0.2, 2), (0.3, 4))):
-        np.testing.assert_allclose(found[channel], (plain[channel] - mean) / std, atol=1e-6)
+        np.testing.assert_allclose(result[channel], (plain[channel] - mean) / std, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -69,19 +69,19 @@ def test_sizes(height: int, width: int, fields: dict[str, Any], shape: tuple[int
 def test_the_crop_is_from_the_centre() -> None:
     """An odd remainder is split as torchvision splits it: half to even."""
     image = noise(9, 12)
-    found = preprocess(image, spec(crop=4))
-    np.testing.assert_allclose(found, preprocess(image, spec())[:, 2:6, 4:8])
+    result = preprocess(image, spec(crop=4))
+    np.testing.assert_allclose(result, preprocess(image, spec())[:, 2:6, 4:8])
 
 
 def test_a_float_resize_is_that_of_tensors() -> None:
     """Equal to torch's antialiased interpolation of the image as a tensor."""
     image = noise(61, 83)
-    found = preprocess(image, spec(resize="squash", size=24, resize_in="float"))
+    result = preprocess(image, spec(resize="squash", size=24, resize_in="float"))
     tensor = torch.from_numpy(preprocess(image, spec()))[None]
     expected = torch.nn.functional.interpolate(
         tensor, (24, 24), mode="bilinear", antialias=True, align_corners=False
     )
-    np.testing.assert_allclose(found, expected[0].numpy(), atol=1e-5)
+    np.testing.assert_allclose(result, expected[0].numpy(), atol=1e-5)
 
 
 def test_too_small() -> None:
@@ -96,10 +96,10 @@ def test_a_flat_image_stays_flat(interpolation: str, resize_in: str) -> None:
     """Resizing neither shifts nor scales values, and mixes no channels."""
     flat = Image.new("RGB", (31, 17), (200, 100, 50))
     way = spec(resize="squash", size=40, interpolation=interpolation, resize_in=resize_in)
-    found = preprocess(flat, way)
-    assert found.flags.c_contiguous
+    result = preprocess(flat, way)
+    assert result.flags.c_contiguous
     expected = np.array([200, 100, 50])[:, None, None] / 255
-    np.testing.assert_allclose(found, np.broadcast_to(expected, (3, 40, 40)), atol=1e-6)
+    np.testing.assert_allclose(result, np.broadcast_to(expected, (3, 40, 40)), atol=1e-6)
 
 
 def test_the_kernels_differ() -> None:

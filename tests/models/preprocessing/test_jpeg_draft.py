@@ -24,15 +24,15 @@ SHAPE = (2 * MIN_DOWNSCALE * SIZE, 2 * MIN_DOWNSCALE * SIZE * 4 // 3 // 2 * 2)
 
 def ways() -> list[Any]:
     """Every card's ways of bringing images to its network, at a size that tests can afford."""
-    found = []
+    result = []
     for family in list_model_classes():
         card = family.card
         for name, spec in {"native": card.image, **card.image_alternatives}.items():
             if spec is not None and spec.resize != "none":
                 crop = None if spec.crop is None or spec.size is None else SIZE * 7 // 8
                 small = spec.model_copy(update={"size": SIZE, "crop": crop})
-                found.append(pytest.param(small, id=f"{card.id}-{name}"))
-    return found
+                result.append(pytest.param(small, id=f"{card.id}-{name}"))
+    return result
 
 
 def smooth() -> NDArray[np.float64]:

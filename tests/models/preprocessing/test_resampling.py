@@ -14,10 +14,10 @@ NOISE = np.random.default_rng(0).random((2, 3, 40, 50), np.float32)
 @pytest.mark.parametrize("kernel", ["nearest", "bilinear", "bicubic", "area"])
 def test_every_layer_by_itself(kernel: Interpolation) -> None:
     """Leading axes are kept, and no layer knows of another."""
-    found = resize(NOISE, (20, 30), kernel)
-    assert found.shape == (2, 3, 20, 30)
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found[1, 2], resize(NOISE[1, 2], (20, 30), kernel))
+    result = resize(NOISE, (20, 30), kernel)
+    assert result.shape == (2, 3, 20, 30)
+    assert result.dtype == np.float32
+    np.testing.assert_array_equal(result[1, 2], resize(NOISE[1, 2], (20, 30), kernel))
     constant = resize(np.full((7, 9), 5), (4, 20), kernel)
     np.testing.assert_allclose(constant, 5, rtol=1e-6)
 

@@ -68,14 +68,14 @@ def test_ids_are_those_of_the_authors_tokenizer(released: bytes, sentence: str) 
 def test_shape_of_ids(card: object, sentence: str) -> None:
     """Ids begin and end with the marks and are filled up to a multiple of 16, at most 77."""
     text = spec(card.text)  # type: ignore[attr-defined]
-    found = Tokenizer(preprocessing_text.dummy_tokenizer_json(text), text).tokenize(sentence)
-    assert found.ids.dtype == np.int64
-    assert len(found.ids) in (16, 32, 48, 64, 77)
-    assert len(found.ids) - found.num_tokens < 16
-    assert found.ids[0] == text.begin
-    assert found.ids[found.num_tokens - 1] == text.end
-    assert (found.ids[found.num_tokens :] == text.pad).all()
-    assert found.truncated == (len(preprocessing_text.clean_text(sentence).encode()) + 2 > 77)
+    result = Tokenizer(preprocessing_text.dummy_tokenizer_json(text), text).tokenize(sentence)
+    assert result.ids.dtype == np.int64
+    assert len(result.ids) in (16, 32, 48, 64, 77)
+    assert len(result.ids) - result.num_tokens < 16
+    assert result.ids[0] == text.begin
+    assert result.ids[result.num_tokens - 1] == text.end
+    assert (result.ids[result.num_tokens :] == text.pad).all()
+    assert result.truncated == (len(preprocessing_text.clean_text(sentence).encode()) + 2 > 77)
 
 
 def test_texts_are_cleaned() -> None:

@@ -26,9 +26,9 @@ def rendered(pixels: NDArray[np.float32], bands: tuple[str, ...] = BANDS) -> NDA
 )
 def test_levels(value: float, level: int) -> None:
     """Reflectances from 0 to 0.275 fill the range; what lies outside is cut off."""
-    found = rendered(np.full((3, 20, 20), value, np.float32))
-    assert found.shape == (224, 224, 3)
-    assert np.unique(found).tolist() == [level]
+    result = rendered(np.full((3, 20, 20), value, np.float32))
+    assert result.shape == (224, 224, 3)
+    assert np.unique(result).tolist() == [level]
 
 
 def test_channels() -> None:
@@ -47,11 +47,11 @@ def test_nothing_is_cut_off(shape: tuple[int, int]) -> None:
     planes[0, :rows, :columns] = 2750
     planes[1, :rows, -columns:] = 2750
     planes[2, -rows:, :columns] = 2750
-    found = rendered(planes)
-    assert found[2, 2].tolist() == [255, 0, 0]
-    assert found[2, -3].tolist() == [0, 255, 0]
-    assert found[-3, 2].tolist() == [0, 0, 255]
-    assert found[-3, -3].tolist() == [0, 0, 0]
+    result = rendered(planes)
+    assert result[2, 2].tolist() == [255, 0, 0]
+    assert result[2, -3].tolist() == [0, 255, 0]
+    assert result[-3, 2].tolist() == [0, 0, 255]
+    assert result[-3, -3].tolist() == [0, 0, 0]
 
 
 def test_what_is_no_true_colour() -> None:

@@ -124,8 +124,8 @@ def test_order_of_channels() -> None:
     readme, code = (SatMaePp(sizes(name)) for name in ("bgr_vit_large", "rgb_vit_large"))
     seen = np.random.default_rng(0).integers(0, 256, (240, 300, 3), dtype=np.uint8)
     swapped = Image.fromarray(np.ascontiguousarray(seen[..., ::-1]))
-    found = readme.prepare_image(Image.fromarray(seen))["image"]
-    np.testing.assert_array_equal(found, code.prepare_image(swapped)["image"])
+    result = readme.prepare_image(Image.fromarray(seen))["image"]
+    np.testing.assert_array_equal(result, code.prepare_image(swapped)["image"])
     red = Sample(
         np.array([2750, 0, 0], np.float32)[:, None, None] * np.ones((1, 20, 20), np.float32),
         ("B4", "B3", "B2"),
@@ -147,9 +147,9 @@ def test_bands_are_scaled_by_their_statistics() -> None:
     pixels = np.repeat(np.array(S2_MEAN)[:, None, None], 100, axis=1).repeat(100, axis=2)
     np.testing.assert_allclose(model.prepare(bands(pixels))["s2_10b"], 127 / 255, atol=1e-6)
     for value, level in ((-1000, 0), (20000, 1)):
-        found = model.prepare(bands(np.full((10, 30, 30), value)))["s2_10b"]
-        assert found.dtype == np.float32
-        np.testing.assert_allclose(found, level, atol=1e-6)
+        result = model.prepare(bands(np.full((10, 30, 30), value)))["s2_10b"]
+        assert result.dtype == np.float32
+        np.testing.assert_allclose(result, level, atol=1e-6)
 
 
 def test_regions_are_seen_whole() -> None:

@@ -223,10 +223,10 @@ def test_batches_of_mixed_items() -> None:
     assert keys[0] == keys[2]
     assert len(set(keys)) == 4
     assert inputs[0]["pixel_mm"] != inputs[2]["pixel_mm"]
-    for wanted in ("mean", None):
-        together = model.run([EncodeItem(inputs=one, pooling=wanted) for one in inputs])
+    for expected in ("mean", None):
+        together = model.run([EncodeItem(inputs=one, pooling=expected) for one in inputs])
         for one, result in zip(inputs, together, strict=True):
-            (alone,) = model.run([EncodeItem(inputs=one, pooling=wanted)])
+            (alone,) = model.run([EncodeItem(inputs=one, pooling=expected)])
             np.testing.assert_allclose(result.data, alone.data, rtol=0, atol=1e-5)
 
 

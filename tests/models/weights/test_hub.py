@@ -121,7 +121,7 @@ def test_a_model_comes_from_the_hub(tmp_path: Path) -> None:
     metadata = (stored / "model.yaml").read_text()
     assert f"revision: {COMMIT}" in metadata or f"revision: '{COMMIT}'" in metadata
     assert "source: facebook/dinov2-small" in metadata
-    gets = [asked for asked in listening.asked if asked.startswith("GET /facebook")]
+    gets = [request for request in listening.asked if request.startswith("GET /facebook")]
     assert gets == [
         f"GET /facebook/dinov2-small/resolve/{commit}/{file}"
         for commit, file in zip(
@@ -145,7 +145,9 @@ def test_a_tokenizer_comes_along(tmp_path: Path) -> None:
     with hub(files) as (listening, endpoint):
         done = run(tmp_path, endpoint, "import", "clip_vit_l_14")
     assert done.returncode == 0, done.stderr
-    fetched = {asked.rpartition("/")[2] for asked in listening.asked if asked.startswith("GET")}
+    fetched = {
+        request.rpartition("/")[2] for request in listening.asked if request.startswith("GET")
+    }
     assert fetched >= files.keys()
     code = (
         "from models.weights.store import get_model; "

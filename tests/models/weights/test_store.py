@@ -202,12 +202,12 @@ def test_an_unfinished_entry_is_invisible(tmp_path: Path, monkeypatch: pytest.Mo
         return copied
 
     monkeypatch.setattr(shutil, "copytree", slow)
-    mine = import_model("mosaiks")
-    assert seen == [[other.tag], [other.tag], [mine.tag]]
-    assert {stored.tag for stored in store.list_models()} == {mine.tag, other.tag}
-    load_model(mine)
-    assert store.get_model("mosaiks:latest").tag == mine.tag
-    assert bentoml.models.get("mosaiks").tag.version == mine.tag.partition(":")[2]
+    own = import_model("mosaiks")
+    assert seen == [[other.tag], [other.tag], [own.tag]]
+    assert {stored.tag for stored in store.list_models()} == {own.tag, other.tag}
+    load_model(own)
+    assert store.get_model("mosaiks:latest").tag == own.tag
+    assert bentoml.models.get("mosaiks").tag.version == own.tag.partition(":")[2]
     assert [path.name for path in tmp_path.glob("models-*")] == []
 
 

@@ -27,9 +27,9 @@ def stages(loaded: TorchModel, inputs: Inputs, encoded: Encoded) -> dict[str, An
     quick = model.network()
     quick.load_state_dict(network.state_dict(), strict=True)
     vector = pooling.pool(TorchModel(model, quick).encode([inputs]), "native")[0].numpy()
-    found = {"embedding_quickgelu": (vector / np.linalg.norm(vector), 1e-4)}
+    result = {"embedding_quickgelu": (vector / np.linalg.norm(vector), 1e-4)}
     if encoded.num_prefix_tokens:
         with torch.inference_mode():
             tokens = network.visual.ln_post(encoded.tokens)[0].numpy()
-        found["tokens_ln_post"] = (tokens, 1e-4)
-    return found
+        result["tokens_ln_post"] = (tokens, 1e-4)
+    return result

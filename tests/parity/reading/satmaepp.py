@@ -24,11 +24,11 @@ def prepared(model: Model, arrays: Mapping[str, Any], record: Mapping[str, Any])
 
 def stages(loaded: TorchModel, inputs: Inputs, encoded: Encoded) -> dict[str, Any]:
     """For ten bands, all tokens before those of one position are averaged."""
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     if "s2_10b" in inputs:
         network: Any = loaded._network
         with torch.inference_mode():
             tokens = network(loaded.collate_inputs([inputs])["s2_10b"])[0]
         groups = tokens[1:].unflatten(0, (3, *encoded.grid_shape)).permute(0, 3, 1, 2)
-        found |= {"tokens": (tokens.numpy(), 1e-4), "grid_per_group": (groups.numpy(), 1e-4)}
-    return found
+        result |= {"tokens": (tokens.numpy(), 1e-4), "grid_per_group": (groups.numpy(), 1e-4)}
+    return result

@@ -37,12 +37,12 @@ def stages(
     network: Any = loaded._network
     batch = loaded.collate_inputs([inputs])
     image, parts = Thor.stack_channels(batch)
-    found: dict[str, tuple[NDArray[Any], float]] = {}
+    result: dict[str, tuple[NDArray[Any], float]] = {}
     for part in parts:
         pixels = networks.to_native_resolution(image, part)[0]
         for band, values in zip(part.bands, pixels, strict=True):
             name = FILE_NAMES[band].replace(":", "_")
-            found[f"network_input_{name}"] = (values.numpy(), INPUT_TOLERANCE)
+            result[f"network_input_{name}"] = (values.numpy(), INPUT_TOLERANCE)
     with torch.inference_mode():
         tokens, shapes = network(image, parts, int(batch["patch"][0]), batch["pixel_mm"] / 1000)
         normed = network.norm(tokens)[0].numpy()
@@ -54,4 +54,4 @@ def stages(
         "grid_concat": concatenated,
         "embedding": concatenated,
     }
-    return found | {name: (values, OUTPUT_TOLERANCE) for name, values in made.items()}
+    return result | {name: (values, OUTPUT_TOLERANCE) for name, values in made.items()}

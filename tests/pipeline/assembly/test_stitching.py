@@ -57,8 +57,8 @@ def test_a_constant_image_stays_constant(
     tiles = tiling(*region, side * count, max(1, int(side * count * share)))
     if len(tiles) > 400:
         return
-    found = stitched(np.full((2, *region), 7, np.float32), tiles, side)
-    assert (found == 7).all()
+    result = stitched(np.full((2, *region), 7, np.float32), tiles, side)
+    assert (result == 7).all()
 
 
 @given(regions, models)
@@ -69,11 +69,11 @@ def test_a_ramp_shows_no_seam(region: tuple[int, int], model: tuple[int, int, fl
     tiles = tiling(*region, side * count, max(1, int(side * count * share)))
     if len(tiles) > 400 or min(region) < side * count:
         return
-    found = stitched(ramp(*region), tiles, side)
+    result = stitched(ramp(*region), tiles, side)
     for axis, length in enumerate(region):
-        number = found.shape[1 + axis]
+        number = result.shape[1 + axis]
         position = (np.arange(number) + 0.5) * length / number
-        values = found[axis].max(axis=1 - axis), found[axis].min(axis=1 - axis)
+        values = result[axis].max(axis=1 - axis), result[axis].min(axis=1 - axis)
         for value in values:
             assert np.abs(value - position).max() <= side / 2 + 1e-3
 
@@ -120,9 +120,9 @@ def test_the_boundary_is_the_middle_of_the_overlap() -> None:
     """300 pixels with tiles of 224: [0, 150) of the first and [150, 300) of the second."""
     tiles = tiling(300, 224, 224)
     first, second = np.zeros((1, 224, 224), np.float32), np.ones((1, 224, 224), np.float32)
-    found = stitching.stitch_tiles([first, second], tiles)
-    assert found.shape == (1, 300, 224)
-    assert found[0, :, 0].tolist() == [0] * 150 + [1] * 150
+    result = stitching.stitch_tiles([first, second], tiles)
+    assert result.shape == (1, 300, 224)
+    assert result[0, :, 0].tolist() == [0] * 150 + [1] * 150
 
 
 @pytest.mark.parametrize("pooling", ["mean", "max"])
@@ -131,10 +131,10 @@ def test_vectors_of_tiles(pooling: str) -> None:
     tiles = tiling(300, 250, 224, 200)
     assert (tiles.rows, tiles.columns) == ((0, 76), (0, 26))
     vectors = [np.array([value, -value], np.float32) for value in (1, 2, 3, 4)]
-    found = stitching.pool_tiles(vectors, tiles, pooling)  # type: ignore[arg-type]
-    assert found.dtype == np.float32
+    result = stitching.pool_tiles(vectors, tiles, pooling)  # type: ignore[arg-type]
+    assert result.dtype == np.float32
     expected = [2.5, -2.5] if pooling == "mean" else [4, -1]
-    assert found.tolist() == pytest.approx(expected)
+    assert result.tolist() == pytest.approx(expected)
 
 
 def test_the_area_of_a_tile() -> None:
@@ -152,8 +152,8 @@ def test_areas_add_up(region: tuple[int, int], model: tuple[int, int, float]) ->
     side, count, share = model
     tiles = tiling(*region, side * count, max(1, int(side * count * share)))
     if len(tiles) <= 2000:
-        found = stitching.pool_tiles([np.full(2, 3, np.float32)] * len(tiles), tiles, "mean")
-        assert found.tolist() == pytest.approx([3, 3])
+        result = stitching.pool_tiles([np.full(2, 3, np.float32)] * len(tiles), tiles, "mean")
+        assert result.tolist() == pytest.approx([3, 3])
 
 
 PIXELS = PixelGrid("EPSG:32632", (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0), 300, 448)
@@ -196,8 +196,8 @@ def test_margins_of_neighbours() -> None:
     """Cells between the margins of two tiles take the nearest cell there is."""
     tiles = tiling(8, 16, 8)
     grids = [np.full((1, 3, 3), value, np.float32) for value in (1, 2)]
-    found = stitching.stitch_tiles(grids, tiles, margin=1)
-    assert found[0, 0].tolist() == [1, 1, 1, 1, 2, 2, 2]
+    result = stitching.stitch_tiles(grids, tiles, margin=1)
+    assert result[0, 0].tolist() == [1, 1, 1, 1, 2, 2, 2]
 
 
 def test_cells_without_data_do_not_count() -> None:

@@ -331,8 +331,8 @@ def test_threads_know_the_request() -> None:
         backend = "demo"
 
         def fetch(self, query: ImageQuery) -> Sample:
-            asked = request_context.current_request()
-            seen.append(None if asked is None else asked.id)
+            request = request_context.current_request()
+            seen.append(None if request is None else request.id)
             raise SourceError("down")
 
     layer = ImageryFetcher({"demo": lambda: cast(Source, Noting())}, max_threads=2)

@@ -149,9 +149,9 @@ def test_read(name: str) -> None:
     data, expected, loss = READ[name]
     image = decode_image(data, 1)
     assert image.mode == "RGB"
-    found = np.asarray(image).astype(int)
-    assert found.shape == expected.shape
-    assert np.abs(found - expected).max() <= loss
+    result = np.asarray(image).astype(int)
+    assert result.shape == expected.shape
+    assert np.abs(result - expected).max() <= loss
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -162,10 +162,10 @@ def test_every_orientation_in_every_format(kind: str, orientation: int) -> None:
     exif[0x0112] = orientation
     options = BEST.get(kind, {})
     ramp = np.arange(96, dtype=np.uint8).reshape(8, 12, 1) * [1, 2, 0]
-    found = decode_image(encoded(ramp.astype(np.uint8), kind, exif=exif, **options), 1)
+    result = decode_image(encoded(ramp.astype(np.uint8), kind, exif=exif, **options), 1)
     expected = TURNS[orientation - 1](ramp)
-    assert found.size == expected.shape[1::-1]
-    assert np.abs(np.asarray(found).astype(int) - expected).max() <= (8 if kind == "JPEG" else 0)
+    assert result.size == expected.shape[1::-1]
+    assert np.abs(np.asarray(result).astype(int) - expected).max() <= (8 if kind == "JPEG" else 0)
 
 
 REFUSED: dict[str, tuple[bytes, str]] = {

@@ -171,8 +171,8 @@ def test_several_at_a_time(site: Site) -> None:
     """One fetcher serves several threads."""
     shared = fetcher()
     with ThreadPoolExecutor(8) as threads:
-        found = list(threads.map(shared.fetch, [f"{site.url}/image"] * 24))
-    assert found == [IMAGE] * 24
+        result = list(threads.map(shared.fetch, [f"{site.url}/image"] * 24))
+    assert result == [IMAGE] * 24
 
 
 def test_proxies_of_the_environment_are_not_used(
@@ -253,16 +253,16 @@ def test_a_closed_port() -> None:
 
 def test_one_resolution_per_hop(site: Site) -> None:
     """The address that was checked is connected to; a name that changes its mind is too late."""
-    asked: list[str] = []
+    requests: list[str] = []
     answers = iter([[HERE], [ELSEWHERE]])
 
     def resolve(host: str, port: int) -> list[Address]:
-        asked.append(host)
+        requests.append(host)
         return next(answers)
 
     url = f"http://rebinding.example:{site.server_port}"
     assert fetcher(resolver=resolve).fetch(f"{url}/image") == IMAGE
-    assert asked == ["rebinding.example"]
+    assert requests == ["rebinding.example"]
     assert site.seen[0].headers["Host"] == f"rebinding.example:{site.server_port}"
 
     answers = iter([[HERE], [ELSEWHERE]])
@@ -375,10 +375,10 @@ def test_names_that_lead_nowhere() -> None:
 )
 def test_urls_that_are_not_fetched(url: str, says: str) -> None:
     """Refused without a resolution; secrets in them are not repeated."""
-    asked: list[str] = []
+    requests: list[str] = []
     with pytest.raises(InvalidImage, match=says) as caught:
-        fetcher(resolver=named({}, asked)).fetch(url)
-    assert not asked
+        fetcher(resolver=named({}, requests)).fetch(url)
+    assert not requests
     assert "pass" not in caught.value.message.replace("password", "")
     assert len(caught.value.message) < 200
 

@@ -40,32 +40,32 @@ def pixels(data: bytes) -> NDArray[np.int64]:
 def test_formats(kind: str) -> None:
     """Every format that is named in the documentation; lossy ones to within their loss."""
     options = {"lossless": True} if kind == "WEBP" else {}
-    found = pixels(encoded(Image.fromarray(RGB), kind, **options))
+    result = pixels(encoded(Image.fromarray(RGB), kind, **options))
     inner = np.r_[0:4, 8:12]
-    assert np.abs(found - RGB)[:, inner].max() <= (12 if kind == "JPEG" else 0)
+    assert np.abs(result - RGB)[:, inner].max() <= (12 if kind == "JPEG" else 0)
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "1", "CMYK"])
 def test_colour_models(mode: str) -> None:
     """Grey, palette, alpha, two tones and CMYK all become RGB of the same image."""
     image = Image.fromarray(RGB).convert(mode)
-    found = pixels(encoded(image, "TIFF" if mode == "CMYK" else "PNG"))
-    assert np.abs(found - np.asarray(image.convert("RGB")).astype(int)).max() <= 1
+    result = pixels(encoded(image, "TIFF" if mode == "CMYK" else "PNG"))
+    assert np.abs(result - np.asarray(image.convert("RGB")).astype(int)).max() <= 1
 
 
 def test_sixteen_bits() -> None:
     """The high byte is kept; values are not cut off at 255."""
     grey = (np.arange(96, dtype=np.uint32).reshape(8, 12) * 680).astype(np.uint16)
-    found = pixels(encoded(Image.fromarray(grey), "PNG"))
-    np.testing.assert_array_equal(found[..., 0], grey >> 8)
+    result = pixels(encoded(Image.fromarray(grey), "PNG"))
+    np.testing.assert_array_equal(result[..., 0], grey >> 8)
 
 
 def test_the_camera_was_held_upright() -> None:
     """The orientation that a camera recorded is applied."""
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: show rotated by 90 degrees clockwise
-    found = pixels(encoded(Image.fromarray(RGB), "PNG", exif=exif))
-    np.testing.assert_array_equal(found, np.rot90(RGB, -1))
+    result = pixels(encoded(Image.fromarray(RGB), "PNG", exif=exif))
+    np.testing.assert_array_equal(result, np.rot90(RGB, -1))
 
 
 def test_the_first_frame_counts() -> None:
@@ -175,8 +175,8 @@ def test_bits_above_eight_in_other_files() -> None:
     for mode in ("I;16", "I;16B"):
         values = grey.astype("<u2" if mode == "I;16" else ">u2")
         image = Image.frombytes(mode, (12, 8), values.tobytes())
-        found = pixels(encoded(image, "TIFF"))
-        np.testing.assert_array_equal(found, np.repeat((grey >> 8)[..., None], 3, axis=2))
+        result = pixels(encoded(image, "TIFF"))
+        np.testing.assert_array_equal(result, np.repeat((grey >> 8)[..., None], 3, axis=2))
 
 
 @pytest.mark.parametrize(("tag", "kind"), [(0x0100, 2), (0x0201, 7), (0x010E, 11)])

@@ -42,10 +42,10 @@ def sensor(collection: str = L2A, bands: tuple[str, ...] = S2_BANDS, **fields: A
 )
 def test_the_bands_decide(asked: SensorSpec, reading: dict[str, str]) -> None:
     """One entry per model in their order; who does not read says why in a sentence."""
-    found = model_compatibility(asked, SERVED)
-    assert [fit.model for fit in found] == [served.card.id for served in SERVED]
-    assert {fit.model: fit.modality for fit in found if fit.compatible} == reading
-    for fit in found:
+    result = model_compatibility(asked, SERVED)
+    assert [fit.model for fit in result] == [served.card.id for served in SERVED]
+    assert {fit.model: fit.modality for fit in result if fit.compatible} == reading
+    for fit in result:
         if not fit.compatible:
             assert fit.modality is None
             assert fit.note is not None
@@ -54,8 +54,8 @@ def test_the_bands_decide(asked: SensorSpec, reading: dict[str, str]) -> None:
 
 def note(asked: SensorSpec, served: ServedModel) -> str:
     """What is said of one model."""
-    (found,) = model_compatibility(asked, [served])
-    return found.note or ""
+    (result,) = model_compatibility(asked, [served])
+    return result.note or ""
 
 
 def test_what_is_said() -> None:
@@ -74,26 +74,26 @@ def test_what_is_said() -> None:
 
 def test_another_collection_is_said() -> None:
     """It fits, as in a request, and the note says that units may differ."""
-    (found,) = model_compatibility(sensor(L1C), SERVED[:1])
-    assert (found.compatible, found.modality) == (True, "s2")
-    assert found.note == f"mosaiks is made for {L2A}: check the units"
+    (result,) = model_compatibility(sensor(L1C), SERVED[:1])
+    assert (result.compatible, result.modality) == (True, "s2")
+    assert result.note == f"mosaiks is made for {L2A}: check the units"
 
 
 def test_only_what_is_served_counts() -> None:
     """Weights that lack an input do not read it, whatever the card says."""
     radar_only = SERVED[1].model_copy(update={"modalities": ["s1"]})
-    (found,) = model_compatibility(sensor(bands=("B4",)), [radar_only])
-    assert not found.compatible
+    (result,) = model_compatibility(sensor(bands=("B4",)), [radar_only])
+    assert not result.compatible
 
 
 def test_options_describe_bands_of_their_model() -> None:
     """Bands that the request describes fit the model that it asks, and no other."""
-    asked = sensor("SOME/COLLECTION", ("nir", "swir"))
+    request = sensor("SOME/COLLECTION", ("nir", "swir"))
     described = {"dofa": {"wavelengths_um": [0.9, 1.6], "mean": [0, 0], "std": [1, 1]}}
-    assert [fit.compatible for fit in model_compatibility(asked, SERVED, described)] == [
+    assert [fit.compatible for fit in model_compatibility(request, SERVED, described)] == [
         False,
         True,
         False,
         False,
     ]
-    assert not any(fit.compatible for fit in model_compatibility(asked, SERVED))
+    assert not any(fit.compatible for fit in model_compatibility(request, SERVED))

@@ -299,8 +299,8 @@ def test_radar_has_a_direction_and_a_mode() -> None:
     radar = SensorSpec("COPERNICUS/S1_GRD_FLOAT", ("VV", "VH"))
     modality = CARD.modalities["s2"].model_copy(update={"sensor": radar})
     card = CARD.model_copy(update={"modalities": {"s2": modality}})
-    asked = replace(radar, orbit="DESCENDING", s1_require_iw=False)
-    assert plan(card, sensor=asked)[0].query.sensor == asked
+    request = replace(radar, orbit="DESCENDING", s1_require_iw=False)
+    assert plan(card, sensor=request)[0].query.sensor == request
 
 
 def test_class_tokens() -> None:

@@ -46,13 +46,13 @@ def test_the_last_tile_is_shifted(
 def test_tiles_cover_without_gaps(length: int, size: int, part: float) -> None:
     """Every pixel lies in a tile, and no tile is there twice."""
     stride = max(1, int(size * part))
-    found = tile_starts(length, size, stride)
+    result = tile_starts(length, size, stride)
     covered = np.zeros(max(length, size), int)
-    for start in found:
+    for start in result:
         covered[start : start + size] += 1
     assert covered[:length].all()
-    assert len(set(found)) == len(found)
-    assert found[-1] + size == max(length, size)
+    assert len(set(result)) == len(result)
+    assert result[-1] + size == max(length, size)
 
 
 @given(lengths, lengths, st.integers(20, 300))

@@ -61,25 +61,25 @@ def plan(file: RasterUpload = FILE, card: ModelCard = MOSAIKS, **fields: Any) ->
 def test_what_a_file_says_is_enough() -> None:
     """Pixels, names, units, region and validity become a sample as a source gives it."""
     seen = RANDOM.integers(0, 2, (24, 30)).astype(bool)
-    found = plan(replace(FILE, mask=seen, **UTM)).sample  # type: ignore[arg-type]
-    np.testing.assert_array_equal(found.pixels, np.where(seen, NUMBERS, 0))
-    np.testing.assert_array_equal(found.valid, seen)
-    assert found.pixels.dtype == np.float32
-    assert (found.bands, found.modality, found.times) == (S2, "s2", ())
-    assert found.grid is not None
-    assert (found.grid.crs, found.grid.transform) == (geotiffs.CRS, geotiffs.TRANSFORM)
-    assert found.grid.shape == (24, 30)
-    assert found.provenance is not None
-    assert (found.provenance.backend, found.provenance.source) == ("user", "GeoTIFF")
+    result = plan(replace(FILE, mask=seen, **UTM)).sample  # type: ignore[arg-type]
+    np.testing.assert_array_equal(result.pixels, np.where(seen, NUMBERS, 0))
+    np.testing.assert_array_equal(result.valid, seen)
+    assert result.pixels.dtype == np.float32
+    assert (result.bands, result.modality, result.times) == (S2, "s2", ())
+    assert result.grid is not None
+    assert (result.grid.crs, result.grid.transform) == (geotiffs.CRS, geotiffs.TRANSFORM)
+    assert result.grid.shape == (24, 30)
+    assert result.provenance is not None
+    assert (result.provenance.backend, result.provenance.source) == ("user", "GeoTIFF")
 
 
 def test_nothing_is_made_up() -> None:
     """Without a region and times there is none in the sample."""
-    found = plan().sample
-    assert found.grid is None
-    assert found.times == ()
-    assert found.provenance is not None
-    assert found.provenance.scenes == ()
+    result = plan().sample
+    assert result.grid is None
+    assert result.times == ()
+    assert result.provenance is not None
+    assert result.provenance.scenes == ()
 
 
 def test_the_request_goes_before_the_file() -> None:
@@ -87,16 +87,16 @@ def test_the_request_goes_before_the_file() -> None:
     file = replace(FILE, nodata=1, **UTM)  # type: ignore[arg-type]
     other: dict[str, Any] = {"crs": "EPSG:32632", "transform": (20, 0, 0, 0, -20, 0)}
     first = int(NUMBERS[0, 0, 0])
-    found = plan(
+    result = plan(
         replace(file, pixels=NUMBERS / 10_000), bands=S2[::-1], units="reflectance", **other,
         nodata=first / 10_000,
     ).sample  # fmt: skip
-    assert found.grid is not None
-    assert (found.grid.crs, found.grid.transform) == ("EPSG:32632", (20, 0, 0, 0, -20, 0))
-    assert found.valid is not None
-    np.testing.assert_array_equal(found.valid, np.not_equal(NUMBERS, first).all(axis=0))
+    assert result.grid is not None
+    assert (result.grid.crs, result.grid.transform) == ("EPSG:32632", (20, 0, 0, 0, -20, 0))
+    assert result.valid is not None
+    np.testing.assert_array_equal(result.valid, np.not_equal(NUMBERS, first).all(axis=0))
     has = NUMBERS[::-1] != first
-    np.testing.assert_allclose(found.pixels[has], NUMBERS[::-1][has], rtol=1e-6)
+    np.testing.assert_allclose(result.pixels[has], NUMBERS[::-1][has], rtol=1e-6)
 
 
 def test_bands_are_found_by_name() -> None:
@@ -131,11 +131,11 @@ def test_no_data() -> None:
     pixels = NUMBERS.astype(np.float32)
     pixels[0, 0] = np.nan
     pixels[1, 1] = np.float32(0.1)
-    found = plan(replace(FILE, pixels=pixels, nodata=0.1)).sample
-    assert found.valid is not None
-    assert not found.valid[:2].any()
-    assert found.valid[2:].all()
-    assert (found.pixels[0, 0] == 0).all()
+    result = plan(replace(FILE, pixels=pixels, nodata=0.1)).sample
+    assert result.valid is not None
+    assert not result.valid[:2].any()
+    assert result.valid[2:].all()
+    assert (result.pixels[0, 0] == 0).all()
 
 
 def test_radar_has_power_where_it_has_data() -> None:
@@ -143,10 +143,10 @@ def test_radar_has_power_where_it_has_data() -> None:
     power = POWER.copy()
     power[0, :3] = 0
     file = RasterUpload("NumPy array", power, bands=("VV", "VH"), units="linear power")
-    found = plan(file, THOR, modality="sentinel-1", **UTM).sample
-    assert found.modality == "s1"
-    assert found.valid is not None
-    assert (found.valid.sum(axis=1) == [0] * 3 + [30] * 21).all()
+    result = plan(file, THOR, modality="sentinel-1", **UTM).sample
+    assert result.modality == "s1"
+    assert result.valid is not None
+    assert (result.valid.sum(axis=1) == [0] * 3 + [30] * 21).all()
 
 
 def test_models_that_read_any_bands() -> None:
@@ -166,9 +166,9 @@ def test_aerial_images() -> None:
     pixels = RANDOM.integers(0, 256, (4, 250, 250)).astype(np.uint8)
     said = {"crs": geotiffs.CRS, "transform": (0.2, 0, 0, 0, -0.2, 0), "times": [JUNE]}
     file = RasterUpload("NumPy array", pixels, bands=("N", "R", "G", "B"), units="8-bit brightness")
-    found = plan(file, ANYSAT, modality="aerial", **said).sample
-    assert found.bands == ("R", "G", "B", "N")
-    np.testing.assert_array_equal(found.pixels, pixels[[1, 2, 3, 0]])
+    result = plan(file, ANYSAT, modality="aerial", **said).sample
+    assert result.bands == ("R", "G", "B", "N")
+    np.testing.assert_array_equal(result.pixels, pixels[[1, 2, 3, 0]])
     with pytest.raises(SpecError, match=r"accepted: '8-bit brightness'$"):
         plan(replace(file, units="reflectance"), ANYSAT, modality="aerial", **said)
     with pytest.raises(SpecError, match="not in these units"):
@@ -179,20 +179,22 @@ def test_bands_that_the_request_describes() -> None:
     """All bands are read, in the order of the file, as they are stored."""
     scores = RANDOM.normal(size=(2, 24, 30)).astype(np.float32)
     options = {"wavelengths_um": [0.4, 10], "mean": [0, 0], "std": [1, 1]}
-    found = plan(RasterUpload("NumPy array", scores, bands=("x", "B2")), DOFA, model_config=options)
-    assert found.sample.bands == ("x", "B2")
-    np.testing.assert_array_equal(found.sample.pixels, scores)
+    result = plan(
+        RasterUpload("NumPy array", scores, bands=("x", "B2")), DOFA, model_config=options
+    )
+    assert result.sample.bands == ("x", "B2")
+    np.testing.assert_array_equal(result.sample.pixels, scores)
 
 
 def test_images_over_time() -> None:
     """One time per frame; of one image, those of its scenes."""
     file = replace(FILE, pixels=SERIES, **UTM)  # type: ignore[arg-type]
     times = ["2023-05-02", "2023-06-11T10:30:00Z"]
-    found = plan(file, Galileo.card, times=times).sample
-    assert found.pixels.shape == (2, 10, 24, 30)
-    assert found.valid is not None
-    assert found.valid.shape == (2, 24, 30)
-    assert found.times == (
+    result = plan(file, Galileo.card, times=times).sample
+    assert result.pixels.shape == (2, 10, 24, 30)
+    assert result.valid is not None
+    assert result.valid.shape == (2, 24, 30)
+    assert result.times == (
         datetime(2023, 5, 2, tzinfo=UTC),
         datetime(2023, 6, 11, 10, 30, tzinfo=UTC),
     )
@@ -460,18 +462,20 @@ def test_the_same_pixels_give_the_same_vectors(
     pixels = written(sample, units, RANDOM.permutation(len(sample.bands)).tolist())
     answer = asked(engine, model, pixels, times=sample.times, **own, **form)
     np.testing.assert_allclose(answer.data, region.data, atol=1e-6)
-    told, fetched_meta = answer.meta, region.meta
-    assert (told.backend, told.source) == ("user", "GeoTIFF")
-    assert told.notice is not None
-    assert (told.sensor, told.temporal, told.offset_applied) == (None, None, None)
-    assert told.scenes is not None
+    reported, fetched_meta = answer.meta, region.meta
+    assert (reported.backend, reported.source) == ("user", "GeoTIFF")
+    assert reported.notice is not None
+    assert (reported.sensor, reported.temporal, reported.offset_applied) == (None, None, None)
+    assert reported.scenes is not None
     assert fetched_meta.scenes is not None
-    assert [scene.time for scene in told.scenes] == [scene.time for scene in fetched_meta.scenes]
+    assert [scene.time for scene in reported.scenes] == [
+        scene.time for scene in fetched_meta.scenes
+    ]
     same = {"grid_hw", "crs", "transform", "footprint", "pixels", "valid_fraction", "image_size"}
     same |= {"input_prep", "tiles", "pooling", "modality", "preprocessing", "cls_removed", "dim"}
-    assert told.model_dump(include=same) == fetched_meta.model_dump(include=same)
-    assert told.grid == fetched_meta.grid
-    assert set(told.timing_ms) == {"prepare", "encode"}
+    assert reported.model_dump(include=same) == fetched_meta.model_dump(include=same)
+    assert reported.grid == fetched_meta.grid
+    assert set(reported.timing_ms) == {"prepare", "encode"}
 
 
 @pytest.fixture(scope="module")
@@ -637,8 +641,8 @@ def test_the_engine_refuses(galileo: LocalEngine, fields: dict[str, Any], field:
 def test_an_option_that_needs_the_region(galileo: LocalEngine) -> None:
     """Where the pixels lie goes to the model if it asks for it."""
     here = asked(galileo, "galileo", array(NUMBERS), **SAID, **UTM, times=[JUNE])
-    told = asked(
+    reported = asked(
         galileo, "galileo", array(NUMBERS), **SAID, **UTM, times=[JUNE],
         model_config={"location": True},
     )  # fmt: skip
-    assert not np.allclose(here.data, told.data, atol=1e-5)
+    assert not np.allclose(here.data, reported.data, atol=1e-5)

@@ -74,30 +74,30 @@ def test_as_many_batches_at_a_time_as_there_are_lanes() -> None:
         ends: list[asyncio.Event] = []
 
         async def forward(jobs: tuple[Any, ...]) -> list[int]:
-            mine = [job.number for job in jobs]
-            batches.append(mine)
+            own = [job.number for job in jobs]
+            batches.append(own)
             ends.append(asyncio.Event())
             await ends[-1].wait()
-            return mine
+            return own
 
         dispatcher: Any = CorkDispatcher(
             60_000, 8, fallback=lambda: -1, get_batch_size=lambda job: 1
         )
         ask = dispatcher(forward)
-        asked = []
+        requests = []
         for number in range(5):
-            asked.append(asyncio.create_task(ask(SimpleNamespace(number=number))))
+            requests.append(asyncio.create_task(ask(SimpleNamespace(number=number))))
             for _ in range(20):
                 await asyncio.sleep(0)
         assert batches == [[0], [1]]
         ends[1].set()
-        assert await asked[1] == 1
+        assert await requests[1] == 1
         for _ in range(20):
             await asyncio.sleep(0)
         assert batches == [[0], [1], [2, 3, 4]]
         ends[0].set()
         ends[2].set()
-        assert await asyncio.gather(*asked) == list(range(5))
+        assert await asyncio.gather(*requests) == list(range(5))
         dispatcher.shutdown()
 
     asyncio.run(go())

@@ -246,9 +246,9 @@ def test_bytes_in_flight_are_bounded() -> None:
         read = []
 
         async def slow(request: Request) -> Response:
-            found = await parsing.read_request(request, ImageEmbeddingRequest)
-            if isinstance(found, GeoBentoError) and found.status == 503:
-                return error_response(found)
+            result = await parsing.read_request(request, ImageEmbeddingRequest)
+            if isinstance(result, GeoBentoError) and result.status == 503:
+                return error_response(result)
             read.append(True)
             await gate.wait()
             return PlainTextResponse("done")

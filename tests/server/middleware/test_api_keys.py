@@ -142,11 +142,11 @@ def test_a_key_with_its_requests_in_flight() -> None:
             headers = {"X-API-Key": KEY}
             running = asyncio.create_task(http.get("/slow", headers=headers))
             await began.wait()
-            found = [(await http.get("/quick", headers=headers)).status_code]
+            result = [(await http.get("/quick", headers=headers)).status_code]
             end.set()
             with pytest.raises(RuntimeError, match="defect"):
                 await running
-            return [*found, (await http.get("/quick", headers=headers)).status_code]
+            return [*result, (await http.get("/quick", headers=headers)).status_code]
 
     assert asyncio.run(go()) == [429, 200]
 
@@ -155,8 +155,8 @@ def test_keys_come_from_both_settings(tmp_path: Path) -> None:
     """The variable and the file, which may have comments."""
     file = tmp_path / "keys"
     file.write_text(f"# a comment\n\n {OTHER} \n")
-    found = configured_keys(Settings(api_keys=(str(ENTRY),), api_keys_file=file))
-    assert found == (ENTRY, OTHER)
+    result = configured_keys(Settings(api_keys=(str(ENTRY),), api_keys_file=file))
+    assert result == (ENTRY, OTHER)
     assert configured_keys(Settings()) == ()
 
 

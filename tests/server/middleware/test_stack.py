@@ -33,8 +33,8 @@ async def hello(_: Request) -> Response:
 def app(**settings: Any) -> Starlette:
     """An application behind what the settings ask for, with a key."""
     routes = [Route(path, hello) for path in ("/", "/models", "/metrics", "/livez")]
-    found = middleware_stack(Settings(**settings), (ENTRY,), {})
-    return Starlette(routes=routes, middleware=[Middleware(cls, **how) for cls, how in found])
+    result = middleware_stack(Settings(**settings), (ENTRY,), {})
+    return Starlette(routes=routes, middleware=[Middleware(cls, **how) for cls, how in result])
 
 
 def get(path: str, headers: dict[str, str] | None = None, **settings: Any) -> httpx.Response:
@@ -117,8 +117,8 @@ def test_a_key_at_its_limit_is_told_like_all_others() -> None:
     async def go() -> httpx.Response:
         transport = httpx.ASGITransport(app(key_rate_limit=0.01))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
-            asked = {"X-API-Key": KEY, "X-Request-ID": "abc"}
-            while (answer := await http.get("/models", headers=asked)).is_success:
+            request = {"X-API-Key": KEY, "X-Request-ID": "abc"}
+            while (answer := await http.get("/models", headers=request)).is_success:
                 pass
             return answer
 
@@ -152,8 +152,8 @@ def test_metrics_on_another_port() -> None:
             httpx.AsyncClient(transport=transport, base_url="http://test") as outside,
         ):
             paths = ("/metrics", "/livez", "/models")
-            found = [(await http.get(inside + path)).status_code for path in paths]
-            found.append((await outside.get("/metrics")).status_code)
+            result = [(await http.get(inside + path)).status_code for path in paths]
+            result.append((await outside.get("/metrics")).status_code)
             refused = await http.get(f"{inside}/models", headers={"X-Request-ID": "abc"})
             assert refused.headers["x-request-id"] == "abc"
             assert refused.headers["x-content-type-options"] == "nosniff"
@@ -161,7 +161,7 @@ def test_metrics_on_another_port() -> None:
         await running
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"{inside}/livez")
-        return found
+        return result
 
     assert asyncio.run(go()) == [200, 200, 404, 404]
 
@@ -177,11 +177,11 @@ def test_a_port_that_is_taken() -> None:
         running = asyncio.create_task(
             app(metrics_port=port)({"type": "lifespan"}, heard.get, sent.put)
         )
-        found = await sent.get()
+        result = await sent.get()
         running.cancel()
         taken.close()
-        return found
+        return result
 
-    found = asyncio.run(go())
-    assert found["type"] == "lifespan.startup.failed"
-    assert "GEOBENTO_METRICS_PORT" in found["message"]
+    result = asyncio.run(go())
+    assert result["type"] == "lifespan.startup.failed"
+    assert "GEOBENTO_METRICS_PORT" in result["message"]

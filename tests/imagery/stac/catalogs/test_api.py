@@ -85,9 +85,13 @@ def test_one_scene_as_it_is(stac: StacServer, tmp_path: Path) -> None:
     assert sample.provenance is not None
     assert (sample.provenance.backend, sample.provenance.source) == ("stac", "stand-in")
     assert [used.cloud_pct for used in sample.provenance.scenes] == [3.5]
-    reads = [asked for asked in stac.asked("files") if asked["method"] == "GET"]
-    assert {asked["path"].rsplit("/", 1)[1] for asked in reads} == {"red.tif", "nir.tif", "scl.tif"}
-    assert all("range" in asked["headers"] for asked in reads)
+    reads = [request for request in stac.asked("files") if request["method"] == "GET"]
+    assert {request["path"].rsplit("/", 1)[1] for request in reads} == {
+        "red.tif",
+        "nir.tif",
+        "scl.tif",
+    }
+    assert all("range" in request["headers"] for request in reads)
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
@@ -99,7 +103,7 @@ def test_all_pages_are_read(stac: StacServer, tmp_path: Path, method: str) -> No
     sample = source.fetch(query())
     expected = np.median([bands_of(each) for each in world], axis=0)
     np.testing.assert_array_equal(sample.pixels, expected)
-    assert [asked["method"] for asked in stac.asked("search")] == [method] * 3
+    assert [request["method"] for request in stac.asked("search")] == [method] * 3
 
 
 def test_the_window_is_half_open(stac: StacServer, tmp_path: Path) -> None:
@@ -121,8 +125,8 @@ def test_too_cloudy_scenes_are_left_out(
     # With `query` the server cannot be asked for scenes that do not state clouds.
     expected = ["scene-01"] if extension == "query" else ["scene-01", "scene-03"]
     assert names(source.fetch(query())) == expected
-    (asked,) = stac.asked("search")
-    assert [name for name in ("filter", "query") if name in asked["body"]] == (
+    (request,) = stac.asked("search")
+    assert [name for name in ("filter", "query") if name in request["body"]] == (
         [extension] if extension else []
     )
     assert len(names(source.fetch(query(cloudy_pct=None)))) == 3
@@ -144,8 +148,8 @@ def test_offsets_come_from_the_items(stac: StacServer, tmp_path: Path) -> None:
         sample = source.fetch(query(composite=method))
         assert (sample.pixels == 500).all()
     assert sample.provenance is not None
-    told = [(used.processing, used.offset_applied) for used in sample.provenance.scenes]
-    assert told == [("05.09", True), ("05.09", True), ("03.01", False)]
+    reported = [(used.processing, used.offset_applied) for used in sample.provenance.scenes]
+    assert reported == [("05.09", True), ("05.09", True), ("03.01", False)]
 
 
 def test_a_region_across_the_antimeridian(stac: StacServer, tmp_path: Path) -> None:
@@ -198,9 +202,9 @@ def test_a_search_is_not_asked_twice_in_a_row(stac: StacServer, tmp_path: Path) 
 def test_a_collection_that_it_lacks(stac: StacServer, tmp_path: Path) -> None:
     """The error says who has it, and nothing is asked."""
     source = served(stac, tmp_path, scene(1))
-    asked = query(collection="LANDSAT/LC08/C02/T1_L2", bands=("SR_B4",))
+    request = query(collection="LANDSAT/LC08/C02/T1_L2", bands=("SR_B4",))
     with pytest.raises(ModelError, match=r"'stand-in'; Earth Engine .* 'planetary-computer'"):
-        source.fetch(asked)
+        source.fetch(request)
     assert stac.asked("search") == []
 
 
@@ -240,8 +244,8 @@ def test_quality_bits_and_scales(
     """Flagged pixels are left out, gaps too; values are in the units of Earth Engine."""
     world = scene(1, collection=collection, holes=True, cloud_pct=12.0)
     write_catalog([world], bands, tmp_path)
-    asked = query(collection=collection, bands=bands, scale_m=30, fill_value=-5)
-    sample = opened(stac, tmp_path).fetch(asked)
+    request = query(collection=collection, bands=bands, scale_m=30, fill_value=-5)
+    sample = opened(stac, tmp_path).fetch(request)
     flagged = world.band("QA_PIXEL") == 1 << 3
     shown = world.has_data() & ~flagged
     np.testing.assert_array_equal(sample.valid, shown)
@@ -269,8 +273,8 @@ def test_landsat_8_is_not_landsat_9(stac: StacServer, tmp_path: Path, conforms: 
     builder.save()
     source = opened(stac, tmp_path)
     for number, value in ((8, 1), (9, 2)):
-        asked = query(collection=f"LANDSAT/LC0{number}/C02/T1_L2", bands=("SR_B4",))
-        assert (source.fetch(asked).pixels == value).all()
+        request = query(collection=f"LANDSAT/LC0{number}/C02/T1_L2", bands=("SR_B4",))
+        assert (source.fetch(request).pixels == value).all()
 
 
 @pytest.mark.parametrize("described", ["raster:bands", "eo:bands", "nothing"])
@@ -282,8 +286,8 @@ def test_bands_in_one_file(stac: StacServer, tmp_path: Path, described: str) -> 
     names = [{"name": name} for name in ("Red", "Green", "Blue", "NIR")]
     item.assets["image"].extra_fields = {described: names}
     builder.save()
-    asked = query(collection="USDA/NAIP/DOQQ", bands=("N", "R"))
-    sample = opened(stac, tmp_path).fetch(asked)
+    request = query(collection="USDA/NAIP/DOQQ", bands=("N", "R"))
+    sample = opened(stac, tmp_path).fetch(request)
     assert sample.pixels[:, 0, 0].tolist() == [40, 10]
 
 
@@ -517,8 +521,8 @@ def test_many_requests_with_faults(stac: StacServer, tmp_path: Path, quick: None
     assert len(stac.asked("files")) > 1000
     assert stac.most_in_flight("files") <= MAX_REMOTE_READS
     attempts: dict[str, list[Any]] = {}
-    for asked in stac.asked("search"):
-        attempts.setdefault(asked["path"], []).append(asked)
+    for request in stac.asked("search"):
+        attempts.setdefault(request["path"], []).append(request)
     waited = [
         following["begun"] - refused["begun"]
         for of_one in attempts.values()

@@ -100,17 +100,17 @@ def test_the_same_items_as_from_a_catalog_of_json(tmp_path: Path) -> None:
         StaticCatalog(tmp_path / "catalog.json"),
     )
     both = [catalog.search(SEARCH, LATER) for catalog in (opened, json_catalog)]
-    found, expected = (
+    result, expected = (
         [item.to_dict(include_self_link=False, transform_hrefs=False) for item in items]
         for items in both
     )
-    for item in (*found, *expected):
+    for item in (*result, *expected):
         item["geometry"] = json.loads(json.dumps(item["geometry"]))  # lists and tuples
         item["properties"]["datetime"] = datetime.fromisoformat(item["properties"]["datetime"])
-    assert found == expected
+    assert result == expected
     sensor = SensorSpec("COPERNICUS/S2_SR_HARMONIZED", ("B4",))
-    asked = ImageQuery(sensor, GRID, *JUNE, "s2")
-    samples = [StacSource(catalog).fetch(asked) for catalog in (opened, json_catalog)]
+    request = ImageQuery(sensor, GRID, *JUNE, "s2")
+    samples = [StacSource(catalog).fetch(request) for catalog in (opened, json_catalog)]
     np.testing.assert_array_equal(samples[0].pixels, samples[1].pixels)
     assert samples[0].pixels[0, 0, 0] == 6.5
     assert samples[0].provenance is not None

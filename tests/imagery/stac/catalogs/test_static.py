@@ -216,11 +216,11 @@ def test_a_catalog_on_a_web_server(stac: StacServer, tmp_path: Path) -> None:
     assert catalog.name == StaticCatalog(path).name
     assert len(stac.asked("files")) == 1 + 1 + 1 + 7  # the first is asked for what it is
     sensor = SensorSpec("COPERNICUS/S2_SR_HARMONIZED", ("B4", "B8"))
-    asked = ImageQuery(sensor, GRID, june(1), june(30), "s2")
-    sample = StacSource(catalog).fetch(asked)
+    request = ImageQuery(sensor, GRID, june(1), june(30), "s2")
+    sample = StacSource(catalog).fetch(request)
     assert sample.pixels[:, 0, 0].tolist() == [4, 40]
     np.testing.assert_array_equal(
-        sample.pixels, StacSource(StaticCatalog(path)).fetch(asked).pixels
+        sample.pixels, StacSource(StaticCatalog(path)).fetch(request).pixels
     )
 
 
@@ -241,7 +241,7 @@ def test_links_lead_nowhere_outside_the_web_catalog(
     path.write_text(json.dumps(record))
     with pytest.raises(SourceError, match="outside the catalog's folder"):
         web_catalog(stac, path)
-    assert all(asked["path"].endswith("/catalog/catalog.json") for asked in stac.asked("files"))
+    assert all(request["path"].endswith("/catalog/catalog.json") for request in stac.asked("files"))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What models are told besides pixels."""
+"""Metadata that models take besides pixels."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def differ(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     ],
     ids=lambda value: value if isinstance(value, str) else value.card.id,
 )
-def test_cards_say_what_their_models_are_told(cls: type[Model], modality: str) -> None:
-    """Pixels of one's own have to say it; where a card left it out, it would be made up."""
-    told = inputs(cls, modality, 1, 1)
-    assert not differ(told, inputs(cls, modality, 1, 1))
-    if differ(told, inputs(cls, modality, 7, 1)):
+def test_cards_name_the_metadata_of_their_models(cls: type[Model], modality: str) -> None:
+    """User-supplied pixels must have it: a missing name would mean a silent default."""
+    base = inputs(cls, modality, 1, 1)
+    assert not differ(base, inputs(cls, modality, 1, 1))
+    if differ(base, inputs(cls, modality, 7, 1)):
         assert "times" in cls.card.required_metadata
-    if differ(told, inputs(cls, modality, 1, 2)):
+    if differ(base, inputs(cls, modality, 1, 2)):
         assert "pixel_size" in cls.card.required_metadata
