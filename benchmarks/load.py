@@ -7,7 +7,7 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeAlias
@@ -105,49 +105,67 @@ async def run(
         verify: Outcome of a response, from the position of its request, status, head and body.
         pause_s: Mean pause of a connection after a rejection or a lost request, seconds.
     """
-    load = LoadResult()
-    loop = asyncio.get_running_loop()
-    numbers = count()
     start = time.perf_counter()
-    end = start + seconds
+    load = _Load(port, requests, start + seconds, verify, pause_s)
+    await asyncio.gather(*(load.run_connection() for _ in range(connections)))
+    load.result.seconds = time.perf_counter() - start
+    return load.result
 
-    async def pause() -> None:
-        await asyncio.sleep(random.uniform(0.5, 1.5) * pause_s)
 
-    async def connection() -> None:
-        await asyncio.sleep(random.uniform(0, pause_s))  # so that not all come at once
-        opened: _Connection | None = None
-        while time.perf_counter() < end:
-            position = next(numbers) % len(requests)
-            sent = time.perf_counter()
+@dataclass
+class _Load:
+    """The state that the connections of a run share."""
+
+    port: int
+    requests: Sequence[bytes]
+    end: float
+    verify: Verify
+    pause_s: float
+    result: LoadResult = field(default_factory=LoadResult)
+    numbers: Iterator[int] = field(default_factory=count)
+
+    async def run_connection(self) -> None:
+        """Send requests over one connection until the end of the run."""
+        await asyncio.sleep(random.uniform(0, self.pause_s))  # so that not all come at once
+        connection: _Connection | None = None
+        while time.perf_counter() < self.end:
+            position = next(self.numbers) % len(self.requests)
+            sent_at = time.perf_counter()
             try:
                 async with asyncio.timeout(HANG_TIMEOUT_S):
-                    if opened is None:
-                        _, opened = await loop.create_connection(_Connection, "127.0.0.1", port)
-                    status, head, body = await opened.request(requests[position])
+                    connection = connection or await _connect(self.port)
+                    status, head, body = await connection.request(self.requests[position])
             except OSError as error:
-                load.errors += 1
-                load.outcomes["hung" if isinstance(error, TimeoutError) else "lost"] += 1
-                if opened is not None:
-                    opened.close()
-                opened = None
-                await pause()
+                self.result.errors += 1
+                self.result.outcomes["hung" if isinstance(error, TimeoutError) else "lost"] += 1
+                if connection is not None:
+                    connection.close()
+                connection = None
+                await self._pause()
                 continue
-            load.outcomes[verify(position, status, head, body)] += 1
-            load.responses.setdefault(position, (status, body))
-            if status == 200:
-                load.latencies.append(time.perf_counter() - sent)
-                continue
-            load.errors += 1
-            if status in (429, 503):
-                load.rejection_s.append(time.perf_counter() - sent)
-                await pause()
-        if opened is not None:
-            opened.close()
+            self.result.outcomes[self.verify(position, status, head, body)] += 1
+            self.result.responses.setdefault(position, (status, body))
+            await self._record(status, time.perf_counter() - sent_at)
+        if connection is not None:
+            connection.close()
 
-    await asyncio.gather(*(connection() for _ in range(connections)))
-    load.seconds = time.perf_counter() - start
-    return load
+    async def _record(self, status: int, seconds: float) -> None:
+        if status == 200:
+            self.result.latencies.append(seconds)
+            return
+        self.result.errors += 1
+        if status in (429, 503):
+            self.result.rejection_s.append(seconds)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(random.uniform(0.5, 1.5) * self.pause_s)
+
+
+async def _connect(port: int) -> _Connection:
+    loop = asyncio.get_running_loop()
+    _, connection = await loop.create_connection(_Connection, "127.0.0.1", port)
+    return connection
 
 
 class _Connection(asyncio.Protocol):
