@@ -84,6 +84,23 @@ def small_service(
 
 
 @pytest.fixture(scope="session")
+def client(
+    tmp_path_factory: pytest.TempPathFactory, mosaiks_stored: object, demo_archive: object
+) -> Iterator[httpx.Client]:
+    """The service with `mosaiks` and the demo archive."""
+    from tests.servers import serving
+
+    log = tmp_path_factory.mktemp("service") / "log"
+    with serving(
+        log,
+        GEOBENTO_MODELS="mosaiks",
+        GEOBENTO_MAX_BODY_MB="4",
+        GEOBENTO_MAX_REGION_PIXELS="250000",
+    ) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
 def keyed_service(
     mosaiks_stored: object, demo_archive: object, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Keyed]:

@@ -120,6 +120,19 @@ def test_nothing_lasts_past_its_deadline(standin: Standin, tmp_path: Path) -> No
     assert len(standin.asked) == 2
 
 
+def retry_waits(standin: Standin) -> list[float]:
+    """Seconds between a rejected request for pixels with `Retry-After` and its next attempt."""
+    attempts: dict[str, list[Any]] = {}
+    for request in standin.calls("computePixels"):
+        attempts.setdefault(str(request.body["grid"]), []).append(request)
+    return [
+        retry.begun - rejected.begun
+        for requests in attempts.values()
+        for rejected, retry in pairwise(requests)
+        if rejected.fault.headers
+    ]
+
+
 @pytest.mark.parametrize("count", [24, pytest.param(300, marks=pytest.mark.slow)])
 def test_under_faults_every_answer_is_right(standin: Standin, tmp_path: Path, count: int) -> None:
     """A third of all answers go wrong: every region gets its pixels or a named error, no more is in
@@ -170,15 +183,6 @@ def test_under_faults_every_answer_is_right(standin: Standin, tmp_path: Path, co
         np.testing.assert_array_equal(answer.pixels, expected.pixels[part])
         np.testing.assert_array_equal(answer.valid, expected.valid[part])  # type: ignore[index]
     assert right > count / 2
-    # Searches are all alike; who asks for pixels is known by them.
-    attempts: dict[str, list[Any]] = {}
-    for request in standin.calls("computePixels"):
-        attempts.setdefault(str(request.body["grid"]), []).append(request)
-    waited = [
-        following.begun - refused.begun
-        for of_one in attempts.values()
-        for refused, following in pairwise(of_one)
-        if refused.fault.headers
-    ]
+    waited = retry_waits(standin)
     assert min(waited, default=later_s) >= later_s
     assert waited or count < 300
