@@ -93,13 +93,18 @@ class RunningServer:
 
 @contextmanager
 def run_server(
-    command: Sequence[str | Path], port: int, ready_path: str, log: Path, **environment: str
+    command: Sequence[str | Path],
+    port: int,
+    ready_path: str,
+    log: Path,
+    folder: Path = ROOT,
+    **environment: str,
 ) -> Iterator[RunningServer]:
     """Start a server, wait until it is ready, stop it with everything that it started."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=folder,
             env={**os.environ, **environment},
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -121,11 +126,19 @@ def run_server(
 
 
 @contextmanager
-def run_geobento(log: Path, **environment: str) -> Iterator[RunningServer]:
-    """Our service, with settings."""
+def run_geobento(
+    log: Path, folder: Path = ROOT, **environment: str
+) -> Iterator[RunningServer]:
+    """This service, with settings.
+
+    Args:
+        log: Its output.
+        folder: Root of the checkout.
+        **environment: Added to the environment of this process.
+    """
     port = free_port()
     command = [sys.executable, "-m", "bentoml", "serve", "--port", str(port)]
-    with run_server(command, port, "/readyz", log, **environment) as served:
+    with run_server(command, port, "/readyz", log, folder, **environment) as served:
         yield served
 
 
