@@ -87,9 +87,10 @@ class Variant:
         """Put a model with random weights into a model store."""
         entry = CLI_ENTRY.search((self.folder / "pyproject.toml").read_text())
         assert entry is not None
+        weights = [] if model == "mosaiks" else ["--weights", "dummy"]
+        script = IMPORT_MODEL.format(module=entry["module"])
         subprocess.run(
-            [sys.executable, "-c", IMPORT_MODEL.format(module=entry["module"])]
-            + ["models", "import", model, *([] if model == "mosaiks" else ["--weights", "dummy"])],
+            [sys.executable, "-c", script, "models", "import", model, *weights],
             cwd=self.folder,
             env={**os.environ, **self.environment(store, store)},
             check=True,

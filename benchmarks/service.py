@@ -126,9 +126,7 @@ def run_server(
 
 
 @contextmanager
-def run_geobento(
-    log: Path, folder: Path = ROOT, **environment: str
-) -> Iterator[RunningServer]:
+def run_geobento(log: Path, folder: Path = ROOT, **environment: str) -> Iterator[RunningServer]:
     """This service, with settings.
 
     Args:

@@ -86,9 +86,8 @@ class CpuPool:
     ) -> list[tuple[MicroBatch, Result]]:
         """Run batches; returns micro-batches with their results.
 
-        In an idle process, fewer items than cores run on all cores together, and more are split, so
-        that every core has work. Otherwise a call has one core. The process counts as idle if the
-        previous call had no concurrent one either: otherwise more calls are to be expected.
+        Fewer items than cores run on all cores together if the process is idle, and if the previous
+        call had no concurrent one either: otherwise more calls are to be expected.
 
         Args:
             run: Runs a micro-batch; must not raise.
@@ -97,13 +96,12 @@ class CpuPool:
         if self._num_cores == 1:
             return [(batch, run(batch)) for batch in batches]
         with self._lock:
-            is_idle = not (self._busy or self._had_concurrent_work)
-            use_all_cores = is_idle and sum(map(len, batches)) < self._num_cores
-            parts = (
-                list(batches)
-                if use_all_cores
-                else micro_batches(batches, self._num_cores if is_idle else 1)
+            use_all_cores = (
+                not (self._busy or self._had_concurrent_work)
+                and sum(map(len, batches)) < self._num_cores
             )
+            idle_cores = max(1, self._num_cores - self._busy)
+            parts = list(batches) if use_all_cores else micro_batches(batches, idle_cores)
             self._had_concurrent_work = self._busy > 0
             self._busy += len(parts)
         try:
