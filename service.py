@@ -54,7 +54,7 @@ from pipeline.engine import Engine
 from pipeline.model_registry import ModelHandle, ModelRegistry, publish_model_info
 from pipeline.offload import offload
 from runners import bentoml_patches, gc, tracing
-from runners.bentoml_patches import dispatcher, graceful_shutdown, supervisor
+from runners.bentoml_patches import graceful_shutdown, supervisor
 from runners.encoders import make_encoder
 from runners.runner import make_runner, runner_name
 from server import app, exposure, parsing, responses, startup
@@ -380,7 +380,6 @@ def build_service(config: Settings) -> bentoml.Service[Any]:
     bentoml_patches.check_version()
     supervisor.patch_supervisor()
     deployment = Deployment.from_settings(config)
-    dispatcher.patch_dispatcher(deployment.concurrent_batches)
     attributes = {"deployment": deployment, **deployment.runner_attributes()}
     service: bentoml.Service[Any] = bentoml.service(
         name="geobento",

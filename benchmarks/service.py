@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.error import URLError
@@ -93,14 +93,19 @@ class RunningServer:
 
 @contextmanager
 def run_server(
-    command: Sequence[str | Path], port: int, ready_path: str, log: Path, **environment: str
+    command: Sequence[str | Path],
+    port: int,
+    ready_path: str,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    folder: Path = ROOT,
 ) -> Iterator[RunningServer]:
     """Start a server, wait until it is ready, stop it with everything that it started."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
-            cwd=ROOT,
-            env={**os.environ, **environment},
+            cwd=folder,
+            env={**os.environ, **(environment or {})},
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -123,9 +128,24 @@ def run_server(
 @contextmanager
 def run_geobento(log: Path, **environment: str) -> Iterator[RunningServer]:
     """This service, with settings."""
+    with run_checkout(ROOT, log, environment) as served:
+        yield served
+
+
+@contextmanager
+def run_checkout(
+    folder: Path, log: Path, environment: Mapping[str, str]
+) -> Iterator[RunningServer]:
+    """The service of a checkout.
+
+    Args:
+        folder: Root of the checkout.
+        log: Its output.
+        environment: Added to the environment of this process.
+    """
     port = free_port()
     command = [sys.executable, "-m", "bentoml", "serve", "--port", str(port)]
-    with run_server(command, port, "/readyz", log, **environment) as served:
+    with run_server(command, port, "/readyz", log, environment, folder) as served:
         yield served
 
 

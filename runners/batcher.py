@@ -1,4 +1,9 @@
-"""Dynamic batching in the API server: calls of a runner that requests share."""
+"""Dynamic batching in the API server: requests share the calls of a runner.
+
+It is the only place where items of different requests are joined. BentoML's own batching in the
+runner is not used: with these calls it had nothing left to join, and by itself it cannot isolate
+the items of a call that was lost. Figures are in docs/benchmarks.md.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +48,7 @@ class DynamicBatcher(Generic[Item, Result]):
         min_concurrency: int,
         max_concurrency: int,
     ) -> None:
-        self._call = send
+        self._send = send
         self._max_batch_size = max_batch_size
         self._min_concurrency = min_concurrency
         self._max_concurrency = max_concurrency
@@ -59,8 +64,8 @@ class DynamicBatcher(Generic[Item, Result]):
             items: Sent in the same call.
             isolated: Send them in a call of their own.
         """
-        answer = asyncio.get_running_loop().create_future()
-        part = _PendingCall[Item, Result](items, answer, isolated, copy_context())
+        future = asyncio.get_running_loop().create_future()
+        part = _PendingCall[Item, Result](items, future, isolated, copy_context())
         self._queue.append(part)
         self._dispatch()
         try:
@@ -80,30 +85,30 @@ class DynamicBatcher(Generic[Item, Result]):
 
     def _has_full_batch(self) -> bool:
         """Whether the queue fills a call."""
-        room = self._max_batch_size
+        free = self._max_batch_size
         for part in self._queue:
-            room -= len(part.items)
-            if room <= 0 or part.isolated:
+            free -= len(part.items)
+            if free <= 0 or part.isolated:
                 return True
         return False
 
     def _next_batch(self) -> list[_PendingCall[Item, Result]]:
         parts = [self._queue.popleft()]
-        room = self._max_batch_size - len(parts[0].items)
+        free = self._max_batch_size - len(parts[0].items)
         while self._queue and not parts[0].isolated and not self._queue[0].isolated:
-            room -= len(self._queue[0].items)
-            if room < 0:
+            free -= len(self._queue[0].items)
+            if free < 0:
                 break
             parts.append(self._queue.popleft())
         return parts
 
     async def _send_batch(self, parts: Sequence[_PendingCall[Item, Result]]) -> None:
         try:
-            results = iter(await self._call([item for part in parts for item in part.items]))
+            results = iter(await self._send([item for part in parts for item in part.items]))
             for part in parts:
-                mine = [next(results) for _ in part.items]
+                part_results = [next(results) for _ in part.items]
                 if not part.future.done():
-                    part.future.set_result(mine)
+                    part.future.set_result(part_results)
         except Exception as error:
             for part in parts:
                 if not part.future.done():

@@ -1,4 +1,7 @@
-"""A model as a BentoML service with adaptive batching: one process, one network."""
+"""A model as a BentoML service: one process, one network.
+
+Batches are made in the API server, see `runners.batcher`. A call is a batch.
+"""
 
 from __future__ import annotations
 
@@ -108,11 +111,7 @@ def _runner_class(
             lock = graceful_shutdown.lock_file(data_dir)
             graceful_shutdown.wait_for_server(lock, timeout_s + SHUTDOWN_MARGIN_S)
 
-        @bentoml.api(
-            batchable=True,
-            max_batch_size=max(2, stored.model().card.max_batch_size),
-            max_latency_ms=int(timeout_s * 1000),
-        )
+        @bentoml.api
         def encode(self, items: list[EncodeItem]) -> Results:
             """One result per item, in order."""
             return run_batch(self._loaded.run, items, model_name)

@@ -79,7 +79,7 @@ def _start_infinity(folder: Path, log: Path) -> AbstractContextManager[RunningSe
     command: list[str | Path] = [python.with_name("infinity_emb"), "v2", "--model-id", folder]
     command += ["--served-model-name", "clip", "--engine", "torch", "--device", "cpu"]
     command += ["--host", "127.0.0.1", "--port", str(port)]
-    return run_server(command, port, "/health", log, **OFFLINE)
+    return run_server(command, port, "/health", log, OFFLINE)
 
 
 def _infinity_requests(encoded_images: Sequence[bytes]) -> list[bytes]:
@@ -112,7 +112,7 @@ def _start_litserve(
     port = free_port()
     command: list[str | Path] = [python, "-P", Path(__file__).with_name("lit_server.py"), folder]
     command += ["--port", str(port), "--workers", str(workers), "--threads", str(threads)]
-    return run_server(command, port, "/health", log, **OFFLINE)
+    return run_server(command, port, "/health", log, OFFLINE)
 
 
 def _litserve_requests(encoded_images: Sequence[bytes]) -> list[bytes]:

@@ -16,8 +16,7 @@ def check_version() -> None:
     version = metadata.version("bentoml")
     if version not in BENTOML_VERSIONS:
         logger.warning(
-            "BentoML %s is not tested: batching, restarts and shutdown rely on private parts of "
-            "versions %s",
+            "BentoML %s is not tested: restarts and shutdown rely on private parts of versions %s",
             version,
             ", ".join(BENTOML_VERSIONS),
         )

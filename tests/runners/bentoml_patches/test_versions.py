@@ -8,7 +8,6 @@ from pathlib import Path
 
 import circus.arbiter
 import pytest
-from bentoml._internal.marshal.dispatcher import CorkDispatcher
 
 from runners import bentoml_patches
 from tests.conftest import ROOT
@@ -36,16 +35,6 @@ def test_a_version_outside_of_the_range_is_reported(
     bentoml_patches.check_version()
     assert "1.0.0" in caplog.text
     assert metadata.version("bentoml") in caplog.text
-
-
-def test_the_dispatcher_has_the_parts_that_the_patch_uses() -> None:
-    """The controller of upstream takes items, starts batches and waits for the wake event."""
-    names = {"_queue", "_wake_event", "outbound_call", "_get_inputs"}
-    source = inspect.getsource(CorkDispatcher)
-    assert all(f"self.{name}" in source for name in names)
-    assert inspect.iscoroutinefunction(CorkDispatcher.controller)
-    first, *_ = list(inspect.signature(CorkDispatcher.outbound_call).parameters)[1:]
-    assert first == "inputs_info"
 
 
 def test_the_arbiter_takes_a_check_delay() -> None:
