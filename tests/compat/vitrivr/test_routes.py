@@ -190,7 +190,7 @@ def test_bad_inputs_in_a_batch(client: httpx.Client) -> None:
         ("/legacy/tasks/image-embedding/mosaiks/jobs", {"image": "YmFk"}, 400, "not an image"),
         ("/legacy/tasks/image-embedding/mosaiks/jobs", {"image": "YnVn"}, 500, "its log has"),
         ("/models/gpt/start", None, 404, "there is no model 'gpt'"),
-        ("/tasks", None, 405, "does not answer POST"),
+        ("/tasks", None, 405, "does not accept POST"),
         ("/nothing", None, 404, "there is no /api/nothing"),
     ],
 )
