@@ -24,9 +24,12 @@ from geobento.schemas.cards import ModelCard, ServedModel
 from geobento.schemas.embedding import Classification, ClassificationMeta, Embedding, EmbeddingMeta
 from geobento.schemas.errors import (
     GeoBentoError,
+    MissingExtra,
     ModelError,
+    ModelNotFound,
     NoImageryError,
     QuotaError,
+    SettingsError,
     SourceError,
     SpecError,
 )
@@ -57,8 +60,10 @@ __all__ = [
     "GeoBentoError",
     "InputPrepSpec",
     "Inspection",
+    "MissingExtra",
     "ModelCard",
     "ModelError",
+    "ModelNotFound",
     "MultiPolygon",
     "NoImageryError",
     "OutputSpec",
@@ -67,6 +72,7 @@ __all__ = [
     "QuotaError",
     "SensorSpec",
     "ServedModel",
+    "SettingsError",
     "SourceError",
     "SpecError",
     "TemporalSpec",

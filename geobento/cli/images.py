@@ -19,7 +19,7 @@ IMAGES_PER_REQUEST = 16
 @click.argument(
     "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
-@click.option("--model", default="mosaiks", show_default=True)
+@click.option("--model", default="mosaiks", show_default=True, help="Id or alias.")
 @click.option("--normalize/--no-normalize", default=None, help="Unit length; default: the card's.")
 @click.option("--out", type=OutputFile(), help="Write an .npz file.")
 def embed_image(
@@ -38,7 +38,7 @@ def embed_image(
 
 @click.command("embed-text")
 @click.argument("texts", nargs=-1, required=True)
-@click.option("--model", default="clip_vit_large_patch14", show_default=True)
+@click.option("--model", default="clip_vit_large_patch14", show_default=True, help="Id or alias.")
 @click.option("--normalize/--no-normalize", default=None, help="Unit length; default: the card's.")
 @click.option("--out", type=OutputFile(), help="Write an .npz file.")
 def embed_text(
@@ -54,9 +54,9 @@ def embed_text(
 @click.argument(
     "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
-@click.option("--class", "classes", multiple=True, required=True, help="May be repeated.")
+@click.option("--class", "classes", multiple=True, required=True, help="A class; may be repeated.")
 @click.option("--template", default="{}", show_default=True, help="Prompt; {} stands for a class.")
-@click.option("--model", default="clip_vit_large_patch14", show_default=True)
+@click.option("--model", default="clip_vit_large_patch14", show_default=True, help="Id or alias.")
 def classify(files: tuple[Path, ...], classes: tuple[str, ...], template: str, model: str) -> None:
     """Classify images (zero-shot): a probability per class."""
     for file, classification in zip(

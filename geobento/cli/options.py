@@ -71,12 +71,23 @@ FETCH_OPTIONS = (
     click.option("--to", "end", required=True, help="End of the window, exclusive."),
     click.option("--scale-m", type=float, help="Ground size of a pixel, metres."),
     click.option("--cloudy-pct", type=float, help="Maximum cloud cover of a scene, percent."),
-    click.option("--backend", type=click.Choice(["auto", "gee", "stac", "demo"]), default="auto"),
+    click.option(
+        "--backend",
+        type=click.Choice(["auto", "gee", "stac", "demo"]),
+        default="auto",
+        help="Source of the pixels.",
+    ),
 )
 EMBED_OPTIONS = (
     click.argument("model"),
     click.option(
-        "--point", "points", type=PointType(), multiple=True, required=True, metavar="LON,LAT"
+        "--point",
+        "points",
+        type=PointType(),
+        multiple=True,
+        required=True,
+        metavar="LON,LAT",
+        help="Centre of a region, degrees; may be repeated.",
     ),
     *FETCH_OPTIONS,
     click.option("--grid", is_flag=True, help="A grid of vectors instead of one vector."),

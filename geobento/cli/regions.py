@@ -56,7 +56,13 @@ def plan(
 
 @click.command()
 @click.argument("model", required=False)
-@click.option("--point", type=PointType(), required=True, metavar="LON,LAT")
+@click.option(
+    "--point",
+    type=PointType(),
+    required=True,
+    metavar="LON,LAT",
+    help="Centre of the region, degrees.",
+)
 @click.option("--collection", help="Collection to fetch, in place of MODEL; with --bands.")
 @click.option("--bands", help="Names of bands, separated by commas.")
 @with_options(FETCH_OPTIONS)
@@ -89,7 +95,7 @@ def inspect(
 
 @click.command("embed-pixels")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--model", default="mosaiks", show_default=True)
+@click.option("--model", default="mosaiks", show_default=True, help="Id or alias.")
 @click.option("--bands", metavar="B2,B3,...", help="Names of its bands; default: from the file.")
 @click.option("--units", help="Units of its values; default: from the file.")
 @click.option("--modality", help="Modality; default: the card's.")

@@ -10,20 +10,16 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from geobento.schemas.records import Record
 from geobento.schemas.specs import SensorSpec, Temporal
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
 
 _omit_if_empty = Field(exclude_if=lambda value: not value)
 """Leaves an empty field out of the JSON and the digest, so that new fields do not change them."""
 
 
-class Variant(_Record):
+class Variant(Record):
     """One size or version of a model."""
 
     dim: int
@@ -42,7 +38,7 @@ class Variant(_Record):
     """Weights file and configuration file of the repository."""
 
 
-class ImageInput(_Record):
+class ImageInput(Record):
     """Preprocessing of images in `image_embedding`."""
 
     modality: str
@@ -70,7 +66,7 @@ class ImageInput(_Record):
     """Whether vectors have unit length by default."""
 
 
-class TextInput(_Record):
+class TextInput(Record):
     """Preprocessing of texts: cleaning and tokenization."""
 
     modality: str = "text"
@@ -91,7 +87,7 @@ class TextInput(_Record):
     """Whether vectors have unit length by default."""
 
 
-class Normalization(_Record):
+class Normalization(Record):
     """Fixed scaling of raw values, per band: `(clip((x - offset) * scale) - mean) / std`."""
 
     offset: tuple[float, ...]
@@ -106,7 +102,7 @@ class Normalization(_Record):
     """Divided by at last; one value per band, or none: 1."""
 
 
-class TimeSeries(_Record):
+class TimeSeries(Record):
     """How a time window becomes a series of frames: equal parts, one composite each."""
 
     default_frames: int
@@ -138,7 +134,7 @@ class TimeSeries(_Record):
         }
 
 
-class Modality(_Record):
+class Modality(Record):
     """One kind of satellite imagery that the model reads."""
 
     sensor: SensorSpec
@@ -182,7 +178,7 @@ class Modality(_Record):
         return self.selectable_bands or self.sensor.bands
 
 
-class WeightsSource(_Record):
+class WeightsSource(Record):
     """Where the weights come from."""
 
     source: str
@@ -199,7 +195,7 @@ _DIGEST_DEFAULTS = {"cloud_mask": "quality_band"}
 models were saved, and must not change the digests of these."""
 
 
-class ModelCard(_Record):
+class ModelCard(Record):
     """What a user or an operator needs to know about a model."""
 
     id: str
@@ -301,7 +297,7 @@ class ModelCard(_Record):
         return hashlib.sha256(orjson.dumps(record, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-class ServedModel(_Record):
+class ServedModel(Record):
     """A model that this service serves."""
 
     tag: str
@@ -330,7 +326,7 @@ class ServedModel(_Record):
         return f"{self.card.id}:{self.variant}"
 
 
-class ModelList(_Record):
+class ModelList(Record):
     """The models that this service serves."""
 
     models: list[ServedModel]

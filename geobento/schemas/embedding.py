@@ -8,22 +8,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from geobento.schemas import export
 from geobento.schemas.errors import SpecError
 from geobento.schemas.grid import GridMeta, Transform
+from geobento.schemas.records import Record
 from geobento.schemas.specs import SensorSpec
 
 if TYPE_CHECKING:
     import xarray
 
 
-class _Meta(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class SceneMeta(_Meta):
+class SceneMeta(Record):
     """One scene that the pixels were made from."""
 
     id: str
@@ -39,7 +35,7 @@ class SceneMeta(_Meta):
     service."""
 
 
-class TimeRange(_Meta):
+class TimeRange(Record):
     """A half-open time window."""
 
     start: str
@@ -48,7 +44,7 @@ class TimeRange(_Meta):
     """End, exclusive, ISO 8601, UTC."""
 
 
-class TilesMeta(_Meta):
+class TilesMeta(Record):
     """The tiles in which the model read a region."""
 
     size: int
@@ -59,7 +55,7 @@ class TilesMeta(_Meta):
     """First pixel column of every column of tiles."""
 
 
-class FramesMeta(_Meta):
+class FramesMeta(Record):
     """The frames of a time series."""
 
     requested: int
@@ -74,7 +70,7 @@ class FramesMeta(_Meta):
     """Time of every frame, halfway between its first and last scene, ISO 8601, UTC."""
 
 
-class TextMeta(_Meta):
+class TextMeta(Record):
     """How a text was read."""
 
     tokens: int
@@ -83,7 +79,7 @@ class TextMeta(_Meta):
     """Whether the text was truncated."""
 
 
-class ComputedMeta(_Meta):
+class ComputedMeta(Record):
     """The model, its weights and settings, and the shape of the result."""
 
     model: str
@@ -127,7 +123,7 @@ class ComputedMeta(_Meta):
     """How a text was read."""
 
 
-class ImageryMeta(_Meta):
+class ImageryMeta(Record):
     """The imagery. Null: not applicable, or unknown for user-supplied pixels."""
 
     backend: str | None = None
@@ -190,7 +186,7 @@ class EmbeddingMeta(ImageryMeta, ComputedMeta):
         return super().without_timing().model_copy(update={"timing_ms": {}, "auxiliary": auxiliary})
 
 
-class ClassificationMeta(_Meta):
+class ClassificationMeta(Record):
     """Metadata of a classification."""
 
     model: str

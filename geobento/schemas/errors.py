@@ -218,7 +218,7 @@ class ModelStoreError(Exception):
     """The model store lacks a model, or the digest of an entry does not match."""
 
 
-class MissingExtra(Exception):
+class MissingExtra(ImportError):
     """A feature needs an extra of the package, such as ``geobento[serve]``."""
 
 

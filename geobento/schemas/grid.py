@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from geobento.schemas.records import Record
 
 Transform: TypeAlias = tuple[float, float, float, float, float, float]
 
 
-class GridMeta(BaseModel):
+class GridMeta(Record):
     """A georeferenced grid of pixels; rows run from north to south."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     crs: str
     """Authority code of the CRS, such as `EPSG:32736`, or WKT if it has none."""

@@ -5,19 +5,16 @@ from __future__ import annotations
 import base64
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from geobento.schemas.embedding import ImageryMeta, SceneMeta, TilesMeta, TimeRange
 from geobento.schemas.grid import GridMeta
+from geobento.schemas.records import Record
 from geobento.schemas.responses import ErrorBody
 from geobento.schemas.specs import SensorSpec
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class RegionPlan(_Record):
+class RegionPlan(Record):
     """Plan for one region."""
 
     grid: GridMeta
@@ -47,7 +44,7 @@ class RegionPlan(_Record):
     and band, as Earth Engine counts them; it composites the scenes itself."""
 
 
-class ModelCompatibility(_Record):
+class ModelCompatibility(Record):
     """Whether a served model reads the pixels of a sensor."""
 
     model: str
@@ -60,7 +57,7 @@ class ModelCompatibility(_Record):
     """Why it is not compatible, or what to mind if it is."""
 
 
-class EmbeddingPlan(_Record):
+class EmbeddingPlan(Record):
     """What a request to `/geo_embedding` would do. Only lists of scenes are requested for it."""
 
     model: str
@@ -82,7 +79,7 @@ class EmbeddingPlan(_Record):
     """One entry per region, in the order of the request; an entry is a plan or an error."""
 
 
-class Histogram(_Record):
+class Histogram(Record):
     """Histogram with equal bins from the minimum to the maximum.
 
     If all values are equal, the bins reach from a little below to a little above.
@@ -94,7 +91,7 @@ class Histogram(_Record):
     """Edges of the bins, one more than bins. A bin includes its left edge, the last one both."""
 
 
-class BandStatistics(_Record):
+class BandStatistics(Record):
     """Statistics of one band, over pixels with data."""
 
     band: str

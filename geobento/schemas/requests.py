@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 
 from geobento.schemas.geometry import Crs
+from geobento.schemas.records import FiniteRecord
 from geobento.schemas.specs import (
     Backend,
     Device,
@@ -37,17 +38,7 @@ EXAMPLE_IMAGE = (
 )
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        use_attribute_docstrings=True,
-        allow_inf_nan=False,
-        protected_namespaces=(),
-    )
-
-
-class ImageEmbeddingRequest(_Request):
+class ImageEmbeddingRequest(FiniteRecord):
     """Images in, one vector per image out."""
 
     model_config = ConfigDict(
@@ -69,7 +60,7 @@ class ImageEmbeddingRequest(_Request):
     """Options of the model; its card has the schema."""
 
 
-class TextEmbeddingRequest(_Request):
+class TextEmbeddingRequest(FiniteRecord):
     """Texts in, one vector per text out, in the space of the model's images."""
 
     model_config = ConfigDict(
@@ -95,7 +86,7 @@ class TextEmbeddingRequest(_Request):
     """Options of the model; its card has the schema."""
 
 
-class ZeroShotRequest(_Request):
+class ZeroShotRequest(FiniteRecord):
     """Images and names of classes in, a probability per class for every image out."""
 
     model_config = ConfigDict(
@@ -135,7 +126,7 @@ class ZeroShotRequest(_Request):
         return [self.template.replace("{}", name) for name in self.classes]
 
 
-class GeoEmbeddingRequest(_Request):
+class GeoEmbeddingRequest(FiniteRecord):
     """A region (or several) and a time window in; a vector or a grid of vectors per region out."""
 
     model_config = ConfigDict(
@@ -201,7 +192,7 @@ class GeoEmbeddingRequest(_Request):
         return cast("list[Region]", regions)
 
 
-class PixelEmbeddingRequest(_Request):
+class PixelEmbeddingRequest(FiniteRecord):
     """User-supplied pixels in (a file, as multipart); a vector or a grid of vectors out."""
 
     model: Annotated[str, Field(examples=["mosaiks"])]
@@ -238,7 +229,7 @@ class PixelEmbeddingRequest(_Request):
     """`float`: JSON numbers. `base64`: little-endian float32, row by row."""
 
 
-class InspectRequest(_Request):
+class InspectRequest(FiniteRecord):
     """A region, a time window and a sensor (or a model) in; a description of the pixels out."""
 
     model_config = ConfigDict(

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from geobento.schemas.embedding import ClassificationMeta, EmbeddingMeta
+from geobento.schemas.records import FiniteRecord
 
 
-class _Response(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        use_attribute_docstrings=True,
-        allow_inf_nan=False,
-        protected_namespaces=(),
-    )
-
-
-class ErrorDetail(_Response):
+class ErrorDetail(FiniteRecord):
     """An error."""
 
     type: Annotated[str, Field(examples=["invalid_request"])]
@@ -32,13 +23,13 @@ class ErrorDetail(_Response):
     """Machine-readable details."""
 
 
-class ErrorBody(_Response):
+class ErrorBody(FiniteRecord):
     """Body of every error response."""
 
     error: ErrorDetail
 
 
-class EmbeddingItem(_Response):
+class EmbeddingItem(FiniteRecord):
     """One embedding."""
 
     data: list[float] | list[list[list[float | None]]] | str
@@ -52,7 +43,7 @@ class EmbeddingItem(_Response):
     """Metadata."""
 
 
-class EmbeddingResponse(_Response):
+class EmbeddingResponse(FiniteRecord):
     """One entry per item, in the order of the request; an entry is an embedding or an error."""
 
     model: str
@@ -63,7 +54,7 @@ class EmbeddingResponse(_Response):
     """One entry per image or region."""
 
 
-class ClassificationItem(_Response):
+class ClassificationItem(FiniteRecord):
     """The classification of one image."""
 
     probabilities: list[float]
@@ -72,7 +63,7 @@ class ClassificationItem(_Response):
     """Metadata."""
 
 
-class ZeroShotResponse(_Response):
+class ZeroShotResponse(FiniteRecord):
     """One entry per image, in the order of the request; an entry is a result or an error."""
 
     model: str

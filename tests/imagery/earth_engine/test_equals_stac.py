@@ -18,8 +18,9 @@ from geobento.schemas.sample import PixelGrid
 from imagery.earth_engine.source import EarthEngineSource
 from imagery.stac.catalogs.static import StaticCatalog
 from imagery.stac.source import StacSource
-from tests.imagery.earth_engine.scenes import names, query, sample_or_error, scene
+from tests.imagery.earth_engine.scenes import names, sample_or_error
 from tests.imagery.ee_server import Standin
+from tests.imagery.queries import query, scene
 from tests.imagery.world import WorldScene, shifted, write_catalog
 
 

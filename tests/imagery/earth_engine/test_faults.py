@@ -22,8 +22,9 @@ from geobento.schemas.sample import Sample
 from imagery.earth_engine.source import EarthEngineSource
 from tests.imagery.catalogs import GRID
 from tests.imagery.conftest import open_client
-from tests.imagery.earth_engine.scenes import bands_of, query, sample_or_error, scene
+from tests.imagery.earth_engine.scenes import sample_or_error
 from tests.imagery.ee_server import Fault, Standin
+from tests.imagery.queries import bands_of, query, scene
 from tests.imagery.world import shifted
 
 

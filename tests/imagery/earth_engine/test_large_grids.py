@@ -16,8 +16,8 @@ from imagery.earth_engine import tiling
 from imagery.earth_engine.source import EarthEngineSource
 from imagery.earth_engine.tiling import fits_one_request, split_grid
 from tests.imagery.catalogs import GRID
-from tests.imagery.earth_engine.scenes import query, scene
 from tests.imagery.ee_server import Standin
+from tests.imagery.queries import query, scene
 from tests.imagery.world import S2, shifted
 
 SENT_BYTES = 3

@@ -17,8 +17,9 @@ from geobento.schemas.sample import PixelGrid
 from imagery.collections.sentinel2 import CLOUD_SCORE_PLUS
 from imagery.earth_engine.source import EarthEngineSource
 from tests.imagery.catalogs import GRID
-from tests.imagery.earth_engine.scenes import SENSOR, WINDOW, bands_of, names, query, scene
+from tests.imagery.earth_engine.scenes import names
 from tests.imagery.ee_server import Standin
+from tests.imagery.queries import SENSOR, WINDOW, bands_of, query, scene
 from tests.imagery.world import S2, WorldScene, shifted
 
 S1 = "COPERNICUS/S1_GRD_FLOAT"

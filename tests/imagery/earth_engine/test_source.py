@@ -15,8 +15,9 @@ from imagery.compositing import clear_sky_mask
 from imagery.compositing import composite as reference
 from imagery.earth_engine.source import EarthEngineSource
 from tests.imagery.catalogs import GRID
-from tests.imagery.earth_engine.scenes import bands_of, names, query, scene
+from tests.imagery.earth_engine.scenes import names
 from tests.imagery.ee_server import Standin
+from tests.imagery.queries import bands_of, query, scene
 from tests.imagery.world import S2, shifted
 
 SCL = QualityMask("SCL", classes=MASKED_CLASSES)

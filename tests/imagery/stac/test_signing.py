@@ -16,7 +16,7 @@ from imagery.stac.catalogs.presets import PRESETS, CatalogPreset
 from imagery.stac.http import HostAllowlist, HttpJsonClient
 from imagery.stac.signing import SasTokenSigner
 from imagery.stac.source import StacSource
-from tests.imagery.stac.catalogs.api_scenes import bands_of, query, scene
+from tests.imagery.queries import bands_of, query, scene
 from tests.imagery.stac_server import Fault, StacServer
 from tests.imagery.world import write_catalog
 

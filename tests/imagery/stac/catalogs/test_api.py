@@ -19,7 +19,8 @@ from geobento.schemas.errors import (
 from imagery import grid
 from imagery.stac.catalogs import api
 from tests.imagery.catalogs import GRID, CatalogBuilder, constant
-from tests.imagery.stac.catalogs.api_scenes import bands_of, names, opened, query, scene, served
+from tests.imagery.queries import bands_of, query, scene
+from tests.imagery.stac.catalogs.api_scenes import names, opened, served
 from tests.imagery.stac_server import StacServer
 from tests.imagery.world import write_catalog
 

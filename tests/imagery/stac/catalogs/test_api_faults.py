@@ -23,14 +23,8 @@ from geobento.schemas.sample import Sample
 from imagery.stac.catalogs.factory import open_catalog
 from imagery.stac.geotiff import MAX_REMOTE_READS
 from imagery.stac.source import StacSource
-from tests.imagery.stac.catalogs.api_scenes import (
-    SENSOR,
-    bands_of,
-    opened,
-    query,
-    scene,
-    served,
-)
+from tests.imagery.queries import SENSOR, bands_of, query, scene
+from tests.imagery.stac.catalogs.api_scenes import opened, served
 from tests.imagery.stac_server import Fault, StacServer
 from tests.imagery.world import write_catalog
 

@@ -14,7 +14,7 @@ from imagery.stac.catalogs.factory import known_fingerprint, open_catalog
 from imagery.stac.catalogs.presets import PRESETS, check_stac_location
 from imagery.stac.catalogs.static import StaticCatalog
 from pipeline.fetching.fetcher import ImageryFetcher
-from tests.imagery.stac.catalogs.api_scenes import bands_of, query, scene
+from tests.imagery.queries import bands_of, query, scene
 from tests.imagery.stac.test_signing import preset
 from tests.imagery.stac_server import Fault, StacServer
 from tests.imagery.world import write_catalog
