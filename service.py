@@ -19,10 +19,10 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
-from compat import openai
 from compat import openapi as compat_openapi
 from compat.jobs import worker
 from compat.jobs.worker import JobWorker
+from compat.openai import routes as openai
 from compat.vitrivr import routes as vitrivr
 from geobento import __version__
 from geobento.client import operations
@@ -57,7 +57,7 @@ from runners import bentoml_patches, gc, tracing
 from runners.bentoml_patches import graceful_shutdown, supervisor
 from runners.encoders import make_encoder
 from runners.runner import make_runner, runner_name
-from server import app, exposure, parsing, responses, startup
+from server import app, exposure, http_protocol, parsing, responses, startup
 from server import logging as server_logging
 from server.middleware import api_keys
 from server.middleware.stack import middleware_stack
@@ -357,7 +357,7 @@ def mounted_app(deployment: Deployment) -> Starlette:
         extra_routes=[
             app.post_route(planned.path, planned.request, plan_embedding, timeout_s),
             app.post_route(inspected.path, inspected.request, inspect_patch, timeout_s),
-            *openai.OpenAIApi(current_engine, timeout_s).routes(),
+            *openai.OpenAIApi(current_engine, timeout_s, config.max_client_batch_size).routes(),
             *vitrivr.VitrivrApi(
                 current_engine, current_job_worker, timeout_s, config.max_client_batch_size
             ).routes(),
@@ -379,6 +379,7 @@ def build_service(config: Settings) -> bentoml.Service[Any]:
     server_logging.configure_logging(config.log_format)
     bentoml_patches.check_version()
     supervisor.patch_supervisor()
+    http_protocol.ignore_upgrade_offers()
     deployment = Deployment.from_settings(config)
     attributes = {"deployment": deployment, **deployment.runner_attributes()}
     service: bentoml.Service[Any] = bentoml.service(

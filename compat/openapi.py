@@ -8,8 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel, create_model
 
-from compat import openai
 from compat.jobs.base import JobNotFound, JobStoreError
+from compat.openai import routes as openai_routes
+from compat.openai import schemas as openai
 from compat.vitrivr import routes
 from compat.vitrivr.routes import InvalidBody, JobResponse, JobStatus, ModelStatus, ModelStopped
 from compat.vitrivr.tasks import TASKS, Task, TaskNotFound
@@ -90,7 +91,7 @@ def _openai_operations() -> list[Operation]:
             openai.EmbeddingsRequest,
             response_description="One vector per input, in order",
             response_example=embedded.model_dump(mode="json"),
-            error_format=openai.ERROR_FORMAT,
+            error_format=openai_routes.ERROR_FORMAT,
         ),
         Operation(
             "openai_list_models",
@@ -100,7 +101,7 @@ def _openai_operations() -> list[Operation]:
             "The models that are served",
             openai.OpenAIModels,
             (Overloaded,),
-            error_format=openai.ERROR_FORMAT,
+            error_format=openai_routes.ERROR_FORMAT,
         ),
         Operation(
             "openai_retrieve_model",
@@ -111,7 +112,7 @@ def _openai_operations() -> list[Operation]:
             openai.OpenAIModel,
             (ModelNotFound, Overloaded),
             parameters={"model": Parameter("Id or alias.", "mosaiks")},
-            error_format=openai.ERROR_FORMAT,
+            error_format=openai_routes.ERROR_FORMAT,
         ),
     ]
 

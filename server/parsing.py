@@ -42,6 +42,11 @@ async def read_request(
         The typed request, or the error to respond with. It is not raised, so that no layer in
         between can lose its message.
     """
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        return UnsupportedMediaType(
+            f"the body has Content-Encoding {encoding!r}; accepted: a body without compression"
+        )
     try:
         content_type = (
             request.headers.get("content-type", "application/json").partition(";")[0].strip()
@@ -77,6 +82,12 @@ async def _read_form(request: Request, cls: type[BaseModel], file_field: str) ->
         reason = error.detail if isinstance(error, HTTPException) else str(error)
         raise InvalidRequest(f"the multipart body cannot be read: {reason}") from None
     fields = [(name, part) for name, part in form.multi_items() if name != file_field]
+    known = {info.alias or attribute for attribute, info in cls.model_fields.items()}
+    for name, part in fields:
+        if isinstance(part, UploadFile) and name not in known:
+            raise InvalidRequest(
+                f"there is no field {name!r}; files go into {file_field!r}", field=name
+            )
     uploads = [
         await part.read() if isinstance(part, UploadFile) else part
         for part in form.getlist(file_field)

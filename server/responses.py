@@ -73,12 +73,14 @@ def error_response(error: GeoBentoError) -> Response:
 
 
 async def respond(
-    work: Awaitable[bytes], timeout_s: float, error_format: ErrorFormat = GEOBENTO_ERRORS
+    work: Awaitable[bytes | Response],
+    timeout_s: float,
+    error_format: ErrorFormat = GEOBENTO_ERRORS,
 ) -> Response:
-    """The response for work: its JSON body, or its error.
+    """The response for work: its result, or its error.
 
     Args:
-        work: Makes the body.
+        work: Makes the JSON body, or the response.
         timeout_s: Deadline, seconds from now.
         error_format: Format of errors.
     """
@@ -88,7 +90,8 @@ async def respond(
     request_id = "" if context is None else context.id
     try:
         async with asyncio.timeout(timeout_s):
-            return JSONBytesResponse(await work)
+            result = await work
+            return result if isinstance(result, Response) else JSONBytesResponse(result)
     except GeoBentoError as error:
         if error.status >= 500:
             logger.warning("request %s: %s: %s", request_id, error.type, error.message)

@@ -183,3 +183,12 @@ def test_real_imagery(tmp_path_factory: pytest.TempPathFactory, mosaiks_stored: 
         (seen,) = vectors(answer)
         assert isinstance(seen, Embedding)
         assert seen.data.shape == (1024,)
+
+
+def test_offers_to_upgrade_are_ignored(client: httpx.Client) -> None:
+    """Java's HttpClient offers HTTP/2 with every request; the body is read all the same."""
+    headers = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAQ"}
+    body = {"model": "mosaiks", "images": [data_url(image())]}
+    plain = client.post("/image_embedding", json=body)
+    offered = client.post("/image_embedding", json=body, headers=headers)
+    assert vectors(offered)[0].data.tolist() == vectors(plain)[0].data.tolist()  # type: ignore[union-attr]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field
 
-from geobento.schemas.validation import field_error, validated_spec
+from geobento.schemas.validation import field_error, geojson_object, validated_spec
 
 MAX_VERTICES = 10_000
 """Maximum number of positions of a polygon, over all its rings."""
@@ -122,7 +122,7 @@ def _check_rings(polygons: tuple[Rings, ...]) -> None:
         )
 
 
-@validated_spec
+@geojson_object
 class Polygon:
     """A GeoJSON polygon. Its bounding box is fetched; only pixels inside count."""
 
@@ -136,7 +136,7 @@ class Polygon:
         _check_rings((self.coordinates,))
 
 
-@validated_spec
+@geojson_object
 class MultiPolygon:
     """Several GeoJSON polygons as one region.
 
@@ -153,18 +153,12 @@ class MultiPolygon:
         _check_rings(self.coordinates)
 
 
-@validated_spec
+@geojson_object
 class Feature:
     """A GeoJSON feature; its geometry is the region, the rest is ignored."""
 
     geometry: Annotated[Polygon | MultiPolygon, Discriminator("type")]
     """The region."""
-    properties: dict[str, Any] | None = None
-    """Ignored."""
-    id: str | float | None = None
-    """Ignored."""
-    bbox: tuple[float, ...] | None = None
-    """Ignored."""
     type: Literal["Feature"] = "Feature"
 
 

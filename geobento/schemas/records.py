@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from geobento.schemas.nulls import without_absent
 
 
 class Record(BaseModel):
@@ -15,3 +19,12 @@ class FiniteRecord(Record):
     """A record of numbers that JSON can hold. Names of its fields may begin with `model_`."""
 
     model_config = ConfigDict(allow_inf_nan=False, protected_namespaces=())
+
+
+class RequestRecord(FiniteRecord):
+    """A record of a request: null means absent for every optional field that takes no null."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nulls_are_absent(cls, data: Any) -> Any:
+        return without_absent(data, cls.model_fields)

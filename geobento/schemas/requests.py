@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 
 from geobento.schemas.geometry import Crs
-from geobento.schemas.records import FiniteRecord
+from geobento.schemas.records import RequestRecord
 from geobento.schemas.specs import (
     Backend,
     Device,
@@ -38,7 +38,7 @@ EXAMPLE_IMAGE = (
 )
 
 
-class ImageEmbeddingRequest(FiniteRecord):
+class ImageEmbeddingRequest(RequestRecord):
     """Images in, one vector per image out."""
 
     model_config = ConfigDict(
@@ -60,7 +60,7 @@ class ImageEmbeddingRequest(FiniteRecord):
     """Options of the model; its card has the schema."""
 
 
-class TextEmbeddingRequest(FiniteRecord):
+class TextEmbeddingRequest(RequestRecord):
     """Texts in, one vector per text out, in the space of the model's images."""
 
     model_config = ConfigDict(
@@ -86,7 +86,7 @@ class TextEmbeddingRequest(FiniteRecord):
     """Options of the model; its card has the schema."""
 
 
-class ZeroShotRequest(FiniteRecord):
+class ZeroShotRequest(RequestRecord):
     """Images and names of classes in, a probability per class for every image out."""
 
     model_config = ConfigDict(
@@ -126,7 +126,7 @@ class ZeroShotRequest(FiniteRecord):
         return [self.template.replace("{}", name) for name in self.classes]
 
 
-class GeoEmbeddingRequest(FiniteRecord):
+class GeoEmbeddingRequest(RequestRecord):
     """A region (or several) and a time window in; a vector or a grid of vectors per region out."""
 
     model_config = ConfigDict(
@@ -192,7 +192,7 @@ class GeoEmbeddingRequest(FiniteRecord):
         return cast("list[Region]", regions)
 
 
-class PixelEmbeddingRequest(FiniteRecord):
+class PixelEmbeddingRequest(RequestRecord):
     """User-supplied pixels in (a file, as multipart); a vector or a grid of vectors out."""
 
     model: Annotated[str, Field(examples=["mosaiks"])]
@@ -229,7 +229,7 @@ class PixelEmbeddingRequest(FiniteRecord):
     """`float`: JSON numbers. `base64`: little-endian float32, row by row."""
 
 
-class InspectRequest(FiniteRecord):
+class InspectRequest(RequestRecord):
     """A region, a time window and a sensor (or a model) in; a description of the pixels out."""
 
     model_config = ConfigDict(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from functools import wraps
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, Literal, TypeVar, dataclass_transform
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
 from geobento.schemas.errors import InvalidRequest, SpecError
+from geobento.schemas.nulls import without_absent
 
 Record = TypeVar("Record", bound=BaseModel)
 Spec = TypeVar("Spec")
@@ -28,6 +29,17 @@ _UNION_TAGS = frozenset(
 )  # fmt: skip
 """Parts of pydantic's locations that are members of unions and not fields."""
 
+GEOJSON_CRS_NAMES = frozenset(
+    {
+        "CRS84", "OGC:CRS84", "URN:OGC:DEF:CRS:OGC:1.3:CRS84", "URN:OGC:DEF:CRS:OGC::CRS84",
+        "EPSG:4326", "URN:OGC:DEF:CRS:EPSG::4326",
+        "HTTP://WWW.OPENGIS.NET/DEF/CRS/OGC/1.3/CRS84",
+        "HTTPS://WWW.OPENGIS.NET/DEF/CRS/OGC/1.3/CRS84",
+    }
+)  # fmt: skip
+"""Names of longitude and latitude on WGS 84, upper case. Of old GeoJSON files with EPSG:4326 the
+positions are longitude, latitude, too."""
+
 _YEAR_LOCATION = ("temporal", "year", "year")
 
 
@@ -35,9 +47,31 @@ _YEAR_LOCATION = ("temporal", "year", "year")
 def validated_spec(cls: type[Spec]) -> type[Spec]:
     """Decorator: a frozen, validated dataclass with JSON serialization.
 
-    Its constructor raises SpecError if a value is not valid.
+    Its constructor raises SpecError if a value is not valid. In JSON, null means absent for every
+    optional field that takes no null.
     """
-    config = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+    return _validated_dataclass(cls, "forbid")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
+def geojson_object(cls: type[Spec]) -> type[Spec]:
+    """Decorator: a validated spec that is a GeoJSON object; foreign members are ignored.
+
+    The member `crs` of GeoJSON's first version is not: another CRS than longitude and latitude on
+    WGS 84 is an error.
+    """
+    return _validated_dataclass(cls, "ignore")
+
+
+def _validated_dataclass(cls: type[Spec], extra: Literal["forbid", "ignore"]) -> type[Spec]:
+    def prepare(cls: Any, data: Any) -> Any:
+        if extra == "ignore" and isinstance(data, dict):
+            check_geojson_crs(data.get("crs"))
+        return without_absent(data, cls.__pydantic_fields__)
+
+    method: Any = classmethod(prepare)
+    cls._prepare = model_validator(mode="before")(method)  # type: ignore[attr-defined]
+    config = ConfigDict(extra=extra, allow_inf_nan=False, use_attribute_docstrings=True)
     spec: Any = dataclass(frozen=True, config=config)(cls)
     original_init = spec.__init__
     signature = inspect.signature(spec)
@@ -54,6 +88,24 @@ def validated_spec(cls: type[Spec]) -> type[Spec]:
     spec.__init__ = checked
     checked_type: type[Spec] = spec
     return checked_type
+
+
+def check_geojson_crs(member: Any) -> None:
+    """Check the member `crs` of a GeoJSON object.
+
+    Raises:
+        ValueError: It names another CRS than longitude and latitude on WGS 84.
+    """
+    if member is None:
+        return
+    properties = member.get("properties") if isinstance(member, dict) else None
+    name = properties.get("name") if isinstance(properties, dict) else member
+    if str(name).upper() not in GEOJSON_CRS_NAMES:
+        raise field_error(
+            "crs",
+            f"positions in GeoJSON are longitude and latitude (CRS84), not {name!r}; reproject "
+            "them, or send a BBox with 'crs'",
+        )
 
 
 def field_error(field: str, message: str) -> ValueError:

@@ -155,3 +155,40 @@ def test_errors_of_other_layers(client: Any, small_service: httpx.Client) -> Non
         assert answer.status_code == status
         assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
         assert answer.json()["error"]["code"] == code
+
+
+def test_null_is_absent(client: Any) -> None:
+    """LiteLLM sends null for every parameter that is not set."""
+    absent = {"encoding_format": None, "modality": None, "dimensions": None, "user": None}
+    body = {"model": MODEL, "input": ["a field"]}
+    plain = client.post("/embeddings", body=body, cast_to=object)
+    assert client.post("/embeddings", body={**body, **absent}, cast_to=object) == plain
+
+
+def test_unknown_parameters_are_ignored_and_named(small_service: httpx.Client) -> None:
+    """Other servers know more of them; a header says which this one does not."""
+    body = {"model": MODEL, "input": "a field", "input_type": "query", "drop_params": True}
+    answer = small_service.post("/v1/embeddings", json={**body, "x\n\u00e9": 1})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-ignored-parameters"] == "drop_params, input_type, x%0A%C3%A9"
+    plain = small_service.post("/v1/embeddings", json={"model": MODEL, "input": "a field"})
+    assert "x-ignored-parameters" not in plain.headers
+    assert plain.json()["data"] == answer.json()["data"]
+
+
+def test_many_texts(client: Any) -> None:
+    """More than in one request of GeoBento's own, in order; LangChain sends 1000 at a time."""
+    texts = [f"field {number}" for number in range(1000)]
+    result = vectors(client.embeddings.create(model=MODEL, input=texts))
+    assert result.shape[0] == 1000
+    picked = [0, 255, 256, 999]
+    expected = client.embeddings.create(model=MODEL, input=[texts[number] for number in picked])
+    np.testing.assert_allclose(result[picked], vectors(expected), atol=1e-5)
+
+
+def test_too_many_texts(client: Any) -> None:
+    """The limit is that of OpenAI."""
+    with pytest.raises(openai.APIStatusError, match=r"2049 inputs.*up to 2048") as caught:
+        client.embeddings.create(model=MODEL, input=["a"] * 2049)
+    assert caught.value.status_code == 413
+    assert caught.value.param == "input"

@@ -298,3 +298,26 @@ def test_forms_with_pixels_that_are_refused(
     assert isinstance(error, InvalidRequest)
     assert error.field == field
     assert says in error.message
+
+
+@pytest.mark.parametrize("name", ["images[]", "image", "file"])
+def test_files_under_another_name(name: str) -> None:
+    """The error says where files go."""
+    error = read(*form({"model": "m"}, [(name, b"x")]))
+    assert isinstance(error, InvalidRequest)
+    assert error.field == name
+    assert error.message == f"there is no field {name!r}; files go into 'images'"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "BR", "deflate, gzip"])
+def test_compressed_bodies_are_refused_by_name(encoding: str) -> None:
+    """Else their bytes would be called invalid JSON."""
+    headers = [(b"content-type", b"application/json"), (b"content-encoding", encoding.encode())]
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"\x1f\x8b", "more_body": False}
+
+    request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
+    error = asyncio.run(parsing.read_request(request, ImageEmbeddingRequest))
+    assert isinstance(error, UnsupportedMediaType)
+    assert encoding.lower() in error.message

@@ -19,6 +19,8 @@ from geobento.schemas.geometry import (
     Region,
     Spatial,
 )
+from geobento.schemas.requests import GeoEmbeddingRequest
+from geobento.schemas.validation import validate
 
 lon, lat = st.floats(-180, 180), st.floats(-90, 90)
 TRIANGLE = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 0.0))
@@ -148,3 +150,46 @@ def test_the_size_of_a_square_is_bounded(buffer_m: float) -> None:
     with pytest.raises(SpecError) as caught:
         PointBuffer(0, 0, buffer_m)
     assert caught.value.field == "buffer_m"
+
+
+RING = [[0, 0], [1, 0], [1, 1], [0, 0]]
+CRS84 = {"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}}
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"bbox": [0, 0, 1, 1]},
+        {"geodesic": False, "evenOdd": True},
+        {"title": "a field", "properties": {}},
+        {"crs": CRS84},
+        {"crs": {"type": "name", "properties": {"name": "EPSG:4326"}}},
+        {"crs": None},
+    ],
+    ids=lambda members: next(iter(members)),
+)
+def test_other_members_of_geojson_are_ignored(members: dict[str, Any]) -> None:
+    """Of polygons and of features, such as a whole STAC item."""
+    polygon = {"type": "Polygon", "coordinates": [RING]}
+    feature = {"type": "Feature", "id": 5, "properties": None, "geometry": polygon}
+    plain = parse(polygon)
+    assert parse({**polygon, **members}) == plain
+    assert parse({**feature, **members, "stac_version": "1.1.0", "assets": {}}) == plain
+    assert parse({**feature, "geometry": {**polygon, **members}}) == plain
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3857", "urn:ogc:def:crs:EPSG::32632"])
+def test_geojson_in_another_crs_is_an_error(crs: str) -> None:
+    """Its positions would be read as degrees."""
+    polygon = {"type": "Polygon", "coordinates": [RING]}
+    member = {"crs": {"type": "name", "properties": {"name": crs}}}
+    feature = {"type": "Feature", "geometry": polygon}
+    for spatial in ({**polygon, **member}, {**feature, **member}):
+        with pytest.raises(SpecError, match=f"not '{crs}'; reproject") as caught:
+            parse(spatial)
+        assert caught.value.field == "spatial.crs"
+
+
+def parse(spatial: dict[str, Any]) -> Any:
+    """A region of a request."""
+    return validate(GeoEmbeddingRequest, {"model": "mosaiks", "spatial": spatial}).spatial

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from compat import openai
+from compat.openai import routes as openai
 from compat.vitrivr import routes
 from geobento.config import api_keys
 from geobento.config.settings import Settings
