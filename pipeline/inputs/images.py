@@ -13,10 +13,14 @@ from geobento.schemas.cards import ImageInput
 from geobento.schemas.errors import GeoBentoError, InvalidImage, PayloadTooLarge
 from models.preprocessing.jpeg_draft import can_decode_at_half_size
 from pipeline.inputs.decompression import check_decompression_bomb
+from pipeline.inputs.raster_uploads import TIFF_MAGIC, read_raster
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")
 ACCEPTED_FORMATS = "JPEG, PNG, WebP, TIFF, GIF and BMP, of 8 or 16 bits a channel"
 _BITS, _PHOTOMETRIC, _TILE_WIDTH, _TILE_HEIGHT, _SAMPLE_FORMAT = 258, 262, 322, 323, 339
+_ORIENTATION, _PLANAR_CONFIGURATION, _SEPARATE_PLANES = 274, 284, 2
+MAX_BANDS = 4
+"""Maximum number of bands of an image: colours and alpha."""
 _URLSAFE_TO_STANDARD = str.maketrans("-_", "+/", "\r\n\t")
 
 
@@ -85,12 +89,17 @@ def decode_image(data: bytes, max_megapixels: float, spec: ImageInput | None = N
             _check_megapixels("the image", width, height, max_megapixels)
             if isinstance(image, TiffImageFile):
                 _check_tiff(image, max_megapixels)
+                if image.tag_v2.get(_PLANAR_CONFIGURATION) == _SEPARATE_PLANES:
+                    orientation = image.tag_v2.get(_ORIENTATION, 1)
+                    return _decode_with_gdal(data, max_megapixels, orientation)
             if spec is not None and can_decode_at_half_size(width, height, spec):
                 image.draft(None, (width // 2, height // 2))
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             return _to_rgb(image)
     except UnidentifiedImageError:
+        if data.startswith(TIFF_MAGIC):
+            return _decode_with_gdal(data, max_megapixels)
         raise InvalidImage(
             f"this is not an image that is read here; accepted: {ACCEPTED_FORMATS}"
         ) from None
@@ -102,6 +111,35 @@ def decode_image(data: bytes, max_megapixels: float, spec: ImageInput | None = N
         raise
     except Exception as error:  # decoders raise whatever a damaged file leads them to
         raise InvalidImage(f"the image is damaged or incomplete: {error}") from None
+
+
+def _decode_with_gdal(data: bytes, max_megapixels: float, orientation: int = 1) -> Image.Image:
+    """A TIFF that Pillow does not read, such as three bands of 16 bits as rasterio writes them.
+
+    Of files with a plane per band, Pillow reads some wrong without an error. The first three bands
+    are red, green and blue; the first of one or two bands is grey.
+    """
+    try:
+        pixels = read_raster(data, int(max_megapixels * 1e6)).pixels
+    except GeoBentoError as error:
+        error.field = None
+        raise
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise InvalidImage(
+            f"the TIFF has {pixels.dtype} values; accepted: unsigned integers of 8 and 16 bits"
+        )
+    if len(pixels) > MAX_BANDS:
+        raise InvalidImage(
+            f"the TIFF has {len(pixels)} bands; accepted: an image of up to {MAX_BANDS}. Pixels of a "
+            "sensor go to /geo_embedding"
+        )
+    bands = pixels[:3] if len(pixels) >= 3 else pixels[:1]
+    high = bands if bands.dtype == np.uint8 else (bands >> 8).astype(np.uint8)
+    channels = high[0] if len(high) == 1 else np.ascontiguousarray(high.transpose(1, 2, 0))
+    image = Image.fromarray(channels).convert("RGB")
+    image.getexif()[_ORIENTATION] = orientation
+    ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 def _check_megapixels(subject: str, width: int, height: int, max_megapixels: float) -> None:

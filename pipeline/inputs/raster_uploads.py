@@ -29,7 +29,8 @@ GDAL_OPTIONS = {
 """No sidecar files (overviews, masks, statistics, world files) beside the one that was given."""
 
 _REAL_DTYPES = re.compile(r"u?int\d+|float\d+|[<>=|]?[iuf]\d+")
-_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""Beginnings of TIFFs, with 32 and 64 bit offsets."""
 _NPY_MAGIC = b"\x93NUMPY"
 _NpyHeader = tuple[tuple[int, ...], bool, np.dtype[Any]]
 _NPY_HEADER_READERS: dict[tuple[int, int], Callable[[io.BytesIO], _NpyHeader]] = {
@@ -87,7 +88,7 @@ def read_raster(data: bytes, max_pixels: int) -> RasterUpload:
         PayloadTooLarge: More pixels or bytes than allowed.
     """
     try:
-        if data.startswith(_TIFF_MAGIC):
+        if data.startswith(TIFF_MAGIC):
             check_decompression_bomb(data)
             return _read_geotiff(data, max_pixels)
         if data.startswith(_NPY_MAGIC):

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -164,3 +165,35 @@ def test_curl_with_http2(port: int) -> None:
     command = ["curl", "-sf", "--http2", f"http://127.0.0.1:{port}/curl", "-d", "hello"]
     output = subprocess.run(command, capture_output=True, check=True, timeout=30).stdout
     assert json.loads(output)["length"] == 5
+
+
+JAVA_CLIENT = """
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+
+class Client {
+    public static void main(String[] arguments) throws Exception {
+        var client = HttpClient.newHttpClient();
+        for (int number = 0; number < 2; number++) {
+            var body = HttpRequest.BodyPublishers.ofString("hello");
+            var request = HttpRequest.newBuilder(URI.create(arguments[0])).POST(body).build();
+            System.out.println(client.send(request, HttpResponse.BodyHandlers.ofString()).body());
+        }
+    }
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("java") is None, reason="java is not installed")
+def test_the_http_client_of_java(port: int, tmp_path: Path) -> None:
+    """With its defaults, two requests over one connection."""
+    source = tmp_path / "Client.java"
+    source.write_text(JAVA_CLIENT)
+    command = ["java", str(source), f"http://127.0.0.1:{port}/java"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    if "jdk.compiler" in done.stderr:
+        pytest.skip("java cannot compile")
+    responses = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [response["length"] for response in responses] == [5, 5], done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import struct
+import warnings
 import zlib
 from typing import Any
 
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import MemoryFile
 
 from geobento.schemas.cards import ImageInput
-from geobento.schemas.errors import InvalidImage
+from geobento.schemas.errors import InvalidImage, PayloadTooLarge
 from pipeline.inputs.images import decode_image, decode_payload
 from tests.pipeline.inputs.image_files import (
     BEST,
@@ -182,7 +185,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "tiff signed 16 bit": (tiff(GREY, tags={339: [2]}), "signed"),
     "tiff signed 8 bit": (tiff(RGB[..., 0], tags={339: [2]}), "signed"),
     "tiff 32 bit": (tiff(GREY.astype(np.uint32)), "8 and 16 bits"),
-    "tiff of twelve bands": (tiff(np.zeros((4, 4, 12), np.uint16)), "8 or 16 bits"),
+    "tiff of twelve bands": (tiff(np.zeros((4, 4, 12), np.uint16)), "12 bands; accepted"),
     "bigtiff that points nowhere": (b"II+\0\x08\0\0\0" + b"\xff" * 40, "damaged|JPEG, PNG"),
     "bigtiff of a million fields": (
         b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 10**6),
@@ -288,3 +291,58 @@ def test_what_is_no_base64(text: str) -> None:
     """An unescaped plus sign, a lost end or a file name is told, with what is accepted."""
     with pytest.raises(InvalidImage, match=r"not valid base64; accepted: base64 .* blanks are not"):
         decode_payload(text)
+
+
+def raster(pixels: NDArray[Any], **options: Any) -> bytes:
+    """A TIFF as rasterio writes it."""
+    profile = {"driver": "GTiff", "dtype": pixels.dtype.name, "count": len(pixels)}
+    with MemoryFile() as memory:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with memory.open(**profile, height=8, width=12, **options) as file:
+                file.write(pixels)
+        return bytes(memory.read())
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+@pytest.mark.parametrize("photometric", ["MINISBLACK", "RGB"])
+@pytest.mark.parametrize("compress", [None, "deflate"])
+@pytest.mark.parametrize("bands", [3, 4])
+def test_rasters_of_several_bands(
+    dtype: type[np.generic], interleave: str, photometric: str, compress: str | None, bands: int
+) -> None:
+    """The first three are red, green and blue, whatever the file says of colours."""
+    factor = 1 if dtype is np.uint8 else 257
+    channels = [*RGB.transpose(2, 0, 1), RGB[..., 0]][:bands]
+    options = {"compress": compress} if compress else {}
+    data = raster(
+        np.stack(channels).astype(dtype) * dtype(factor),
+        interleave=interleave, photometric=photometric, **options,
+    )  # fmt: skip
+    np.testing.assert_array_equal(np.asarray(decode_image(data, 1)), RGB)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_raster_of_grey_and_alpha(dtype: type[np.generic]) -> None:
+    """The alpha band is dropped, as of other images."""
+    high = np.iinfo(dtype).max  # type: ignore[type-var]
+    grey = (GREY >> 8).astype(np.uint8) if dtype is np.uint8 else GREY
+    pixels = np.stack([grey, np.full_like(grey, high)])
+    data = raster(pixels, photometric="MINISBLACK", alpha="YES")
+    np.testing.assert_array_equal(np.asarray(decode_image(data, 1)), HIGH)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int16])
+def test_rasters_of_other_numbers_are_refused(dtype: type[np.generic]) -> None:
+    """Their range is not known."""
+    data = raster(np.zeros((3, 8, 12), dtype))
+    with pytest.raises(InvalidImage, match="accepted: unsigned") as caught:
+        decode_image(data, 1)
+    assert caught.value.field is None
+
+
+def test_large_rasters_are_refused() -> None:
+    """By the limit of images."""
+    with pytest.raises(PayloadTooLarge):
+        decode_image(raster(np.zeros((3, 8, 12), np.uint16)), 95e-6)
