@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from geobento.schemas.cards import ModelList, ServedModel
 from geobento.schemas.errors import GeoBentoError
+from geobento.version import __version__
 from server import parsing
 from server.openapi.docs_page import SWAGGER_UI_HTML
 from server.responses import JSONBytesResponse, error_response, respond
@@ -48,6 +49,15 @@ def build_app(
         except GeoBentoError as error:
             return error_response(error)
 
+    async def info(_: Request) -> Response:
+        names = [served.name for served in get_models()]
+        return JSONBytesResponse(
+            orjson.dumps({"name": "geobento", "version": __version__, "models": names})
+        )
+
+    async def favicon(_: Request) -> Response:
+        return Response(status_code=204)
+
     async def openapi(_: Request) -> Response:
         return JSONBytesResponse(orjson.dumps(get_document()))
 
@@ -57,6 +67,8 @@ def build_app(
             Route("/models", list_models, methods=["GET"]),
             Route("/models/{model_id}", describe_model, methods=["GET"]),
             Route("/docs.json", openapi, methods=["GET"]),
+            Route("/info", info, methods=["GET"]),
+            Route("/favicon.ico", favicon, methods=["GET"]),
             *extra_routes,
         ]
     )

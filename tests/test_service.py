@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from openapi_spec_validator import validate
 
+import geobento
 from geobento import PointBuffer, TemporalSpec
 from geobento.schemas.embedding import Embedding
 from geobento.schemas.errors import ModelNotFound, NoImageryError
@@ -34,6 +35,17 @@ def test_other_routes_fail_in_the_same_shape(client: httpx.Client) -> None:
     """What the framework answers has our shape too."""
     error(client.get("/nothing"), 404, "not_found")
     error(client.get("/geo_embedding"), 405, "method_not_allowed")
+
+
+def test_usual_paths(client: httpx.Client) -> None:
+    """Probes, documents and descriptions are also where other servers have them."""
+    assert client.get("/health").status_code == client.get("/readyz").status_code == 200
+    assert client.get("/docs").text == client.get("/").text
+    assert client.get("/openapi.json").json() == client.get("/docs.json").json()
+    assert client.get("/favicon.ico").status_code == 204
+    described = client.get("/info").json()
+    assert described["version"] == geobento.__version__
+    assert described["models"] == ["mosaiks:gaussian"]
 
 
 def test_the_documentation_describes_this_service(client: httpx.Client) -> None:

@@ -82,8 +82,8 @@ class OpenAIApi:
         return response
 
     async def list_models(self, _: Request) -> bytes:
-        """All served models."""
-        served_models = self._get_engine().registry.default_variants()
+        """The served models that embed texts or images."""
+        served_models = filter(_has_embeddings, self._get_engine().registry.default_variants())
         return _to_json(OpenAIModels(data=[_model_object(served) for served in served_models]))
 
     async def retrieve_model(self, request: Request) -> bytes:
@@ -213,6 +213,11 @@ def _embedding_object(position: int, embedding: Embedding, encoding: Encoding) -
 def _header_text(name: str) -> str:
     """A name of a parameter as text of a header."""
     return quote(name[:100], safe="[]$@")
+
+
+def _has_embeddings(served: ServedModel) -> bool:
+    inputs = (served.card.text, served.card.image)
+    return any(each is not None and each.modality in served.modalities for each in inputs)
 
 
 def _model_object(served: ServedModel) -> OpenAIModel:

@@ -130,8 +130,8 @@ def _decode_with_gdal(data: bytes, max_megapixels: float, orientation: int = 1) 
         )
     if len(pixels) > MAX_BANDS:
         raise InvalidImage(
-            f"the TIFF has {len(pixels)} bands; accepted: an image of up to {MAX_BANDS}. Pixels of a "
-            "sensor go to /geo_embedding"
+            f"the TIFF has {len(pixels)} bands; accepted: an image of up to {MAX_BANDS}. Pixels of "
+            "a sensor go to /geo_embedding"
         )
     bands = pixels[:3] if len(pixels) >= 3 else pixels[:1]
     high = bands if bands.dtype == np.uint8 else (bands >> 8).astype(np.uint8)

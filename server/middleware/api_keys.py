@@ -15,7 +15,7 @@ from server.middleware.admission import UNLIMITED_PATHS
 from server.middleware.key_quota import KeyQuota
 from server.responses import ErrorFormat, error_format_for
 
-PUBLIC_PATHS = UNLIMITED_PATHS | {"/", "/docs.json"}
+PUBLIC_PATHS = UNLIMITED_PATHS | {"/", "/docs.json", "/favicon.ico"}
 """Paths without authentication: probes, metrics, the documentation."""
 PUBLIC_PREFIX = "/static_content/"
 """Style and script of the documentation."""

@@ -12,6 +12,7 @@ from geobento.config.settings import Settings
 from server.middleware.admission import AdmissionMiddleware
 from server.middleware.api_keys import ApiKeyMiddleware
 from server.middleware.metrics_port import MetricsPortMiddleware
+from server.middleware.path_aliases import PathAliasMiddleware
 from server.middleware.request_context import RequestContextMiddleware
 from server.middleware.security_headers import SecurityHeadersMiddleware
 from server.responses import ErrorFormat
@@ -32,6 +33,7 @@ def middleware_stack(
     """
     formats = {"error_formats": error_formats}
     stack: list[Middleware] = [
+        (PathAliasMiddleware, {}),
         (SecurityHeadersMiddleware, {}),
         (RequestContextMiddleware, formats),
     ]
