@@ -46,7 +46,7 @@ def main(url: str, key: str, image: str) -> None:
         upload = ImageEmbeddingForm(
             "mosaiks", [File(stream, "field.jpg", "image/jpeg")], encoding="base64"
         )
-        image = embeddings(image_embedding.sync(client=client, body=upload))
+        from_file = embeddings(image_embedding.sync(client=client, body=upload))
     pooled = GeoEmbeddingRequest("mosaiks", spatial=region, temporal=temporal)
     grid = GeoEmbeddingRequest(
         "mosaiks", spatial=region, temporal=temporal, output=OutputGrid(mode="grid")
@@ -58,7 +58,7 @@ def main(url: str, key: str, image: str) -> None:
     assert isinstance(failed.parsed, ErrorBody)
     assert isinstance(refused.parsed, ErrorBody)
     result = {
-        "image": [shape(entry) for entry in image],
+        "image": [shape(entry) for entry in from_file],
         "pooled": [
             shape(entry) for entry in embeddings(geo_embedding.sync(client=client, body=pooled))
         ],
