@@ -76,14 +76,16 @@ PRESETS = {
 def check_stac_location(location: str) -> None:
     """Check a value of ``GEOBENTO_STAC`` without network access.
 
-    A path whose file is missing is accepted: the source is down and may come back.
+    The server of a URL may be down, and come back.
 
     Raises:
-        SettingsError: The value is a plain word, but not one of `PRESETS`.
+        SettingsError: The value is neither one of `PRESETS`, nor a URL, nor an existing path.
     """
-    if location not in PRESETS and "/" not in location and not Path(location).is_file():
-        raise SettingsError(
-            f"GEOBENTO_STAC: got {location!r}; accepted: {', '.join(PRESETS)}, the URL of a STAC "
-            "API or of a static catalog, or the path of a catalog.json"
-            f"{did_you_mean([location], PRESETS)}"
-        )
+    if location in PRESETS or "://" in location or Path(location).exists():
+        return
+    reason = "there is no such file; " if "/" in location else ""
+    raise SettingsError(
+        f"GEOBENTO_STAC: got {location!r}; {reason}accepted: {', '.join(PRESETS)}, the URL of a "
+        "STAC API or of a static catalog, or the path of a catalog.json or of stac-geoparquet"
+        f"{did_you_mean([location], PRESETS)}"
+    )

@@ -75,10 +75,12 @@ def test_what_is_known_of_a_catalog_before_it_is_opened(stac: StacServer, tmp_pa
     assert known_fingerprint("earth-search") == (PRESETS["earth-search"].url,)
 
 
-def test_a_word_that_is_none_is_told_apart() -> None:
-    """A start is not spent on a misspelt word; what is a path or URL may be there later."""
-    for wrong in ("earthsearch", "Earth-Search", "catalog.json"):
+def test_a_location_that_cannot_be_used(tmp_path: Path) -> None:
+    """A misspelt name or a missing file stops the start; the server of a URL may be back later."""
+    for wrong in ("earthsearch", "Earth-Search", "catalog.json", str(tmp_path / "catalog.json")):
         with pytest.raises(SettingsError, match="GEOBENTO_STAC: got "):
             check_stac_location(wrong)
-    for right in ("earth-search", "https://stac.example.com", "/data/catalog.json"):
+    with pytest.raises(SettingsError, match="there is no such file"):
+        check_stac_location(str(tmp_path / "catalog.json"))
+    for right in ("earth-search", "https://stac.example.com", str(tmp_path)):
         check_stac_location(right)
