@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from importlib import import_module
 
 from geobento.schemas.errors import ModelNotFound
+from geobento.suggestions import did_you_mean
 from models.base import Model
 
 MODEL_CLASSES = {
@@ -41,11 +42,12 @@ def get_model_class(name: str) -> type[Model]:
 
 def model_not_found(name: str, available: Iterable[str]) -> ModelNotFound:
     """The error for an unknown model, with the available ones."""
-    listed = ", ".join(sorted(available)) or "none"
+    available = sorted(available)
+    listed = ", ".join(available) or "none"
     return ModelNotFound(
-        f"there is no model {name!r}; available: {listed}",
+        f"there is no model {name!r}; available: {listed}{did_you_mean([name], available)}",
         field="model",
-        detail={"available": sorted(available)},
+        detail={"available": available},
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from functools import wraps
-from typing import Any, Literal, TypeVar, dataclass_transform
+from typing import Any, Literal, TypeVar, dataclass_transform, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from geobento.schemas.errors import InvalidRequest, SpecError
 from geobento.schemas.nulls import without_absent
+from geobento.suggestions import did_you_mean
 
 Record = TypeVar("Record", bound=BaseModel)
 Spec = TypeVar("Spec")
@@ -39,6 +40,20 @@ GEOJSON_CRS_NAMES = frozenset(
 )  # fmt: skip
 """Names of longitude and latitude on WGS 84, upper case. Of old GeoJSON files with EPSG:4326 the
 positions are longitude, latitude, too."""
+
+UNKNOWN_NAME = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
+"""Types of pydantic's errors for a name that is no field."""
+
+EXAMPLES = {
+    "spatial": '{"type": "PointBuffer", "lon": 34.07, "lat": -3.4, "buffer_m": 500}',
+    "spatials": '[{"type": "PointBuffer", "lon": 34.07, "lat": -3.4, "buffer_m": 500}]',
+    "temporal": '{"mode": "range", "start": "2023-06-01", "end": "2023-07-01"}',
+    "output": '{"mode": "grid"}',
+    "sensor": '{"collection": "COPERNICUS/S2_SR_HARMONIZED", "bands": ["B4", "B8"]}',
+    "fetch": '{"scale_m": 20}',
+    "input_prep": '{"mode": "tile"}',
+}
+"""Examples of parameters that are objects, for messages."""
 
 _YEAR_LOCATION = ("temporal", "year", "year")
 
@@ -114,17 +129,23 @@ def field_error(field: str, message: str) -> ValueError:
 
 
 def to_invalid_request(
-    error: ValidationError, error_class: type[InvalidRequest] | None = None
+    error: ValidationError,
+    error_class: type[InvalidRequest] | None = None,
+    cls: type[BaseModel] | None = None,
 ) -> InvalidRequest:
     """An error with the first problem as message and field, and all of them as detail.
 
     Args:
         error: Pydantic's error for a request or a spec.
         error_class: Class of the error; None: SpecError if a spec of a request is at fault.
+        cls: Type of the request, for suggestions of names.
     """
     problems = [
-        {"field": _field_path(problem), "message": _problem_message(problem)}
-        for problem in error.errors(include_url=False, include_context=True)
+        {"field": _field_path(problem), "message": _problem_message(problem, cls)}
+        for problem in sorted(
+            error.errors(include_url=False, include_context=True),
+            key=lambda problem: problem["type"] not in UNKNOWN_NAME,  # the cause of a missing one
+        )
     ]
     first = problems[0]
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -148,7 +169,7 @@ def validate(cls: type[Record], data: Any) -> Record:
     try:
         return cls.model_validate(data)
     except ValidationError as error:
-        raise to_invalid_request(error) from None
+        raise to_invalid_request(error, cls=cls) from None
 
 
 def validate_json(cls: type[Record], body: bytes) -> Record:
@@ -160,7 +181,7 @@ def validate_json(cls: type[Record], body: bytes) -> Record:
     try:
         return cls.model_validate_json(body)
     except ValidationError as error:
-        raise to_invalid_request(error) from None
+        raise to_invalid_request(error, cls=cls) from None
 
 
 def _field_path(problem: Any) -> str | None:
@@ -180,13 +201,17 @@ def _field_path(problem: Any) -> str | None:
     return ".".join(parts) or None
 
 
-def _problem_message(problem: Any) -> str:
+def _problem_message(problem: Any, cls: type[BaseModel] | None) -> str:
     message = str(problem["msg"]).removeprefix("Value error, ")
-    kind = problem["type"]
+    kind, location = problem["type"], problem["loc"]
     if kind == "json_invalid":
         return message.replace("Invalid JSON", "the body is not valid JSON")
-    if kind == "extra_forbidden":
-        return "there is no such parameter"
+    if kind in UNKNOWN_NAME:
+        known = () if cls is None else _names_beside(cls, location)
+        return f"there is no such parameter{did_you_mean([str(location[-1])], known)}"
+    if kind in ("union_tag_not_found", "model_attributes_type") and location[0] in EXAMPLES:
+        name = "spatial" if location[0] == "spatials" and len(location) > 1 else location[0]
+        return f"expected an object, for instance {EXAMPLES[name]}"
     if kind == "missing":
         return "this parameter is required"
     if kind == "union_tag_invalid":
@@ -194,3 +219,17 @@ def _problem_message(problem: Any) -> str:
         tag = problem.get("ctx", {}).get("tag")
         return f"{tag!r} is not known; accepted: {expected}"
     return message[:1].lower() + message[1:] if message[1:2].islower() else message
+
+
+def _names_beside(cls: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
+    """Names of the fields beside a location in a request: of the request, or of its spec."""
+    if len(location) == 1:
+        return [info.alias or name for name, info in cls.model_fields.items()]
+    info = cls.model_fields.get(str(location[0]))
+    return [] if info is None else sorted(_spec_fields(info.annotation))
+
+
+def _spec_fields(annotation: Any) -> set[str]:
+    """Names of the fields of all specs in a type."""
+    own = set(getattr(annotation, "__pydantic_fields__", ()))
+    return own.union(*map(_spec_fields, get_args(annotation)))

@@ -151,3 +151,34 @@ def test_times_at_the_ends_of_the_calendar(time: str) -> None:
     """A time that has no UTC equivalent is the caller's mistake and no crash."""
     edge = "end" if time.startswith("9") else "start"
     assert problem(temporal={**RANGE, edge: time}).field == f"temporal.{edge}"
+
+
+POINT = {"type": "PointBuffer", "lon": 1, "lat": 2, "buffer_m": 5}
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "message"),
+    [
+        ({"spatail": POINT}, "spatail", "did you mean 'spatial'"),
+        ({"spatial": {**POINT, "bufer_m": 3}}, "spatial.bufer_m", "did you mean 'buffer_m'"),
+        (
+            {"spatial": POINT, "sensor": {"collection": "x", "band": ["a"]}},
+            "sensor.band",
+            "did you mean 'bands'",
+        ),
+        ({"spatial": POINT, "output": "grid"}, "output", 'for instance {"mode": "grid"}'),
+        ({"spatial": POINT, "output": {"grid": 1}}, "output", 'for instance {"mode": "grid"}'),
+        ({"spatial": POINT, "temporal": "2023"}, "temporal", '{"mode": "range", "start"'),
+        ({"spatial": {"lon": 1, "lat": 2}}, "spatial", 'for instance {"type": "PointBuffer"'),
+        ({"spatials": [{"lon": 1}]}, "spatials.0", 'for instance {"type": "PointBuffer"'),
+        ({"spatial": POINT, "colour": "red"}, "colour", "there is no such parameter"),
+    ],
+)
+def test_messages_say_what_was_probably_meant(
+    fields: dict[str, Any], field: str, message: str
+) -> None:
+    """A misspelt name is the first problem, though it makes another parameter missing, too."""
+    with pytest.raises(InvalidRequest) as caught:
+        validate(GeoEmbeddingRequest, {"model": "mosaiks", **fields})
+    assert caught.value.field == field
+    assert message in caught.value.message
