@@ -40,13 +40,17 @@ def test_no_name_stands_for_two_models() -> None:
     assert [name.lower() for name in names] == names
 
 
-@pytest.mark.parametrize("name", ["nope", "", "mosaik", "mosaiks:1"])
-def test_an_unknown_name(name: str) -> None:
-    """The error names what was asked for and everything that there is."""
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("nope", ""), ("", ""), ("mosaik", "'mosaiks'"), ("mosaiks:1", "'mosaiks'")],
+)
+def test_an_unknown_name(name: str, hint: str) -> None:
+    """The error has the name, all models, and one that was probably meant."""
     with pytest.raises(ModelNotFound) as caught:
         get_model_class(name)
     assert repr(name) in caught.value.message
-    assert caught.value.message.endswith(", ".join(sorted(MODEL_CLASSES)))
+    end = f" (did you mean {hint}?)" if hint else ""
+    assert caught.value.message.endswith(", ".join(sorted(MODEL_CLASSES)) + end)
     assert caught.value.field == "model"
     assert caught.value.detail == {"available": sorted(MODEL_CLASSES)}
 
