@@ -32,7 +32,7 @@ from imagery.earth_engine.source import EarthEngineSource
 from imagery.query import ImageQuery
 from imagery.time_bins import bin_edges
 from tests.imagery.catalogs import GRID
-from tests.imagery.ee_server import Asked, Standin, earth_engine
+from tests.imagery.ee_server import ReceivedRequest, Standin, earth_engine
 from tests.imagery.world import S2, WorldScene, shifted
 
 START, DAYS = datetime(2023, 1, 1, tzinfo=UTC), 360
@@ -88,7 +88,7 @@ def _fetch_composite(
     return np.array([rows[band] for band in sensor.bands], np.float32)
 
 
-def table_row(name: str, query: ImageQuery, requests: Sequence[Asked]) -> dict[str, Any]:
+def table_row(name: str, query: ImageQuery, requests: Sequence[ReceivedRequest]) -> dict[str, Any]:
     """Requests and bytes."""
     return {
         "what": name,
@@ -102,14 +102,14 @@ def table_row(name: str, query: ImageQuery, requests: Sequence[Asked]) -> dict[s
 
 def compare(standin: Standin, client: EarthEngineClient, query: ImageQuery) -> list[Any]:
     """A row of the recipe and one of the service."""
-    standin.asked = []
+    standin.requests = []
     expected = fetch_by_recipe(client, query)
-    of_recipe = table_row("recipe", query, standin.asked)
-    standin.asked = []
+    of_recipe = table_row("recipe", query, standin.requests)
+    standin.requests = []
     source = EarthEngineSource(client, timeout_s=TIMEOUT_S)
     pixels = source.fetch(query).pixels.reshape(expected.shape)
     np.testing.assert_array_equal(pixels, expected)
-    ours = table_row("service", query, standin.asked)
+    ours = table_row("service", query, standin.requests)
     return [of_recipe, {**ours, "of_recipe": round(ours["received"] / of_recipe["received"], 2)}]
 
 

@@ -110,11 +110,11 @@ def command(model: str, form: dict[str, Any], out: Path) -> Vectors:
     return result
 
 
-def assert_same(found: Vectors, expected: Vectors) -> None:
+def assert_same(actual: Vectors, expected: Vectors) -> None:
     """The same array in float32, to 1e-5 of its largest number."""
-    assert found.dtype == expected.dtype == np.float32
-    assert found.shape == expected.shape
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    assert actual.dtype == expected.dtype == np.float32
+    assert actual.shape == expected.shape
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.slow

@@ -63,8 +63,8 @@ def test_the_same_region_is_fetched_once(standin: Standin, tmp_path: Path) -> No
         assert len(standin.calls("computePixels")) == 2
         assert twice[0][0] == twice[1][0] != answers[0][0][0]
     with service(standin, tmp_path) as client:
-        before = len(standin.asked)
+        before = len(standin.requests)
         assert ask(client, 34.0579, 34.0590) == [(answers[0][0][0], True), (twice[0][0], True)]
-        assert len(standin.asked) == before
+        assert len(standin.requests) == before
         assert ask(client, 34.0579, start="2023-06-02") == [(answers[0][0][0], False)]
         assert len(standin.calls("computePixels")) == 3

@@ -73,7 +73,7 @@ def test_one_bad_image_leaves_the_others_answered(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("payload", "says"),
+    ("payload", "message"),
     [
         (base64.b64encode(b"just some text, no image").decode(), "JPEG, PNG"),
         (base64.b64encode(image()[:300]).decode(), "damaged or incomplete"),
@@ -84,10 +84,10 @@ def test_one_bad_image_leaves_the_others_answered(client: httpx.Client) -> None:
     ],
     ids=["text", "truncated", "1x1", "base64", "empty", "url"],
 )
-def test_a_bad_image_is_the_clients_fault(client: httpx.Client, payload: str, says: str) -> None:
+def test_a_bad_image_is_the_clients_fault(client: httpx.Client, payload: str, message: str) -> None:
     """A single image that cannot be read is a 400 that says what is accepted."""
     result = error(images(client, payload), 400, "invalid_image")
-    assert says in result["message"]
+    assert message in result["message"]
     assert result["field"] == "images.0"
 
 

@@ -184,7 +184,7 @@ def test_python_asks_the_server_as_it_asks_itself(
     window = TemporalSpec.range("2023-06-01", "2023-07-01")
     sensor = SensorSpec(L2A, ("B8", "B4"))
 
-    def asked() -> tuple[EmbeddingPlan, Inspection, Inspection]:
+    def answers() -> tuple[EmbeddingPlan, Inspection, Inspection]:
         return (
             geobento.plan_embedding("mosaiks", spatial=here, temporal=window),
             geobento.inspect_patch("mosaiks", spatial=here, temporal=window).without_timing(),
@@ -193,9 +193,9 @@ def test_python_asks_the_server_as_it_asks_itself(
 
     models = small_service.get("/models").json()["models"]
     monkeypatch.setenv("GEOBENTO_MODELS", ",".join(model["tag"] for model in models))
-    local = asked()
+    local = answers()
     monkeypatch.setenv("GEOBENTO_URL", str(small_service.base_url))
-    remote = asked()
+    remote = answers()
     assert local == remote
     assert remote[1].quicklook.startswith(b"\x89PNG")
     calls: list[Callable[[], object]] = [

@@ -48,9 +48,9 @@ def test_int8_where_it_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert isinstance(other, Embedding)
     assert rounded.meta.precision == "int8"
     assert other.meta.precision == model_precision(none, "auto", "cpu")
-    said = [line for line in log.read_text().splitlines() if "GEOBENTO_PRECISION" in line]
-    assert len(said) == 1
-    assert f"{none.tag} computes in {other.meta.precision}" in said[0]
+    lines = [line for line in log.read_text().splitlines() if "GEOBENTO_PRECISION" in line]
+    assert len(lines) == 1
+    assert f"{none.tag} computes in {other.meta.precision}" in lines[0]
     loaded = load_model(large)
     inputs = loaded.model.prepare_image(images.decode_image(FIELD, 64))
     (exact,) = loaded.run([EncodeItem(inputs=inputs, pooling="native")])

@@ -30,9 +30,9 @@ def test_no_key_no_answer(keyed_service: Keyed, path: str) -> None:
     answer = httpx.get(keyed_service.url + path)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Bearer")
-    said = answer.json()
-    shapes = {"/v1/models": lambda: said["error"]["code"], "/api/models": lambda: said["detail"]}
-    assert shapes.get(path, lambda: said["error"]["type"])()
+    body = answer.json()
+    shapes = {"/v1/models": lambda: body["error"]["code"], "/api/models": lambda: body["detail"]}
+    assert shapes.get(path, lambda: body["error"]["type"])()
 
 
 @pytest.mark.parametrize(

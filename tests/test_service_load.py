@@ -23,20 +23,20 @@ IN_FLIGHT = 8
 
 
 @pytest.fixture(scope="module")
-def asked() -> tuple[str, list[bytes], load.Verify]:
+def workload() -> tuple[str, list[bytes], load.Verify]:
     """A model, requests, and a judge of their answers."""
     return load_fixtures.prepare_load("mosaiks")
 
 
 @pytest.fixture(scope="module")
 def served(
-    tmp_path_factory: pytest.TempPathFactory, asked: tuple[str, list[bytes], load.Verify]
+    tmp_path_factory: pytest.TempPathFactory, workload: tuple[str, list[bytes], load.Verify]
 ) -> Iterator[RunningServer]:
     """The service, few requests at a time; BentoML takes it to run in a container."""
     log = tmp_path_factory.mktemp("strain") / "log"
     with run_geobento(
         log,
-        GEOBENTO_MODELS=asked[0],
+        GEOBENTO_MODELS=workload[0],
         GEOBENTO_MAX_CONCURRENT_REQUESTS=str(IN_FLIGHT),
         GEOBENTO_LOG_FORMAT="json",
         BENTOML_CONTAINERIZED="true",
@@ -52,10 +52,10 @@ def metric(served: RunningServer, name: str) -> float:
 
 
 def test_overload_is_refused_and_the_rest_answered(
-    served: RunningServer, asked: tuple[str, list[bytes], load.Verify]
+    served: RunningServer, workload: tuple[str, list[bytes], load.Verify]
 ) -> None:
     """Ten times as many connections as regions: right answers, and refusals that say when."""
-    _, requests, judge = asked
+    _, requests, judge = workload
     run = load.run(served.port, requests, 10 * IN_FLIGHT, 4, verify=judge, pause_s=0.2)
     outcomes = asyncio.run(run).outcomes
     assert set(outcomes) == {verify.OK, verify.REJECTED}
@@ -67,10 +67,10 @@ def test_overload_is_refused_and_the_rest_answered(
 
 
 def test_clients_that_go_away_leave_nothing_behind(
-    served: RunningServer, asked: tuple[str, list[bytes], load.Verify]
+    served: RunningServer, workload: tuple[str, list[bytes], load.Verify]
 ) -> None:
     """After many of them every region is free, and nothing is held."""
-    _, requests, judge = asked
+    _, requests, judge = workload
     for _ in range(3 * IN_FLIGHT):
         with socket.create_connection(("127.0.0.1", served.port)) as client:
             client.sendall(requests[0])
@@ -86,10 +86,10 @@ def test_clients_that_go_away_leave_nothing_behind(
 
 
 def test_silence_costs_no_request(
-    served: RunningServer, asked: tuple[str, list[bytes], load.Verify]
+    served: RunningServer, workload: tuple[str, list[bytes], load.Verify]
 ) -> None:
     """Connections to the runner that were closed meanwhile are not noticed by any client."""
-    _, requests, judge = asked
+    _, requests, judge = workload
     for pause in (4.9, 5.0, 5.1, 0):
         run = load.run(served.port, requests, IN_FLIGHT, 0.5, verify=judge)
         assert set(asyncio.run(run).outcomes) == {verify.OK}
@@ -97,11 +97,11 @@ def test_silence_costs_no_request(
 
 
 def test_a_killed_runner_comes_back(
-    served: RunningServer, asked: tuple[str, list[bytes], load.Verify]
+    served: RunningServer, workload: tuple[str, list[bytes], load.Verify]
 ) -> None:
     """Its requests are answered, or refused with the time to come back; none is wrong or hangs."""
     for _ in range(2):
-        row = kill_under_load(served, asked[1], asked[2], IN_FLIGHT, "runner_")
+        row = kill_under_load(served, workload[1], workload[2], IN_FLIGHT, "runner_")
         assert row["ready_s"] is not None
         assert row["not_ready_seen"]
         assert set(row) - {"victim", "ready_s", "not_ready_seen", "slowest_s"} <= {
@@ -112,20 +112,20 @@ def test_a_killed_runner_comes_back(
 
 
 def test_a_killed_api_server_comes_back(
-    served: RunningServer, asked: tuple[str, list[bytes], load.Verify]
+    served: RunningServer, workload: tuple[str, list[bytes], load.Verify]
 ) -> None:
     """Connections are lost with it; then it answers rightly, and counts nothing of the dead."""
-    row = kill_under_load(served, asked[1], asked[2], 4, "geobento")
+    row = kill_under_load(served, workload[1], workload[2], 4, "geobento")
     assert row["ready_s"] is not None
     assert not {"wrong", "hung"} & set(row)
     assert metric(served, "geobento_requests_in_flight") == 0
 
 
 def test_a_signal_to_stop_lets_requests_finish(
-    tmp_path: Path, asked: tuple[str, list[bytes], load.Verify]
+    tmp_path: Path, workload: tuple[str, list[bytes], load.Verify]
 ) -> None:
     """What has begun is answered although it still has to ask the runner; then all have gone."""
-    tag, requests, judge = asked
+    tag, requests, judge = workload
     log = tmp_path / "log"
     with run_geobento(log, GEOBENTO_MODELS=tag, GEOBENTO_LOG_FORMAT="json") as served:
         with socket.create_connection(("127.0.0.1", served.port)) as client:

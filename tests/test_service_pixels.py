@@ -74,8 +74,8 @@ def test_a_geotiff(small_service: httpx.Client) -> None:
 
 def test_an_array(small_service: httpx.Client) -> None:
     """The form says what the file cannot."""
-    said = {"bands": BANDS[::-1], "units": "reflectance"}
-    answer = only(ask(small_service, array(NUMBERS[::-1] / 10_000), **said))
+    metadata = {"bands": BANDS[::-1], "units": "reflectance"}
+    answer = only(ask(small_service, array(NUMBERS[::-1] / 10_000), **metadata))
     np.testing.assert_allclose(answer.data, only(ask(small_service, FILE)).data, atol=1e-5)
     assert (answer.meta.source, answer.meta.crs) == ("NumPy array", None)
 

@@ -19,14 +19,14 @@ REFUSED = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length
 @asynccontextmanager
 async def server(answer: Callable[[int], Sequence[bytes]]) -> AsyncIterator[int]:
     """A port at which request by request is answered in parts; closed after what is not whole."""
-    asked = 0
+    count = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal asked
+        nonlocal count
         try:
             while await reader.readexactly(len(REQUEST)):
-                parts = answer(asked)
-                asked += 1
+                parts = answer(count)
+                count += 1
                 for part in parts:
                     writer.write(part)
                     await asyncio.sleep(0.001)
@@ -42,7 +42,7 @@ async def server(answer: Callable[[int], Sequence[bytes]]) -> AsyncIterator[int]
         yield int(listening.sockets[0].getsockname()[1])
 
 
-def found(answer: Callable[[int], Sequence[bytes]], pause_s: float = 0) -> load.LoadResult:
+def measure(answer: Callable[[int], Sequence[bytes]], pause_s: float = 0) -> load.LoadResult:
     """What comes of a short run over two connections."""
 
     async def run() -> load.LoadResult:
@@ -56,7 +56,7 @@ def found(answer: Callable[[int], Sequence[bytes]], pause_s: float = 0) -> load.
 def test_answers_come_in_any_parts(size: int) -> None:
     """Headers and bodies are found wherever the network cuts them."""
     parts = [OK[start : start + size] for start in range(0, len(OK), size)]
-    result = found(lambda _: parts)
+    result = measure(lambda _: parts)
     assert result.responses[0] == (200, b"body")
     assert set(result.outcomes) == {"200"}
     assert len(result.latencies) == result.outcomes["200"] > 1
@@ -65,7 +65,7 @@ def test_answers_come_in_any_parts(size: int) -> None:
 
 def test_refusals_are_no_latencies() -> None:
     """They are timed on their own, and count as errors."""
-    result = found(lambda number: [REFUSED if number % 2 else OK], pause_s=0.01)
+    result = measure(lambda number: [REFUSED if number % 2 else OK], pause_s=0.01)
     assert result.errors == len(result.rejection_s) == result.outcomes["503"] > 0
     assert len(result.latencies) == result.outcomes["200"] > 0
 
@@ -73,6 +73,6 @@ def test_refusals_are_no_latencies() -> None:
 @pytest.mark.parametrize("cut", [0, 5, len(OK) - 1])
 def test_an_answer_counts_when_it_is_whole(cut: int) -> None:
     """Or else the request is lost, and the next has a new connection."""
-    result = found(lambda number: [OK[:cut] if number == 1 else OK])
+    result = measure(lambda number: [OK[:cut] if number == 1 else OK])
     assert result.outcomes["lost"] == result.errors == 1
     assert len(result.latencies) == result.outcomes["200"] > 1

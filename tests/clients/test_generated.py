@@ -53,13 +53,13 @@ def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> str:
     return done.stdout
 
 
-def check(found: Any) -> None:
+def check(output: Any) -> None:
     """Vectors and grids have their shapes, failures their types."""
-    dim, rows, columns = found.pop("grid")
+    dim, rows, columns = output.pop("grid")
     assert (dim, rows > 1, columns > 1) == (1024, True, True)
-    alone, failed = found.pop("batch")
+    alone, failed = output.pop("batch")
     assert (alone, failed) == ([1024], "no_imagery")
-    assert found == WANTED
+    assert output == WANTED
 
 
 def test_the_python_client_is_typed() -> None:

@@ -88,7 +88,7 @@ def test_a_model_of_images_alone(client: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "error", "param", "code", "says"),
+    ("fields", "error", "param", "code", "message"),
     [
         ({"input": []}, "BadRequestError", "input", "invalid_request", "input is empty"),
         ({"input": ""}, "BadRequestError", "input", "invalid_request", "input is empty"),
@@ -116,10 +116,10 @@ def test_a_model_of_images_alone(client: Any) -> None:
     ],
 )
 def test_what_is_refused(
-    client: Any, fields: dict[str, Any], error: str, param: str, code: str, says: str
+    client: Any, fields: dict[str, Any], error: str, param: str, code: str, message: str
 ) -> None:
     """Errors arrive as the client's own exceptions, with parameter and code."""
-    with pytest.raises(getattr(openai, error), match=says) as caught:
+    with pytest.raises(getattr(openai, error), match=message) as caught:
         client.embeddings.create(**{"model": MODEL, "input": "a", **fields})
     assert caught.value.param == param
     assert caught.value.code == code

@@ -43,7 +43,7 @@ def queries() -> list[str]:
     return [*panels, *variables, *alerts, *(rule["seriesQuery"] for rule in rules)]
 
 
-def asked(query: str) -> list[tuple[str, set[str]]]:
+def expected_metrics(query: str) -> list[tuple[str, set[str]]]:
     """Metrics of a query, each with the labels that it is expected to have."""
     grouped = {name.strip() for result in GROUPED.findall(query) for name in result.split(",")}
     selected = SELECTOR.findall(query)
@@ -71,7 +71,7 @@ def test_what_is_asked_for_is_there(
         for sample in family.samples:
             labels.setdefault(sample.name, set()).update(sample.labels)
     for query in queries():
-        result = asked(query)
+        result = expected_metrics(query)
         assert result, query
         for metric, expected in result:
             if metric in labels:

@@ -27,7 +27,7 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         (
             {
@@ -56,12 +56,12 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_what_cannot_be_stops_the_start(
-    mosaiks_stored: StoredModel, wrong: dict[str, str], said: str
+    mosaiks_stored: StoredModel, wrong: dict[str, str], message: str
 ) -> None:
     """All that the process says is which variables to change and to what."""
     done = run("bentoml", "serve", "--port", str(free_port()), **wrong)
     assert done.returncode == 1
-    assert done.stderr.splitlines() == [f"GeoBento does not start: {said}"]
+    assert done.stderr.splitlines() == [f"GeoBento does not start: {message}"]
     assert done.stdout == ""
 
 

@@ -42,10 +42,10 @@ def standin(served: Standin) -> Standin:
     """The server without scenes and faults, and with nothing asked yet."""
     while served.in_flight:  # a request that an earlier test gave up
         time.sleep(0.02)
-    served.scenes, served.faults, served.asked = [], [], []
+    served.scenes, served.faults, served.requests = [], [], []
     served.fault = lambda: None
-    served.most_pixels = None
-    served.most_in_flight = 0
+    served.max_pixels = None
+    served.max_in_flight = 0
     return served
 
 

@@ -51,7 +51,7 @@ class Fault:
 
 
 @dataclass
-class Asked:
+class ReceivedRequest:
     """A request that arrived: when, which call, its body and headers, and what went wrong."""
 
     begun: float
@@ -70,7 +70,7 @@ class Standin:
         scenes: What there is.
         faults: What goes wrong next; None: nothing. Taken from the beginning.
         fault: Asked for every request once `faults` is empty.
-        asked: All requests but those of the client's start.
+        requests: All requests but those of the client's start.
         most_pixels: Larger grids exceed the "user memory limit".
         most_in_flight: Largest number of requests at a time so far.
     """
@@ -78,16 +78,16 @@ class Standin:
     scenes: list[WorldScene]
     faults: list[Fault | None] = field(default_factory=list)
     fault: Callable[[], Fault | None] = lambda: None
-    asked: list[Asked] = field(default_factory=list)
-    most_pixels: int | None = None
-    most_in_flight: int = 0
+    requests: list[ReceivedRequest] = field(default_factory=list)
+    max_pixels: int | None = None
+    max_in_flight: int = 0
     in_flight: int = 0
     url: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def calls(self, name: str) -> list[Asked]:
+    def calls(self, name: str) -> list[ReceivedRequest]:
         """Requests of one kind: ``compute`` or ``computePixels``."""
-        return [request for request in self.asked if request.call == name]
+        return [request for request in self.requests if request.call == name]
 
     def next_fault(self) -> Fault | None:
         """What goes wrong with this request."""
@@ -139,11 +139,11 @@ class _Handler(BaseHTTPRequestHandler):
         call = self.path.split("?")[0].rsplit(":", 1)[-1]
         fault = standin.next_fault() or Fault()
         named = {name.lower(): value for name, value in self.headers.items()}
-        request = Asked(time.monotonic(), call, body, named, fault)
+        request = ReceivedRequest(time.monotonic(), call, body, named, fault)
         with standin.lock:
             standin.in_flight += 1
-            standin.most_in_flight = max(standin.most_in_flight, standin.in_flight)
-            standin.asked.append(request)
+            standin.max_in_flight = max(standin.max_in_flight, standin.in_flight)
+            standin.requests.append(request)
         try:
             status, content, headers = self._answer(call, body, fault)
             request.sent = len(content)
@@ -212,7 +212,7 @@ def _computed(standin: Standin, call: str, body: dict[str, Any]) -> bytes:
     assert call == "computePixels"
     assert body["fileFormat"] == "NPY"
     grid = parse_grid(body["grid"])
-    if standin.most_pixels is not None and grid.height * grid.width > standin.most_pixels:
+    if standin.max_pixels is not None and grid.height * grid.width > standin.max_pixels:
         raise Refusal("User memory limit exceeded.")
     image = Evaluator(standin.scenes, body["expression"], grid).result()
     kinds = [(name, band.values.dtype) for name, band in image.items()]

@@ -43,13 +43,13 @@ class Counting:
 
     def __init__(self, answer: Callable[[ImageQuery], Sample] | None = None) -> None:
         self.answer = answer or (lambda query: sample_of(round(query.grid.transform[2])))
-        self.asked = 0
+        self.fetches = 0
         self._lock = Lock()
 
     def fetch(self, query: ImageQuery) -> Sample:
         with self._lock:
-            self.asked += 1
+            self.fetches += 1
         return self.answer(query)
 
     def estimate(self, query: ImageQuery) -> FetchEstimate:
-        raise SourceError("surveys are asked of the source itself")
+        raise SourceError("estimates are asked of the source itself")

@@ -6,7 +6,7 @@ Its own process, because rasterio holds Python's lock while it opens a file. It 
 - ``/api/<folder>``: landing page, ``/collections``, ``/search`` by GET and POST, with pages
 - ``/files/<folder>/...``: files, in ranges; ``catalog.json`` among them
 - ``/token/<account>/<container>``: tokens, which files want while `signed` is on
-- ``/control``: what goes wrong (POST), what was asked (GET)
+- ``/control``: what goes wrong (POST), which requests arrived (GET)
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class StacServer:
         return f"{self.url}/files/{path.relative_to(self.root)}"
 
     def reset(self, **state: Any) -> None:
-        """Set what goes wrong, by kind of request, and forget what was asked.
+        """Set what goes wrong, by kind of request, and forget earlier requests.
 
         Args:
             **state: `faults` (for each of ``search``, ``files``, ``token``, ``landing`` a list of
@@ -89,15 +89,15 @@ class StacServer:
         body = json.dumps({"faults": faults, **state}).encode()
         urlopen(Request(f"{self.url}/control", body, method="POST"), timeout=10).close()
 
-    def asked(self, kind: str) -> list[dict[str, Any]]:
+    def requests(self, kind: str) -> list[dict[str, Any]]:
         """Requests of a kind since the last reset: begin, method, path, body, headers, fault."""
         with urlopen(f"{self.url}/control", timeout=10) as answer:
-            return [entry for entry in json.load(answer)["asked"] if entry["kind"] == kind]
+            return [entry for entry in json.load(answer)["requests"] if entry["kind"] == kind]
 
-    def most_in_flight(self, kind: str) -> int:
+    def max_in_flight(self, kind: str) -> int:
         """Largest number of requests of a kind at a time since the last reset."""
         with urlopen(f"{self.url}/control", timeout=10) as answer:
-            return int(json.load(answer)["most_in_flight"].get(kind, 0))
+            return int(json.load(answer)["max_in_flight"].get(kind, 0))
 
 
 @contextmanager
@@ -128,9 +128,9 @@ class _State:
         self.signed = given.get("signed", False)
         self.token_s = given.get("token_s", 3600)
         self.method = given.get("method", "POST")
-        self.asked: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
         self.in_flight: Counter[str] = Counter()
-        self.most_in_flight: Counter[str] = Counter()
+        self.max_in_flight: Counter[str] = Counter()
 
     def fault(self, kind: str) -> dict[str, Any]:
         with self.lock:
@@ -164,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
         if parts.path == "/control":
             if self.command == "POST":
                 self.state.set(body)
-            reported = {"asked": self.state.asked, "most_in_flight": self.state.most_in_flight}
+            reported = {"requests": self.state.requests, "max_in_flight": self.state.max_in_flight}
             return self._send(200, reported)
         first, _, rest = parts.path.lstrip("/").partition("/")
         kind = {"files": "files", "token": "token"}.get(first, "landing")
@@ -172,11 +172,11 @@ class _Handler(BaseHTTPRequestHandler):
             kind = "search"
         headers = {name.lower(): value for name, value in self.headers.items()}
         fault = self.state.fault(kind)
-        in_flight, peak = self.state.in_flight, self.state.most_in_flight
+        in_flight, peak = self.state.in_flight, self.state.max_in_flight
         with self.state.lock:
             in_flight[kind] += 1
             peak[kind] = max(peak[kind], in_flight[kind])
-            self.state.asked.append(
+            self.state.requests.append(
                 {
                     "kind": kind, "method": self.command, "path": self.path, "body": body,
                     "headers": headers, "fault": fault, "begun": time.time(),
@@ -220,32 +220,32 @@ class _Handler(BaseHTTPRequestHandler):
             cut=cut,
         )  # fmt: skip
 
-    def _search(self, folder: str, asked: dict[str, Any], cut: bool) -> None:
+    def _search(self, folder: str, search: dict[str, Any], cut: bool) -> None:
         if self.command != self.state.method:
             return self._send(405, {"code": "MethodNotAllowed"})
         if self.command == "GET":
             for name in ("query", "filter"):
-                if name in asked:
-                    asked[name] = json.loads(asked[name])
+                if name in search:
+                    search[name] = json.loads(search[name])
             for name in ("collections", "bbox"):
-                asked[name] = asked[name].split(",")
-            asked["sortby"] = [
+                search[name] = search[name].split(",")
+            search["sortby"] = [
                 {"field": name[1:], "direction": "asc" if name[0] == "+" else "desc"}
-                for name in asked.get("sortby", "").replace(" ", "+").split(",")
+                for name in search.get("sortby", "").replace(" ", "+").split(",")
                 if name
             ]
-        result = [item for item in _items(self.root / folder) if _matches(item, asked)]
-        for sort in reversed(asked.get("sortby") or []):
+        result = [item for item in _items(self.root / folder) if _matches(item, search)]
+        for sort in reversed(search.get("sortby") or []):
             assert sort["field"] == "properties.datetime"
             result.sort(
                 key=lambda item: str(item["properties"]["datetime"]),
                 reverse=sort["direction"] == "desc",
             )
-        start, size = int(asked.get("token", 0)), min(int(asked.get("limit", 10)), PAGE)
+        start, size = int(search.get("token", 0)), min(int(search.get("limit", 10)), PAGE)
         here = f"http://{self.headers['host']}/api/{folder}/search"
         links: list[dict[str, Any]] = []
         if start + size < len(result):
-            following = {**asked, "token": str(start + size)}
+            following = {**search, "token": str(start + size)}
             if self.command == "POST":
                 links = [{"rel": "next", "href": here, "method": "POST", "body": following}]
             else:
@@ -267,14 +267,14 @@ class _Handler(BaseHTTPRequestHandler):
         stated = until.isoformat(timespec="seconds").replace("+00:00", "Z")
         self._send(200, {"token": token, "msft:expiry": stated}, cut=cut)
 
-    def _file(self, path: str, query: dict[str, str], asked: str | None, cut: bool) -> None:
+    def _file(self, path: str, query: dict[str, str], byte_range: str | None, cut: bool) -> None:
         if self.state.signed and query.get("sig") != f"secret/{self.state.tokens}":
             return self._send(403, "no")
         file = self.root / path
         if not file.is_file():
             return self._send(404, "no")
         content = file.read_bytes()
-        part = re.fullmatch(r"bytes=(\d+)-(\d+)", asked or "")
+        part = re.fullmatch(r"bytes=(\d+)-(\d+)", byte_range or "")
         if part is None:
             return self._send(200, content, {"accept-ranges": "bytes"}, cut)
         first, last = int(part[1]), min(int(part[2]), len(content) - 1)
@@ -320,26 +320,26 @@ def _items(folder: Path) -> list[dict[str, Any]]:
     return items
 
 
-def _matches(item: dict[str, Any], asked: dict[str, Any]) -> bool:
+def _matches(item: dict[str, Any], search: dict[str, Any]) -> bool:
     """As the specification has it: times are closed, boxes may share an edge."""
     properties = item["properties"]
-    west, south, east, north = (float(edge) for edge in asked["bbox"])
+    west, south, east, north = (float(edge) for edge in search["bbox"])
     left, bottom, right, top = item["bbox"]
     assert west <= east, "boxes across the antimeridian are for servers that know them"
-    start, _, end = asked.get("datetime", "../..").partition("/")
+    start, _, end = search.get("datetime", "../..").partition("/")
     first, last = (properties["datetime"] or properties[f"{end}_datetime"] for end in ENDS)
     return (
-        item["collection"] in asked["collections"]
+        item["collection"] in search["collections"]
         and south <= top and bottom <= north
         and (west <= right and left <= east if left <= right else west <= right or left <= east)
         and (start == ".." or _instant(start) <= _instant(last))
         and (end == ".." or _instant(first) <= _instant(end))
         and all(
             _compares(op, properties.get(name), value)
-            for name, parts in (asked.get("query") or {}).items()
+            for name, parts in (search.get("query") or {}).items()
             for op, value in parts.items()
         )
-        and ("filter" not in asked or _holds(asked["filter"], properties))
+        and ("filter" not in search or _holds(search["filter"], properties))
     )  # fmt: skip
 
 

@@ -58,7 +58,7 @@ def test_heights_and_slopes_of_one_image(standin: Standin, source: EarthEngineSo
     sample = source.fetch(both)
     np.testing.assert_allclose(sample.pixels[0], np.degrees(np.arctan(0.5)), rtol=1e-6)
     np.testing.assert_array_equal(sample.pixels[1], plane.band("elevation"))
-    assert [request.call for request in standin.asked] == ["computePixels"]
+    assert [request.call for request in standin.requests] == ["computePixels"]
     assert sample.provenance is not None
     (used,) = sample.provenance.scenes
     assert (used.id, used.time) == (SRTM, day("2000-02-11"))

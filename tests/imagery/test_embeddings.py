@@ -228,7 +228,7 @@ def test_a_file_over_http_is_asked_for_once(stac: StacServer, tmp_path: Path) ->
     url = stac.file(tmp_path / "catalog.json")
     sample = StacSource(open_catalog(url, timeout_s=20)).fetch(query())
     assert sample.pixels.shape == (64, 24, 24)
-    requests = [each for each in stac.asked("files") if each["path"].endswith(".tif")]
+    requests = [each for each in stac.requests("files") if each["path"].endswith(".tif")]
     assert 1 <= len(requests) <= 8
 
 

@@ -132,9 +132,9 @@ def _in_next_zone(part: PixelGrid) -> PixelGrid:
     return PixelGrid(crs, (a, b, float(left), d, e, float(top)), part.height, part.width)
 
 
-def _within(world: list[WorldScene], asked: ImageQuery) -> list[WorldScene]:
+def _within(world: list[WorldScene], request: ImageQuery) -> list[WorldScene]:
     """The scenes of the window that are clear enough, oldest first."""
-    limit = asked.sensor.cloudy_pct
+    limit = request.sensor.cloudy_pct
     used = [
         scene
         for scene in world
@@ -144,13 +144,13 @@ def _within(world: list[WorldScene], asked: ImageQuery) -> list[WorldScene]:
     return sorted(used, key=lambda scene: (datetime.fromisoformat(scene.time), scene.index))
 
 
-def _expected(used: list[WorldScene], asked: ImageQuery) -> tuple[NDArray[Any], NDArray[Any]]:
+def _expected(used: list[WorldScene], request: ImageQuery) -> tuple[NDArray[Any], NDArray[Any]]:
     """The composite by the world's formula; scenes lie on the lattice that is asked for."""
-    stack = np.zeros((len(used), len(BANDS), *asked.grid.shape), np.float32)
+    stack = np.zeros((len(used), len(BANDS), *request.grid.shape), np.float32)
     valid = np.zeros(stack.shape, bool)
     for position, scene in enumerate(used):
-        column = round((scene.grid.transform[2] - asked.grid.transform[2]) / 10)
-        row = round((asked.grid.transform[5] - scene.grid.transform[5]) / 10)
+        column = round((scene.grid.transform[2] - request.grid.transform[2]) / 10)
+        row = round((request.grid.transform[5] - scene.grid.transform[5]) / 10)
         rows = slice(max(row, 0), max(row + scene.grid.height, 0))
         columns = slice(max(column, 0), max(column + scene.grid.width, 0))
         of_scene = np.s_[max(-row, 0) :, max(-column, 0) :]
@@ -163,12 +163,12 @@ def _expected(used: list[WorldScene], asked: ImageQuery) -> tuple[NDArray[Any], 
         (scene.described()["SPACECRAFT_NAME"], datetime.fromisoformat(scene.time)) for scene in used
     ]
     fused, seen = fuser(stack, valid, group_passes(looks))
-    return composite(fused, seen, asked.sensor.composite, asked.sensor.fill_value)
+    return composite(fused, seen, request.sensor.composite, request.sensor.fill_value)
 
 
-def _answer(source: Source, asked: ImageQuery) -> Any:
+def _answer(source: Source, request: ImageQuery) -> Any:
     try:
-        return source.fetch(asked)
+        return source.fetch(request)
     except NoImageryError as error:
         return error
 

@@ -38,18 +38,18 @@ def test_a_gpu_that_torch_sees_has_a_driver() -> None:
 
 
 @pytest.mark.parametrize(
-    ("quota", "found"),
+    ("quota", "expected"),
     [("200000 100000", 2), ("50000 100000", 1), ("6400000 100000", 16), ("max 100000", 16)],
 )
 def test_cores_of_a_container(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, found: int
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, expected: int
 ) -> None:
     """A limit on processor time counts: more threads than that would wait for each other."""
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(16)), raising=False)
     file = tmp_path / "cpu.max"
     assert devices.available_cores(file) == 16
     file.write_text(quota + "\n")
-    assert devices.available_cores(file) == found
+    assert devices.available_cores(file) == expected
 
 
 def test_what_is_sent_to_the_cpu_is_there() -> None:

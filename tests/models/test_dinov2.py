@@ -15,7 +15,7 @@ from tests.models import small
 SMALL = {"arch": {"embed_dim": 12, "depth": 1, "num_heads": 2}}
 
 
-def authors_file() -> dict[str, torch.Tensor]:
+def released_file() -> dict[str, torch.Tensor]:
     """A small network under the names of the authors' file."""
     torch.manual_seed(0)
     block = {
@@ -36,7 +36,7 @@ def authors_file() -> dict[str, torch.Tensor]:
 
 def test_the_authors_names() -> None:
     """Queries, keys and values are the thirds of one matrix, in this order."""
-    checkpoint = authors_file()
+    checkpoint = released_file()
     config, tensors = DinoV2.convert(checkpoint, SMALL, "hub")
     assert DinoV2(config).dim == 12
     for number, letter in enumerate("qkv"):
@@ -46,7 +46,7 @@ def test_the_authors_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "shape", "says"),
+    ("name", "shape", "message"),
     [
         ("norm.bias", None, "missing layernorm.bias"),
         ("register_tokens", (1, 4, 12), "unexpected register_tokens"),
@@ -54,10 +54,10 @@ def test_the_authors_names() -> None:
         ("pos_embed", (1, 1369, 12), "not 1 . n x n"),
     ],
 )
-def test_files_that_do_not_fit(name: str, shape: tuple[int, ...] | None, says: str) -> None:
+def test_files_that_do_not_fit(name: str, shape: tuple[int, ...] | None, message: str) -> None:
     """A model with registers, or a damaged file, is refused by name."""
-    checkpoint = small.spoilt(authors_file(), name, shape)
-    with pytest.raises(CheckpointError, match=says):
+    checkpoint = small.spoilt(released_file(), name, shape)
+    with pytest.raises(CheckpointError, match=message):
         DinoV2.convert(checkpoint, SMALL, "hub")
 
 

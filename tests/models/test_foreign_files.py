@@ -50,8 +50,8 @@ def test_files_of_every_other_model(cls: type[Model], tmp_path: Path) -> None:
         if other is not cls:
             file = tmp_path / f"{other.card.id}.safetensors"
             save_file({name: t.contiguous() for name, t in weights(other).items()}, file)
-            says = refused(cls, file)
-            assert any(word in says for word in DIFFERS), says
+            message = refused(cls, file)
+            assert any(word in message for word in DIFFERS), message
 
 
 @EVERY
@@ -90,5 +90,5 @@ def test_files_of_another_variant(cls: type[Model], tmp_path: Path) -> None:
     """The released sizes are expected; a small network is none of them."""
     save_file({n: t.contiguous() for n, t in weights(cls).items()}, tmp_path / "a.safetensors")
     for variant in cls.card.variants:
-        says = refused(cls, tmp_path / "a.safetensors", variant)
-        assert any(word in says for word in DIFFERS), says
+        message = refused(cls, tmp_path / "a.safetensors", variant)
+        assert any(word in message for word in DIFFERS), message

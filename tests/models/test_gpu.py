@@ -16,12 +16,12 @@ from tests.models import small
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
 
-def on(device: str, cls: type[Model], number_format: Precision) -> TorchModel:
+def on(device: str, cls: type[Model], precision: Precision) -> TorchModel:
     """A small model, the same numbers everywhere."""
     model = cls(small.config(cls))
     network = model.network()
     network.load_state_dict(cls.seeded_state_dict(model.config), strict=True)
-    return TorchModel(model, network, device, number_format)
+    return TorchModel(model, network, device, precision)
 
 
 @pytest.mark.parametrize("cls", small.SIZES, ids=lambda cls: cls.card.id)

@@ -128,7 +128,7 @@ def test_auxiliary_modalities_in_tiles(engine: LocalEngine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "field", "words"),
+    ("fields", "field", "message"),
     [
         ({"auxiliary_modalities": ["s2"]}, "auxiliary_modalities", "twice"),
         ({"auxiliary_modalities": ["s1", "sentinel-1"]}, "auxiliary_modalities", "twice"),
@@ -138,10 +138,10 @@ def test_auxiliary_modalities_in_tiles(engine: LocalEngine) -> None:
     ],
 )
 def test_series_that_do_not_fit(
-    engine: LocalEngine, fields: dict[str, Any], field: str, words: str
+    engine: LocalEngine, fields: dict[str, Any], field: str, message: str
 ) -> None:
     """They are refused before anything is fetched."""
-    with pytest.raises(ModelError, match=words) as caught:
+    with pytest.raises(ModelError, match=message) as caught:
         ask(engine, **fields)
     assert caught.value.field == field
 

@@ -63,7 +63,7 @@ Ask = Any
 def ask(mosaiks_stored: StoredModel, tmp_path: Path) -> Ask:
     """Asks for one region; gives the answer, or the error that it is."""
 
-    def asked(fields: dict[str, Any], **settings: Any) -> Embedding | GeoBentoError:
+    def send(fields: dict[str, Any], **settings: Any) -> Embedding | GeoBentoError:
         given = {"data_dir": tmp_path / "home", "models": (mosaiks_stored.tag,), **settings}
         request = {"model": "mosaiks", "spatial": REGION, "temporal": JUNE, **fields}
         try:
@@ -73,7 +73,7 @@ def ask(mosaiks_stored: StoredModel, tmp_path: Path) -> Ask:
             return error
         return answer
 
-    return asked
+    return send
 
 
 @pytest.fixture
@@ -82,8 +82,8 @@ def from_either(
 ) -> Ask:
     """Asks Earth Engine and then a STAC API that have the same scenes."""
 
-    def asked(scenes: list[WorldScene], fields: dict[str, Any], **settings: Any) -> Any:
-        standin.scenes, standin.faults, standin.most_pixels = scenes, [], None
+    def send(scenes: list[WorldScene], fields: dict[str, Any], **settings: Any) -> Any:
+        standin.scenes, standin.faults, standin.max_pixels = scenes, [], None
         stac.reset()
         folder = Path(tempfile.mkdtemp(dir=tmp_path))
         write_catalog(scenes, bands, folder)
@@ -91,7 +91,7 @@ def from_either(
         ee = {"ee_project": PROJECT, "ee_url": standin.url}
         return [ask(fields, **source, **settings) for source in (ee, {"stac": api})]
 
-    return asked
+    return send
 
 
 def test_the_region_of_these_tests_has_imagery(from_either: Ask) -> None:
@@ -116,7 +116,7 @@ def test_no_imagery(from_either: Ask) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sensor", "field", "says"),
+    ("sensor", "field", "message"),
     [
         ({"collection": "COPERNICUS/S2_SR_HARMONISED"}, "collection", f"did you mean '{S2}'"),
         ({"collection": "copernicus/s1_grd"}, "collection", "did you mean 'COPERNICUS/S1_GRD'"),
@@ -125,13 +125,13 @@ def test_no_imagery(from_either: Ask) -> None:
     ],
 )
 def test_names_that_are_not_known(
-    ask: Ask, bands: tuple[str, ...], sensor: dict[str, Any], field: str, says: str
+    ask: Ask, bands: tuple[str, ...], sensor: dict[str, Any], field: str, message: str
 ) -> None:
     """400 with the field, what is accepted, and what resembles the name."""
     error = ask({"sensor": {"collection": S2, "bands": bands, **sensor}})
     assert isinstance(error, ModelError)
     assert (error.status, error.field) == (400, f"sensor.{field}")
-    with pytest.raises(ModelError, match=says):
+    with pytest.raises(ModelError, match=message):
         raise error
 
 
@@ -153,7 +153,7 @@ def test_regions_above_the_limits(ask: Ask, standin: Standin) -> None:
     error = ask({}, max_region_pixels=100)
     assert isinstance(error, PayloadTooLarge)
     assert (error.status, error.detail) == (413, {"pixels": 256, "limit": 100})
-    standin.scenes, standin.most_pixels = [CLEAR], 1
+    standin.scenes, standin.max_pixels = [CLEAR], 1
     error = ask({}, ee_project=PROJECT, ee_url=standin.url)
     assert isinstance(error, PayloadTooLarge)
     assert (error.detail["passes"], error.detail["height"], error.detail["width"]) == (1, 16, 16)

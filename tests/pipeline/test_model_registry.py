@@ -73,7 +73,7 @@ def test_several_variants_of_a_model(mosaiks_stored: StoredModel) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "words"),
+    ("wanted", "message"),
     [
         ("tiny", "geobento models import galileo --variant tiny; served: base, nano"),
         ("huge", "there are nano, tiny, base; served: base, nano"),
@@ -81,11 +81,11 @@ def test_several_variants_of_a_model(mosaiks_stored: StoredModel) -> None:
     ],
 )
 def test_a_variant_that_is_not_served(
-    mosaiks_stored: StoredModel, wanted: object, words: str
+    mosaiks_stored: StoredModel, wanted: object, message: str
 ) -> None:
     """The error says how to import it, or which there are."""
     registry = ModelRegistry(variant(mosaiks_stored, GALILEO, name) for name in ("base", "nano"))
-    with pytest.raises(ModelError, match=words) as caught:
+    with pytest.raises(ModelError, match=message) as caught:
         registry.find("galileo", {"variant": wanted})
     assert caught.value.field == "model_config.variant"
 

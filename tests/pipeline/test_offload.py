@@ -29,10 +29,10 @@ SMALL, LARGE = np.zeros(512, np.float32), np.zeros(MAX_INLINE_BYTES, np.uint8)
 def test_where_work_is_done(arrays: list[object], is_short: bool) -> None:
     """Here where there are few small arrays; what it gives, and is given, is the same."""
 
-    async def found() -> tuple[int, str]:
+    async def run() -> tuple[int, str]:
         return await offload(arrays, lambda word: (threading.get_ident(), word), "word")
 
-    thread, word = anyio.run(found)
+    thread, word = anyio.run(run)
     assert word == "word"
     assert (thread == threading.get_ident()) is is_short
 

@@ -72,7 +72,7 @@ def written(sample: Sample, units: str, order: Sequence[int]) -> bytes:
     )
 
 
-def asked(engine: LocalEngine, model: str, pixels: bytes, **fields: Any) -> Embedding:
+def embed(engine: LocalEngine, model: str, pixels: bytes, **fields: Any) -> Embedding:
     """The answer for a file."""
     request = {"model": model, "pixels": pixels, **fields}
     (answer,) = engine.pixel_embedding(PixelEmbeddingRequest.model_validate(request))
@@ -127,7 +127,7 @@ def test_the_same_pixels_give_the_same_vectors(
     assert sample.modality == "s1" or 0.8 < sample.valid.mean() < 0.95
     units = "linear power" if sample.modality == "s1" else "digital numbers"
     pixels = written(sample, units, RANDOM.permutation(len(sample.bands)).tolist())
-    answer = asked(engine, model, pixels, times=sample.times, **own, **form)
+    answer = embed(engine, model, pixels, times=sample.times, **own, **form)
     np.testing.assert_allclose(answer.data, region.data, atol=1e-6)
     reported, fetched_meta = answer.meta, region.meta
     assert (reported.backend, reported.source) == ("user", "GeoTIFF")
@@ -145,18 +145,18 @@ def test_the_same_pixels_give_the_same_vectors(
     assert set(reported.timing_ms) == {"prepare", "encode"}
 
 
-SAID: dict[str, Any] = {"bands": S2, "units": "digital numbers"}
+METADATA: dict[str, Any] = {"bands": S2, "units": "digital numbers"}
 
 
 def test_an_array_lies_nowhere(mosaiks: LocalEngine) -> None:
     """Its vectors are those of the same pixels with a region; its grid has none."""
     data = array(NUMBERS)
-    bare, placed = asked(mosaiks, "mosaiks", data, **SAID), asked(
-        mosaiks, "mosaiks", data, **SAID, **UTM
+    bare, placed = embed(mosaiks, "mosaiks", data, **METADATA), embed(
+        mosaiks, "mosaiks", data, **METADATA, **UTM
     )  # fmt: skip
     np.testing.assert_array_equal(bare.data, placed.data)
     assert placed.meta.crs == geotiffs.CRS
-    grid = asked(mosaiks, "mosaiks", data, **SAID, **GRID)
+    grid = embed(mosaiks, "mosaiks", data, **METADATA, **GRID)
     assert grid.data.ndim == 3
     assert grid.meta.grid_hw == grid.data.shape[1:]
     assert grid.meta.image_size == (24, 30)
@@ -170,8 +170,8 @@ def test_tiles_of_an_array(mosaiks: LocalEngine) -> None:
     """Pixels that lie nowhere are cut like others; tiles and region make no difference."""
     big = RANDOM.integers(200, 4000, (12, 50, 70)).astype(np.uint16)
     form = {"input_prep": {"mode": "tile", "tile_size": 24}} | GRID
-    bare = asked(mosaiks, "mosaiks", array(big), **SAID, **form)
-    placed = asked(mosaiks, "mosaiks", array(big), **SAID, **form, **UTM)
+    bare = embed(mosaiks, "mosaiks", array(big), **METADATA, **form)
+    placed = embed(mosaiks, "mosaiks", array(big), **METADATA, **form, **UTM)
     np.testing.assert_array_equal(bare.data, placed.data)
     assert bare.meta.tiles is not None
     assert bare.meta.tiles == placed.meta.tiles
@@ -185,7 +185,7 @@ def test_a_reference_system_without_a_name(mosaiks: LocalEngine) -> None:
     file = geotiff(
         NUMBERS, bands=S2, units="digital numbers", crs=crs, transform=(9, 0, 0, 0, -9, 0)
     )
-    answer = asked(mosaiks, "mosaiks", file, **GRID)
+    answer = embed(mosaiks, "mosaiks", file, **GRID)
     assert answer.meta.crs is not None
     operation = CRS(answer.meta.crs).coordinate_operation
     assert operation is not None
@@ -198,7 +198,7 @@ def test_a_region_beyond_the_edge_of_the_world(mosaiks: LocalEngine) -> None:
     crs = "+proj=geos +h=35785831 +lon_0=0 +datum=WGS84 +units=m"
     step = 12_000_000 / 30
     transform = (step, 0, -6e6, 0, -step, 6e6)
-    answer = asked(mosaiks, "mosaiks", array(NUMBERS), **SAID, crs=crs, transform=transform)
+    answer = embed(mosaiks, "mosaiks", array(NUMBERS), **METADATA, crs=crs, transform=transform)
     assert answer.meta.footprint is None
     assert answer.meta.pixels is not None
 
@@ -218,14 +218,14 @@ def galileo() -> LocalEngine:
 def test_a_series_goes_to_the_model_with_its_times(galileo: LocalEngine) -> None:
     """Frames and months change the vector; a series of one is an image."""
     series = np.stack([NUMBERS, NUMBERS[::-1]])
-    said = SAID | UTM
-    both = asked(galileo, "galileo", array(series), **said, times=["2023-01-02", "2023-07-02"])
-    later = asked(galileo, "galileo", array(series), **said, times=["2023-03-02", "2023-09-02"])
+    metadata = METADATA | UTM
+    both = embed(galileo, "galileo", array(series), **metadata, times=["2023-01-02", "2023-07-02"])
+    later = embed(galileo, "galileo", array(series), **metadata, times=["2023-03-02", "2023-09-02"])
     assert not np.allclose(both.data, later.data, atol=1e-4)
     assert both.meta.scenes is not None
     assert [scene.time[:10] for scene in both.meta.scenes] == ["2023-01-02", "2023-07-02"]
-    one = asked(galileo, "galileo", array(NUMBERS), **said, times=[JUNE])
-    same = asked(galileo, "galileo", array(NUMBERS[None]), **said, times=[JUNE])
+    one = embed(galileo, "galileo", array(NUMBERS), **metadata, times=[JUNE])
+    same = embed(galileo, "galileo", array(NUMBERS[None]), **metadata, times=[JUNE])
     np.testing.assert_array_equal(one.data, same.data)
     assert not np.allclose(one.data, both.data, atol=1e-4)
 
@@ -248,7 +248,7 @@ def test_a_fetched_series_gives_the_same_vectors(
     assert sample.valid is not None
     assert sample.grid is not None
     pixels = np.where(sample.valid[:, None], sample.pixels, np.float32(np.nan))
-    answer = asked(
+    answer = embed(
         galileo,
         "galileo",
         array(pixels),
@@ -273,7 +273,7 @@ def test_a_series_in_tiles(galileo: LocalEngine) -> None:
     series = np.stack([NUMBERS, NUMBERS[::-1]])[..., :28]
     form = {"input_prep": {"mode": "tile", "tile_size": 16}} | GRID
     times = ["2023-01-02", "2023-07-02"]
-    grid = asked(galileo, "galileo", array(series), **SAID, **UTM, **form, times=times)
+    grid = embed(galileo, "galileo", array(series), **METADATA, **UTM, **form, times=times)
     assert grid.meta.tiles is not None
     assert grid.data.shape[1:] == (6, 7)
 
@@ -291,18 +291,18 @@ def test_a_series_in_tiles(galileo: LocalEngine) -> None:
 )
 def test_the_engine_refuses(galileo: LocalEngine, fields: dict[str, Any], field: str) -> None:
     """Before the forward, with the field of this request at fault."""
-    request = {"model": "galileo", "pixels": array(SERIES), "times": [JUNE] * 2, **SAID, **UTM}
+    request = {"model": "galileo", "pixels": array(SERIES), "times": [JUNE] * 2, **METADATA, **UTM}
     with pytest.raises(GeoBentoError) as caught:
-        asked(galileo, **(request | fields))
+        embed(galileo, **(request | fields))
     assert caught.value.field == field
 
 
 @pytest.mark.usefixtures("demo_archive")
 def test_an_option_that_needs_the_region(galileo: LocalEngine) -> None:
     """Where the pixels lie goes to the model if it asks for it."""
-    here = asked(galileo, "galileo", array(NUMBERS), **SAID, **UTM, times=[JUNE])
-    reported = asked(
-        galileo, "galileo", array(NUMBERS), **SAID, **UTM, times=[JUNE],
+    here = embed(galileo, "galileo", array(NUMBERS), **METADATA, **UTM, times=[JUNE])
+    reported = embed(
+        galileo, "galileo", array(NUMBERS), **METADATA, **UTM, times=[JUNE],
         model_config={"location": True},
     )  # fmt: skip
     assert not np.allclose(here.data, reported.data, atol=1e-5)

@@ -36,9 +36,9 @@ class Reply(BaseModel):
     note: str | None = None
 
 
-async def work(asked: Question) -> Reply:
+async def work(question: Question) -> Reply:
     """Twice the number; some numbers are special."""
-    match asked.number:
+    match question.number:
         case 404:
             raise NoImageryError("nothing there", field="number", detail={"scenes": 0})
         case 503:
@@ -47,7 +47,7 @@ async def work(asked: Question) -> Reply:
             raise RuntimeError("/secret/place")
         case 504:
             await asyncio.sleep(30)
-    return Reply(twice=2 * asked.number)
+    return Reply(twice=2 * question.number)
 
 
 @pytest.fixture(scope="module")

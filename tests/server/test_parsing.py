@@ -115,7 +115,7 @@ def test_a_form_with_text_instead_of_a_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "kind", "says"),
+    ("content", "kind", "message"),
     [
         (b"", "application/json", "required"),
         (b"{", "application/json", "not valid JSON"),
@@ -125,11 +125,11 @@ def test_a_form_with_text_instead_of_a_file() -> None:
         (b"x", "multipart/form-data; boundary=b", ""),
     ],
 )
-def test_bodies_that_cannot_be_read(content: bytes, kind: str, says: str) -> None:
+def test_bodies_that_cannot_be_read(content: bytes, kind: str, message: str) -> None:
     """Each is the client's fault, and says why."""
     error = read(content, kind)
     assert isinstance(error, InvalidRequest)
-    assert says in error.message
+    assert message in error.message
 
 
 def test_fields_that_do_not_belong() -> None:
@@ -276,7 +276,7 @@ def test_a_region_goes_as_json_beside_pixels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "files", "field", "says"),
+    ("fields", "files", "field", "message"),
     [
         ({}, [("pixels", b"a"), ("pixels", b"b")], "pixels", "more than once"),
         ({"bands": "B2,B3"}, [("pixels", b"a")], "bands", "a list as JSON"),
@@ -291,13 +291,13 @@ def test_a_region_goes_as_json_beside_pixels() -> None:
     ],
 )
 def test_forms_with_pixels_that_are_refused(
-    fields: dict[str, Any], files: list[tuple[str, bytes]], field: str, says: str
+    fields: dict[str, Any], files: list[tuple[str, bytes]], field: str, message: str
 ) -> None:
     """With the field at fault."""
     error = read_pixels(*form({"model": "m"} | fields, files))
     assert isinstance(error, InvalidRequest)
     assert error.field == field
-    assert says in error.message
+    assert message in error.message
 
 
 @pytest.mark.parametrize("name", ["images[]", "image", "file"])

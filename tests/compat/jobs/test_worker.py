@@ -79,12 +79,12 @@ async def test_jobs_of_other_processes_are_found(make_store: MakeStore) -> None:
 
 async def test_no_more_at_a_time_than_allowed(tmp_path: Path) -> None:
     """As many jobs run together as may, and never more."""
-    running, most = 0, 0
+    running, peak = 0, 0
 
     async def count(job: Job, request: bytes) -> bytes:
-        nonlocal running, most
+        nonlocal running, peak
         running += 1
-        most = max(most, running)
+        peak = max(peak, running)
         await asyncio.sleep(0.02)
         running -= 1
         return b"1"
@@ -92,7 +92,7 @@ async def test_no_more_at_a_time_than_allowed(tmp_path: Path) -> None:
     async with at_work(sqlite(tmp_path), count, max_concurrency=3) as jobs:
         for job in [await add(jobs) for _ in range(9)]:
             await ended(jobs, job)
-    assert most == 3
+    assert peak == 3
 
 
 async def test_why_a_job_failed(tmp_path: Path) -> None:

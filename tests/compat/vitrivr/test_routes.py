@@ -156,7 +156,7 @@ def test_bad_inputs_in_a_batch(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "status", "says"),
+    ("path", "body", "status", "message"),
     [
         ("/tasks/image-embedding/gpt/jobs", {"image": "aa=="}, 404, "available: clip-vit"),
         ("/tasks/object-detection/mosaiks/jobs", {"image": "aa=="}, 404, "available: image-emb"),
@@ -195,13 +195,13 @@ def test_bad_inputs_in_a_batch(client: httpx.Client) -> None:
     ],
 )
 def test_what_is_refused(
-    client: httpx.Client, path: str, body: Any, status: int, says: str
+    client: httpx.Client, path: str, body: Any, status: int, message: str
 ) -> None:
     """Errors are one sentence, where FastAPI puts them."""
     answer = client.post(path, json=body)
     assert answer.status_code == status, answer.text
     assert list(answer.json()) == ["detail"]
-    assert says in answer.json()["detail"]
+    assert message in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(

@@ -143,12 +143,12 @@ def test_own_pixels_are_embedded(tmp_path: Path) -> None:
     bands = CARD.modalities["s2"].sensor.bands
     (tmp_path / "own.tif").write_bytes(geotiff(numbers, bands=bands, units="digital numbers"))
     np.save(tmp_path / "own.npy", numbers)
-    said = ["--bands", ",".join(bands), "--units", "digital numbers", "--crs", geotiffs.CRS]
-    said += ["--transform", ",".join(map(str, geotiffs.TRANSFORM)), "--nodata=1"]
+    flags = ["--bands", ",".join(bands), "--units", "digital numbers", "--crs", geotiffs.CRS]
+    flags += ["--transform", ",".join(map(str, geotiffs.TRANSFORM)), "--nodata=1"]
     more = ["--modality", "sentinel-2", "--time", "2023-06-11", "--grid"]
     lines = [
         orjson.loads(run("embed-pixels", str(tmp_path / name), *options, *more).stdout)
-        for name, options in (("own.tif", []), ("own.npy", said))
+        for name, options in (("own.tif", []), ("own.npy", flags))
     ]
     assert lines[0]["data"] == lines[1]["data"]
     metas = [EmbeddingMeta.model_validate(line["meta"]) for line in lines]
@@ -162,7 +162,7 @@ def test_own_pixels_are_embedded(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     with np.load(out) as written:
         assert written["embeddings"].shape == (1, 1024)
-    assert "units" in failed("embed-pixels", str(tmp_path / "own.npy"), *said[:2])
+    assert "units" in failed("embed-pixels", str(tmp_path / "own.npy"), *flags[:2])
     assert "such as 10,0,617420" in failed(
         "embed-pixels", str(tmp_path / "own.npy"), "--transform", "10,0"
     )

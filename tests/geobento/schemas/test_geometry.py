@@ -106,7 +106,7 @@ def test_what_is_no_region(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("coordinates", "says"),
+    ("coordinates", "message"),
     [
         ([TRIANGLE[:3]], "at least 4 positions"),
         ([[(0, 0), (1, 0), (1, 1), (0, 1)]], "end with the position that it starts with"),
@@ -120,12 +120,12 @@ def test_what_is_no_region(value: object) -> None:
         ([TRIANGLE] * 3000, "accepted: up to 10,000"),
     ],
 )
-def test_rings_that_are_none(coordinates: Any, says: str) -> None:
+def test_rings_that_are_none(coordinates: Any, message: str) -> None:
     """Closed, long enough, on the Earth, and of bounded size."""
-    with pytest.raises(SpecError, match=says) as caught:
+    with pytest.raises(SpecError, match=message) as caught:
         Polygon(coordinates)
     assert (caught.value.field or "").startswith("coordinates")
-    with pytest.raises(SpecError, match=says):
+    with pytest.raises(SpecError, match=message):
         MultiPolygon([coordinates])  # type: ignore[arg-type]
 
 

@@ -8,7 +8,7 @@ from geobento.schemas.modalities import SYNONYMS, _normalize, find_modality_name
 
 
 @pytest.mark.parametrize(
-    ("name", "offered", "found"),
+    ("name", "offered", "expected"),
     [
         ("sentinel-1", ["s2", "s1"], "s1"),
         ("Sentinel 1", ["s2", "s1"], "s1"),
@@ -23,9 +23,9 @@ from geobento.schemas.modalities import SYNONYMS, _normalize, find_modality_name
         ("", ["s2"], None),
     ],
 )
-def test_what_a_name_means(name: str, offered: list[str], found: str | None) -> None:
+def test_what_a_name_means(name: str, offered: list[str], expected: str | None) -> None:
     """The model's own names first, then any case and dash, then synonyms."""
-    assert find_modality_name(name, offered) == found
+    assert find_modality_name(name, offered) == expected
 
 
 def test_no_name_means_two_things() -> None:

@@ -34,7 +34,7 @@ SOME = CARD.model_copy(update={"config_schema": SCHEMA})
 
 
 @pytest.mark.parametrize(
-    ("options", "field", "says"),
+    ("options", "field", "message"),
     [
         ({"side": 3}, "side", "has no option 'side'; accepted: bounds, level, most, name, norm"),
         ({"size": "huge"}, "size", "'huge' for 'size'; accepted: base, large"),
@@ -58,9 +58,9 @@ SOME = CARD.model_copy(update={"config_schema": SCHEMA})
         ({"name": {"a": "x" * 500}}, "name", r"\.\.\. for 'name'"),
     ],
 )
-def test_what_is_refused(options: dict[str, Any], field: str, says: str) -> None:
+def test_what_is_refused(options: dict[str, Any], field: str, message: str) -> None:
     """Unknown keys and values that do not fit, with what is accepted."""
-    with pytest.raises(ModelError, match=says) as caught:
+    with pytest.raises(ModelError, match=message) as caught:
         check_options(SOME, options, "model_config")
     assert caught.value.field == f"model_config.{field}"
     assert len(caught.value.message) < 200

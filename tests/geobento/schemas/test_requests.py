@@ -109,7 +109,7 @@ def test_an_empty_list_of_regions_is_refused() -> None:
     assert problem(spatial=None, spatials=[]).field == "spatials"
 
 
-def test_the_example_image_is_a_image() -> None:
+def test_the_example_image_is_an_image() -> None:
     """What the documentation sends can be decoded, and is large enough for a model."""
     from pipeline.inputs.images import decode_image, decode_payload
 

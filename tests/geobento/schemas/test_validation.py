@@ -29,7 +29,7 @@ def problem(cls: Any = GeoEmbeddingRequest, **fields: Any) -> InvalidRequest:
 
 
 @pytest.mark.parametrize(
-    ("fields", "field", "says"),
+    ("fields", "field", "message"),
     [
         (
             {"spatial": {**BOX, "maxlat": 91}},
@@ -51,11 +51,11 @@ def problem(cls: Any = GeoEmbeddingRequest, **fields: Any) -> InvalidRequest:
         ({"config": {}}, "config", "no such parameter"),
     ],
 )
-def test_one_problem(fields: dict[str, Any], field: str, says: str) -> None:
+def test_one_problem(fields: dict[str, Any], field: str, message: str) -> None:
     """The field at fault as the caller wrote it, and what is wrong in the caller's words."""
     result = problem(**fields)
     assert result.field == field
-    assert says in result.message
+    assert message in result.message
     assert result.message.startswith(f"{field}: ")
     assert "Value error" not in result.message
 
@@ -118,7 +118,7 @@ def test_options_of_the_model_are_not_ours() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("body", "message"),
     [
         (b"", "the body is not valid JSON"),
         (b'{"model": NaN}', "string"),
@@ -127,9 +127,9 @@ def test_options_of_the_model_are_not_ours() -> None:
         (b"null", "object"),
     ],
 )
-def test_json_text(body: bytes, says: str) -> None:
+def test_json_text(body: bytes, message: str) -> None:
     """Text that is no JSON object is the caller's mistake, however strange."""
-    with pytest.raises(InvalidRequest, match=says):
+    with pytest.raises(InvalidRequest, match=message):
         validate_json(ImageEmbeddingRequest, body)
 
 
@@ -140,7 +140,7 @@ def test_an_unknown_parameter_is_named(name: str) -> None:
     assert result.field == name
 
 
-def test_a_image_that_is_no_text() -> None:
+def test_an_image_that_is_no_text() -> None:
     """The path leads to the image and not into the union of its types."""
     result = problem(ImageEmbeddingRequest, images=["aa", 5])
     assert result.field == "images.1"

@@ -38,7 +38,7 @@ def test_a_patch_is_fetched_once(tmp_path: Path) -> None:
     source = Counting()
     fresh = cached(source, tmp_path).fetch(QUERY)
     again = cached(source, tmp_path).fetch(QUERY)
-    assert source.asked == 1
+    assert source.fetches == 1
     assert (fresh.cached, again.cached) == (False, True)
     same(fresh, again)
     same(fresh, source.answer(QUERY))
@@ -50,7 +50,7 @@ def test_without_a_folder_every_fetch_is_one(tmp_path: Path) -> None:
     source = Counting()
     without = cached(source, None)
     assert [without.fetch(QUERY).cached for _ in range(2)] == [None, None]
-    assert source.asked == 2
+    assert source.fetches == 2
 
 
 def test_sources_do_not_mix(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_sources_do_not_mix(tmp_path: Path) -> None:
     source = Counting()
     for identity in ("a", "b", "a"):
         cached(source, tmp_path, identity).fetch(QUERY)
-    assert source.asked == 2
+    assert source.fetches == 2
 
 
 @pytest.mark.parametrize("error", [NoImageryError("none"), SourceError("down"), ValueError("bad")])
@@ -94,8 +94,8 @@ def test_open_windows_expire(end: datetime, expected: datetime | None) -> None:
     assert expiry_time(end, NOW, timedelta(hours=24)) == expected
 
 
-@pytest.mark.parametrize(("age_h", "asked"), [(23.9, 0), (24.1, 1)])
-def test_an_open_window_is_asked_for_anew(tmp_path: Path, age_h: float, asked: int) -> None:
+@pytest.mark.parametrize(("age_h", "fetches"), [(23.9, 0), (24.1, 1)])
+def test_an_open_window_is_asked_for_anew(tmp_path: Path, age_h: float, fetches: int) -> None:
     """After a day."""
     source = Counting()
     query = replace(QUERY, end=NOW)
@@ -103,12 +103,12 @@ def test_an_open_window_is_asked_for_anew(tmp_path: Path, age_h: float, asked: i
     entry = CacheEntry(sample_of(1), expiry_time(query.end, when, timedelta(hours=24)))
     PatchStore(tmp_path, 2**20).write(patch_key(query, "stac", ()), entry)
     cached(source, tmp_path).fetch(query)
-    assert source.asked == asked
+    assert source.fetches == fetches
 
 
 def test_surveys_are_not_kept(tmp_path: Path) -> None:
     """They are asked of the source."""
-    with pytest.raises(SourceError, match="surveys are asked"):
+    with pytest.raises(SourceError, match="estimates are asked"):
         cached(Counting(), tmp_path).estimate(QUERY)
 
 
@@ -131,7 +131,7 @@ def test_equal_queries_share_a_fetch(tmp_path: Path, keeps: bool, waiters: Waite
         waiters(15)
         go.set()
         samples = [each.result(LONG_S) for each in requests]
-    assert counting.asked == 2
+    assert counting.fetches == 2
     assert all(sample is samples[0] for sample in samples)
 
 

@@ -37,7 +37,7 @@ def put(store: PatchStore, number: int, side: int = 24) -> None:
     store.write(key(number), CacheEntry(sample_of(number, side)))
 
 
-def kept(store: PatchStore, number: int) -> bool:
+def is_stored(store: PatchStore, number: int) -> bool:
     """Whether an entry is there; if it is, it has to be the right one."""
     entry = store.read(key(number))
     if entry is None:
@@ -65,8 +65,8 @@ def write_and_read(folder: Path, first: int, bound: int) -> None:
     store = PatchStore(folder, bound)
     for number in [*range(first, 60)] * 4:
         put(store, number)
-        kept(store, number)
-        kept(store, number * 7 % 60)
+        is_stored(store, number)
+        is_stored(store, number * 7 % 60)
 
 
 def hold_turn(folder: Path, held: Event) -> None:
@@ -82,12 +82,12 @@ def store(tmp_path: Path) -> PatchStore:
 
 def test_what_was_written_is_read(store: PatchStore, tmp_path: Path) -> None:
     """By this object and by another one; nothing else is there, and nothing was before."""
-    assert not kept(store, 1)
+    assert not is_stored(store, 1)
     assert not (tmp_path / "patches").exists()
     put(store, 1)
-    assert kept(store, 1)
-    assert kept(PatchStore(tmp_path / "patches", MIB), 1)
-    assert not kept(store, 2)
+    assert is_stored(store, 1)
+    assert is_stored(PatchStore(tmp_path / "patches", MIB), 1)
+    assert not is_stored(store, 2)
 
 
 def test_entries_expire(store: PatchStore) -> None:
@@ -95,10 +95,10 @@ def test_entries_expire(store: PatchStore) -> None:
     now = datetime.now(UTC)
     store.write(key(1), CacheEntry(sample_of(1), now + timedelta(hours=1)))
     store.write(key(2), CacheEntry(sample_of(2), now - timedelta(microseconds=1)))
-    assert kept(store, 1)
-    assert not kept(store, 2)
+    assert is_stored(store, 1)
+    assert not is_stored(store, 2)
     store.write(key(2), CacheEntry(sample_of(2), now + timedelta(hours=1)))
-    assert kept(store, 2)
+    assert is_stored(store, 2)
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "empty", "foreign", "unfinished"])
@@ -119,13 +119,13 @@ def test_a_damaged_file_is_a_miss_and_removed(
             "unfinished": data[:100] + bytes(len(data) - 100),
         }[damage]
     )
-    assert not kept(store, 1)
+    assert not is_stored(store, 1)
     assert not file.exists()
     assert "damaged" in caplog.text
     assert str(file.parent) not in caplog.text
     put(store, 1)
-    assert kept(store, 1)
-    assert kept(store, 2)
+    assert is_stored(store, 1)
+    assert is_stored(store, 2)
 
 
 def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
@@ -134,9 +134,9 @@ def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
     for number in range(4):
         put(store, number)
         os.utime(tmp_path / (key(number) + PATCH_SUFFIX), (number, number))
-    assert kept(store, 0)
+    assert is_stored(store, 0)
     put(store, 4)
-    assert [kept(store, number) for number in range(5)] == [True, False, True, True, True]
+    assert [is_stored(store, number) for number in range(5)] == [True, False, True, True, True]
 
 
 @pytest.mark.parametrize("bound", [SIZE // 2, SIZE, 3 * SIZE, 100 * SIZE + 1])
@@ -166,7 +166,7 @@ def test_nothing_else_is_removed(tmp_path: Path) -> None:
     store = PatchStore(folder, 2 * SIZE)
     for number in (*range(5), 9):
         put(store, number)
-    assert not kept(store, 9)
+    assert not is_stored(store, 9)
     store.clear()
     assert outside.read_bytes() == bytes(SIZE)
     assert sorted(path.name for path in folder.iterdir()) == sorted(
@@ -216,7 +216,7 @@ def test_a_folder_that_cannot_be_used_is_no_cache(
     with caplog.at_level(logging.INFO):
         for number in range(3):
             put(store, number)
-            assert not kept(store, number)
+            assert not is_stored(store, number)
             with store.lock(key(number), time.monotonic() + 1):
                 pass
     assert len(caplog.records) == 1
@@ -252,7 +252,7 @@ def test_a_folder_that_can_only_be_read_is_read(tmp_path: Path) -> None:
     (tmp_path / (key(1) + PATCH_SUFFIX)).chmod(0o400)
     tmp_path.chmod(0o500)
     try:
-        assert kept(PatchStore(tmp_path, MIB), 1)
+        assert is_stored(PatchStore(tmp_path, MIB), 1)
     finally:
         tmp_path.chmod(0o700)
 
@@ -268,10 +268,10 @@ def test_a_killed_writer_leaves_no_half_entry(
         writer = begun(write_for_ever, tmp_path)
         end = time.monotonic() + chance.uniform(0.02, 0.2)
         while time.monotonic() < end:
-            result += sum(kept(store, number) for number in range(12))
+            result += sum(is_stored(store, number) for number in range(12))
         writer.kill()
         writer.join(LONG_S)
-        result += sum(kept(store, number) for number in range(12))
+        result += sum(is_stored(store, number) for number in range(12))
     assert result > 20
     assert not caplog.records
 
@@ -285,7 +285,7 @@ def test_several_processes_share_a_small_folder(tmp_path: Path) -> None:
     assert [process.exitcode for process in processes] == [0] * 3
     store = PatchStore(tmp_path, bound)
     assert sum(held.size for held in store.list_files()) <= bound * (1 + 3 * EVICTION_FRACTION)
-    assert sum(kept(store, number) for number in range(60)) == len(store.list_files()) > 30
+    assert sum(is_stored(store, number) for number in range(60)) == len(store.list_files()) > 30
 
 
 def test_one_process_at_a_time_fetches_for_a_key(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ def names(sample: Sample) -> list[str]:
     return [used.id.rsplit("/", 1)[1] for used in sample.provenance.scenes]
 
 
-def sample_or_error(source: Any, asked: ImageQuery) -> Sample | GeoBentoError:
+def sample_or_error(source: Any, request: ImageQuery) -> Sample | GeoBentoError:
     try:
-        return source.fetch(asked)  # type: ignore[no-any-return]
+        return source.fetch(request)  # type: ignore[no-any-return]
     except GeoBentoError as error:
         return error

@@ -37,7 +37,7 @@ def test_no_credentials_go_over_plain_http(standin: Standin, tmp_path: Path) -> 
     """A request to a plain-http server carries no sign of who asks but the project."""
     client = open_client(standin, tmp_path)
     assert client.call(lambda: ee.Number(3).getInfo(), time.monotonic() + 5) == 3
-    (request,) = standin.asked
+    (request,) = standin.requests
     assert "authorization" not in request.headers
     assert request.headers["x-goog-user-project"] == PROJECT
 
@@ -86,7 +86,7 @@ def test_the_token_of_a_key_is_not_asked_for_over_plain_http(
     file.write_text(json.dumps(record))
     with pytest.raises(SourceError, match="plain http"):
         opened(tmp_path, key_file=file)
-    assert standin.asked == []
+    assert standin.requests == []
 
 
 def test_without_credentials_the_commands_are_told(

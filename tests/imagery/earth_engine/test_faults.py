@@ -48,7 +48,7 @@ def test_what_passes_is_tried_again(
     standin.faults = [fault, None, fault, fault, None]
     sample = source.fetch(query())
     np.testing.assert_array_equal(sample.pixels, bands_of(scene(10)))
-    assert len(standin.asked) == 5
+    assert len(standin.requests) == 5
     assert len(waits) == 3
 
 
@@ -57,7 +57,7 @@ def test_retry_after_is_waited_for(standin: Standin, source: EarthEngineSource) 
     standin.scenes = [scene(10)]
     standin.faults = [Fault(429, "Too Many Requests", {"Retry-After": "1"})]
     source.fetch(query())
-    first, second, _ = standin.asked
+    first, second, _ = standin.requests
     assert second.begun - first.begun >= 1
 
 
@@ -73,10 +73,10 @@ def test_a_quota_that_stays_used_up(standin: Standin, tmp_path: Path, waits: lis
     with pytest.raises(SourceError) as caught:
         source.fetch(query())
     assert caught.value.retry_after == 60
-    request = len(standin.asked)
+    request = len(standin.requests)
     with pytest.raises(SourceError, match="by its own word"):
         source.fetch(query())
-    assert len(standin.asked) == request
+    assert len(standin.requests) == request
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_what_stays_is_not_tried_again(
     standin.faults = [fault]
     with pytest.raises(SourceError, match=message):
         source.fetch(query())
-    assert len(standin.asked) == 1
+    assert len(standin.requests) == 1
 
 
 def test_a_band_that_scenes_lack(standin: Standin, source: EarthEngineSource) -> None:
@@ -118,7 +118,7 @@ def test_nothing_lasts_past_its_deadline(standin: Standin, tmp_path: Path) -> No
     with pytest.raises(SourceError, match="answered 503"):
         impatient.fetch(query())
     assert time.monotonic() - begun < 10
-    assert len(standin.asked) == 2
+    assert len(standin.requests) == 2
 
 
 def retry_waits(standin: Standin) -> list[float]:
@@ -161,7 +161,7 @@ def test_under_faults_every_answer_is_right(standin: Standin, tmp_path: Path, co
 
     limited = EarthEngineSource(open_client(standin, tmp_path, in_flight=3), timeout_s=timeout_s)
     expected = limited.fetch(query(whole))
-    standin.asked, standin.fault = [], fault
+    standin.requests, standin.fault = [], fault
 
     def fetch(region: tuple[int, int]) -> tuple[Sample | GeoBentoError, float]:
         row, column = region
@@ -171,7 +171,7 @@ def test_under_faults_every_answer_is_right(standin: Standin, tmp_path: Path, co
 
     with ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(fetch, regions))
-    assert standin.most_in_flight == 3
+    assert standin.max_in_flight == 3
     assert max(lasted for _, lasted in answers) < timeout_s + 10
     right = 0
     for (row, column), (answer, _) in zip(regions, answers, strict=True):

@@ -29,7 +29,7 @@ def test_split_requests_give_the_same_pixels(standin: Standin, source: EarthEngi
     standin.scenes = [scene(day, cloudy=True, holes=True) for day in (1, 2)]
     odd = shifted(GRID, 0, 0, 101, 67)
     whole = source.fetch(query(odd))
-    standin.most_pixels = 1600
+    standin.max_pixels = 1600
     parts = source.fetch(query(odd))
     np.testing.assert_array_equal(parts.pixels, whole.pixels)
     np.testing.assert_array_equal(parts.valid, whole.valid)
@@ -53,7 +53,7 @@ def test_grids_over_the_byte_limit_are_split_beforehand(
 def test_scenes_too_many_even_for_a_small_grid(standin: Standin, source: EarthEngineSource) -> None:
     """Splitting ends, with the numbers."""
     standin.scenes = [scene(1), scene(2)]
-    standin.most_pixels = 10
+    standin.max_pixels = 10
     with pytest.raises(PayloadTooLarge, match="2 bands of 2 passes") as caught:
         source.fetch(query())
     assert caught.value.detail == {"bands": 2, "passes": 2, "height": 24, "width": 24}
@@ -82,11 +82,11 @@ def test_a_survey_asks_for_scenes_alone(
     monkeypatch.setattr(tiling, "MAX_REQUEST_BYTES", 1000 * SENT_BYTES)
     standin.scenes = [scene(10), scene(20), scene(15, cloud_pct=99)]
     survey = source.estimate(query())
-    assert [request.call for request in standin.asked] == ["compute"]
-    standin.asked = []
+    assert [request.call for request in standin.requests] == ["compute"]
+    standin.requests = []
     assert survey.provenance == source.fetch(query()).provenance
     assert len(survey.provenance.scenes) == 2
-    assert survey.requests == len(standin.asked) == 3
+    assert survey.requests == len(standin.requests) == 3
     assert survey.bytes == 24 * 24 * 2 * SENT_BYTES
     standin.scenes = standin.scenes[2:]
     with pytest.raises(NoImageryError, match="of 1 scenes, none is within the limits"):

@@ -36,7 +36,7 @@ with ProcessSharedRateLimiter(Path(sys.argv[1]), 1, 1e6).acquire(time.monotonic(
 """
 
 
-def most_at_once(spans: list[tuple[float, float]]) -> int:
+def max_overlap(spans: list[tuple[float, float]]) -> int:
     """How many of the spans overlap at most."""
     changes = sorted([(begin, 1) for begin, _ in spans] + [(end, -1) for _, end in spans])
     at_once = [0]
@@ -64,7 +64,7 @@ def test_processes_share_the_slots(tmp_path: Path) -> None:
         assert worker.wait() == 0
     spans = [(float(line.split()[0]), float(line.split()[1])) for line in lines]
     assert len(spans) == 60
-    assert most_at_once(spans) == 2
+    assert max_overlap(spans) == 2
 
 
 def test_threads_share_the_slots(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_threads_share_the_slots(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(40)))
-    assert most_at_once(spans) == 3
+    assert max_overlap(spans) == 3
 
 
 def test_a_process_that_dies_gives_its_slot_back(tmp_path: Path) -> None:

@@ -214,4 +214,4 @@ def test_unknown_bands_and_collections_ask_nothing(
         source.fetch(query(bands=("B99",)))
     with pytest.raises(ModelError, match="COPERNICUS/S2_SR_HARMONIZED"):
         source.fetch(query(collection="COPERNICUS/S9"))
-    assert standin.asked == []
+    assert standin.requests == []

@@ -39,7 +39,7 @@ def test_one_scene_as_it_is(standin: Standin, source: EarthEngineSource) -> None
     assert used.id == f"{S2}/scene-10"
     assert used.cloud_pct == 3.5
     assert sample.times == (datetime(2023, 6, 10, 8, tzinfo=UTC),)
-    assert [request.call for request in standin.asked] == ["compute", "computePixels"]
+    assert [request.call for request in standin.requests] == ["compute", "computePixels"]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])

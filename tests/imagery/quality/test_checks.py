@@ -37,7 +37,7 @@ def test_ordinary_pixels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sample", "says"),
+    ("sample", "message"),
     [
         (changed(1, 0), "B3 is 0 everywhere"),
         (changed(0, float("nan"), 1), "B4 has values that are not finite"),
@@ -50,10 +50,10 @@ def test_ordinary_pixels() -> None:
         (replace(GOOD, valid=np.zeros((20, 30), bool)), "only 0.0% of the pixels"),
     ],
 )
-def test_what_is_odd(sample: Sample, says: str) -> None:
+def test_what_is_odd(sample: Sample, message: str) -> None:
     """One sentence that names the band and the number."""
     (result,) = quality_warnings(sample, S2)
-    assert says in result
+    assert message in result
 
 
 def test_other_collections_have_other_ranges() -> None:
@@ -67,7 +67,7 @@ def test_other_collections_have_other_ranges() -> None:
     assert "100.0% of DEM" in result
 
 
-def test_a_image_of_the_pixels() -> None:
+def test_an_image_of_the_pixels() -> None:
     """True colour where there are the bands, else grey; black where there are no data."""
     valid = np.ones((20, 30), bool)
     valid[:, 0] = False

@@ -27,9 +27,9 @@ def query(pixel_grid: PixelGrid = GRID, **sensor: Any) -> ImageQuery:
     return ImageQuery(replace(SENSOR, **sensor), pixel_grid, *WINDOW, "s2")
 
 
-def fetch(builder: CatalogBuilder, asked: ImageQuery | None = None) -> Sample:
+def fetch(builder: CatalogBuilder, image_query: ImageQuery | None = None) -> Sample:
     """What the catalog answers."""
-    return StacSource(StaticCatalog(builder.save())).fetch(asked or query())
+    return StacSource(StaticCatalog(builder.save())).fetch(image_query or query())
 
 
 def bands(red: NDArray[Any] | int, near_infrared: NDArray[Any] | int = 5) -> dict[str, Any]:

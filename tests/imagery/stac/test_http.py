@@ -22,7 +22,7 @@ def test_an_answer_that_is_too_long(stac: StacServer, monkeypatch: pytest.Monkey
     client = HttpJsonClient(HostAllowlist([stac.url.split("//")[1]], allow_http=True))
     with pytest.raises(SourceError, match="too long"):
         client.request_json(f"{stac.url}/api", time.monotonic() + 10)
-    assert len(stac.asked("landing")) == 1
+    assert len(stac.requests("landing")) == 1
 
 
 @pytest.mark.parametrize(

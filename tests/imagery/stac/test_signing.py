@@ -49,11 +49,11 @@ def test_signed_files_are_read(
     )
     assert sample.provenance is not None
     assert sample.provenance.source == "stand-in-computer"
-    (request,) = stac.asked("token")
+    (request,) = stac.requests("token")
     assert request["path"] == "/token/127/files"
     assert request["headers"][SUBSCRIPTION_KEY_HEADER.lower()] == "the-key"
-    assert all("sig=secret%2F" in request["path"] for request in stac.asked("files"))
-    for request in (*stac.asked("search"), *stac.asked("files")):
+    assert all("sig=secret%2F" in request["path"] for request in stac.requests("files"))
+    for request in (*stac.requests("search"), *stac.requests("files")):
         assert SUBSCRIPTION_KEY_HEADER.lower() not in request["headers"]
     assert "secret" not in str(sample)
 
@@ -68,7 +68,7 @@ def test_tokens_are_not_told(
     catalog = open_preset(preset(stac, tmp_path), deadline=time.monotonic() + 20)
     with pytest.raises(SourceError) as caught:
         StacSource(catalog).fetch(query())
-    assert stac.asked("token")
+    assert stac.requests("token")
     assert caplog.records
     assert "secret" not in caplog.text + caught.value.message
 
@@ -83,11 +83,11 @@ def test_a_token_is_replaced_before_its_end(stac: StacServer) -> None:
             HttpJsonClient(HostAllowlist([stac.url.split("//")[1]], allow_http=True)),
         )
         signed = [str(sign(url, LATER)) for _ in range(3)]
-        assert len(stac.asked("token")) == len(set(signed)) == requests
+        assert len(stac.requests("token")) == len(set(signed)) == requests
         assert signed[0].startswith(f"{url}?se=never&sig=secret%2F")
-        assert stac.asked("token")[0]["path"] == "/token/account/container"
+        assert stac.requests("token")[0]["path"] == "/token/account/container"
     sign(url.copy_with(path="/other/b.tif"), LATER)
-    assert stac.asked("token")[-1]["path"] == "/token/account/other"
+    assert stac.requests("token")[-1]["path"] == "/token/account/other"
 
 
 @pytest.mark.parametrize(
@@ -121,4 +121,4 @@ def test_names_of_containers_are_names(stac: StacServer) -> None:
     for path in ("/..%2Fadmin/b.tif", "/b.tif", "//b.tif"):
         with pytest.raises(SourceError, match="outside of any storage container"):
             sign(httpx.URL(f"https://account.blob.core.windows.net{path}"), LATER)
-    assert stac.asked("token") == []
+    assert stac.requests("token") == []

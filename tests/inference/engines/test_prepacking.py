@@ -28,17 +28,17 @@ needs_operators = pytest.mark.skipif(
 )
 
 
-def loaded(cls: type[Model], number_format: Precision, changed: Config | None = None) -> TorchModel:
+def loaded(cls: type[Model], precision: Precision, changed: Config | None = None) -> TorchModel:
     """A small model, the same numbers every time."""
     model = cls(small.config(cls) | (changed or {}))
     network = model.network()
     network.load_state_dict(cls.seeded_state_dict(model.config), strict=True)
-    return TorchModel(model, network, precision=number_format)
+    return TorchModel(model, network, precision=precision)
 
 
-def off(found: Any, true: Any) -> float:
+def mean_error(actual: Any, expected: Any) -> float:
     """How far numbers are from the true ones."""
-    return float(np.abs(np.asarray(found, np.float64) - np.asarray(true, np.float64)).mean())
+    return float(np.abs(np.asarray(actual, np.float64) - np.asarray(expected, np.float64)).mean())
 
 
 RESIDUAL = {
@@ -66,8 +66,8 @@ def test_no_model_answers_otherwise(
     plain, exact = loaded(cls, "bfloat16", changed), loaded(cls, "float32", changed)
     for modality in result.model.modalities():
         inputs = [result.model.example_inputs(modality, seed=seed) for seed in range(4)]
-        ours, torchs, true = (small.vectors(model, inputs) for model in (result, plain, exact))
-        assert off(ours, true) <= 1.3 * off(torchs, true)
+        ours, torchs, expected = (small.vectors(model, inputs) for model in (result, plain, exact))
+        assert mean_error(ours, expected) <= 1.3 * mean_error(torchs, expected)
 
 
 @pytest.mark.skipif(not has_int8_hardware("cpu"), reason="the processor does not")
@@ -84,11 +84,12 @@ def test_every_model_computes_in_whole_numbers(
     assert {p.dtype for p in result._network.parameters()} <= {getattr(torch, outside)}
     for modality in result.model.modalities():
         inputs = [result.model.example_inputs(modality, seed=seed) for seed in range(4)]
-        ours, true = np.stack(small.vectors(result, inputs)), np.stack(small.vectors(exact, inputs))
-        lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(true, axis=1)
-        assert ((ours * true).sum(1) / lengths).min() > 0.995
+        ours = np.stack(small.vectors(result, inputs))
+        expected = np.stack(small.vectors(exact, inputs))
+        lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(expected, axis=1)
+        assert ((ours * expected).sum(1) / lengths).min() > 0.995
         (alone,) = small.vectors(result, inputs[:1])
-        assert off(alone, ours[0]) < 1e-2 * np.abs(ours[0]).mean()
+        assert mean_error(alone, ours[0]) < 1e-2 * np.abs(ours[0]).mean()
 
 
 @needs_operators
@@ -137,11 +138,11 @@ def test_threads_that_meet_a_layer_for_the_first_time() -> None:
         network = nn.Sequential(nn.Linear(64, 64)).to(torch.bfloat16)
         values = torch.randn(8, 64, dtype=torch.bfloat16)
         with torch.no_grad():
-            true = network(values)
+            expected = network(values)
         prepacking.prepack_layers(network)
         with ThreadPoolExecutor(4) as pool:
             result = [pool.submit(use, network, values) for _ in range(4)]
-        assert all(torch.equal(each.result(), true) for each in result)
+        assert all(torch.equal(each.result(), expected) for each in result)
 
 
 @needs_operators
@@ -157,12 +158,12 @@ def test_convolutions_of_patches(channels_last: bool) -> None:
     with torch.inference_mode():
         plain = layer(maps).float()
         weight, bias = (parameter.double() for parameter in layer.parameters())
-        true = functional.conv2d(maps.double(), weight, bias, stride=(4, 2))
+        expected = functional.conv2d(maps.double(), weight, bias, stride=(4, 2))
         prepacking.prepack_layers(network)
         ours = network(maps).float()
     assert type(network[0]) is prepacking.PrepackedPatchConv
     assert ours.shape == plain.shape == (2, 16, 4, 5)
-    assert off(ours, true) <= 1.1 * off(plain, true)
+    assert mean_error(ours, expected) <= 1.1 * mean_error(plain, expected)
 
 
 @needs_operators
@@ -185,12 +186,12 @@ def test_attention(causal: bool) -> None:
         return result.double()
 
     with torch.inference_mode():
-        true = attend(exact, torch.float64)
+        expected = attend(exact, torch.float64)
         plain = attend(layer, torch.bfloat16)
         prepacking.prepack_layers(network)
         ours = attend(network[0], torch.bfloat16)
         assert type(network[0]) is prepacking.PrepackedAttention
-        assert off(ours, true) <= 1.3 * off(plain, true)
+        assert mean_error(ours, expected) <= 1.3 * mean_error(plain, expected)
         with pytest.raises(NotImplementedError, match="only self-attention"):
             network[0](tokens, tokens.clone(), tokens, need_weights=False)
         with pytest.raises(NotImplementedError, match="only self-attention"):

@@ -35,7 +35,7 @@ def test_a_released_checkpoint() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "shape", "says"),
+    ("name", "shape", "message"),
     [
         ("cls_token", None, "missing cls_token"),
         ("projector_s2.pad_parameter", None, "missing projectors.s2.pad_parameter"),
@@ -44,10 +44,10 @@ def test_a_released_checkpoint() -> None:
         ("blocks.2.norm1.bias", (48,), "unexpected blocks.2.norm1.bias"),
     ],
 )
-def test_files_that_do_not_fit(name: str, shape: tuple[int, ...] | None, says: str) -> None:
+def test_files_that_do_not_fit(name: str, shape: tuple[int, ...] | None, message: str) -> None:
     """A missing, surplus or misshapen tensor is named."""
     file = small.spoilt(released_tensors(), name, shape)
-    with pytest.raises(CheckpointError, match=says):
+    with pytest.raises(CheckpointError, match=message):
         AnySat.convert(file, {"arch": ARCH}, "base")
 
 

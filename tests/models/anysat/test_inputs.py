@@ -120,7 +120,7 @@ def beside(**extras: Sample) -> Sample:
 
 
 @pytest.mark.parametrize(
-    ("sample", "patch", "says", "field"),
+    ("sample", "patch", "message", "field"),
     [
         (s2(9, 4, 4, bands=S2_BANDS[:-1]), 40, "reads the bands B2, B3", "sensor.bands"),
         (s2(10, 4, 4, bands=S2_BANDS[::-1]), 40, "in this order", "sensor.bands"),
@@ -142,9 +142,9 @@ def beside(**extras: Sample) -> Sample:
         (s2(0, 10, 4, 4, times=()), 40, "shape", "sensor"),
     ],
 )
-def test_samples_that_do_not_fit(sample: Sample, patch: Any, says: str, field: str) -> None:
+def test_samples_that_do_not_fit(sample: Sample, patch: Any, message: str, field: str) -> None:
     """Each is refused, with what was wrong and which parameter to change."""
-    with pytest.raises(ModelError, match=says) as caught:
+    with pytest.raises(ModelError, match=message) as caught:
         MODEL.with_options({"patch_size": patch}).prepare(sample)
     assert caught.value.field == field
 

@@ -18,7 +18,7 @@ def test_sizes_that_fit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "says"),
+    ("wrong", "message"),
     [
         ({"depth": 0}, "depth is 0, not a positive integer"),
         ({"depth": True}, "depth is True"),
@@ -27,9 +27,9 @@ def test_sizes_that_fit() -> None:
         ({"num_heads": 5}, "embed_dim is 48, not a multiple of 16 and of 5 heads"),
     ],
 )
-def test_sizes_that_do_not_fit(wrong: dict[str, Any], says: str) -> None:
+def test_sizes_that_do_not_fit(wrong: dict[str, Any], message: str) -> None:
     """The message names the size."""
-    with pytest.raises(CheckpointError, match=says):
+    with pytest.raises(CheckpointError, match=message):
         check_sizes(SIZES | wrong, width="embed_dim", multiple_of=16)
 
 

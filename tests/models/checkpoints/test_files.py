@@ -84,7 +84,7 @@ def test_keys_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "says"),
+    ("shape", "message"),
     [
         ((None, 3), None),
         ((2, None), None),
@@ -94,23 +94,23 @@ def test_keys_are_named() -> None:
         ((6,), "w has shape (2, 3), expected 6"),
     ],
 )
-def test_shapes_are_named(shape: tuple[int | None, ...], says: str | None) -> None:
+def test_shapes_are_named(shape: tuple[int | None, ...], message: str | None) -> None:
     """What is there and what is wanted; None stands for any length, not for any rank."""
     tensor = torch.zeros(2, 3)
-    if says is None:
+    if message is None:
         require_shape("w", tensor, shape)
         return
     with pytest.raises(CheckpointError) as caught:
         require_shape("w", tensor, shape)
-    assert str(caught.value) == says
+    assert str(caught.value) == message
 
 
-@pytest.mark.parametrize(("present", "says"), [("a", "missing b, c"), ("abcd", "unexpected d")])
-def test_only_what_is_wrong_is_named(present: str, says: str) -> None:
+@pytest.mark.parametrize(("present", "message"), [("a", "missing b, c"), ("abcd", "unexpected d")])
+def test_only_what_is_wrong_is_named(present: str, message: str) -> None:
     """All keys of one kind, in order, and what they belong to."""
     with pytest.raises(CheckpointError) as caught:
         require_keys(present, "cab", "filters")
-    assert str(caught.value) == f"filters: {says}"
+    assert str(caught.value) == f"filters: {message}"
 
 
 def test_many_wrong_keys_are_counted() -> None:

@@ -28,7 +28,7 @@ SMALL: dict[str, dict[str, Any]] = {
 VARIANTS = pytest.mark.parametrize("variant", list(SMALL))
 
 
-def authors_file(variant: str) -> tuple[Tensors, dict[str, Any]]:
+def released_file(variant: str) -> tuple[Tensors, dict[str, Any]]:
     """A small network's file with the configuration that belongs to it."""
     arch = {
         "embed_dim": 20,
@@ -43,7 +43,7 @@ def authors_file(variant: str) -> tuple[Tensors, dict[str, Any]]:
 
 
 def loaded(variant: str, **options: Any) -> TorchModel:
-    tensors, record = authors_file(variant)
+    tensors, record = released_file(variant)
     record["arch"] |= options
     config, converted = RemoteClip.convert(tensors, record, variant)
     model = RemoteClip(config)
@@ -73,7 +73,7 @@ def test_released_sizes(variant: str) -> None:
 @VARIANTS
 def test_a_released_file(variant: str) -> None:
     """Names stay as they are; a copy that wraps the network is the same."""
-    tensors, record = authors_file(variant)
+    tensors, record = released_file(variant)
     tensors["logit_scale"] = torch.tensor(4.5)
     config, converted = RemoteClip.convert(tensors, record, variant)
     assert config["logit_scale"] == pytest.approx(4.5)
@@ -85,7 +85,7 @@ def test_a_released_file(variant: str) -> None:
 
 def test_files_that_do_not_fit() -> None:
     """Another variant's, another model's, one with a key too few, too many, or of another shape."""
-    tensors, record = authors_file("vit_b_32")
+    tensors, record = released_file("vit_b_32")
     with pytest.raises(CheckpointError, match="variant 'vit_b_32', not 'rn50'"):
         RemoteClip.convert(tensors, record, "rn50")
     with pytest.raises(CheckpointError, match=r"missing .* more; unexpected cls_token"):

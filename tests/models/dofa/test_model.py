@@ -31,7 +31,7 @@ CONFIG = Dofa.default_config("base") | SMALL["arch"]
 DESCRIBED = {"wavelengths_um": [10.9, 0.4], "mean": [290.0, 0.1], "std": [10.0, 0.2]}
 
 
-def authors_file() -> dict[str, torch.Tensor]:
+def released_file() -> dict[str, torch.Tensor]:
     """A small network as the authors store it: without `fc_norm`, with parts of the training."""
     tensors = Dofa.seeded_state_dict(CONFIG)
     del tensors["fc_norm.weight"], tensors["fc_norm.bias"]
@@ -40,7 +40,7 @@ def authors_file() -> dict[str, torch.Tensor]:
 
 def loaded() -> TorchModel:
     """The small network with its weights."""
-    config, tensors = Dofa.convert(authors_file(), SMALL, "base")
+    config, tensors = Dofa.convert(released_file(), SMALL, "base")
     network = Dofa(config).network()
     network.load_state_dict(tensors, strict=True)
     return TorchModel(Dofa(config), network)
@@ -194,7 +194,7 @@ def test_the_vector_is_normed_and_the_grid_is_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "shape", "says"),
+    ("name", "shape", "message"),
     [
         ("blocks.0.mlp.fc2.bias", None, "missing blocks.0.mlp.fc2.bias"),
         ("head.weight", (2, 12), "unexpected head.weight"),
@@ -202,14 +202,14 @@ def test_the_vector_is_normed_and_the_grid_is_not() -> None:
         ("patch_embed.proj.weight", (12, 3, 16, 16), "unexpected patch_embed.proj.weight"),
     ],
 )
-def test_files_that_do_not_fit(name: str, shape: tuple[int, ...] | None, says: str) -> None:
+def test_files_that_do_not_fit(name: str, shape: tuple[int, ...] | None, message: str) -> None:
     """Another model's file, another size, or a damaged file is refused by name."""
-    checkpoint = small.spoilt(authors_file(), name, shape)
-    with pytest.raises(CheckpointError, match=says):
+    checkpoint = small.spoilt(released_file(), name, shape)
+    with pytest.raises(CheckpointError, match=message):
         Dofa.convert(checkpoint, SMALL, "base")
 
 
 def test_another_variants_file() -> None:
     """A file of the small network is no base network."""
     with pytest.raises(CheckpointError, match="checkpoint of DOFA, base: missing blocks"):
-        Dofa.convert(authors_file(), {}, "base")
+        Dofa.convert(released_file(), {}, "base")

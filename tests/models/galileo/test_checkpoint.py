@@ -33,7 +33,7 @@ def test_a_released_checkpoint(record: dict[str, Any], inserted: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "shape", "says"),
+    ("name", "shape", "message"),
     [
         ("norm.bias", None, "missing norm.bias"),
         ("decoder.norm.bias", (32,), "unexpected decoder.norm.bias"),
@@ -41,10 +41,10 @@ def test_a_released_checkpoint(record: dict[str, Any], inserted: str) -> None:
         ("blocks.1.norm1.bias", (32,), "unexpected blocks.1.norm1.bias"),
     ],
 )
-def test_files_that_do_not_fit(name: str, shape: tuple[int, ...] | None, says: str) -> None:
+def test_files_that_do_not_fit(name: str, shape: tuple[int, ...] | None, message: str) -> None:
     """A missing, surplus or misshapen tensor is named."""
     file = small.spoilt(released_tensors(), name, shape)
-    with pytest.raises(CheckpointError, match=says):
+    with pytest.raises(CheckpointError, match=message):
         Galileo.convert(file, {"arch": ARCH}, "nano")
 
 

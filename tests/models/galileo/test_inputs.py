@@ -147,7 +147,7 @@ def test_auxiliary_inputs_of_pixels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sample", "options", "says", "field"),
+    ("sample", "options", "message", "field"),
     [
         (s2(9, 8, 8, bands=S2_BANDS[:-1]), {}, "expected", "sensor"),
         (s2(10, 8, 8, bands=S2_BANDS[::-1]), {}, "reads the bands B2, B3", "sensor.bands"),
@@ -172,10 +172,10 @@ def test_auxiliary_inputs_of_pixels() -> None:
     ],
 )
 def test_samples_that_do_not_fit(
-    sample: Sample, options: dict[str, Any], says: str, field: str
+    sample: Sample, options: dict[str, Any], message: str, field: str
 ) -> None:
     """Each is refused, with what was wrong and which parameter to change."""
-    with pytest.raises(ModelError, match=says) as caught:
+    with pytest.raises(ModelError, match=message) as caught:
         MODEL.with_options(options).prepare(sample)
     assert caught.value.field == field
 

@@ -228,7 +228,7 @@ def test_samples_that_do_not_fit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "record", "says"),
+    ("change", "record", "message"),
     [
         ({}, {"variant": "gaussian"}, "'rolf2021' or 'torchgeo', not 'gaussian'"),
         ({"extra": torch.zeros(1)}, ROLF, "unexpected extra"),
@@ -240,11 +240,11 @@ def test_samples_that_do_not_fit() -> None:
     ],
 )
 def test_checkpoints_that_do_not_fit(
-    change: dict[str, Any], record: dict[str, Any], says: str
+    change: dict[str, Any], record: dict[str, Any], message: str
 ) -> None:
     """Keys, shapes and the configuration are checked; nothing is guessed."""
     checkpoint = {k: v for k, v in {**filters(0), **change}.items() if v is not None}
-    with pytest.raises(CheckpointError, match=says):
+    with pytest.raises(CheckpointError, match=message):
         Mosaiks.convert(checkpoint, record, record["variant"])
 
 

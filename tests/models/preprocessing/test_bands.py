@@ -32,7 +32,7 @@ def card(choice: tuple[str, ...] = (), described_by: str | None = None) -> Model
 
 
 @pytest.mark.parametrize(
-    ("made", "asked", "options"),
+    ("made", "requested", "options"),
     [
         (card(), ("B4", "B3"), {}),
         (card(("B2", "B3", "B4")), ("B4", "B2"), {}),
@@ -40,13 +40,13 @@ def card(choice: tuple[str, ...] = (), described_by: str | None = None) -> Model
         (card(("B4", "B3"), "wavelengths_um"), ("B10", "X"), {"wavelengths_um": [1.3, 2]}),
     ],
 )
-def test_accepted(made: ModelCard, asked: tuple[str, ...], options: dict[str, Any]) -> None:
+def test_accepted(made: ModelCard, requested: tuple[str, ...], options: dict[str, Any]) -> None:
     """The sensor's own bands, a choice of those offered, and any that the request describes."""
-    bands.check_bands(made, "s2", asked, options)
+    bands.check_bands(made, "s2", requested, options)
 
 
 @pytest.mark.parametrize(
-    ("made", "asked", "says"),
+    ("made", "requested", "message"),
     [
         (card(), ("B3", "B4"), "in this order"),
         (card(), ("B4",), "B4, B3"),
@@ -55,8 +55,8 @@ def test_accepted(made: ModelCard, asked: tuple[str, ...], options: dict[str, An
         (card(("B4", "B3"), "wavelengths_um"), ("X",), "described by the option wavelengths_um"),
     ],
 )
-def test_refused(made: ModelCard, asked: tuple[str, ...], says: str) -> None:
+def test_refused(made: ModelCard, requested: tuple[str, ...], message: str) -> None:
     """The error names the field and the bands that there are."""
-    with pytest.raises(ModelError, match=says) as caught:
-        bands.check_bands(made, "s2", asked, {})
+    with pytest.raises(ModelError, match=message) as caught:
+        bands.check_bands(made, "s2", requested, {})
     assert caught.value.field == "sensor.bands"

@@ -27,15 +27,15 @@ def test_whole_floats_are_integers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "keywords", "says"),
+    ("value", "keywords", "message"),
     [
         (9, {}, "9 for 'patch_size'; accepted: integer from 1 to 8"),
         (True, {}, "accepted: integer"),
         (4, {"maximum": 3}, "accepted: integer from 1 to 3"),
     ],
 )
-def test_other_values_are_refused(value: Any, keywords: dict[str, Any], says: str) -> None:
+def test_other_values_are_refused(value: Any, keywords: dict[str, Any], message: str) -> None:
     """By the schema of the card, and by what the weights add to it."""
-    with pytest.raises(ModelError, match=says) as caught:
+    with pytest.raises(ModelError, match=message) as caught:
         read_integer(CARD, {"patch_size": value}, "patch_size", **keywords)
     assert caught.value.field == "model_config.patch_size"

@@ -39,7 +39,7 @@ def sizes(variant: str) -> dict[str, Any]:
     return small.config(SatMaePp, variant)
 
 
-def authors_file(variant: str) -> Tensors:
+def released_file(variant: str) -> Tensors:
     """A small network's tensors, none of them zero, with those of its decoder."""
     torch.manual_seed(0)
     encoder = SatMaePp.seeded_state_dict(sizes(variant))
@@ -48,7 +48,7 @@ def authors_file(variant: str) -> Tensors:
 
 def loaded(variant: str, **changed: torch.Tensor) -> TorchModel:
     record = {"arch": sizes(variant)}
-    config, tensors = SatMaePp.convert(authors_file(variant) | changed, record, variant)
+    config, tensors = SatMaePp.convert(released_file(variant) | changed, record, variant)
     model = SatMaePp(config)
     network = model.network()
     network.load_state_dict(tensors, strict=True)
@@ -83,7 +83,7 @@ def test_released_sizes(variant: str) -> None:
 @VARIANTS
 def test_files_that_do_not_fit(variant: str) -> None:
     """A key too few, too many, of another shape; the decoder is left out by name."""
-    tensors, record = authors_file(variant), {"arch": sizes(variant)}
+    tensors, record = released_file(variant), {"arch": sizes(variant)}
     _, encoder = SatMaePp.convert(tensors, record, variant)
     assert encoder.keys() == tensors.keys() - DECODER.keys()
     without = {name: tensor for name, tensor in tensors.items() if name != "norm.bias"}
@@ -102,14 +102,14 @@ def test_files_that_do_not_fit(variant: str) -> None:
 def test_the_other_network() -> None:
     """Each file is refused for the other variant, by what it is for."""
     with pytest.raises(CheckpointError, match=r"network for ten bands; .* for images"):
-        SatMaePp.convert(authors_file("s2_10b"), {"arch": sizes("s2_10b")}, "bgr_vit_large")
+        SatMaePp.convert(released_file("s2_10b"), {"arch": sizes("s2_10b")}, "bgr_vit_large")
     with pytest.raises(CheckpointError, match=r"network for images; .* for ten bands"):
-        SatMaePp.convert(authors_file("rgb_vit_large"), {"arch": sizes("rgb_vit_large")}, "s2_10b")
+        SatMaePp.convert(released_file("rgb_vit_large"), {"arch": sizes("rgb_vit_large")}, "s2_10b")
 
 
 def test_an_encoder_of_the_same_shape() -> None:
     """SatMAE's file has the same encoder; what it lacks beside the decoder gives it away."""
-    tensors, record = authors_file("rgb_vit_large"), {"arch": sizes("rgb_vit_large")}
+    tensors, record = released_file("rgb_vit_large"), {"arch": sizes("rgb_vit_large")}
     satmae = {
         name: tensor
         for name, tensor in tensors.items()
@@ -182,7 +182,7 @@ def test_what_the_weights_do_not_read() -> None:
 def test_codes_of_positions_and_groups() -> None:
     """Both reach the patches; neither reaches the class token before it attends."""
     inputs = random_inputs(SatMaePp(sizes("s2_10b")), "s2_10b", 96, 96, seed=0)
-    plain = authors_file("s2_10b")
+    plain = released_file("s2_10b")
 
     def tokens(**changed: torch.Tensor) -> torch.Tensor:
         return loaded("s2_10b", **changed).encode([inputs]).tokens

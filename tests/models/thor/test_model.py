@@ -29,7 +29,7 @@ S2_BANDS = Thor.card.modalities["s2"].bands
 TEN = S2_BANDS[:10]
 
 
-def authors_file() -> dict[str, torch.Tensor]:
+def released_file() -> dict[str, torch.Tensor]:
     """A small network under the names of the authors' file, Sentinel-3 and decoder included."""
     theirs = {ours: name for name, ours in FILE_BANDS.items()}
     named: dict[str, torch.Tensor] = {}
@@ -47,7 +47,7 @@ def authors_file() -> dict[str, torch.Tensor]:
 
 def loaded() -> TorchModel:
     """The small network with its weights."""
-    config, tensors = Thor.convert(authors_file(), SMALL, "tiny")
+    config, tensors = Thor.convert(released_file(), SMALL, "tiny")
     network = Thor(config).network()
     network.load_state_dict(tensors, strict=True)
     return TorchModel(Thor(config), network)
@@ -240,7 +240,7 @@ def test_the_order_of_bands_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "shape", "says"),
+    ("name", "shape", "message"),
     [
         ("encoder.norm.bias", None, "missing norm.bias"),
         ("encoder.ind_patch_embed.patch_embed.S2:NIR.bias", None, "missing kernels.B8.bias"),
@@ -249,14 +249,14 @@ def test_the_order_of_bands_does_not_matter() -> None:
         ("encoder.cls_token", (1, 1, 16), "unexpected cls_token"),
     ],
 )
-def test_files_that_do_not_fit(name: str, shape: tuple[int, ...] | None, says: str) -> None:
+def test_files_that_do_not_fit(name: str, shape: tuple[int, ...] | None, message: str) -> None:
     """Another model's file, another size, or a damaged file is refused by name."""
-    checkpoint = small.spoilt(authors_file(), name, shape)
-    with pytest.raises(CheckpointError, match=says):
+    checkpoint = small.spoilt(released_file(), name, shape)
+    with pytest.raises(CheckpointError, match=message):
         Thor.convert(checkpoint, SMALL, "tiny")
 
 
 def test_another_variants_file() -> None:
     """A file of the small network is no base network."""
     with pytest.raises(CheckpointError, match=r"checkpoint of THOR 1\.0, base: missing blocks"):
-        Thor.convert(authors_file(), {}, "base")
+        Thor.convert(released_file(), {}, "base")

@@ -35,7 +35,7 @@ class Hub(ThreadingHTTPServer):
     def __init__(self, files: dict[str, bytes], gated: bool = False) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files, self.gated = files, gated
-        self.asked: list[str] = []
+        self.requests: list[str] = []
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -48,7 +48,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=True)
 
     def _answer(self, *, with_body: bool) -> None:
-        self.server.asked.append(f"{self.command} {self.path}")
+        self.server.requests.append(f"{self.command} {self.path}")
         name = self.path.rpartition("/")[2]
         content = self.server.files.get(name)
         if self.server.gated or content is None:
@@ -121,7 +121,7 @@ def test_a_model_comes_from_the_hub(tmp_path: Path) -> None:
     metadata = (stored / "model.yaml").read_text()
     assert f"revision: {COMMIT}" in metadata or f"revision: '{COMMIT}'" in metadata
     assert "source: facebook/dinov2-small" in metadata
-    gets = [request for request in listening.asked if request.startswith("GET /facebook")]
+    gets = [request for request in listening.requests if request.startswith("GET /facebook")]
     assert gets == [
         f"GET /facebook/dinov2-small/resolve/{commit}/{file}"
         for commit, file in zip(
@@ -146,7 +146,7 @@ def test_a_tokenizer_comes_along(tmp_path: Path) -> None:
         done = run(tmp_path, endpoint, "import", "clip_vit_l_14")
     assert done.returncode == 0, done.stderr
     fetched = {
-        request.rpartition("/")[2] for request in listening.asked if request.startswith("GET")
+        request.rpartition("/")[2] for request in listening.requests if request.startswith("GET")
     }
     assert fetched >= files.keys()
     code = (
@@ -172,7 +172,11 @@ def test_what_the_hub_refuses_is_explained(tmp_path: Path) -> None:
     with hub({}, gated=True) as (_, endpoint):
         gated = run(tmp_path, endpoint, "import", "dino_v2_vits14")
     offline = run(tmp_path, "http://127.0.0.1:9", "import", "dino_v2_vits14")
-    for done, says in ((missing, "does not give"), (gated, "gated"), (offline, "cannot be reach")):
+    for done, message in (
+        (missing, "does not give"),
+        (gated, "gated"),
+        (offline, "cannot be reach"),
+    ):
         assert done.returncode == 1
-        assert says in done.stderr
+        assert message in done.stderr
         assert "Traceback" not in done.stderr

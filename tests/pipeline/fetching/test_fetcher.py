@@ -200,7 +200,7 @@ class Counted:
     def __init__(self) -> None:
         self._lock = Lock()
         self._alive: list[weakref.ref[Any]] = []
-        self.most = 0
+        self.peak_bytes = 0
 
     def fetch(self, query: ImageQuery) -> Sample:
         number = query.sensor.fill_value
@@ -211,7 +211,9 @@ class Counted:
             self._alive = [one for one in self._alive if one() is not None]
             self._alive.append(weakref.ref(pixels))
             alive = [one() for one in self._alive]
-            self.most = max(self.most, sum(one.nbytes for one in alive if one is not None))
+            self.peak_bytes = max(
+                self.peak_bytes, sum(one.nbytes for one in alive if one is not None)
+            )
             del alive
         time.sleep(0.002)
         return Sample(pixels, query.sensor.bands, query.modality)
@@ -262,14 +264,14 @@ def test_regions_are_used_in_order(patches: float) -> None:
     assert answers[5].message == "nothing -5"
 
 
-@pytest.mark.parametrize(("patches", "most"), [(0.5, 3), (3.5, 3), (5, 5)])
-def test_pixels_are_fetched_ahead_up_to_the_limit(patches: float, most: int) -> None:
+@pytest.mark.parametrize(("patches", "limit"), [(0.5, 3), (3.5, 3), (5, 5)])
+def test_pixels_are_fetched_ahead_up_to_the_limit(patches: float, limit: int) -> None:
     """For any number of regions; one that is larger than the limit is held alone."""
     layer, source = bounded(patches)
     regions = [[patch(n, bands=1 + n % 3)] for n in range(60)]
     answers = layer.map_regions(regions, first)
     assert answers == [(n, [n]) for n in range(60)]
-    assert source.most <= most * PATCH_BYTES + JUST_LET_GO
+    assert source.peak_bytes <= limit * PATCH_BYTES + JUST_LET_GO
 
 
 def test_requests_share_the_limit() -> None:
@@ -283,7 +285,7 @@ def test_requests_share_the_limit() -> None:
     with ThreadPoolExecutor(8) as pool:
         for number, answers in enumerate(pool.map(ask, range(8), timeout=60)):
             assert answers == [(n, [100 * number + n, n]) for n in range(12)]
-    assert source.most <= 4 * PATCH_BYTES + JUST_LET_GO
+    assert source.peak_bytes <= 4 * PATCH_BYTES + JUST_LET_GO
 
 
 def test_a_request_without_room_ends_at_its_deadline() -> None:

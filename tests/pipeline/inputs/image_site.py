@@ -112,11 +112,13 @@ def fetcher(**options: Any) -> ImageUrlFetcher:
     return ImageUrlFetcher(**{"max_bytes": 10_000, "timeout_s": 5, "is_allowed": here, **options})
 
 
-def named(addresses: dict[str, list[Address]], asked: list[str]) -> Callable[..., list[Address]]:
-    """A resolver for made-up names, which notes what it was asked."""
+def fake_resolver(
+    addresses: dict[str, list[Address]], lookups: list[str]
+) -> Callable[..., list[Address]]:
+    """A resolver for made-up names, which records the names that it looks up."""
 
     def resolve(host: str, port: int) -> list[Address]:
-        asked.append(host)
+        lookups.append(host)
         return addresses[host]
 
     return resolve

@@ -206,8 +206,8 @@ REFUSED: dict[str, tuple[bytes, str]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(name: str) -> None:
     """A clear error and no guess."""
-    data, says = REFUSED[name]
-    with pytest.raises(InvalidImage, match=says):
+    data, message = REFUSED[name]
+    with pytest.raises(InvalidImage, match=message):
         decode_image(data, 1)
 
 

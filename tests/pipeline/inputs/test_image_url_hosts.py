@@ -13,7 +13,7 @@ import pytest
 
 from geobento.schemas.errors import InvalidImage, SourceError
 from pipeline.inputs.image_urls import Address, ImageUrlFetcher, is_public
-from tests.pipeline.inputs.image_site import HERE, IMAGE, NOT_PUBLIC, Site, fetcher, named
+from tests.pipeline.inputs.image_site import HERE, IMAGE, NOT_PUBLIC, Site, fake_resolver, fetcher
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_names_that_lead_nowhere() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "says"),
+    ("url", "message"),
     [
         ("ftp://example.com/a.png", "http and https"),
         ("file:///etc/passwd", "http and https"),
@@ -103,11 +103,11 @@ def test_names_that_lead_nowhere() -> None:
         (f"http://example.com/{'a' * 100_000}", "not valid"),
     ],
 )
-def test_urls_that_are_not_fetched(url: str, says: str) -> None:
+def test_urls_that_are_not_fetched(url: str, message: str) -> None:
     """Refused without a resolution; secrets in them are not repeated."""
     requests: list[str] = []
-    with pytest.raises(InvalidImage, match=says) as caught:
-        fetcher(resolver=named({}, requests)).fetch(url)
+    with pytest.raises(InvalidImage, match=message) as caught:
+        fetcher(resolver=fake_resolver({}, requests)).fetch(url)
     assert not requests
     assert "pass" not in caught.value.message.replace("password", "")
     assert len(caught.value.message) < 200
@@ -191,7 +191,7 @@ def test_certificates_are_for_the_name(site: Site, certificate: tuple[Path, Path
     server_side.load_cert_chain(chain, key)
     server_side.sni_callback = lambda _socket, name, _context: greeted.append(name)
     site.socket = server_side.wrap_socket(site.socket, server_side=True)
-    names = named({"images.example": [HERE], "other.example": [HERE]}, [])
+    names = fake_resolver({"images.example": [HERE], "other.example": [HERE]}, [])
     trusting = fetcher(resolver=names, ssl_context=ssl.create_default_context(cafile=str(chain)))
 
     url = f"https://images.example:{site.server_port}/image"

@@ -11,7 +11,7 @@ import pytest
 
 from geobento.schemas.errors import GeoBentoError, InvalidImage, PayloadTooLarge, SourceError
 from pipeline.inputs.image_urls import Address
-from tests.pipeline.inputs.image_site import HERE, IMAGE, NOT_PUBLIC, Site, fetcher, named
+from tests.pipeline.inputs.image_site import HERE, IMAGE, NOT_PUBLIC, Site, fake_resolver, fetcher
 
 ELSEWHERE = ip_address("192.168.7.7")
 
@@ -50,7 +50,7 @@ def test_proxies_of_the_environment_are_not_used(
 
 
 @pytest.mark.parametrize(
-    ("path", "error", "says"),
+    ("path", "error", "message"),
     [
         ("status/404", InvalidImage, "127.0.0.1 answered with status 404"),
         ("status/401", InvalidImage, "status 401"),
@@ -76,10 +76,10 @@ def test_proxies_of_the_environment_are_not_used(
     ],
 )
 def test_answers_that_are_no_image(
-    site: Site, path: str, error: type[GeoBentoError], says: str
+    site: Site, path: str, error: type[GeoBentoError], message: str
 ) -> None:
     """Each is refused by name, and nothing of what was answered is repeated."""
-    with pytest.raises(error, match=says) as caught:
+    with pytest.raises(error, match=message) as caught:
         fetcher().fetch(f"{site.url}/{path}")
     assert type(caught.value) is error
     assert "secret" not in caught.value.message
@@ -138,7 +138,7 @@ def test_one_resolution_per_hop(site: Site) -> None:
 
 def test_one_bad_address_is_enough(site: Site) -> None:
     """A name with a public and a private address is refused before anything is connected to."""
-    names = named({"both.example": [HERE, ELSEWHERE]}, [])
+    names = fake_resolver({"both.example": [HERE, ELSEWHERE]}, [])
     with pytest.raises(InvalidImage, match=NOT_PUBLIC):
         fetcher(resolver=names).fetch(f"http://both.example:{site.server_port}/image")
     assert not site.seen
@@ -146,6 +146,6 @@ def test_one_bad_address_is_enough(site: Site) -> None:
 
 def test_the_next_address_is_tried(site: Site) -> None:
     """A host of which one address does not answer is reached by another."""
-    names = named({"two.example": [ip_address("::1"), HERE]}, [])
+    names = fake_resolver({"two.example": [ip_address("::1"), HERE]}, [])
     reached = fetcher(resolver=names, is_allowed=lambda address: address.is_loopback)
     assert reached.fetch(f"http://two.example:{site.server_port}/image") == IMAGE

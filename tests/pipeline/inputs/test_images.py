@@ -117,14 +117,14 @@ def test_payloads() -> None:
     assert decode_payload(text) == b"image"
     assert decode_payload(f"data:image/png;base64,{text}") == b"image"
     assert decode_payload(f"DATA:;BASE64,{text}") == b"image"
-    for wrong, says in [
+    for wrong, message in [
         ("data:image/png,abc", "form data:image"),
         ("data:image/png;base64", "form data:image"),
         ("http://example.com/a.png", "not fetched"),
         ("cGlj dHVyZQ==", "base64"),
         ("ä", "base64"),
     ]:
-        with pytest.raises(InvalidImage, match=says):
+        with pytest.raises(InvalidImage, match=message):
             decode_payload(wrong)
 
 

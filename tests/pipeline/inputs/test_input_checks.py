@@ -48,7 +48,7 @@ def test_odd_pixels_raise_or_warn() -> None:
     assert len(warnings) == 3
 
 
-def test_a_image_is_saved(tmp_path: Path) -> None:
+def test_an_image_is_saved(tmp_path: Path) -> None:
     """Also of pixels that fail the check: that is when it is wanted."""
     folder = tmp_path / "new" / "folder"
     with pytest.raises(SourceError):

@@ -171,10 +171,10 @@ BAD_FILES: dict[str, tuple[Callable[[], bytes], str]] = {
 @pytest.mark.parametrize("name", BAD_FILES)
 def test_files_that_are_refused(name: str) -> None:
     """Other formats, above all those that point to further files, damage, and no numbers."""
-    make, says = BAD_FILES[name]
+    make, message = BAD_FILES[name]
     with pytest.raises(InvalidImage) as caught:
         raster_uploads.read_raster(make(), LIMIT)
-    assert says in caught.value.message
+    assert message in caught.value.message
     assert caught.value.field == "pixels"
     assert "vsimem" not in caught.value.message
 
@@ -227,10 +227,10 @@ TOO_LARGE: dict[str, tuple[Callable[[], bytes], str]] = {
 @pytest.mark.parametrize("name", TOO_LARGE)
 def test_files_that_are_too_large(name: str) -> None:
     """Small files that would be large in memory are told from their headers."""
-    make, says = TOO_LARGE[name]
+    make, message = TOO_LARGE[name]
     data = make()
     assert len(data) < 2_000_000
-    with pytest.raises(PayloadTooLarge, match=says) as caught:
+    with pytest.raises(PayloadTooLarge, match=message) as caught:
         raster_uploads.read_raster(data, LIMIT)
     assert caught.value.field == "pixels"
 

@@ -28,7 +28,7 @@ def sensor(collection: str = L2A, bands: tuple[str, ...] = S2_BANDS, **fields: A
 
 
 @pytest.mark.parametrize(
-    ("asked", "reading"),
+    ("requested", "reading"),
     [
         (sensor(), {"mosaiks": "s2", "thor": "s2"}),
         (sensor(bands=("B4", "B3", "B2")), {"dofa": "s2", "thor": "s2"}),
@@ -40,9 +40,9 @@ def sensor(collection: str = L2A, bands: tuple[str, ...] = S2_BANDS, **fields: A
     ],
     ids=lambda value: str(value)[:60] if isinstance(value, SensorSpec) else "",
 )
-def test_the_bands_decide(asked: SensorSpec, reading: dict[str, str]) -> None:
+def test_the_bands_decide(requested: SensorSpec, reading: dict[str, str]) -> None:
     """One entry per model in their order; who does not read says why in a sentence."""
-    result = model_compatibility(asked, SERVED)
+    result = model_compatibility(requested, SERVED)
     assert [fit.model for fit in result] == [served.card.id for served in SERVED]
     assert {fit.model: fit.modality for fit in result if fit.compatible} == reading
     for fit in result:
@@ -52,9 +52,9 @@ def test_the_bands_decide(asked: SensorSpec, reading: dict[str, str]) -> None:
             assert fit.note.startswith(fit.model)
 
 
-def note(asked: SensorSpec, served: ServedModel) -> str:
+def note(requested: SensorSpec, served: ServedModel) -> str:
     """What is said of one model."""
-    (result,) = model_compatibility(asked, [served])
+    (result,) = model_compatibility(requested, [served])
     return result.note or ""
 
 

@@ -118,7 +118,7 @@ def test_every_region_has_its_plan() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "field", "says"),
+    ("fields", "field", "message"),
     [
         ({"sensor": SENSOR, "fetch": FetchSpec(scale_m=20)}, "fetch", "one of the two"),
         ({"sensor": replace(SENSOR, bands=("B4",))}, "sensor.bands", "in this order"),
@@ -148,9 +148,9 @@ def test_every_region_has_its_plan() -> None:
         ({"spatial": PointBuffer(0, 0, 9)}, "spatial", "at least 3 x 3"),
     ],
 )
-def test_contract_errors(fields: dict[str, Any], field: str, says: str) -> None:
+def test_contract_errors(fields: dict[str, Any], field: str, message: str) -> None:
     """All are raised before a byte is fetched, and name the field and what is accepted."""
-    with pytest.raises(ModelError, match=says) as caught:
+    with pytest.raises(ModelError, match=message) as caught:
         plan(**fields)
     assert caught.value.field == field
 
@@ -281,14 +281,14 @@ def test_without_a_window() -> None:
 def test_folders_for_images() -> None:
     """Only where the caller's own process writes them, and only with the check they belong to."""
     saving = replace(SENSOR, check_input=True, check_save_dir="/tmp")
-    for sensor, may_save, says in (
+    for sensor, may_save, message in (
         (saving, False, "a server writes no images"),
         (replace(saving, check_input=False), True, "needs check_input"),
     ):
         request = GeoEmbeddingRequest(
             model="m", spatial=REGION, temporal=TemporalSpec.year(2023), sensor=sensor
         )
-        with pytest.raises(SpecError, match=says) as caught:
+        with pytest.raises(SpecError, match=message) as caught:
             plan_geo(CARD, request, served_modalities=("s2",), limits=Limits(100_000, may_save))
         assert caught.value.field == "sensor.check_save_dir"
     assert plan(sensor=replace(SENSOR, check_input=True))

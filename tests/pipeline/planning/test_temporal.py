@@ -57,17 +57,17 @@ def test_frames_of_a_window(
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({"n_frames": 25}, "up to 24"),
         ({"n_frames": 2, "temporal_mode": "single"}, "give one of the two"),
         ({"n_frames": 1, "temporal_mode": "multi"}, "give one of the two"),
     ],
 )
-def test_frames_that_cannot_be(options: dict[str, Any], words: str) -> None:
+def test_frames_that_cannot_be(options: dict[str, Any], message: str) -> None:
     """What contradicts itself or the card is refused, with the parameter that is wrong."""
     window = START, START + timedelta(days=365)
-    with pytest.raises(ModelError, match=words) as caught:
+    with pytest.raises(ModelError, match=message) as caught:
         temporal.frame_count(card(**STEPS), "s2", window, options)
     assert caught.value.field == "model_config.n_frames"
 

@@ -138,15 +138,15 @@ def test_models_that_read_any_bands() -> None:
 def test_aerial_images() -> None:
     """Bands are put in order; their brightness is no reflectance, nor brighter than 8 bits."""
     pixels = RANDOM.integers(0, 256, (4, 250, 250)).astype(np.uint8)
-    said = {"crs": geotiffs.CRS, "transform": (0.2, 0, 0, 0, -0.2, 0), "times": [JUNE]}
+    metadata = {"crs": geotiffs.CRS, "transform": (0.2, 0, 0, 0, -0.2, 0), "times": [JUNE]}
     file = RasterUpload("NumPy array", pixels, bands=("N", "R", "G", "B"), units="8-bit brightness")
-    result = plan(file, ANYSAT, modality="aerial", **said).sample
+    result = plan(file, ANYSAT, modality="aerial", **metadata).sample
     assert result.bands == ("R", "G", "B", "N")
     np.testing.assert_array_equal(result.pixels, pixels[[1, 2, 3, 0]])
     with pytest.raises(SpecError, match=r"accepted: '8-bit brightness'$"):
-        plan(replace(file, units="reflectance"), ANYSAT, modality="aerial", **said)
+        plan(replace(file, units="reflectance"), ANYSAT, modality="aerial", **metadata)
     with pytest.raises(SpecError, match="not in these units"):
-        plan(replace(file, pixels=16.0 * pixels), ANYSAT, modality="aerial", **said)
+        plan(replace(file, pixels=16.0 * pixels), ANYSAT, modality="aerial", **metadata)
 
 
 def test_bands_that_the_request_describes() -> None:

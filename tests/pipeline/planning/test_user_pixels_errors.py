@@ -196,8 +196,10 @@ BAD: dict[str, tuple[type[GeoBentoError], str, str, RasterUpload, ModelCard, dic
 @pytest.mark.parametrize("name", BAD)
 def test_what_is_refused(name: str) -> None:
     """Each with the field at fault and what would be right."""
-    kind, field, says, file, card, fields = BAD[name]
+    kind, field, message, file, card, fields = BAD[name]
     with pytest.raises(GeoBentoError) as caught:
         plan(file, card, **fields)
     assert type(caught.value) is kind
-    assert (caught.value.field, says in caught.value.message) == (field, True), caught.value.message
+    assert (caught.value.field, message in caught.value.message) == (field, True), (
+        caught.value.message
+    )

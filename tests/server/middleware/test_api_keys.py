@@ -161,7 +161,7 @@ def test_keys_come_from_both_settings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "text", "said"),
+    ("given", "text", "message"),
     [
         ({"require_keys": True}, None, "GEOBENTO_REQUIRE_KEYS: there are no keys"),
         ({"key_rate_limit": 1}, None, "GEOBENTO_KEY_RATE_LIMIT: .* no keys"),
@@ -172,13 +172,13 @@ def test_keys_come_from_both_settings(tmp_path: Path) -> None:
     ],
 )
 def test_keys_that_cannot_be(
-    tmp_path: Path, given: dict[str, Any], text: str | None, said: str
+    tmp_path: Path, given: dict[str, Any], text: str | None, message: str
 ) -> None:
     """The start fails with the variable's name, and shows neither key nor path."""
     if text is not None:
         given = {"api_keys_file": tmp_path / "keys"}
         given["api_keys_file"].write_text(text)
-    with pytest.raises(SettingsError, match=said) as caught:
+    with pytest.raises(SettingsError, match=message) as caught:
         configured_keys(Settings(**given))
     assert "secret" not in str(caught.value)
     assert "nowhere" not in str(caught.value)

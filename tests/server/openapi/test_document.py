@@ -86,7 +86,7 @@ def test_the_form_with_pixels() -> None:
     assert {one["contentType"] for one in form["encoding"].values()} == {"application/json"}
 
 
-def test_all_forms_of_a_image() -> None:
+def test_all_forms_of_an_image() -> None:
     """JSON, multipart with repeated binary files, and a bare image."""
     body = DOCUMENT["paths"]["/image_embedding"]["post"]["requestBody"]["content"]
     assert set(body) == {"application/json", "multipart/form-data", "image/*"}

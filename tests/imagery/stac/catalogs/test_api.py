@@ -35,7 +35,7 @@ def test_one_scene_as_it_is(stac: StacServer, tmp_path: Path) -> None:
     assert sample.provenance is not None
     assert (sample.provenance.backend, sample.provenance.source) == ("stac", "stand-in")
     assert [used.cloud_pct for used in sample.provenance.scenes] == [3.5]
-    reads = [request for request in stac.asked("files") if request["method"] == "GET"]
+    reads = [request for request in stac.requests("files") if request["method"] == "GET"]
     assert {request["path"].rsplit("/", 1)[1] for request in reads} == {
         "red.tif",
         "nir.tif",
@@ -53,7 +53,7 @@ def test_all_pages_are_read(stac: StacServer, tmp_path: Path, method: str) -> No
     sample = source.fetch(query())
     expected = np.median([bands_of(each) for each in world], axis=0)
     np.testing.assert_array_equal(sample.pixels, expected)
-    assert [request["method"] for request in stac.asked("search")] == [method] * 3
+    assert [request["method"] for request in stac.requests("search")] == [method] * 3
 
 
 def test_the_window_is_half_open(stac: StacServer, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_too_cloudy_scenes_are_left_out(
     # With `query` the server cannot be asked for scenes that do not state clouds.
     expected = ["scene-01"] if extension == "query" else ["scene-01", "scene-03"]
     assert names(source.fetch(query())) == expected
-    (request,) = stac.asked("search")
+    (request,) = stac.requests("search")
     assert [name for name in ("filter", "query") if name in request["body"]] == (
         [extension] if extension else []
     )
@@ -144,9 +144,9 @@ def test_a_search_is_not_asked_twice_in_a_row(stac: StacServer, tmp_path: Path) 
     source = served(stac, tmp_path, scene(10), scene(20))
     survey = source.estimate(query())
     assert survey.provenance == source.fetch(query()).provenance
-    assert len(stac.asked("search")) == 1
+    assert len(stac.requests("search")) == 1
     source.fetch(replace(query(), end=datetime(2023, 6, 15, tzinfo=UTC)))
-    assert len(stac.asked("search")) == 2
+    assert len(stac.requests("search")) == 2
 
 
 def test_a_collection_that_it_lacks(stac: StacServer, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_a_collection_that_it_lacks(stac: StacServer, tmp_path: Path) -> None:
     request = query(collection="LANDSAT/LC08/C02/T1_L2", bands=("SR_B4",))
     with pytest.raises(ModelError, match=r"'stand-in'; Earth Engine .* 'planetary-computer'"):
         source.fetch(request)
-    assert stac.asked("search") == []
+    assert stac.requests("search") == []
 
 
 def test_a_mask_that_it_lacks(stac: StacServer, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_mask_that_it_lacks(stac: StacServer, tmp_path: Path) -> None:
     assert caught.value.field == "sensor.cloud_mask"
     with pytest.raises(ModelError, match="Earth Engine has it"):
         source.estimate(query(cloud_mask="cloud_score_plus"))
-    assert stac.asked("search") == []
+    assert stac.requests("search") == []
 
 
 def test_too_many_scenes(stac: StacServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

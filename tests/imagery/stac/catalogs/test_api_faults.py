@@ -42,11 +42,11 @@ def test_what_may_pass_is_tried_again(stac: StacServer, tmp_path: Path, waits: l
     np.testing.assert_array_equal(source.fetch(query()).pixels, bands_of(scene(10)))
     assert len(waits) == 4
     assert waits[0] >= 7
-    assert len(stac.asked("search")) == 5
+    assert len(stac.requests("search")) == 5
 
 
 @pytest.mark.parametrize(
-    ("fault", "error", "says"),
+    ("fault", "error", "message"),
     [
         (Fault(status=429, headers={"retry-after": "3"}), QuotaError, "429"),
         (Fault(status=503), SourceUnavailable, "503"),
@@ -70,12 +70,12 @@ def test_what_does_not_pass_is_named(
     waits: list[float],
     fault: Fault,
     error: type[SourceError],
-    says: str,
+    message: str,
 ) -> None:
     """Errors name the host or the source, and neither path nor query."""
     source = served(stac, tmp_path, scene(10))
     stac.reset(faults={"search": [fault] * 30})
-    with pytest.raises(SourceError, match=says) as caught:
+    with pytest.raises(SourceError, match=message) as caught:
         source.fetch(query())
     assert type(caught.value) is error
     assert any(name in caught.value.message for name in (stac.url.split("//")[1], "stand-in"))
@@ -145,7 +145,7 @@ def test_damaged_files(stac: StacServer, tmp_path: Path, quick: None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("href", "says"),
+    ("href", "message"),
     [
         ("http://127.0.0.1:9/red.tif", r"host 127\.0\.0\.1:9, .* GEOBENTO_STAC_HOSTS"),
         ("s3://bucket/red.tif", "S3 bucket 'bucket'"),
@@ -157,7 +157,7 @@ def test_damaged_files(stac: StacServer, tmp_path: Path, quick: None) -> None:
     ],
 )
 def test_items_lead_to_no_other_place(
-    stac: StacServer, tmp_path: Path, href: str, says: str
+    stac: StacServer, tmp_path: Path, href: str, message: str
 ) -> None:
     """Files are read from the catalog's own hosts alone, and only TIFFs."""
     catalog = write_catalog([scene(10)], SENSOR.bands, tmp_path)
@@ -168,9 +168,9 @@ def test_items_lead_to_no_other_place(
     )
     file.write_text(nested)
     assert catalog.exists()
-    with pytest.raises(SourceError, match=says):
+    with pytest.raises(SourceError, match=message):
         opened(stac, tmp_path).fetch(query())
-    assert stac.asked("files") == []
+    assert stac.requests("files") == []
 
 
 def test_further_hosts(stac: StacServer, tmp_path: Path) -> None:
@@ -253,10 +253,10 @@ def test_many_requests_with_faults(stac: StacServer, tmp_path: Path, quick: None
         np.testing.assert_array_equal(answer.pixels, expected.pixels)
         np.testing.assert_array_equal(answer.valid, expected.valid)
     assert len(right) > count / 2
-    assert len(stac.asked("files")) > 1000
-    assert stac.most_in_flight("files") <= MAX_REMOTE_READS
+    assert len(stac.requests("files")) > 1000
+    assert stac.max_in_flight("files") <= MAX_REMOTE_READS
     attempts: dict[str, list[Any]] = {}
-    for request in stac.asked("search"):
+    for request in stac.requests("search"):
         attempts.setdefault(request["path"], []).append(request)
     waited = [
         following["begun"] - refused["begun"]

@@ -47,7 +47,7 @@ def test_settings_lead_to_pixels(stac: StacServer, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("body", "message"),
     [
         ("<html>", "not JSON"),
         ('{"type": "Other"}', "not a STAC catalog"),
@@ -57,11 +57,11 @@ def test_settings_lead_to_pixels(stac: StacServer, tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_catalog(
-    stac: StacServer, tmp_path: Path, waits: list[float], body: str, says: str
+    stac: StacServer, tmp_path: Path, waits: list[float], body: str, message: str
 ) -> None:
     """Any other page is an error that says so."""
     stac.reset(faults={"landing": [Fault(body=body)] * 30})
-    with pytest.raises(SourceError, match=says):
+    with pytest.raises(SourceError, match=message):
         open_catalog(stac.api(tmp_path), timeout_s=20)
 
 

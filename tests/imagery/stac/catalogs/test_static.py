@@ -32,7 +32,7 @@ def june(day: int) -> datetime:
     return datetime(2023, 6, day, tzinfo=UTC)
 
 
-def found(catalog: Path, **changes: object) -> list[str]:
+def find(catalog: Path, **changes: object) -> list[str]:
     """Ids that a search for June at the test's region finds."""
     fields: dict[str, object] = {
         "collections": ("a",),
@@ -54,7 +54,7 @@ def test_the_window_is_half_open(tmp_path: Path) -> None:
         ("before", "2023-05-31T23:59:59Z"),
     ]:
         builder.add("a", time, BAND, item_id=name)
-    assert found(builder.save()) == ["first", "last"]
+    assert find(builder.save()) == ["first", "last"]
 
 
 def test_region_collection_and_clouds(tmp_path: Path) -> None:
@@ -66,10 +66,10 @@ def test_region_collection_and_clouds(tmp_path: Path) -> None:
     builder.add("b", "2023-06-05T00:00:00Z", BAND, item_id="other")
     catalog = builder.save()
     clouds = {"cloud_property": "eo:cloud_cover", "max_cloud_pct": 30.0}
-    assert found(catalog, **clouds) == ["clear", "unstated"]
-    assert found(catalog) == ["clear", "cloudy", "unstated"]
-    assert found(catalog, collections=("b",)) == ["other"]
-    assert found(catalog, bounds=(0, 0, 1, 1)) == []
+    assert find(catalog, **clouds) == ["clear", "unstated"]
+    assert find(catalog) == ["clear", "cloudy", "unstated"]
+    assert find(catalog, collections=("b",)) == ["other"]
+    assert find(catalog, bounds=(0, 0, 1, 1)) == []
 
 
 def test_the_newest_processing_of_an_acquisition_is_taken(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_the_newest_processing_of_an_acquisition_is_taken(tmp_path: Path) -> Non
     builder.add("a", time, BAND, item_id="new", s2__processing_baseline="05.10", **same)
     builder.add("a", time, BAND, item_id="old", s2__processing_baseline="02.14", **same)
     builder.add("a", time, BAND, item_id="tile", platform="s2a", grid__code="36MYC")
-    assert found(builder.save()) == ["new", "tile"]
+    assert find(builder.save()) == ["new", "tile"]
 
 
 @pytest.mark.parametrize("text", [None, "{", '{"type": "Feature"}'])
@@ -108,7 +108,7 @@ def test_only_tiffs_inside_the_catalog_are_opened(tmp_path: Path) -> None:
     virtual = root / "virtual.tif"
     virtual.write_text("<VRTDataset/>")
     (root / "link.tif").symlink_to(outside)
-    for href, says in [
+    for href, message in [
         (str(outside), "outside"),
         (str(root / ".." / "secret.tif"), "outside"),
         (str(root / "link.tif"), "outside"),
@@ -117,7 +117,7 @@ def test_only_tiffs_inside_the_catalog_are_opened(tmp_path: Path) -> None:
         ("https://example.com/a.tif", "not a local file"),
         ("/vsicurl/https://example.com/a.tif", "outside"),
     ]:
-        with pytest.raises(SourceError, match=says):
+        with pytest.raises(SourceError, match=message):
             resolve_tiff(href, root)
 
 
@@ -153,7 +153,7 @@ def test_a_root_link_is_not_followed(tmp_path: Path) -> None:
             if link["rel"] in ("root", "parent", "collection"):
                 link["href"] = "http://127.0.0.1:9/catalog.json"
         file.write_text(json.dumps(record))
-    assert found(catalog) == ["item-1"]
+    assert find(catalog) == ["item-1"]
 
 
 def test_a_catalog_that_links_to_itself_ends(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_catalog_that_links_to_itself_ends(tmp_path: Path) -> None:
     record = json.loads(catalog.read_text())
     record["links"] += [{"rel": "child", "href": "./catalog.json"}] + record["links"]
     catalog.write_text(json.dumps(record))
-    assert found(catalog) == ["item-1"]
+    assert find(catalog) == ["item-1"]
 
 
 def test_what_items_state_may_be_odd(tmp_path: Path) -> None:
@@ -175,8 +175,8 @@ def test_what_items_state_may_be_odd(tmp_path: Path) -> None:
     west, south, east, north = item.bbox
     item.bbox = [west, south, 900.0, east, north, 1200.0]
     catalog = builder.save()
-    assert found(catalog, cloud_property="eo:cloud_cover", max_cloud_pct=30.0) == ["item-1"]
-    assert found(catalog, bounds=(0, 0, 1, 1)) == []
+    assert find(catalog, cloud_property="eo:cloud_cover", max_cloud_pct=30.0) == ["item-1"]
+    assert find(catalog, bounds=(0, 0, 1, 1)) == []
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_a_catalog_on_a_web_server(stac: StacServer, tmp_path: Path) -> None:
     path = builder.save()
     catalog = web_catalog(stac, path)
     assert catalog.name == StaticCatalog(path).name
-    assert len(stac.asked("files")) == 1 + 1 + 1 + 7  # the first is asked for what it is
+    assert len(stac.requests("files")) == 1 + 1 + 1 + 7  # the first is asked for what it is
     sensor = SensorSpec("COPERNICUS/S2_SR_HARMONIZED", ("B4", "B8"))
     request = ImageQuery(sensor, GRID, june(1), june(30), "s2")
     sample = StacSource(catalog).fetch(request)
@@ -241,11 +241,13 @@ def test_links_lead_nowhere_outside_the_web_catalog(
     path.write_text(json.dumps(record))
     with pytest.raises(SourceError, match="outside the catalog's folder"):
         web_catalog(stac, path)
-    assert all(request["path"].endswith("/catalog/catalog.json") for request in stac.asked("files"))
+    assert all(
+        request["path"].endswith("/catalog/catalog.json") for request in stac.requests("files")
+    )
 
 
 @pytest.mark.parametrize(
-    ("fault", "says"),
+    ("fault", "message"),
     [
         (Fault(status=404), "404"),
         (Fault(body="{"), "not JSON"),
@@ -253,14 +255,14 @@ def test_links_lead_nowhere_outside_the_web_catalog(
     ],
 )
 def test_a_web_catalog_that_cannot_be_read(
-    stac: StacServer, tmp_path: Path, waits: list[float], fault: Fault, says: str
+    stac: StacServer, tmp_path: Path, waits: list[float], fault: Fault, message: str
 ) -> None:
     """The error names the host, and no more of the address."""
     builder = CatalogBuilder(tmp_path)
     builder.add("a", "2023-06-02T00:00:00Z", BAND)
     catalog = builder.save()
     stac.reset(faults={"files": [None, None, *[fault] * 20]})
-    with pytest.raises(SourceError, match=says) as caught:
+    with pytest.raises(SourceError, match=message) as caught:
         web_catalog(stac, catalog)
     assert "127.0.0.1" in caught.value.message
     assert "/files" not in caught.value.message
@@ -271,11 +273,11 @@ def test_the_identity_is_of_all_records(tmp_path: Path) -> None:
     builder = CatalogBuilder(tmp_path)
     builder.add("a", "2023-06-02T00:00:00Z", BAND)
     catalog = builder.save()
-    found = [StaticCatalog(catalog).fingerprint, StaticCatalog(catalog).fingerprint]
-    assert found[0] == found[1]
+    fingerprints = [StaticCatalog(catalog).fingerprint, StaticCatalog(catalog).fingerprint]
+    assert fingerprints[0] == fingerprints[1]
     records = sorted(tmp_path.rglob("*.json"))
     assert len(records) == 3
     for file in records:
         file.write_text(json.dumps(json.loads(file.read_text()) | {"note": "changed"}))
-        found.append(StaticCatalog(catalog).fingerprint)
-    assert len(set(found)) == 4
+        fingerprints.append(StaticCatalog(catalog).fingerprint)
+    assert len(set(fingerprints)) == 4
