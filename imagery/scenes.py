@@ -39,23 +39,36 @@ def group_passes(acquisitions: Sequence[tuple[Hashable, datetime]]) -> list[list
 
 
 def latest_processing(
-    scenes: Iterable[S],
-    acquisition_key: Callable[[S], Hashable],
-    processing_key: Callable[[S], Any],
+    scenes: Sequence[S],
+    tile_key: Callable[[S], Hashable],
+    time: Callable[[S], datetime],
+    processing_key: Callable[[S], tuple[Any, ...]],
 ) -> list[S]:
-    """The latest processing of each acquisition, in the order of the scenes.
+    """The latest processing of each acquisition, whole, in the order of the scenes.
+
+    An acquisition is a tile in one satellite pass: processings may date it seconds or minutes
+    apart. It may have several parts of the same processing, which are all kept.
 
     Args:
-        scenes: Scenes, possibly with several processings of one acquisition.
-        acquisition_key: Equal for scenes of one acquisition.
-        processing_key: Greatest for the latest processing.
+        scenes: Scenes, oldest first, possibly with several processings of one acquisition.
+        tile_key: Satellite and tile, equal for scenes of one acquisition.
+        time: Time of a scene.
+        processing_key: Processing baseline first, then what tells processings of one baseline
+            apart; greatest for the latest processing.
     """
-    latest: dict[Hashable, S] = {}
-    for scene in scenes:
-        key = acquisition_key(scene)
-        if key not in latest or processing_key(scene) > processing_key(latest[key]):
-            latest[key] = scene
-    return list(latest.values())
+    selected: set[int] = set()
+    for positions in group_passes([(tile_key(scene), time(scene)) for scene in scenes]):
+        keys = {position: processing_key(scenes[position]) for position in positions}
+        newest = max(keys.values())
+        by_time: dict[datetime, int] = {}
+        for position in positions:
+            if keys[position][:1] != newest[:1]:
+                continue
+            current = by_time.setdefault(time(scenes[position]), position)
+            if keys[position] > keys[current]:
+                by_time[time(scenes[position])] = position
+        selected |= set(by_time.values())
+    return [scene for position, scene in enumerate(scenes) if position in selected]
 
 
 def count_too_cloudy(cloud_percentages: Iterable[float], sensor: SensorSpec) -> int:

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from imagery.scenes import finite_float
 
+BASELINE_OFFSET = -1000
+"""Offset that harmonizes digital numbers of processing baseline 04.00 and later."""
+
 
 def harmonization_offset(
-    item_properties: Mapping[str, Any], asset_fields: Mapping[str, Any], stac_collection: str
+    *, is_applied: bool, stated: float | None, baseline: str | None, is_collection_1: bool
 ) -> int:
     """The offset that harmonizes the digital numbers of a Sentinel-2 scene: 0 or -1000.
 
     Processing baseline 04.00 and later adds 1000. Some catalogs subtract it again. The item's
-    metadata decides, never its date.
+    metadata decides, never its date, and what it states goes before what its baseline implies.
+    A stated offset that is neither cannot be meant in digital numbers, and is not used.
 
     Args:
-        item_properties: Properties of the item.
-        asset_fields: Fields of the band's asset.
-        stac_collection: Collection id of the item.
+        is_applied: Whether the catalog says that it has subtracted the 1000.
+        stated: Offset that the item states, in digital numbers.
+        baseline: Processing baseline of the item.
+        is_collection_1: Whether the item is of Sentinel-2 Collection 1, which has the offset
+            throughout.
     """
-    if item_properties.get("earthsearch:boa_offset_applied") is True:
+    if is_applied:
         return 0
-    if stac_collection == "sentinel-2-c1-l2a":
-        return -1000
-    bands = asset_fields.get("raster:bands") or asset_fields.get("bands") or [{}]
-    offset = finite_float(bands[0].get("offset", bands[0].get("raster:offset")))
-    if offset is not None:
-        scale = finite_float(bands[0].get("scale", bands[0].get("raster:scale"))) or 1e-4
-        return -1000 if round(offset / scale) == -1000 else 0
-    return -1000 if has_baseline_offset(item_properties.get("s2:processing_baseline")) else 0
+    if stated is not None and round(stated, 3) in (0, BASELINE_OFFSET):
+        return round(stated)
+    return BASELINE_OFFSET if is_collection_1 or has_baseline_offset(baseline) else 0
 
 
 def has_baseline_offset(baseline: Any) -> bool:

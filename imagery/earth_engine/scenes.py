@@ -82,8 +82,11 @@ def plan_composites(
     if metadata.tile_property is not None:
         clear = latest_processing(
             clear,
-            lambda scene: (_platform(scene, collection), _tile(scene, collection), scene.time),
-            lambda scene: [str(scene.properties[name]) for name in metadata.processing_properties],
+            lambda scene: (_platform(scene, collection), _tile(scene, collection)),
+            lambda scene: scene.time,
+            lambda scene: tuple(
+                str(scene.properties[name]) for name in metadata.processing_properties
+            ),
         )
     if metadata.band_per_image is not None:
         band_property = metadata.band_per_image[0]

@@ -19,6 +19,7 @@ from imagery.query import ImageQuery
 from imagery.scenes import finite_float, group_passes
 from imagery.stac.catalogs.base import Search, item_time, tile_key
 from imagery.stac.catalogs.presets import PRESETS
+from imagery.stac.processing import processing_baseline, stated_offset
 
 
 @dataclass(frozen=True)
@@ -100,14 +101,7 @@ def plan_reads(
     plan = []
     for item in _preferred_items(_items_with_bands(items, bands, collection), collection):
         assets = tuple(_available_keys(item, collection.bands[band])[0] for band in bands)
-        offsets = tuple(
-            harmonization_offset(
-                item.properties, item.assets[key.split(".")[0]].to_dict(), item.collection_id or ""
-            )
-            if collection.harmonized
-            else 0
-            for key in assets
-        )
+        offsets = tuple(_offset(item, key) if collection.harmonized else 0 for key in assets)
         _declare_bands(item, assets)
         mask = next(iter(_available_keys(item, collection.mask_assets)), None)
         plan.append(SceneRead(item, assets, offsets, mask))
@@ -134,17 +128,29 @@ def to_scene(scene: SceneRead, collection: Collection) -> Scene:
     """The scene as responses report it."""
     item = scene.item
     cloud = item.properties.get(collection.cloud_property) if collection.cloud_property else None
-    baseline = item.properties.get("s2:processing_baseline")
-    harmonized = any(scene.offsets) or (
-        collection.harmonized and item.properties.get("earthsearch:boa_offset_applied") is True
-    )
+    harmonized = any(scene.offsets) or (collection.harmonized and _is_offset_applied(item))
     return Scene(
         item.id,
         item_time(item),
         finite_float(cloud),
         harmonized,
-        None if baseline is None else str(baseline),
+        processing_baseline(item),
     )
+
+
+def _offset(item: pystac.Item, key: str) -> int:
+    """The offset to add to the values of a band, by its asset key."""
+    name, _, number = key.partition(".")
+    return harmonization_offset(
+        is_applied=_is_offset_applied(item),
+        stated=stated_offset(item.assets[name].to_dict(), int(number or 1) - 1),
+        baseline=processing_baseline(item),
+        is_collection_1=item.collection_id == "sentinel-2-c1-l2a",
+    )
+
+
+def _is_offset_applied(item: pystac.Item) -> bool:
+    return item.properties.get("earthsearch:boa_offset_applied") is True
 
 
 def _available_keys(item: pystac.Item, keys: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ import pystac
 
 from imagery.scenes import finite_float, latest_processing
 from imagery.stac.files import AssetFiles
+from imagery.stac.processing import processing_key
 
 Bounds = tuple[float, float, float, float]
 """(west, south, east, north) in degrees; west exceeds east across the antimeridian."""
@@ -118,7 +119,7 @@ def select_items(items: Iterable[pystac.Item], search: Search) -> list[pystac.It
     """The items that match a search, oldest first, each acquisition once. Pure."""
     matching = (item for item in items if item_matches(item, search))
     ordered = sorted(matching, key=lambda item: (item_time(item), item.id))
-    return latest_processing(ordered, _acquisition_key, _processing_key)
+    return latest_processing(ordered, _tile_of_satellite, item_time, processing_key)
 
 
 def item_matches(item: pystac.Item, search: Search) -> bool:
@@ -179,11 +180,5 @@ def _too_cloudy(item: pystac.Item, search: Search) -> bool:
     return cloud is not None and limit is not None and cloud > limit
 
 
-def _acquisition_key(item: pystac.Item) -> Any:
-    return item.collection_id, item.properties.get("platform"), tile_key(item), item_time(item)
-
-
-def _processing_key(item: pystac.Item) -> tuple[str, str]:
-    baseline = str(item.properties.get("s2:processing_baseline", ""))
-    created = item.properties.get("s2:generation_time", item.properties.get("updated", ""))
-    return baseline, str(created)
+def _tile_of_satellite(item: pystac.Item) -> Any:
+    return item.collection_id, item.properties.get("platform"), tile_key(item)

@@ -2,54 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from geobento.schemas.errors import ModelError
 from imagery.collections import registry
-from imagery.collections.harmonization import harmonization_offset
 from imagery.collections.schema import Collection
 from imagery.stac.catalogs.presets import PRESETS, CatalogPreset
 from imagery.stac.planner import get_stac_collection
-
-BASELINE_5 = {"s2:processing_baseline": "05.00"}
-
-
-@pytest.mark.parametrize(
-    ("properties", "asset", "stac", "offset"),
-    [
-        ({"earthsearch:boa_offset_applied": True}, {}, "sentinel-2-l2a", 0),
-        (
-            {"earthsearch:boa_offset_applied": True, "s2:processing_baseline": "05.09"},
-            {"raster:bands": [{"offset": -0.1, "scale": 0.0001}]},
-            "sentinel-2-l2a",
-            0,
-        ),
-        ({"s2:processing_baseline": "05.00"}, {}, "sentinel-2-c1-l2a", -1000),
-        ({"s2:processing_baseline": "04.00"}, {}, "sentinel-2-l2a", -1000),
-        ({"s2:processing_baseline": "03.01"}, {}, "sentinel-2-l2a", 0),
-        (
-            {"earthsearch:boa_offset_applied": False},
-            {"raster:bands": [{"offset": -0.1, "scale": 0.0001}]},
-            "sentinel-2-l2a",
-            -1000,
-        ),
-        ({}, {"raster:bands": [{"offset": 0.0, "scale": 0.0001}]}, "sentinel-2-l2a", 0),
-        ({"datetime": "2024-01-01T00:00:00Z"}, {}, "sentinel-2-l2a", 0),
-        ({"s2:processing_baseline": "unknown"}, {}, "sentinel-2-l2a", 0),
-        ({"s2:processing_baseline": "nan"}, {}, "sentinel-2-l2a", 0),
-        ({"earthsearch:boa_offset_applied": False, **BASELINE_5}, {}, "sentinel-2-l2a", -1000),
-        (BASELINE_5, {"raster:bands": [{"offset": "none"}]}, "sentinel-2-l2a", -1000),
-        ({}, {"raster:bands": [{"offset": -0.2, "scale": 2.75e-5}]}, "sentinel-2-l2a", 0),
-        ({}, {"bands": [{"raster:offset": -0.1, "raster:scale": 1e-4}]}, "sentinel-2-l2a", -1000),
-    ],
-)
-def test_the_offset_follows_the_metadata(
-    properties: dict[str, Any], asset: dict[str, Any], stac: str, offset: int
-) -> None:
-    """Whether a scene stores values 1000 too high is never guessed from its date."""
-    assert harmonization_offset(properties, asset, stac) == offset
 
 
 def test_band_names_of_both_catalogs() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,27 @@ def test_the_newest_processing_of_an_acquisition_is_taken(tmp_path: Path) -> Non
     builder.add("a", time, BAND, item_id="old", s2__processing_baseline="02.14", **same)
     builder.add("a", time, BAND, item_id="tile", platform="s2a", grid__code="36MYC")
     assert find(builder.save()) == ["new", "tile"]
+
+
+@pytest.mark.parametrize("seconds", [-214, -0.7, 0, 0.7, 214])
+def test_processings_may_date_an_acquisition_apart(tmp_path: Path, seconds: float) -> None:
+    """By seconds or minutes, in either direction; the newer one counts, with all its parts."""
+    builder = CatalogBuilder(tmp_path)
+    taken = datetime(2023, 6, 2, 10, tzinfo=UTC)
+    again = taken + timedelta(seconds=seconds)
+    tile: dict[str, Any] = {"platform": "s2a", "grid__code": "36MYB"}
+    old: dict[str, Any] = {"s2__processing_baseline": "02.14"}
+    new: dict[str, Any] = {"s2__processing_baseline": "05.10"}
+    builder.add("a", taken.isoformat(), BAND, item_id="old", **old, **tile)
+    builder.add("a", again.isoformat(), BAND, item_id="new", **new, **tile)
+    later = again + timedelta(seconds=9)
+    builder.add("a", later.isoformat(), BAND, item_id="part", **new, **tile)
+    other = {**tile, "platform": "s2b"}
+    builder.add("a", taken.isoformat(), BAND, item_id="zz other satellite", **old, **other)
+    next_pass = taken + timedelta(days=5)
+    builder.add("a", next_pass.isoformat(), BAND, item_id="zz next pass", **old, **tile)
+    names = find(builder.save())
+    assert sorted(names) == ["new", "part", "zz next pass", "zz other satellite"]
 
 
 @pytest.mark.parametrize("text", [None, "{", '{"type": "Feature"}'])
