@@ -111,7 +111,7 @@ def keyed_service(
     key, entry = api_keys.generate_key("tests")
     folder = tmp_path_factory.mktemp("keyed-service")
     file, port = folder / "keys", free_port()
-    file.write_text(f"# who may ask\n{entry}\n")
+    file.write_text(f"# API keys\n{entry}\n")
     with serving(
         folder / "log",
         GEOBENTO_MODELS="mosaiks",

@@ -1,4 +1,4 @@
-"""The packages keep to the architecture."""
+"""The packages follow the architecture."""
 
 from __future__ import annotations
 

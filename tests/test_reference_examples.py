@@ -82,7 +82,7 @@ def test_a_vector(name: str, options: dict[str, Any], backend: Any) -> None:
     assert "synthetic" in (result.meta.notice or "")
 
 
-def test_a_finished_product() -> None:
+def test_a_precomputed_product() -> None:
     """Asked for like any other model, for a year."""
     result = get_embedding(
         "gse",
@@ -124,7 +124,7 @@ def test_grids_and_maxima() -> None:
 
 
 def test_other_sensors_and_settings() -> None:
-    """A sensor of one's own, single settings of the default one, a modality by another name."""
+    """A custom sensor, single settings of the default one, a modality by another name."""
     bands = SensorSpec(
         collection="COPERNICUS/S2_SR_HARMONIZED", bands=("B2", "B3", "B4", "B8"), scale_m=10
     )

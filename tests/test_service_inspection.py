@@ -1,4 +1,4 @@
-"""Looking before leaping as users of the service do, over real HTTP."""
+"""Plans and inspections, over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Number formats as who deploys the service meets them: what is wanted, and what answers say."""
+"""Precision of the deployed service: the setting, and what answers report."""
 
 from __future__ import annotations
 

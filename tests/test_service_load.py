@@ -24,7 +24,7 @@ IN_FLIGHT = 8
 
 @pytest.fixture(scope="module")
 def workload() -> tuple[str, list[bytes], load.Verify]:
-    """A model, requests, and a judge of their answers."""
+    """Model tag, request bodies, and the check of their answers."""
     return load_fixtures.prepare_load("mosaiks")
 
 
@@ -32,7 +32,7 @@ def workload() -> tuple[str, list[bytes], load.Verify]:
 def served(
     tmp_path_factory: pytest.TempPathFactory, workload: tuple[str, list[bytes], load.Verify]
 ) -> Iterator[RunningServer]:
-    """The service, few requests at a time; BentoML takes it to run in a container."""
+    """The service with few concurrent requests, started as in a container."""
     log = tmp_path_factory.mktemp("strain") / "log"
     with run_geobento(
         log,
@@ -54,7 +54,7 @@ def metric(served: RunningServer, name: str) -> float:
 def test_overload_is_refused_and_the_rest_answered(
     served: RunningServer, workload: tuple[str, list[bytes], load.Verify]
 ) -> None:
-    """Ten times as many connections as regions: right answers, and refusals that say when."""
+    """Ten times as many connections as request slots: right answers, and refusals that say when."""
     _, requests, judge = workload
     run = load.run(served.port, requests, 10 * IN_FLIGHT, 4, verify=judge, pause_s=0.2)
     outcomes = asyncio.run(run).outcomes
@@ -66,10 +66,10 @@ def test_overload_is_refused_and_the_rest_answered(
     assert metric(served, "geobento_model_info") == 1
 
 
-def test_clients_that_go_away_leave_nothing_behind(
+def test_disconnected_clients_hold_no_slot(
     served: RunningServer, workload: tuple[str, list[bytes], load.Verify]
 ) -> None:
-    """After many of them every region is free, and nothing is held."""
+    """After many of them nothing is in flight, queued or pending."""
     _, requests, judge = workload
     for _ in range(3 * IN_FLIGHT):
         with socket.create_connection(("127.0.0.1", served.port)) as client:
@@ -99,7 +99,7 @@ def test_silence_costs_no_request(
 def test_a_killed_runner_comes_back(
     served: RunningServer, workload: tuple[str, list[bytes], load.Verify]
 ) -> None:
-    """Its requests are answered, or refused with the time to come back; none is wrong or hangs."""
+    """Its requests are answered or rejected with `Retry-After`; none is wrong or hangs."""
     for _ in range(2):
         row = kill_under_load(served, workload[1], workload[2], IN_FLIGHT, "runner_")
         assert row["ready_s"] is not None
@@ -114,7 +114,7 @@ def test_a_killed_runner_comes_back(
 def test_a_killed_api_server_comes_back(
     served: RunningServer, workload: tuple[str, list[bytes], load.Verify]
 ) -> None:
-    """Connections are lost with it; then it answers rightly, and counts nothing of the dead."""
+    """Its connections are lost; then answers are right, and its gauges are gone."""
     row = kill_under_load(served, workload[1], workload[2], 4, "geobento")
     assert row["ready_s"] is not None
     assert not {"wrong", "hung"} & set(row)
@@ -124,7 +124,7 @@ def test_a_killed_api_server_comes_back(
 def test_a_signal_to_stop_lets_requests_finish(
     tmp_path: Path, workload: tuple[str, list[bytes], load.Verify]
 ) -> None:
-    """What has begun is answered although it still has to ask the runner; then all have gone."""
+    """Requests that have begun are answered, by a runner that still runs; then the service ends."""
     tag, requests, judge = workload
     log = tmp_path / "log"
     with run_geobento(log, GEOBENTO_MODELS=tag, GEOBENTO_LOG_FORMAT="json") as served:

@@ -1,4 +1,4 @@
-"""Pixels of one's own as users of the service meet them, over real HTTP."""
+"""User-supplied pixels, over HTTP."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_python_asks_a_server_the_same(
     ids=["missing", "folder", "no path", "objects", "words"],
 )
 def test_what_is_no_pixels(pixels: Any) -> None:
-    """Told before anything is sent, without saying what else is there."""
+    """Rejected before anything is sent; the message lists no other file."""
     with pytest.raises(InvalidRequest) as caught:
         embed_pixels("mosaiks", pixels)
     assert caught.value.field == "pixels"

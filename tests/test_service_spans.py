@@ -54,7 +54,7 @@ def collector() -> Iterator[tuple[str, list[Any]]]:
 
 
 def served(received: list[Any]) -> dict[str, Any]:
-    """The span of the caller's request in every service that it came to."""
+    """The spans of the services in the trace of the caller."""
     return {
         name: span
         for name, span in received

@@ -1,4 +1,4 @@
-"""Texts and classes as users of the service meet them, over real HTTP."""
+"""Texts and zero-shot classification, over HTTP."""
 
 from __future__ import annotations
 

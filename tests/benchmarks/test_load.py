@@ -1,4 +1,4 @@
-"""The load generator, against a server that answers as it is told."""
+"""The load generator, against a server with scripted answers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def server(answer: Callable[[int], Sequence[bytes]]) -> AsyncIterator[int]
 
 
 def measure(answer: Callable[[int], Sequence[bytes]], pause_s: float = 0) -> load.LoadResult:
-    """What comes of a short run over two connections."""
+    """The result of a short run over two connections."""
 
     async def run() -> load.LoadResult:
         async with server(answer) as port:

@@ -1,4 +1,4 @@
-"""The judge of answers: right, wrong, refused."""
+"""Verification of answers: right, wrong, rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asks a live server everything that a user of the client would; prints what came of it as JSON.
+"""Calls every operation of a live server with the generated client; prints the results as JSON.
 
 Run with the generated package on the path: ``python drive.py URL KEY IMAGE``.
 """

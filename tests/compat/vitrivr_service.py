@@ -1,4 +1,4 @@
-"""vitrivr's API over invented answers: real routes, jobs, guard and HTTP, no networks.
+"""vitrivr's API over invented answers: real routes, jobs, admission limits and HTTP, no networks.
 
 Run as a program, ``python -m tests.compat.vitrivr_service HOME PORT``, it is a service to kill.
 """
@@ -120,14 +120,14 @@ class InventedServing:
         if content.endswith(b"deadly"):
             os.kill(os.getpid(), signal.SIGKILL)
         if content.startswith(b"bug"):
-            raise RuntimeError("/secret/region")
+            raise RuntimeError("/secret/path")
         while content.startswith(b"wait") and not self.gate.is_set():
             await asyncio.sleep(0.005)
         return Embedding(np.array(vector(content), np.float32), NO_META)
 
 
 def app(settings: Settings, serving: InventedServing) -> Any:
-    """The API alone, behind the guard."""
+    """The API alone, behind the admission limits."""
     real = cast(AsyncEngine, serving)
 
     async def ready() -> bool:

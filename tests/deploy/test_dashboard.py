@@ -32,7 +32,7 @@ OF_PROMETHEUS = {"instance", "le", "job", "namespace", "pod"}
 
 
 def queries() -> list[str]:
-    """Everything that is asked of Prometheus about the service."""
+    """Every Prometheus query about the service."""
     panels = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
     variables = [variable["query"] for variable in DASHBOARD["templating"]["list"]]
     groups = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())["groups"]
@@ -54,7 +54,7 @@ def expected_metrics(query: str) -> list[tuple[str, set[str]]]:
 
 
 @pytest.mark.slow
-def test_what_is_asked_for_is_there(
+def test_every_metric_of_a_query_exists(
     tmp_path: Path, mosaiks_stored: StoredModel, demo_archive: Path
 ) -> None:
     """Every metric and label of every query is among those that the service has."""
@@ -81,7 +81,7 @@ def test_what_is_asked_for_is_there(
 
 
 def test_panels_do_not_overlap() -> None:
-    """Each has its own region, and its own number."""
+    """No two panels cover the same cells of the grid or have the same id."""
     taken = [
         (x, y)
         for region in (panel["gridPos"] for panel in DASHBOARD["panels"])

@@ -36,13 +36,13 @@ def read(file: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("file", BASE, ids=lambda file: file.stem)
-def test_a_manifest_is_what_kubernetes_takes(file: Path, version: str) -> None:
-    """No field that the schema does not know, none of another type."""
+def test_a_manifest_is_valid(file: Path, version: str) -> None:
+    """By the schema of Kubernetes: no unknown field, none of another type."""
     kubernetes_validate.validate(read(file), version, strict=True)
 
 
 def test_the_validation_can_fail() -> None:
-    """A field with a slip in its name is found."""
+    """A misspelt field is found."""
     manifest = read(KUBERNETES / "base" / "deployment.yaml")
     manifest["spec"]["template"]["spec"]["containers"][0]["readinesProbe"] = {}
     with pytest.raises(kubernetes_validate.ValidationError):
@@ -59,8 +59,8 @@ def kustomized(overlay: str) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_an_overlay_is_what_kubernetes_takes(overlay: str) -> None:
-    """With its patches, too."""
+def test_an_overlay_is_valid(overlay: str) -> None:
+    """By the schema of Kubernetes, with its patches applied."""
     made = kustomized(overlay)
     assert len(made) == len(BASE)
     for manifest in made.values():
@@ -68,7 +68,7 @@ def test_an_overlay_is_what_kubernetes_takes(overlay: str) -> None:
 
 
 def test_settings_are_those_of_a_profile() -> None:
-    """The numbers stand in one more region, and are the same there."""
+    """The manifest repeats the numbers of a profile; both have to agree."""
     settings = read(KUBERNETES / "base" / "settings.yaml")["data"]
     assert settings == {**profile("cpu-node"), "GEOBENTO_STAC": "earth-search"}
 
@@ -81,7 +81,7 @@ def test_settings_of_a_gpu_are_those_of_a_profile() -> None:
     assert limits["nvidia.com/gpu"] == "1"
 
 
-def test_pods_may_do_little() -> None:
+def test_pods_have_few_privileges() -> None:
     """Not root, nothing to write but volumes, no token, no links that look like settings."""
     pod = read(KUBERNETES / "base" / "deployment.yaml")["spec"]["template"]["spec"]
     container = pod["containers"][0]
@@ -118,7 +118,7 @@ def image_variable(name: str) -> str:
 
 
 class Healthcheck(BaseModel):
-    """How compose asks whether a container is well."""
+    """How compose checks the health of a container."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 

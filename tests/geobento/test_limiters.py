@@ -1,4 +1,4 @@
-"""Bounds on what is held."""
+"""Admission limits."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from geobento.limiters import AdmissionLimiter
 from geobento.schemas.errors import Overloaded
 
 
-def test_what_is_beyond_the_bound_is_refused_and_holds_nothing() -> None:
-    """The bound itself is let in; what was refused leaves no trace; what ends gives back."""
+def test_amounts_beyond_the_limit_are_rejected() -> None:
+    """Exactly the limit is accepted; a rejected amount is not held; the end of a block releases."""
     heard: list[float] = []
     budget = AdmissionLimiter(10, "things", heard.append)
     with budget.hold(6), budget.hold(4):
@@ -21,7 +21,7 @@ def test_what_is_beyond_the_bound_is_refused_and_holds_nothing() -> None:
     assert heard == [6, 10, 6, 0, 10, 0]
 
 
-def test_one_that_is_larger_than_the_whole_goes_alone() -> None:
+def test_an_amount_above_the_limit_runs_alone() -> None:
     """It could never be done otherwise."""
     budget = AdmissionLimiter(10, "things")
     with budget.hold(11), pytest.raises(Overloaded):
@@ -31,7 +31,7 @@ def test_one_that_is_larger_than_the_whole_goes_alone() -> None:
         budget.acquire(11)
 
 
-def test_a_failure_gives_back() -> None:
+def test_a_failure_releases() -> None:
     """Whatever ends the block."""
     budget = AdmissionLimiter(1, "things")
     with pytest.raises(ValueError, match="defect"), budget.hold(1):

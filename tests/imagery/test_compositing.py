@@ -1,4 +1,4 @@
-"""Several looks to one."""
+"""Composites of several scenes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_median_of_what_is_valid() -> None:
 
 
 def test_mosaic_takes_the_latest_that_is_valid() -> None:
-    """The last look on top, earlier ones where it has no data."""
+    """The latest scene on top, earlier ones where it has no data."""
     valid = ALL.copy()
     valid[2, 0, 0, 0] = False
     valid[1:, 0, 0, 1] = False
@@ -36,7 +36,7 @@ def test_mosaic_takes_the_latest_that_is_valid() -> None:
     np.testing.assert_array_equal(seen, [[True, True, False]])
 
 
-def test_one_look_is_itself_but_for_its_gaps() -> None:
+def test_a_single_scene_is_unchanged() -> None:
     """A single scene is not changed, and its gaps hold the fill value."""
     valid = ALL[:1].copy()
     valid[0, 0, 0, 0] = False
@@ -75,7 +75,7 @@ def test_the_mean_is_of_valid_values() -> None:
     assert not seen[0, 2]
 
 
-def test_tiles_of_one_pass_are_one_look() -> None:
+def test_tiles_of_one_pass_are_merged() -> None:
     """Later tiles fill what earlier ones lack and never replace what they have."""
     valid = ALL.copy()
     valid[0, 0, 0, 1:] = False

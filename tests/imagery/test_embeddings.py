@@ -1,4 +1,4 @@
-"""A finished product of vectors: quantised files in catalogs, numbers at Earth Engine."""
+"""A precomputed product of vectors: quantised files in catalogs, numbers at Earth Engine."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_files_and_earth_engine_agree(
 
 
 def test_a_survey_says_whose_data_they_are(tmp_path: Path) -> None:
-    """The words that the licence wants are there before a pixel is read."""
+    """The attribution that the licence requires is there before a pixel is read."""
     survey = catalog(tmp_path, 2022).estimate(query())
     assert (survey.provenance.notice or "").endswith(GOOGLE)
     assert survey.requests == 1
@@ -135,7 +135,7 @@ def test_a_survey_says_whose_data_they_are(tmp_path: Path) -> None:
 
 
 def test_a_year_that_is_not_there(tmp_path: Path) -> None:
-    """No neighbour stands in for it."""
+    """No neighbouring year is taken instead."""
     with pytest.raises(NoImageryError, match="2021-01-01"):
         catalog(tmp_path, 2021, 2023).fetch(query(year=2022))
 
@@ -234,7 +234,7 @@ def test_a_file_over_http_is_asked_for_once(stac: StacServer, tmp_path: Path) ->
 
 @pytest.mark.usefixtures("quick")
 def test_a_file_that_fails_fails_for_all_its_bands(stac: StacServer, tmp_path: Path) -> None:
-    """Nobody waits for a band that does not come; what may pass is tried again."""
+    """No thread waits for a band that never comes; temporary failures are retried."""
     interleaved(tmp_path, "pixel")
     source = StacSource(open_catalog(stac.file(tmp_path / "catalog.json"), timeout_s=20))
     stac.reset(faults={"files": [Fault(truncated=True)] * 2})

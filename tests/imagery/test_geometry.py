@@ -75,7 +75,7 @@ def test_other_bodies_are_refused() -> None:
     ("crs", "x"), [("EPSG:3857", 3e7), ("EPSG:3035", 1e12), ("EPSG:32633", 1e9)]
 )
 def test_points_outside_of_a_reference_system(crs: str, x: float) -> None:
-    """Numbers that mean no place are not carried once more around the Earth."""
+    """Coordinates beyond the range are not wrapped around the Earth."""
     with pytest.raises(SpecError, match="lies outside") as caught:
         geometry.to_lonlat(crs, x, 0)
     assert caught.value.field == "spatial"

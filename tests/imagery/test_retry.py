@@ -1,4 +1,4 @@
-"""Trying again."""
+"""Retries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def failing(times: int, retry_after: float | None = None) -> tuple[list[int], ob
     return calls, attempt
 
 
-def test_what_passes_is_tried_again(waits: list[float]) -> None:
+def test_temporary_failures_are_retried(waits: list[float]) -> None:
     """The first success counts, and there is a wait before every further attempt."""
     calls, attempt = failing(3)
     assert with_retries(attempt, time.monotonic() + 1000) == "done"  # type: ignore[arg-type]
@@ -41,14 +41,14 @@ def test_the_last_failure_is_named(waits: list[float]) -> None:
 
 
 def test_no_wait_leads_past_the_deadline(waits: list[float]) -> None:
-    """Where the server asks for more time than there is, the failure is raised at once."""
+    """If `Retry-After` is later than the deadline, the failure is raised at once."""
     calls, attempt = failing(5, retry_after=60)
     with pytest.raises(SourceError, match="failure 1"):
         with_retries(attempt, time.monotonic() + 50)  # type: ignore[arg-type]
     assert (len(calls), waits) == (1, [])
 
 
-def test_what_is_final_is_not_tried_again(waits: list[float]) -> None:
+def test_permanent_failures_are_not_retried(waits: list[float]) -> None:
     """Any other error goes through."""
     calls = []
 

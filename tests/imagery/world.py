@@ -60,7 +60,7 @@ class WorldScene:
 
     def band(self, name: str) -> NDArray[np.float64]:
         """The numbers of a band on the scene's own pixels, whether or not there is data."""
-        rows, columns = self._regions()
+        rows, columns = self._positions()
         if name == "SCL":
             cloud = self.cloudy & ((columns // 3 + rows // 5 + self.seed) % 3 == 0)
             classes = np.where(cloud, CLOUD, GROUND)
@@ -83,7 +83,7 @@ class WorldScene:
 
     def has_data(self) -> NDArray[np.bool_]:
         """Where there is data, on the scene's own pixels."""
-        rows, columns = self._regions()
+        rows, columns = self._positions()
         return np.asarray(~(self.holes & ((columns + 2 * rows + self.seed) % 11 == 0)))
 
     def visible(self) -> NDArray[np.bool_]:
@@ -104,7 +104,7 @@ class WorldScene:
             **self.properties,
         }
 
-    def _regions(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _positions(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Row and column of every pixel, counted from the origin of the CRS in 10 m."""
         a, _, left, _, e, top = self.grid.transform
         x = left + a * (np.arange(self.grid.width) + 0.5)

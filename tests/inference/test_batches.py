@@ -152,7 +152,7 @@ def test_without_weights_all_tokens_count_alike() -> None:
     assert pooling.pool(encoded, "mean").item() == 1.5
 
 
-def test_nothing_in_nothing_out() -> None:
+def test_an_empty_batch() -> None:
     """An empty list is no special case."""
     assert run()[1] == []
 
@@ -185,7 +185,7 @@ def test_a_single_value_that_is_not_finite() -> None:
     assert "not finite" in results[2].error["error"]["message"]  # type: ignore[index]
 
 
-def test_warming_up_tells_what_is_wrong() -> None:
+def test_warm_up_fails_for_a_broken_model() -> None:
     """A model that cannot answer its own example is not ready."""
 
     class Broken(Sums):
@@ -200,7 +200,7 @@ def test_warming_up_tells_what_is_wrong() -> None:
 
 
 def test_an_input_that_is_no_array_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
-    """What came over the wire in another form is one item's error; the log says whose."""
+    """A malformed input is one item's error; the log says whose."""
     good = EncodeItem(inputs={"pixels": np.ones((1, 2), np.float32)}, pooling="max")
     bad = EncodeItem(inputs={"pixels": [[1.0, 2.0]]}, pooling="max", request_id="abc")
     model = Sums({})

@@ -36,7 +36,7 @@ def test_a_failed_input_is_never_accurate() -> None:
 
 
 def test_requests_get_what_was_measured() -> None:
-    """The calibration bounds how far vectors of other inputs turn, and is not zero."""
+    """The calibrated cosine holds for other inputs, too, and is below 1."""
     stored = small.stored(Clip)
     calibration = stored.calibration["bfloat16"]
     assert 0.999 < calibration["cosine"] < 1

@@ -1,4 +1,4 @@
-"""Batches over the cores of a process."""
+"""Micro-batches over the cores of a process."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_micro_batches_have_a_core_each_and_the_process_keeps_its_threads() -> N
 
 @pytest.mark.usefixtures("two_threads")
 def test_a_lone_batch_has_all_cores() -> None:
-    """And with a neighbour, or where one was just now, one of them."""
+    """Beside another batch, or shortly after one, it has one core."""
     pool = CpuPool(2)
     assert pool.run_batches(threads, [[0]]) == [([0], 2)]
 
@@ -89,7 +89,7 @@ def test_a_lone_batch_has_all_cores() -> None:
     with ThreadPoolExecutor(1) as other:
         first = other.submit(pool.run_batches, long, [[0]])
         assert begun.wait(20)
-        # One core is left: what comes stays together on it.
+        # One core is left: the batch stays whole on it.
         assert pool.run_batches(threads, [[0, 1]]) == [([0, 1], 1)]
         end.set()
         assert first.result() == [([0], 2)]
@@ -98,7 +98,7 @@ def test_a_lone_batch_has_all_cores() -> None:
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_more_than_there_are_cores_goes_in_pieces_one_after_the_other() -> None:
+def test_more_micro_batches_than_cores_run_in_turn() -> None:
     """None is lost, and their order is that of the items."""
     done = CpuPool(2).run_batches(list, [list(range(40)), [40]])
     assert all(part == result for part, result in done)
@@ -107,7 +107,7 @@ def test_more_than_there_are_cores_goes_in_pieces_one_after_the_other() -> None:
 
 
 def test_a_failure_frees_its_core() -> None:
-    """What comes later still finds all cores."""
+    """Later batches still get all cores."""
 
     def fail(part: object) -> int:
         raise ValueError("bad")
@@ -131,7 +131,7 @@ def test_a_gpu_gets_whole_batches() -> None:
 
 @pytest.mark.usefixtures("two_threads")
 def test_one_thread_leads_torchs_team() -> None:
-    """Whoever asks: a second team would slow the first."""
+    """Whichever thread calls: a second team of torch's threads would slow the first."""
 
     def leader() -> tuple[int, int]:
         return threading.get_ident(), threads(None)
@@ -146,7 +146,7 @@ def test_one_thread_leads_torchs_team() -> None:
 
 
 def test_processes_share_the_cores() -> None:
-    """A lane for every core, and calls that fit one."""
+    """One concurrent batch per core, and calls that fit one."""
     assert cpu_pool.concurrent_batches("cpu", 1) == devices.available_cores()
     assert cpu_pool.concurrent_batches("cpu", 10_000) == 1
     assert cpu_pool.max_items_per_call("cpu", 64) == cpu_pool.MICRO_BATCH_SIZE

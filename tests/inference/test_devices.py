@@ -52,7 +52,7 @@ def test_cores_of_a_container(
     assert devices.available_cores(file) == expected
 
 
-def test_what_is_sent_to_the_cpu_is_there() -> None:
+def test_arrays_stay_on_the_cpu() -> None:
     """No copy is made."""
     tensor = torch.ones(3)
     assert devices.to_device(tensor, "cpu") is tensor

@@ -75,14 +75,14 @@ def loaded(model: Model) -> TorchModel:
 
 
 def vectors(model: LoadedModel, batch: Sequence[Inputs]) -> list[NDArray[np.float32]]:
-    """The authors' vector of each input, of one batch."""
+    """The native vector of each input, of one batch."""
     results = model.run([EncodeItem(inputs=inputs, pooling="native") for inputs in batch])
     assert all(result.error is None for result in results)
     return [result.data for result in results]
 
 
 def spoilt(checkpoint: Tensors, name: str, shape: tuple[int, ...] | None) -> Tensors:
-    """A checkpoint without an entry or, with a shape, with zeros in its place or beside it."""
+    """A checkpoint without an entry or, with a shape, with zeros instead of it or beside it."""
     rest = {key: tensor for key, tensor in checkpoint.items() if key != name}
     if shape is None:
         assert len(rest) < len(checkpoint)

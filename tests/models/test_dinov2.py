@@ -16,7 +16,7 @@ SMALL = {"arch": {"embed_dim": 12, "depth": 1, "num_heads": 2}}
 
 
 def released_file() -> dict[str, torch.Tensor]:
-    """A small network under the names of the authors' file."""
+    """A small network under the names of the released file."""
     torch.manual_seed(0)
     block = {
         "norm1.weight": (12,), "norm1.bias": (12,), "attn.qkv.weight": (36, 12),
@@ -34,7 +34,7 @@ def released_file() -> dict[str, torch.Tensor]:
     return {name: torch.randn(shape) for name, shape in shapes.items()}
 
 
-def test_the_authors_names() -> None:
+def test_names_of_the_released_file() -> None:
     """Queries, keys and values are the thirds of one matrix, in this order."""
     checkpoint = released_file()
     config, tensors = DinoV2.convert(checkpoint, SMALL, "hub")

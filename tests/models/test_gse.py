@@ -1,4 +1,4 @@
-"""The finished product of annual vectors."""
+"""The precomputed product of annual vectors."""
 
 from __future__ import annotations
 

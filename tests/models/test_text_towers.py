@@ -36,7 +36,7 @@ TEXTS = ("a", "a field of maize", "ein Hafen mit Booten", "very " * 30)
 
 
 @TOWERS
-def test_neighbours_do_not_matter(cls: type[Model]) -> None:
+def test_vectors_do_not_depend_on_the_batch(cls: type[Model]) -> None:
     """A text gives the same vector alone, among others, filled up further, beside images."""
     stored = small.stored(cls)
     model, loaded = stored.model(), load_model(stored)
@@ -60,7 +60,7 @@ def test_neighbours_do_not_matter(cls: type[Model]) -> None:
 
 @TOWERS
 def test_without_a_tokenizer_only_images_are_read(cls: type[Model]) -> None:
-    """Weights that came without a vocabulary say how to get one, and serve images."""
+    """Weights without a vocabulary say how to get one, and serve images."""
     stored = small.stored(cls, with_tokenizer=False)
     without_texts = sorted(["image", *cls.card.modalities])
     assert stored.to_served_model().modalities == without_texts
@@ -145,7 +145,7 @@ def test_a_vocabulary_that_is_too_large(tmp_path: Path) -> None:
 
 @TOWERS
 def test_the_vector_is_the_towers_own(cls: type[Model]) -> None:
-    """Every other pooling than the authors' is of the tokens, and differs."""
+    """Every pooling but the native one is over the tokens, and differs."""
     stored = small.stored(cls)
     inputs = stored.model().prepare_text("a field").to_inputs(cls.card.text)  # type: ignore[arg-type]
     loaded = load_model(stored)

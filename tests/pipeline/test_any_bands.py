@@ -63,7 +63,7 @@ def test_pooled_and_grid(model: str, fields: dict[str, Any], cells: int) -> None
 
 @pytest.mark.usefixtures("demo_archive")
 def test_bands_that_the_request_describes() -> None:
-    """DOFA reads bands without statistics of its own, at the wavelengths that it is told."""
+    """DOFA reads bands without statistics of its own, at the wavelengths of the request."""
     request = {"sensor": {"collection": L2A, "bands": ["B1", "B9"]}}
     numbers = {"mean": [1500, 3000], "std": [1000, 1000]}
     near, far = (

@@ -66,7 +66,7 @@ def test_vectors_and_grids(
 
 
 def test_options_that_do_not_fit(engine: LocalEngine) -> None:
-    """They are refused, not left aside."""
+    """They are rejected, not ignored."""
     with pytest.raises(ModelError) as caught:
         ask(engine, sensor=L2A, model_config={"patch_size": 9})
     assert caught.value.field == "model_config.patch_size"
@@ -97,7 +97,7 @@ def test_a_year_is_a_series(engine: LocalEngine) -> None:
 
 
 def test_auxiliary_modalities(engine: LocalEngine) -> None:
-    """They change the vector, are told of in the answer, and show the same parts of the window."""
+    """They change the vector, are named in the answer, and show the same parts of the window."""
     alone = ask(engine, temporal=YEAR)
     both = ask(engine, temporal=YEAR, auxiliary_modalities=["sentinel-1"])
     assert isinstance(alone, Embedding)

@@ -1,4 +1,4 @@
-"""Regions through a finished product, on the demo archive."""
+"""Regions through a precomputed product, on the demo archive."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def engine(demo_archive: Path) -> LocalEngine:
 
 
 def request(**fields: Any) -> GeoEmbeddingRequest:
-    """A year of a square, unless told otherwise."""
+    """A year of a square, unless `fields` say otherwise."""
     requested = {"model": "gse", "temporal": YEAR, "spatial": square(300)} | fields
     return GeoEmbeddingRequest.model_validate(requested)
 
@@ -129,7 +129,7 @@ def test_a_polygon_counts_what_is_inside(engine: LocalEngine) -> None:
 
 
 def test_tiles_change_nothing(engine: LocalEngine) -> None:
-    """There is no input size to cut for; tiles of a size of one's own give the same."""
+    """There is no input size to cut for; tiles of any size give the same."""
     whole = ask(engine)
     assert ask(engine, input_prep="auto").data.tobytes() == whole.data.tobytes()
     with pytest.raises(ModelError, match="whole"):
@@ -149,7 +149,7 @@ def test_large_regions_are_refused(engine: LocalEngine) -> None:
     np.testing.assert_allclose(lengths[np.isfinite(lengths)], 1, atol=0.011)
 
 
-def test_looking_first(engine: LocalEngine) -> None:
+def test_plan_and_inspection(engine: LocalEngine) -> None:
     """The plan and the inspection know the product."""
     plan = engine.plan_embedding(request())
     (region,) = plan.regions
@@ -172,7 +172,7 @@ def test_only_the_cpu_and_any_source(engine: LocalEngine) -> None:
 
 
 def own(pixels: NDArray[np.float32]) -> PixelEmbeddingRequest:
-    """A request with pixels of one's own."""
+    """A request with user-supplied pixels."""
     file = io.BytesIO()
     np.save(file, pixels)
     return PixelEmbeddingRequest(
@@ -180,7 +180,7 @@ def own(pixels: NDArray[np.float32]) -> PixelEmbeddingRequest:
     )
 
 
-def test_vectors_of_ones_own(engine: LocalEngine) -> None:
+def test_user_supplied_vectors(engine: LocalEngine) -> None:
     """A piece of the product that is there already; its stored numbers are no vectors."""
     grid = ask(engine, output=GRID).data[:, :5, :7].copy()
     grid[:, 0, 0] = np.nan

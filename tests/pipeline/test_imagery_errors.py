@@ -61,7 +61,7 @@ Ask = Any
 
 @pytest.fixture
 def ask(mosaiks_stored: StoredModel, tmp_path: Path) -> Ask:
-    """Asks for one region; gives the answer, or the error that it is."""
+    """Sends a request for one region; returns the answer or the error."""
 
     def send(fields: dict[str, Any], **settings: Any) -> Embedding | GeoBentoError:
         given = {"data_dir": tmp_path / "home", "models": (mosaiks_stored.tag,), **settings}
@@ -172,7 +172,7 @@ def test_sources_that_cannot_be_reached(ask: Ask) -> None:
         assert name in error.message
 
 
-def test_kept_pixels_need_no_source(ask: Ask, tmp_path: Path, bands: tuple[str, ...]) -> None:
+def test_cached_pixels_need_no_source(ask: Ask, tmp_path: Path, bands: tuple[str, ...]) -> None:
     """What was fetched before is answered while the source is down; what was not is its error."""
     write_catalog([CLEAR], bands, tmp_path / "catalog")
     other = {"fetch": {"scale_m": 20}}
@@ -195,7 +195,7 @@ def test_kept_pixels_need_no_source(ask: Ask, tmp_path: Path, bands: tuple[str, 
 
 
 @pytest.mark.parametrize(("status", "kind"), [(503, SourceUnavailable), (429, QuotaError)])
-def test_sources_that_say_when_to_come_back(
+def test_retry_after_of_sources_is_passed_on(
     ask: Ask,
     standin: Standin,
     stac: StacServer,

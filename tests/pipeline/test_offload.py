@@ -1,4 +1,4 @@
-"""What protects: the event loop is kept from other requests only for what is short."""
+"""Short work runs on the event loop, long work in a thread."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SMALL, LARGE = np.zeros(512, np.float32), np.zeros(MAX_INLINE_BYTES, np.uint8)
     ],
 )
 def test_where_work_is_done(arrays: list[object], is_short: bool) -> None:
-    """Here where there are few small arrays; what it gives, and is given, is the same."""
+    """In this thread for few small arrays; arguments and result are the same."""
 
     async def run() -> tuple[int, str]:
         return await offload(arrays, lambda word: (threading.get_ident(), word), "word")
@@ -38,7 +38,7 @@ def test_where_work_is_done(arrays: list[object], is_short: bool) -> None:
 
 
 @pytest.mark.parametrize("count", [1, MAX_INLINE_ARRAYS + 1])
-def test_what_it_raises(count: int) -> None:
-    """Arrives where it was asked for."""
+def test_exceptions(count: int) -> None:
+    """They reach the caller from either thread."""
     with pytest.raises(ZeroDivisionError):
         anyio.run(offload, [SMALL] * count, lambda: 1 // 0)

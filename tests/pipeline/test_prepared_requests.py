@@ -109,7 +109,7 @@ def test_probabilities_are_the_softmax_of_scaled_cosines(engine: Engine, clip: L
 
 
 def test_a_bad_image_is_not_classified(engine: Engine, clip: LoadedModel) -> None:
-    """Its neighbours are."""
+    """The other images of the request are."""
     first, damaged, last = classified(engine, clip, images=[FIELD, FIELD[:300], FIELD])
     assert isinstance(damaged, InvalidRequest)
     assert damaged.field == "images.1"

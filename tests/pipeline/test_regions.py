@@ -87,7 +87,7 @@ def test_the_class_token_of_a_region(demo_archive: Path) -> None:
     assert np.abs(vectors["cls"] - vectors["mean"]).max() > 1e-3
 
 
-def test_another_variant_is_not_served_in_its_region(demo_archive: Path) -> None:
+def test_another_variant_does_not_answer_instead(demo_archive: Path) -> None:
     """Asked for ten bands, the image network does not answer."""
     stored = small.stored(SatMaePp)
     engine = LocalEngine(Settings(models=(stored.tag,), stac=None))

@@ -44,7 +44,7 @@ CELL = 8
 
 
 class Averages(Model):
-    """The mean of every 8 x 8 pixels; the authors' own feature is the sum of all."""
+    """The mean of every 8 x 8 pixels; the native pooling is the sum of all."""
 
     card = CARD.model_copy(
         update={"modalities": {"s2": CARD.modalities["s2"].model_copy(update={"size": 32})}}
@@ -241,7 +241,7 @@ def test_models_that_cannot_leave_anything_out(run: Run) -> None:
     assert caught.value.field == "spatial"
 
 
-def test_the_authors_own_feature_stays_in_its_space(run: Run) -> None:
+def test_native_pooling_stays_in_its_space(run: Run) -> None:
     """What is not a mean of cells is averaged over tiles, and never made of part of a region."""
     own = Averages.card.model_copy(update={"feature": "own"})
     with pytest.raises(ModelError, match=r"or output\.pooling 'mean' or 'max'"):

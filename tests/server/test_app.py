@@ -44,7 +44,7 @@ async def work(question: Question) -> Reply:
         case 503:
             raise Overloaded("later", retry_after=2.4)
         case 500:
-            raise RuntimeError("/secret/place")
+            raise RuntimeError("/secret/path")
         case 504:
             await asyncio.sleep(30)
     return Reply(twice=2 * question.number)
@@ -52,7 +52,7 @@ async def work(question: Question) -> Reply:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
-    """A client of a server with one such route, behind the guard."""
+    """A client of a server with one such route, behind the admission limits."""
     inner = Starlette(routes=[server_app.post_route("/twice", Question, work, timeout_s=0.5)])
     port = free_port()
     app = RequestContextMiddleware(

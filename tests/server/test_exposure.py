@@ -1,4 +1,4 @@
-"""Who can reach the service."""
+"""Warning for a service that other machines can reach without a key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast jobs are brought to the models."""
+"""Backpressure between jobs and models."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ async def test_a_cancelled_part_frees_its_slot() -> None:
         assert await pace.run(4, quick) == 1
 
 
-async def test_an_overloaded_model_is_asked_again() -> None:
-    """A job does not fail because the model has no time or is being restarted."""
+async def test_an_overloaded_model_is_retried() -> None:
+    """A job does not fail because the model is overloaded or restarts."""
     tries = 0
 
     async def busy() -> int:
@@ -65,8 +65,8 @@ async def test_an_overloaded_model_is_asked_again() -> None:
     assert await Backpressure().run(1, busy) == 3
 
 
-async def test_patience_ends() -> None:
-    """A model that never has time is an error in the end."""
+async def test_retries_end() -> None:
+    """A model that stays overloaded is an error in the end."""
 
     async def busy() -> int:
         raise Overloaded("the model is overloaded", retry_after=0.01)

@@ -29,7 +29,7 @@ async def claimed(store: JobStore, lease_s: float = LONG) -> Claim:
     return claim
 
 
-async def test_the_way_of_a_job(opened: Open) -> None:
+async def test_the_states_of_a_job(opened: Open) -> None:
     """It waits, runs and is complete; the result can be read again."""
     store = await opened()
     job = await store.add("text-embedding", "clip", True, b'{"text": ["\xc3\xa4"]}')
@@ -67,7 +67,7 @@ async def test_unknown_jobs(opened: Open) -> None:
 
 
 async def test_oldest_first(opened: Open) -> None:
-    """Jobs run in the order of their coming; one that was given back keeps its place."""
+    """Jobs run in the order of submission; a released one keeps its position."""
     store = await opened()
     jobs = [await added(store) for _ in range(3)]
     first = await claimed(store)

@@ -61,7 +61,7 @@ async def echo(job: Job, request: bytes) -> bytes:
 
 
 async def test_a_new_job_is_begun_at_once(make_store: MakeStore) -> None:
-    """Nothing waits for the next look into the store, be it idle or full."""
+    """No job waits for the next poll of the store, be it idle or full."""
     async with at_work(make_store(), echo, max_concurrency=2) as jobs:
         new = [await add(jobs, b"%d" % n) for n in range(10)]
         results = [(await ended(jobs, job)).result for job in new]
@@ -69,7 +69,7 @@ async def test_a_new_job_is_begun_at_once(make_store: MakeStore) -> None:
 
 
 async def test_jobs_of_other_processes_are_found(make_store: MakeStore) -> None:
-    """What another one adds, or leaves behind, is noticed by looking."""
+    """Polling finds what another process adds or leaves behind."""
     other = make_store()
     await other.open()
     async with at_work(make_store(), echo, poll_s=0.02) as jobs:
@@ -77,8 +77,8 @@ async def test_jobs_of_other_processes_are_found(make_store: MakeStore) -> None:
     await other.close()
 
 
-async def test_no_more_at_a_time_than_allowed(tmp_path: Path) -> None:
-    """As many jobs run together as may, and never more."""
+async def test_concurrent_jobs_are_bounded(tmp_path: Path) -> None:
+    """As many jobs run as the limit allows, and never more."""
     running, peak = 0, 0
 
     async def count(job: Job, request: bytes) -> bytes:
@@ -96,12 +96,12 @@ async def test_no_more_at_a_time_than_allowed(tmp_path: Path) -> None:
 
 
 async def test_why_a_job_failed(tmp_path: Path) -> None:
-    """Purposeful errors are told, defects are not; the others go on."""
+    """Errors for clients are reported, defects are not; other jobs go on."""
 
     async def fail(job: Job, request: bytes) -> bytes:
         if request == b"image":
             raise InvalidImage("this is not an image")
-        raise RuntimeError("/secret/region")
+        raise RuntimeError("/secret/path")
 
     async with at_work(sqlite(tmp_path), fail) as jobs:
         for request, detail in ((b"image", "this is not an image"), (b"bug", FAILED_MESSAGE)):
@@ -151,8 +151,8 @@ async def test_a_job_that_did_not_end_has_the_process_for_itself(tmp_path: Path)
     assert all(result == (b"suspect",) for result in together if b"suspect" in result)
 
 
-async def test_stopping_gives_back(make_store: MakeStore) -> None:
-    """What runs at the stop waits again at once, and the stop counts as no attempt."""
+async def test_stopping_releases_jobs(make_store: MakeStore) -> None:
+    """Running jobs are queued again at once, and the stop is not an attempt."""
     begun = asyncio.Event()
 
     async def hang(job: Job, request: bytes) -> bytes:

@@ -41,7 +41,7 @@ def failed(*arguments: str) -> str:
 
 
 def test_all_commands_are_listed() -> None:
-    """Also those that live in other rooms."""
+    """Also those that other packages define."""
     shown = run("--help").output
     commands = "models demo-archive embed embed-image embed-pixels plan inspect"
     for command in commands.split():
@@ -59,7 +59,7 @@ def test_models_are_imported_listed_and_described(mosaiks_stored: object) -> Non
 @pytest.mark.usefixtures("mosaiks_stored", "demo_archive")
 def test_regions_are_embedded(tmp_path: Path) -> None:
     """Several points, to a file with vectors, inputs and metadata."""
-    out = tmp_path / "places.npz"
+    out = tmp_path / "regions.npz"
     points = ["--point", "34.066,-3.401", "--point=11.03,48.01"]
     done = run("embed", "mosaiks", *points, "--buffer", "200", *JUNE, "--out", str(out))
     assert done.exit_code == 0, done.output
@@ -68,7 +68,7 @@ def test_regions_are_embedded(tmp_path: Path) -> None:
         assert written["inputs"].tolist() == ["34.066,-3.401", "11.03,48.01"]
         meta = EmbeddingMeta.model_validate_json(str(written["meta"][1]))
     assert meta.crs == "EPSG:32632"
-    assert [path.name for path in tmp_path.iterdir()] == ["places.npz"]
+    assert [path.name for path in tmp_path.iterdir()] == ["regions.npz"]
 
 
 @pytest.mark.usefixtures("mosaiks_stored", "demo_archive")
@@ -129,10 +129,10 @@ def test_a_scale_of_nothing_is_refused(command: str) -> None:
 @pytest.mark.usefixtures("mosaiks_stored")
 def test_images_are_embedded(tmp_path: Path) -> None:
     """Files in, vectors out; unit length where asked for."""
-    out = tmp_path / "pictures"
+    out = tmp_path / "images"
     done = run("embed-image", FIELD, FIELD, "--normalize", "--out", str(out))
     assert done.exit_code == 0, done.output
-    with np.load(tmp_path / "pictures.npz") as written:
+    with np.load(tmp_path / "images.npz") as written:
         np.testing.assert_allclose(np.linalg.norm(written["embeddings"], axis=1), 1, rtol=1e-5)
 
 
@@ -222,12 +222,12 @@ def test_points_that_are_none(point: str) -> None:
 
 @pytest.mark.parametrize(("point", "field"), [("0,95", "lat"), ("nan,0", "lon")])
 def test_points_that_are_nowhere(point: str, field: str) -> None:
-    """Two numbers that are no place: the message says which of them is wrong."""
+    """Coordinates outside the Earth: the message says which of the two is wrong."""
     assert f"Error: {field}: " in failed("embed", "mosaiks", "--point", point, *JUNE)
 
 
 def test_the_version_is_that_of_the_package() -> None:
-    """What is installed is what is told."""
+    """`--version` shows the version of the installed package."""
     assert run("--version").output == f"geobento, version {__version__}\n"
 
 
@@ -246,7 +246,7 @@ def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_checkpoints_that_cannot_be_read(tmp_path: Path) -> None:
-    """Files of somebody else are a sentence and not a traceback."""
+    """Foreign files are an error message and not a traceback."""
     checkpoint, config = tmp_path / "a.pt", tmp_path / "a.json"
     checkpoint.write_bytes(b"no checkpoint")
     config.write_text('{"variant": "rolf2021"}')
@@ -260,8 +260,8 @@ def test_checkpoints_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("mosaiks_stored")
-def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
-    """A folder that does not exist is said plainly."""
+def test_an_output_folder_that_does_not_exist(tmp_path: Path) -> None:
+    """The message names the missing folder."""
     failed("embed-image", FIELD, "--out", str(tmp_path / "missing" / "a.npz"))
 
 

@@ -40,7 +40,7 @@ GEO = GeoEmbeddingRequest(model="m", spatial=PointBuffer(1, 2, 3))
 
 
 class Server(ThreadingHTTPServer):
-    """Answers everything the same way and keeps what it was asked."""
+    """Answers every request the same way and records the requests."""
 
     daemon_threads = True
 
@@ -126,7 +126,7 @@ def test_failures_become_their_exceptions(
 
 
 def test_no_server() -> None:
-    """No server, or one that does not answer, is said plainly."""
+    """The error says that the server does not answer."""
     with server() as (listening, client):
         url = str(client._http.base_url)
         listening.shutdown()
@@ -187,7 +187,7 @@ def test_a_form_is_read_as_it_was_meant() -> None:
 
 @pytest.mark.parametrize("body", [b"<html>Welcome</html>", b"{}", b"[]"])
 def test_a_success_that_is_not_ours(body: bytes) -> None:
-    """Another server at the address is said plainly."""
+    """The error says that the address belongs to another server."""
     with server(200, body) as (_, client), pytest.raises(GeoBentoError):
         client.geo_embedding(GEO)
 
@@ -211,7 +211,7 @@ def test_the_time_to_wait_arrives() -> None:
 def answering(
     *statuses: int, retry_after: str = "0"
 ) -> tuple[list[httpx.Request], httpx.MockTransport]:
-    """What was asked, and a server that gives these statuses in turn; 0 cuts the connection."""
+    """Requests, and a server that gives these statuses in order; 0 cuts the connection."""
     requested: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -231,13 +231,13 @@ def answering(
 
 @pytest.fixture
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waits that chance alone decides are short."""
+    """Waits that jitter alone decides are short."""
     monkeypatch.setattr(backoff, "BASE_DELAY_S", 0.001)
 
 
 @pytest.mark.usefixtures("brief")
 @pytest.mark.parametrize("statuses", [(503, 429, 200), (0, 0, 200), (429, 0, 503, 200)])
-def test_what_may_pass_is_asked_again(statuses: tuple[int, ...]) -> None:
+def test_temporary_failures_are_retried(statuses: tuple[int, ...]) -> None:
     """Busy, at a limit, or cut off: both clients ask again, and get the answer."""
     requested, transport = answering(*statuses)
     with Client("http://test", transport=transport) as client:
@@ -255,8 +255,8 @@ def test_what_may_pass_is_asked_again(statuses: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 422, 500, 502, 504])
-def test_what_does_not_pass_is_raised_at_once(status: int) -> None:
-    """Asking again would give the same."""
+def test_permanent_failures_are_not_retried(status: int) -> None:
+    """A retry would give the same answer."""
     request, transport = answering(status, 200)
     with (
         Client("http://test", transport=transport) as client,

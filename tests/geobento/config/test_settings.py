@@ -60,7 +60,7 @@ def test_every_setting_is_described() -> None:
 
 
 def test_without_an_environment() -> None:
-    """Everything has a default, and nothing is asked of a server."""
+    """Every setting has a default, and no default contacts a server."""
     result = settings.load()
     assert (result.models, result.url, result.stac) == ((), None, None)
 
@@ -72,8 +72,8 @@ def test_a_list_of_nothing_is_empty(monkeypatch: pytest.MonkeyPatch, text: str) 
     assert settings.load().models == ()
 
 
-def test_all_unusable_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody has to restart a service once per mistake."""
+def test_all_unusable_values_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One start of the service shows every mistake."""
     monkeypatch.setenv("GEOBENTO_MAX_CLIENT_BATCH_SIZE", "many")
     monkeypatch.setenv("GEOBENTO_REQUEST_TIMEOUT_S", "nan")
     with pytest.raises(

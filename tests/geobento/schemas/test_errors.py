@@ -10,7 +10,7 @@ import pytest
 from geobento.schemas import errors
 from geobento.schemas.errors import GeoBentoError, error_from_body
 
-# Other rooms have errors of their own, which stay there.
+# Other packages define errors of their own, which they do not export.
 ALL = [cls for cls in errors._all_errors(GeoBentoError)[1:] if cls.__module__ == errors.__name__]
 
 
@@ -66,7 +66,7 @@ def test_parents_are_those_of_the_drawing() -> None:
 
 @pytest.mark.parametrize("cls", [errors.ModelStoreError, errors.SettingsError])
 def test_errors_of_the_deployer_are_not_answered(cls: type[Exception]) -> None:
-    """What may hold a path of the server is not of the kind that goes to clients."""
+    """Errors that may name a path of the server are no errors for clients."""
     assert not issubclass(cls, GeoBentoError)
     assert f"\n    {cls.__name__}  " in (errors.__doc__ or "")
 
@@ -120,7 +120,7 @@ def test_a_body_whose_type_is_no_text() -> None:
         (errors.QuotaError, errors.SourceError),
     ],
 )
-def test_the_three_that_regions_are_caught_by(
+def test_every_error_has_one_of_three_parents(
     error: type[GeoBentoError], caught: type[GeoBentoError]
 ) -> None:
     """Whose fault it is: of what was asked, of the model, or of the source; never two of them."""

@@ -73,7 +73,7 @@ def test_several_problems_are_all_listed() -> None:
 
 
 def test_text_that_is_not_json() -> None:
-    """The parser's region is kept, its jargon is not."""
+    """The position of the error is kept, the parser's jargon is not."""
     with pytest.raises(InvalidRequest, match="the body is not valid JSON"):
         validate_json(GeoEmbeddingRequest, b'{"model": ')
 
@@ -109,7 +109,7 @@ def test_an_empty_list_of_regions_is_refused() -> None:
     assert problem(spatial=None, spatials=[]).field == "spatials"
 
 
-def test_the_example_image_is_an_image() -> None:
+def test_the_example_image_can_be_decoded() -> None:
     """What the documentation sends can be decoded, and is large enough for a model."""
     from pipeline.inputs.images import decode_image, decode_payload
 

@@ -80,7 +80,7 @@ def test_what_is_a_problem_of_a_spec(fields: dict[str, Any], kind: type[InvalidR
 
 
 def test_a_single_problem_has_no_list() -> None:
-    """The detail is for requests with several problems; one is told once."""
+    """The detail lists several problems; a single one is in the message alone."""
     result = problem(encoding="hex")
     assert result.detail is None
     assert "more)" not in result.message

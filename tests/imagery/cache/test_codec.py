@@ -60,7 +60,7 @@ def test_samples_come_back_as_they_were(sample: Sample) -> None:
         assert entry.expires_at == until
 
 
-def test_arrays_of_a_kept_sample_are_like_fresh_ones() -> None:
+def test_arrays_of_a_cached_sample_are_writable() -> None:
     """They can be written to: torch warns of arrays that cannot."""
     sample = decode(encode(CacheEntry(sample_of(1)), KEY), KEY).sample
     assert sample.pixels.flags.writeable
@@ -93,7 +93,7 @@ def test_any_damage_is_seen() -> None:
         {"times": ("soon",)},
     ],
 )
-def test_what_would_not_come_back_is_not_kept(given: dict[str, Any]) -> None:
-    """Better no entry than another one."""
+def test_samples_that_do_not_round_trip_are_not_cached(given: dict[str, Any]) -> None:
+    """No entry rather than a changed one."""
     with pytest.raises(NotSerializable):
         encode(CacheEntry(replace(sample_of(1), **given)), KEY)

@@ -1,4 +1,4 @@
-"""What a patch is found by."""
+"""Cache keys of patches."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_every_number_of_a_transform_counts() -> None:
 
 
 def test_equal_queries_are_found_however_written() -> None:
-    """Whole numbers as int or float, instants in any zone."""
+    """Integers as int or float, instants in any zone."""
     east = timezone(timedelta(hours=3))
     same = replace(
         QUERY,
@@ -105,7 +105,7 @@ def test_versions_count(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     assert key() != before
 
 
-def test_what_is_known_of_the_collection_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_collection_table_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """A correction in the table of collections needs no new version."""
     before = key()
     corrected = replace(registry.get(S2), nodata=7.0)

@@ -1,4 +1,4 @@
-"""The same work, done once."""
+"""Concurrent calls for the same key share one call."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 class Work:
-    """Work that takes until it is let go; its outcomes in order, the last one again and again."""
+    """Work that blocks until released; its outcomes in order, the last one repeated."""
 
     def __init__(self, *outcomes: int | BaseException) -> None:
         self._outcomes = outcomes
@@ -82,7 +82,7 @@ def test_an_error_is_not_shared_with_later_callers() -> None:
 
 
 def test_each_caller_waits_to_its_own_deadline(pool: ThreadPoolExecutor, waiters: Waiters) -> None:
-    """Whoever gives up disturbs neither the work nor others who wait."""
+    """A timeout of one caller affects neither the work nor other callers."""
     flights, work = SingleFlight[int](), Work(7)
     first = pool.submit(share, flights, work)
     assert work.begun.wait(LONG_S)

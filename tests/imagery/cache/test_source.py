@@ -34,7 +34,7 @@ def cached(
 
 
 def test_a_patch_is_fetched_once(tmp_path: Path) -> None:
-    """Then it comes from disk, bit for bit, and says so; also after a restart."""
+    """The next time it comes from disk, bit for bit, and says so; also after a restart."""
     source = Counting()
     fresh = cached(source, tmp_path).fetch(QUERY)
     again = cached(source, tmp_path).fetch(QUERY)
@@ -62,8 +62,8 @@ def test_sources_do_not_mix(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [NoImageryError("none"), SourceError("down"), ValueError("bad")])
-def test_errors_are_not_kept(tmp_path: Path, error: Exception) -> None:
-    """A scene may have come, a source may be up again."""
+def test_errors_are_not_cached(tmp_path: Path, error: Exception) -> None:
+    """A scene may have been added, a source may be up again."""
     outcomes = [error, None]
 
     def answer(query: ImageQuery) -> Sample:
@@ -95,7 +95,7 @@ def test_open_windows_expire(end: datetime, expected: datetime | None) -> None:
 
 
 @pytest.mark.parametrize(("age_h", "fetches"), [(23.9, 0), (24.1, 1)])
-def test_an_open_window_is_asked_for_anew(tmp_path: Path, age_h: float, fetches: int) -> None:
+def test_an_open_window_is_fetched_again(tmp_path: Path, age_h: float, fetches: int) -> None:
     """After a day."""
     source = Counting()
     query = replace(QUERY, end=NOW)
@@ -106,8 +106,8 @@ def test_an_open_window_is_asked_for_anew(tmp_path: Path, age_h: float, fetches:
     assert source.fetches == fetches
 
 
-def test_surveys_are_not_kept(tmp_path: Path) -> None:
-    """They are asked of the source."""
+def test_estimates_are_not_cached(tmp_path: Path) -> None:
+    """The source makes them."""
     with pytest.raises(SourceError, match="estimates are asked"):
         cached(Counting(), tmp_path).estimate(QUERY)
 
@@ -135,7 +135,7 @@ def test_equal_queries_share_a_fetch(tmp_path: Path, keeps: bool, waiters: Waite
     assert all(sample is samples[0] for sample in samples)
 
 
-def test_whoever_waits_too_long_is_told_which_source(tmp_path: Path) -> None:
+def test_a_timeout_names_the_source(tmp_path: Path) -> None:
     """By an error that can be answered; the fetch goes on."""
     begun, go = Event(), Event()
 

@@ -1,4 +1,4 @@
-"""The folder of patches, whatever happens to it."""
+"""The folder of cached patches: bounds, damage, crashes, several processes."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def store(tmp_path: Path) -> PatchStore:
     return PatchStore(tmp_path / "patches", MIB)
 
 
-def test_what_was_written_is_read(store: PatchStore, tmp_path: Path) -> None:
+def test_written_entries_are_read(store: PatchStore, tmp_path: Path) -> None:
     """By this object and by another one; nothing else is there, and nothing was before."""
     assert not is_stored(store, 1)
     assert not (tmp_path / "patches").exists()
@@ -105,7 +105,7 @@ def test_entries_expire(store: PatchStore) -> None:
 def test_a_damaged_file_is_a_miss_and_removed(
     store: PatchStore, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is fetched anew, and the new entry takes its place."""
+    """It is fetched again, and the new entry replaces it."""
     put(store, 1)
     put(store, 2)
     (file,) = (held.path for held in store.list_files() if held.path.stem == key(1))
@@ -128,7 +128,7 @@ def test_a_damaged_file_is_a_miss_and_removed(
     assert is_stored(store, 2)
 
 
-def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
+def test_least_recently_used_entries_go_first(tmp_path: Path) -> None:
     """Reading is use."""
     store = PatchStore(tmp_path, 4 * SIZE + SIZE // 2)
     for number in range(4):
@@ -201,7 +201,7 @@ def test_what_a_crash_left_is_removed_later(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_used_is_no_cache(
     tmp_path: Path, problem: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Said once, without a path, and no error; nothing half-written is left."""
+    """One warning without a path, and no error; nothing half-written is left."""
     folder = tmp_path / "patches"
     if problem == "a file":
         folder.write_text("")

@@ -49,7 +49,7 @@ DIGESTS = {
 
 @pytest.mark.parametrize("region", DEMO_REGIONS, ids=lambda region: region.name)
 def test_every_machine_draws_the_same_land(region: DemoRegion) -> None:
-    """Pixels are these, bit for bit; who changes them on purpose raises `DEMO_VERSION`."""
+    """Pixels are these, bit for bit; an intended change raises `DEMO_VERSION`."""
     land = region.landscape
     numbers, classes = land.scene(2, CLOUD_FRACTIONS[(1 + region.first_cloud_index) % 12])
     digest = hashlib.sha256()

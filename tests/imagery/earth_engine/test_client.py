@@ -34,7 +34,7 @@ def opened(tmp_path: Path, **given: Any) -> EarthEngineClient:
 
 
 def test_no_credentials_go_over_plain_http(standin: Standin, tmp_path: Path) -> None:
-    """A request to a plain-http server carries no sign of who asks but the project."""
+    """A request to a plain-http server carries no credentials, only the project."""
     client = open_client(standin, tmp_path)
     assert client.call(lambda: ee.Number(3).getInfo(), time.monotonic() + 5) == 3
     (request,) = standin.requests
@@ -43,7 +43,7 @@ def test_no_credentials_go_over_plain_http(standin: Standin, tmp_path: Path) -> 
 
 
 def test_a_key_and_plain_http_do_not_go_together(tmp_path: Path) -> None:
-    """The contradiction is told instead of resolved, without the path of the key."""
+    """The contradiction is an error, which does not show the path of the key."""
     with pytest.raises(SourceError, match="plain http") as caught:
         opened(tmp_path, url="http://127.0.0.1:9", key_file=tmp_path / "key.json")
     assert str(tmp_path) not in caught.value.message
@@ -89,10 +89,10 @@ def test_the_token_of_a_key_is_not_asked_for_over_plain_http(
     assert standin.requests == []
 
 
-def test_without_credentials_the_commands_are_told(
+def test_missing_credentials_name_the_commands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever has never logged in learns how, before anything is sent."""
+    """The error says how to log in, before anything is sent."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
     monkeypatch.setenv("NO_GCE_CHECK", "true")
@@ -103,7 +103,7 @@ def test_without_credentials_the_commands_are_told(
 
 
 def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
-    """Nobody listens: the error says that it was Earth Engine."""
+    """A closed port: the error names Earth Engine."""
     with pytest.raises(SourceError, match="Earth Engine"):
         opened(tmp_path, url="http://127.0.0.1:9")
 

@@ -40,7 +40,7 @@ from tests.imagery.world import shifted
         Fault(damaged=True),
     ],
 )
-def test_what_passes_is_tried_again(
+def test_temporary_failures_are_retried(
     standin: Standin, source: EarthEngineSource, waits: list[float], fault: Fault
 ) -> None:
     """One failure of either request changes nothing about the pixels."""
@@ -53,7 +53,7 @@ def test_what_passes_is_tried_again(
 
 
 def test_retry_after_is_waited_for(standin: Standin, source: EarthEngineSource) -> None:
-    """No request of anyone begins before the time that the server asked for."""
+    """No request begins before the time that the server asked for."""
     standin.scenes = [scene(10)]
     standin.faults = [Fault(429, "Too Many Requests", {"Retry-After": "1"})]
     source.fetch(query())
@@ -62,7 +62,7 @@ def test_retry_after_is_waited_for(standin: Standin, source: EarthEngineSource) 
 
 
 def test_a_quota_that_stays_used_up(standin: Standin, tmp_path: Path, waits: list[float]) -> None:
-    """The error names Earth Engine and says when to come back; till then it is not asked."""
+    """The error names Earth Engine and has `retry_after`; until then no request is sent."""
     source = EarthEngineSource(open_client(standin, tmp_path), timeout_s=20)
     standin.scenes = [scene(10)]
     standin.fault = lambda: Fault(429, "Quota exceeded")
@@ -89,10 +89,10 @@ def test_a_quota_that_stays_used_up(standin: Standin, tmp_path: Path, waits: lis
         (Fault(302, "elsewhere", {"Location": "http://127.0.0.1:9/"}), "answered 302"),
     ],
 )
-def test_what_stays_is_not_tried_again(
+def test_permanent_failures_are_not_retried(
     standin: Standin, source: EarthEngineSource, fault: Fault, message: str
 ) -> None:
-    """Refusals are told after one request."""
+    """Permanent failures are raised after one request."""
     standin.faults = [fault]
     with pytest.raises(SourceError, match=message):
         source.fetch(query())

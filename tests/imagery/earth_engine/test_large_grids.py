@@ -21,7 +21,7 @@ from tests.imagery.queries import query, scene
 from tests.imagery.world import S2, shifted
 
 SENT_BYTES = 3
-"""Of a pixel of whole numbers: 16 bits, and the byte of its mask."""
+"""Bytes of an integer pixel: 16 bits and the byte of its mask."""
 
 
 def test_split_requests_give_the_same_pixels(standin: Standin, source: EarthEngineSource) -> None:
@@ -75,7 +75,7 @@ def test_halves_cover_the_grid(height: int, width: int, pixel_bytes: int) -> Non
         whole = split_grid(whole)[1]
 
 
-def test_a_survey_asks_for_scenes_alone(
+def test_an_estimate_requests_scenes_alone(
     standin: Standin, source: EarthEngineSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It names the scenes of a fetch and counts the requests that the fetch then makes."""

@@ -118,8 +118,8 @@ def test_requests_are_spaced(tmp_path: Path) -> None:
     assert max(begun) - request > 9.99 / 50
 
 
-def test_a_pause_holds_for_everyone(tmp_path: Path) -> None:
-    """What one process is told, the others keep to; a slot is free again after refusal."""
+def test_a_pause_holds_for_all_processes(tmp_path: Path) -> None:
+    """A pause that one process sets holds for all; a rejected request frees its slot."""
     ProcessSharedRateLimiter(tmp_path, 1, 1e6).pause(60)
     other = ProcessSharedRateLimiter(tmp_path, 1, 1e6)
     for _ in range(2):

@@ -120,7 +120,7 @@ def test_a_series_of_one_is_still_a_series(standin: Standin, source: EarthEngine
 
 
 @pytest.mark.parametrize("days", [(1,), (1, 2), (1, 2, 3)])
-def test_whole_numbers_come_in_16_bits(
+def test_integers_come_in_16_bits(
     standin: Standin, source: EarthEngineSource, days: tuple[int, ...]
 ) -> None:
     """Two bytes for a pixel of a band, halves of medians and gaps included."""
@@ -132,7 +132,7 @@ def test_whole_numbers_come_in_16_bits(
 
 @pytest.mark.parametrize("days", [(1,), (1, 2)])
 @pytest.mark.parametrize("number", [-1, 0, 32_766, 32_767, 65_533, 65_535, 100_000])
-def test_numbers_beyond_16_bits_are_asked_for_again(
+def test_numbers_beyond_16_bits_are_requested_again(
     standin: Standin, source: EarthEngineSource, days: tuple[int, ...], number: int
 ) -> None:
     """Whatever a pixel holds is answered; where it does not fit, from a second request."""

@@ -30,14 +30,14 @@ from imagery.earth_engine.transfer import (
         ((1, 65_534), False, Float32Encoding()),
     ],
 )
-def test_16_bits_where_the_usual_numbers_fit(
+def test_16_bits_where_the_valid_range_fits(
     whole: tuple[int, int] | None, halves: bool, expected: object
 ) -> None:
-    """Numbers between which there are too many steps, or any, come as floats."""
+    """Ranges with too many steps, and values without a range, come as floats."""
     assert choose_encoding(whole, half_steps=halves) == expected
 
 
-def test_steps_are_the_numbers() -> None:
+def test_scaled_integers_round_trip() -> None:
     """Every code but three stands for one number, and no two for the same."""
     codes = np.arange(1, UINT16_OVERFLOW, dtype=np.uint16)
     numbers = ScaledUint16Encoding(-100, 2).decode(codes)
@@ -47,19 +47,19 @@ def test_steps_are_the_numbers() -> None:
 
 
 @pytest.mark.parametrize("code", [UINT16_UNDERFLOW, UINT16_OVERFLOW])
-def test_numbers_that_do_not_fit_are_no_numbers(code: int) -> None:
-    """One is enough."""
+def test_values_out_of_range_are_not_decoded(code: int) -> None:
+    """One such value rejects all, so that they are requested as floats."""
     assert ScaledUint16Encoding(0, 2).decode(np.array([1, UINT16_NODATA, code], np.uint16)) is None
 
 
-def test_gaps() -> None:
-    """They stay gaps."""
+def test_gaps_stay_gaps() -> None:
+    """Masked pixels come back masked."""
     numbers = ScaledUint16Encoding(0, 2).decode(np.array([3, UINT16_NODATA], np.uint16))
     np.testing.assert_array_equal(numbers, np.array([1, NODATA], np.float32))
 
 
-def test_what_is_resampled_is_not_whole() -> None:
-    """The table takes no collection for whole whose values are means of neighbours, or scaled."""
+def test_interpolated_values_are_not_integers() -> None:
+    """Collections whose values are interpolated or scaled are not in `integer_range`."""
     for collection in registry.COLLECTIONS.values():
         if collection.gee.integer_range is not None:
             assert collection.resampling == "nearest"

@@ -1,4 +1,4 @@
-"""How GDAL is made to read files."""
+"""GDAL reads of local and remote files."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_logs_have_no_queries(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_so_many_remote_files_at_a_time() -> None:
-    """More wait for their turn until their deadline; files on disk do not wait."""
+    """Further reads wait until their deadline; files on disk do not wait."""
     later = time.monotonic() + 30
     with ExitStack() as held:
         for number in range(geotiff.MAX_REMOTE_READS):

@@ -1,4 +1,4 @@
-"""Asking a catalog over HTTP, where `test_api_catalog` does not say it all."""
+"""Requests to a catalog over HTTP, beside what `catalogs/test_api_faults.py` covers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_an_answer_that_is_too_long(stac: StacServer, monkeypatch: pytest.Monkey
     ],
 )
 def test_what_a_refusal_means(status: int, error: type[SourceError], again: bool) -> None:
-    """What may pass is tried again, after the wait that is asked for."""
+    """Temporary failures are retried, after the wait that the server asks for."""
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=30))
     for header, minimum, maximum in (("12", 12, 12), (date, 20, 30)):
         failure = map_http_error("a.example", status, {"retry-after": header})

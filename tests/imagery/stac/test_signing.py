@@ -58,7 +58,7 @@ def test_signed_files_are_read(
     assert "secret" not in str(sample)
 
 
-def test_tokens_are_not_told(
+def test_tokens_are_not_disclosed(
     stac: StacServer, tmp_path: Path, quick: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither errors nor the log have the token of a file that cannot be read."""

@@ -1,4 +1,4 @@
-"""Layers whose weights are in the processor's own order."""
+"""Linear layers, convolutions and attention with prepacked weights."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def loaded(cls: type[Model], precision: Precision, changed: Config | None = None
 
 
 def mean_error(actual: Any, expected: Any) -> float:
-    """How far numbers are from the true ones."""
+    """Mean absolute error."""
     return float(np.abs(np.asarray(actual, np.float64) - np.asarray(expected, np.float64)).mean())
 
 
@@ -54,10 +54,10 @@ FAMILIES = [
 
 @needs_operators
 @pytest.mark.parametrize(("cls", "changed"), FAMILIES)
-def test_no_model_answers_otherwise(
+def test_prepacking_keeps_accuracy(
     cls: type[Model], changed: Config | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every modality of every family runs, and is as near to float32 as without."""
+    """Every modality of every family is as near to float32 as without prepacking."""
     result = loaded(cls, "bfloat16", changed)
     network: Any = result._network
     assert any(isinstance(module, quantized_linear.PrepackedLinear) for module in network.modules())
@@ -73,10 +73,10 @@ def test_no_model_answers_otherwise(
 @pytest.mark.skipif(not has_int8_hardware("cpu"), reason="the processor does not")
 @pytest.mark.parametrize("outside", ["bfloat16", "float32"])
 @pytest.mark.parametrize(("cls", "changed"), FAMILIES)
-def test_every_model_computes_in_whole_numbers(
+def test_every_model_computes_in_int8(
     cls: type[Model], changed: Config | None, outside: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All their large products are, and their vectors turn little, whatever the rest is in."""
+    """Large linear layers are int8, and the cosine to float32 stays high, in either other dtype."""
     monkeypatch.setattr(quantized_linear, "MIN_INT8_SIDE", 8)
     monkeypatch.setattr(devices, "has_bf16_hardware", lambda device: outside == "bfloat16")
     result, exact = loaded(cls, "int8", changed), loaded(cls, "float32", changed)
@@ -110,7 +110,7 @@ def test_linear_layers() -> None:
 
 
 @needs_operators
-def test_weights_that_others_read_stay() -> None:
+def test_weights_that_other_layers_read_stay() -> None:
     """As long as the layer itself is not used."""
     network = nn.Sequential(nn.Linear(8, 4)).to(torch.bfloat16)
     given = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -213,7 +213,7 @@ def test_attention(causal: bool) -> None:
     ],
     ids=str,
 )
-def test_layers_that_do_more_stay(layer: nn.Module) -> None:
+def test_other_layers_stay(layer: nn.Module) -> None:
     """What is not the same sum of products is left to torch."""
     network = nn.Sequential(layer).to(torch.bfloat16)
     prepacking.prepack_layers(network)

@@ -1,4 +1,4 @@
-"""Products in whole numbers of eight bits."""
+"""Linear layers in int8."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def true(one: PrepackedLinear, values: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("dtype", FORMATS)
 @pytest.mark.parametrize("bias", [True, False])
-def test_near_to_the_product(dtype: torch.dtype, bias: bool) -> None:
+def test_near_to_float32(dtype: torch.dtype, bias: bool) -> None:
     """For outputs of every size: each has its own scale."""
     torch.manual_seed(0)
     one, values = layer(300, 40, dtype, bias=bias), torch.randn(2, 7, 300).to(dtype)
@@ -49,7 +49,7 @@ def test_near_to_the_product(dtype: torch.dtype, bias: bool) -> None:
 
 
 @pytest.mark.parametrize("dtype", FORMATS)
-def test_whole_numbers_are_exact(dtype: torch.dtype) -> None:
+def test_integers_are_exact(dtype: torch.dtype) -> None:
     """Both ends of the range too: nothing is cut off or carried over."""
     torch.manual_seed(0)
     weight = torch.randint(-INT8_MAX, INT8_MAX + 1, (64, 512)).float()
@@ -74,8 +74,8 @@ def test_a_row_depends_on_no_other() -> None:
 
 
 @pytest.mark.parametrize("dtype", FORMATS)
-def test_what_is_given_stays(dtype: torch.dtype) -> None:
-    """Values are read by others, too."""
+def test_inputs_are_not_changed(dtype: torch.dtype) -> None:
+    """Other layers read them, too."""
     one, values = layer(300, 40, dtype), torch.randn(3, 300).to(dtype)
     before = values.clone()
     with torch.inference_mode():
@@ -83,7 +83,7 @@ def test_what_is_given_stays(dtype: torch.dtype) -> None:
     assert torch.equal(values, before)
 
 
-def test_odd_rows() -> None:
+def test_zeros_and_non_finite_rows() -> None:
     """Zeros give the bias; what is not finite gives what is not finite, in its row alone."""
     one, values = layer(300, 40, torch.float32), torch.randn(4, 300)
     values[0] = 0
@@ -99,7 +99,7 @@ def test_odd_rows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "whole_numbers", "taken"),
+    ("shape", "int8", "expected"),
     [
         ((MIN_INT8_SIDE, MIN_INT8_SIDE), True, QuantizedLinear),
         ((MIN_INT8_SIDE, MIN_INT8_SIDE), False, PrepackedLinear),
@@ -107,9 +107,11 @@ def test_odd_rows() -> None:
         ((MIN_INT8_SIDE - 1, MIN_INT8_SIDE), True, PrepackedLinear),
     ],
 )
-def test_which(shape: tuple[int, int], whole_numbers: bool, taken: type[PrepackedLinear]) -> None:
-    """Large ones, where it is wanted; small ones stay what they are."""
-    rounded = make_linear(torch.zeros(shape).bfloat16(), None, int8=whole_numbers)
-    assert type(rounded) is taken
-    stays = make_linear(torch.zeros(shape), None, int8=whole_numbers)
-    assert type(stays) is (QuantizedLinear if taken is QuantizedLinear else type(None))
+def test_which_layers_are_quantized(
+    shape: tuple[int, int], int8: bool, expected: type[PrepackedLinear]
+) -> None:
+    """Large ones, if int8 is chosen; small ones are only prepacked."""
+    rounded = make_linear(torch.zeros(shape).bfloat16(), None, int8=int8)
+    assert type(rounded) is expected
+    stays = make_linear(torch.zeros(shape), None, int8=int8)
+    assert type(stays) is (QuantizedLinear if expected is QuantizedLinear else type(None))

@@ -110,7 +110,7 @@ def test_the_activation_is_a_setting() -> None:
 
 
 @VARIANTS
-def test_neighbours_and_shapes_do_not_matter(variant: str) -> None:
+def test_vectors_do_not_depend_on_the_batch(variant: str) -> None:
     """Regions of any shape and images share a batch; each gives what it gives alone."""
     one = loaded(variant)
     inputs = [

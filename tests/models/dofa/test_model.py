@@ -1,4 +1,4 @@
-"""DOFA: bands by wavelength, scales of the training data, the authors' file."""
+"""DOFA: bands by wavelength, scales of the training data, the released file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DESCRIBED = {"wavelengths_um": [10.9, 0.4], "mean": [290.0, 0.1], "std": [10.0, 
 
 
 def released_file() -> dict[str, torch.Tensor]:
-    """A small network as the authors store it: without `fc_norm`, with parts of the training."""
+    """A small network as it was released: without `fc_norm`, with parts of the training."""
     tensors = Dofa.seeded_state_dict(CONFIG)
     del tensors["fc_norm.weight"], tensors["fc_norm.bias"]
     return tensors | {name: torch.ones(2) for name in IGNORED_KEYS}
@@ -127,7 +127,7 @@ def test_descriptions_that_describe_nothing(options: dict[str, Any], field: str)
         {"wavelengths_um": [0.5, -1]},
     ],
 )
-def test_values_that_are_none(options: dict[str, Any]) -> None:
+def test_invalid_wavelengths(options: dict[str, Any]) -> None:
     """The card's schema refuses them before anything is fetched."""
     check_options(Dofa.card, DESCRIBED, "model_config")
     with pytest.raises(ModelError, match="accepted: array") as caught:
@@ -137,7 +137,7 @@ def test_values_that_are_none(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("bands", [("B4", "B1"), ("B4", "B4"), ("VV",)])
 def test_bands_without_statistics(bands: tuple[str, ...]) -> None:
-    """A band of Sentinel-2 that the authors have no statistics for is refused."""
+    """A band of Sentinel-2 without published statistics is rejected."""
     with pytest.raises(ModelError, match="described by the option wavelengths_um") as caught:
         Dofa(CONFIG).prepare(sample(bands))
     assert caught.value.field == "sensor.bands"
@@ -151,7 +151,7 @@ def test_wavelengths_encoded() -> None:
 
 
 def test_batches_of_mixed_bands() -> None:
-    """Items are batched by their wavelengths, and a vector does not depend on its neighbours."""
+    """Items are batched by their wavelengths, and a vector does not depend on its batch."""
     model = loaded()
     image = model.model.example_inputs("rgb")
     inputs = [
@@ -184,7 +184,7 @@ def test_kernels_are_made_once_and_follow_the_weights() -> None:
 
 
 def test_the_vector_is_normed_and_the_grid_is_not() -> None:
-    """The authors' feature is the layer norm of what the mean of the grid is."""
+    """The native feature is the layer norm of what the mean of the grid is."""
     model = loaded()
     encoded = model.encode([model.model.prepare(sample())])
     mean = pooling.pool(encoded, "mean")

@@ -61,7 +61,7 @@ def test_standardised() -> None:
     ],
 )
 def test_sizes(height: int, width: int, fields: dict[str, Any], shape: tuple[int, int]) -> None:
-    """The longer side is cut to a whole number, as torchvision does."""
+    """The longer side is rounded down, as torchvision does."""
     assert resized_shape(height, width, spec(**fields)) == shape
     assert preprocess(noise(height, width), spec(**fields)).shape == (3, *shape)
 

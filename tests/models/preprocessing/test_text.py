@@ -53,7 +53,7 @@ def released() -> bytes:
 
 
 @pytest.mark.parametrize("sentence", [text for text in SENTENCES if "endoftext" not in text])
-def test_ids_are_those_of_the_authors_tokenizer(released: bytes, sentence: str) -> None:
+def test_ids_are_those_of_the_reference_tokenizer(released: bytes, sentence: str) -> None:
     """Cleaning, byte pairs, marks and truncation agree with the original code."""
     ours = Tokenizer(released, spec(CLIP.text)).tokenize(sentence)
     original = optional_import("open_clip").tokenizer.SimpleTokenizer()(sentence)[0].numpy()

@@ -142,7 +142,7 @@ S2_MEAN = (
 
 
 def test_bands_are_scaled_by_their_statistics() -> None:
-    """The mean is the middle, cut to a whole number; two deviations off is the end."""
+    """The mean maps to the middle of 0 to 255, rounded down; two deviations to its ends."""
     model = SatMaePp(sizes("s2_10b"))
     pixels = np.repeat(np.array(S2_MEAN)[:, None, None], 100, axis=1).repeat(100, axis=2)
     np.testing.assert_allclose(model.prepare(bands(pixels))["s2_10b"], 127 / 255, atol=1e-6)
@@ -153,7 +153,7 @@ def test_bands_are_scaled_by_their_statistics() -> None:
 
 
 def test_regions_are_seen_whole() -> None:
-    """A region is not cropped; what lies nowhere is, as the authors do."""
+    """A region is not cropped; pixels without a region are, as in the reference implementation."""
     model = SatMaePp(sizes("s2_10b"))
     pixels = np.full((10, 109, 200), -5000.0)
     pixels[:, :6, :6] = 20000
@@ -197,7 +197,7 @@ def test_codes_of_positions_and_groups() -> None:
 @pytest.mark.parametrize(
     ("variant", "modality", "side"), [("bgr_vit_large", "rgb", 14), ("s2_10b", "s2_10b", 12)]
 )
-def test_neighbours_and_shapes_do_not_matter(variant: str, modality: str, side: int) -> None:
+def test_vectors_do_not_depend_on_the_batch(variant: str, modality: str, side: int) -> None:
     """Regions of any shape share a batch and get the same vectors as alone."""
     one = loaded(variant)
     shapes = [(20, 90), (200, 200), (96, 96)]

@@ -1,4 +1,4 @@
-"""THOR: bands at their own resolution, patches of any size, the authors' file."""
+"""THOR: bands at their own resolution, patches of any size, the released file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TEN = S2_BANDS[:10]
 
 
 def released_file() -> dict[str, torch.Tensor]:
-    """A small network under the names of the authors' file, Sentinel-3 and decoder included."""
+    """A small network under the names of the released file, Sentinel-3 and decoder included."""
     theirs = {ours: name for name, ours in FILE_BANDS.items()}
     named: dict[str, torch.Tensor] = {}
     for name, tensor in Thor.seeded_state_dict(CONFIG).items():
@@ -119,7 +119,7 @@ def test_pixels_without_data() -> None:
 def test_whole_patches(
     bands: tuple[str, ...], shape: tuple[int, int], patch: int, becomes: tuple[int, int]
 ) -> None:
-    """Every group gets a whole number of patches, and the finest no more than 36 a side."""
+    """Every group gets whole patches, and the finest no more than 36 a side."""
     inputs = prepare(sample(bands, shape), patch_size=patch)
     assert inputs["s2"].shape[1:] == becomes
     covered = inputs["pixel_mm"] / 1e3 * np.sqrt(np.prod(becomes))
@@ -209,7 +209,7 @@ def test_two_sensors_together() -> None:
 
 
 def test_batches_of_mixed_items() -> None:
-    """Items are batched by bands, shape and patch; a vector does not depend on its neighbours."""
+    """Items are batched by bands, shape and patch; a vector does not depend on its batch."""
     model = loaded()
     patches = model.model.with_options({"patch_size": 12})
     inputs = [
@@ -231,7 +231,7 @@ def test_batches_of_mixed_items() -> None:
 
 
 def test_the_order_of_bands_does_not_matter() -> None:
-    """Bands are told apart by name."""
+    """Bands are identified by name."""
     model = loaded()
     one = sample()
     turned = replace(one, pixels=one.pixels[::-1], bands=one.bands[::-1])

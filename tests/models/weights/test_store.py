@@ -147,7 +147,7 @@ def test_contradicting_arguments() -> None:
         import_model("mosaiks", variant="torchgeo")
 
 
-def test_the_authors_files(tmp_path: Path) -> None:
+def test_released_files(tmp_path: Path) -> None:
     """A checkpoint with its configuration; a configuration that says nothing is refused."""
     checkpoint, config = tmp_path / "a.pt", tmp_path / "a.json"
     torch.save({"weights": torch.ones(4, 12, 3, 3), "biases": torch.zeros(4)}, checkpoint)
@@ -171,7 +171,7 @@ def test_an_official_checkpoint_can_be_imported() -> None:
     assert stored.to_served_model().dim == 64
 
 
-def test_after_an_interrupted_save_nothing_lies_about(
+def test_an_interrupted_save_leaves_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No folder is left, and the same model can be saved afterwards."""
@@ -189,7 +189,7 @@ def test_after_an_interrupted_save_nothing_lies_about(
 
 
 def test_an_unfinished_entry_is_invisible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Others see an entry when it is whole; who saves the same meanwhile gets the same."""
+    """Others see complete entries only; saving the same twice at a time gives one entry."""
     other = import_model("mosaiks", dummy=True)
     seen: list[list[str]] = []
     copytree = shutil.copytree
@@ -212,7 +212,7 @@ def test_an_unfinished_entry_is_invisible(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_store_that_is_a_mount(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no place beside it to move an entry from."""
+    """Entries cannot be written beside a mount point and moved into it."""
     monkeypatch.setattr(Path, "is_mount", lambda path: True)
     stored = import_model("mosaiks")
     assert store.get_model("mosaiks").tag == stored.tag

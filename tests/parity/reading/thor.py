@@ -33,7 +33,7 @@ def prepared(model: Model, arrays: Mapping[str, NDArray[Any]], record: Any) -> I
 def stages(
     loaded: TorchModel, inputs: Inputs, encoded: Encoded
 ) -> dict[str, tuple[NDArray[Any], float]]:
-    """Inputs band by band; tokens after the last norm; groups side by side, as the authors do."""
+    """Inputs band by band; tokens after the last norm; groups concatenated as in the reference."""
     network: Any = loaded._network
     batch = loaded.collate_inputs([inputs])
     image, parts = Thor.stack_channels(batch)

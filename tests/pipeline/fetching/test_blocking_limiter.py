@@ -1,4 +1,4 @@
-"""What threads hold at a time."""
+"""A limiter that blocks threads until there is capacity."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pipeline.fetching.blocking_limiter import BlockingLimiter
 LONG_S = 30.0
 
 
-def test_who_wants_more_waits_in_order() -> None:
-    """Nobody overtakes, also where a smaller amount would fit; all is told to who watches."""
+def test_callers_wait_in_order() -> None:
+    """First in, first out, also where a smaller amount would fit; `on_change` sees every change."""
     heard: list[float] = []
     limiter = BlockingLimiter(4, heard.append)
     assert limiter.try_acquire(3)
@@ -39,8 +39,8 @@ def test_who_wants_more_waits_in_order() -> None:
     assert heard == [3, 0, 2, 3]
 
 
-def test_what_is_larger_than_the_whole_goes_alone() -> None:
-    """When nothing else is there, and then it keeps others out."""
+def test_an_amount_above_the_capacity_runs_alone() -> None:
+    """It starts when nothing else is held, and then blocks all others."""
     limiter = BlockingLimiter(4)
     assert limiter.try_acquire(1)
     assert not limiter.try_acquire(9)
@@ -52,8 +52,8 @@ def test_what_is_larger_than_the_whole_goes_alone() -> None:
 
 
 @pytest.mark.parametrize("timeout_s", [0.0, 0.02])
-def test_who_has_waited_enough_leaves_no_trace(timeout_s: float) -> None:
-    """The next in the queue is not kept by it."""
+def test_a_timeout_leaves_the_queue(timeout_s: float) -> None:
+    """The next caller in the queue is not blocked by it."""
     limiter = BlockingLimiter(4)
     assert limiter.acquire(4, timeout_s)
     assert not limiter.acquire(1, timeout_s)

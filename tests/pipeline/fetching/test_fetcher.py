@@ -71,8 +71,8 @@ def test_a_source_that_is_down_is_named_and_not_replaced(
     assert "Earth Engine" in answer.message
 
 
-def test_those_who_waited_learn_of_a_failure_at_once() -> None:
-    """A source that takes long to fail is not opened by one request after another."""
+def test_a_failed_opening_is_shared() -> None:
+    """Requests that wait for a source to open share its failure."""
     opened: list[int] = []
     waiting = Event()
 
@@ -313,7 +313,7 @@ def test_a_request_without_room_ends_at_its_deadline() -> None:
 
 
 def test_a_failed_request_releases_the_limiter() -> None:
-    """Whatever goes wrong with the use of a region, what was fetched is held no longer."""
+    """Whatever fails in the use of a region, its pixels are released."""
     layer, _ = bounded(3)
 
     def breaks(position: int, samples: list[Sample], seconds: float) -> None:
@@ -325,7 +325,7 @@ def test_a_failed_request_releases_the_limiter() -> None:
     assert layer.map_regions([[patch(1, bands=3)]], first) == [(0, [1.0])]
 
 
-def test_threads_know_the_request() -> None:
+def test_threads_have_the_request_id() -> None:
     """What is logged while several regions are fetched has the id of the request."""
     seen: list[str | None] = []
 

@@ -103,7 +103,7 @@ class Answers(BaseHTTPRequestHandler):
 
 
 def here(address: Address) -> bool:
-    """A policy that takes this machine for the public internet."""
+    """A host policy that takes this machine for the public internet."""
     return address == HERE
 
 

@@ -43,7 +43,7 @@ def tile_bomb(side: int) -> bytes:
 
 
 def strip_bomb(count: int, order: Literal["<", ">"] = "<") -> bytes:
-    """A TIFF of as many strips, all in one region."""
+    """A TIFF of as many strips, all at one offset of the file."""
     rows = {257: [count], 278: [1], 273: [8] * count, 279: [1] * count}
     return tiff(np.zeros((1, 1), np.uint8), order, rows)
 

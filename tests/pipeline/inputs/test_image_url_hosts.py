@@ -70,7 +70,7 @@ def test_hosts_that_are_not_public(url: str) -> None:
 
 
 def test_names_that_lead_nowhere() -> None:
-    """Not to be told from inner names: with two errors, a caller could list the inner ones."""
+    """The same error as for inner names: with two errors, a caller could list the inner ones."""
     for failure in (socket.gaierror(socket.EAI_NONAME, "unknown"), UnicodeError(), None):
 
         def resolve(host: str, port: int, failure: Exception | None = failure) -> list[Address]:

@@ -107,7 +107,7 @@ def test_slow_names_are_left() -> None:
 
 
 def test_a_closed_port() -> None:
-    """A host that refuses the connection failed; which port was closed is not told."""
+    """A host that refuses the connection failed; the error does not name the port."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]

@@ -38,7 +38,7 @@ def header(shape: str, kind: str = "'<f4'", data: bytes = b"") -> bytes:
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + data
 
 
-def test_a_geotiff_says_what_it_holds() -> None:
+def test_a_geotiff_with_all_metadata() -> None:
     """Values as stored, names of bands, units, reference system, region, and where data are."""
     mask = RANDOM.integers(0, 2, (20, 30)).astype(bool)
     file = raster_uploads.read_raster(
@@ -59,15 +59,15 @@ def test_a_geotiff_says_what_it_holds() -> None:
     np.testing.assert_array_equal(file.mask, mask)
 
 
-def test_a_geotiff_that_says_nothing() -> None:
+def test_a_geotiff_without_metadata() -> None:
     """What a file leaves open stays open."""
     file = raster_uploads.read_raster(geotiff(PIXELS, crs=None, transform=None), LIMIT)
     assert (file.bands, file.units, file.crs, file.transform) == (None, None, None, None)
     assert (file.nodata, file.mask, file.scaling) == (None, None, ())
 
 
-def test_a_geotiff_that_says_some() -> None:
-    """Names of some bands are none; units have to be the same; a scale is told as it is."""
+def test_a_geotiff_with_some_metadata() -> None:
+    """Names of some bands are none; units have to be the same; a scale is returned as stored."""
     file = raster_uploads.read_raster(
         geotiff(
             PIXELS, bands=("B4", "B3", ""), units=("m", "m", "K"), scales=(1, 1, 0.5), nodata=7
@@ -226,7 +226,7 @@ TOO_LARGE: dict[str, tuple[Callable[[], bytes], str]] = {
 
 @pytest.mark.parametrize("name", TOO_LARGE)
 def test_files_that_are_too_large(name: str) -> None:
-    """Small files that would be large in memory are told from their headers."""
+    """Small files that would be large in memory are rejected by their headers."""
     make, message = TOO_LARGE[name]
     data = make()
     assert len(data) < 2_000_000

@@ -1,4 +1,4 @@
-"""Which models read what a sensor gives."""
+"""Which models read the bands of a sensor."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def sensor(collection: str = L2A, bands: tuple[str, ...] = S2_BANDS, **fields: A
     ids=lambda value: str(value)[:60] if isinstance(value, SensorSpec) else "",
 )
 def test_the_bands_decide(requested: SensorSpec, reading: dict[str, str]) -> None:
-    """One entry per model in their order; who does not read says why in a sentence."""
+    """One entry per model in their order; if a model cannot read the sensor, a note says why."""
     result = model_compatibility(requested, SERVED)
     assert [fit.model for fit in result] == [served.card.id for served in SERVED]
     assert {fit.model: fit.modality for fit in result if fit.compatible} == reading
@@ -53,12 +53,12 @@ def test_the_bands_decide(requested: SensorSpec, reading: dict[str, str]) -> Non
 
 
 def note(requested: SensorSpec, served: ServedModel) -> str:
-    """What is said of one model."""
+    """The note of one model."""
     (result,) = model_compatibility(requested, [served])
     return result.note or ""
 
 
-def test_what_is_said() -> None:
+def test_notes() -> None:
     """Which bands, which modality, or that there is no imagery at all."""
     mosaiks, dofa, _, clip = SERVED
     wrong = sensor(bands=("B4", "B3"))
@@ -72,7 +72,7 @@ def test_what_is_said() -> None:
     assert "'s1'" in both
 
 
-def test_another_collection_is_said() -> None:
+def test_another_collection_has_a_note() -> None:
     """It fits, as in a request, and the note says that units may differ."""
     (result,) = model_compatibility(sensor(L1C), SERVED[:1])
     assert (result.compatible, result.modality) == (True, "s2")

@@ -129,10 +129,10 @@ BAD: dict[str, tuple[type[GeoBentoError], str, str, RasterUpload, ModelCard, dic
         SpecError, "transform", "bring the pixels to such a grid first", FILE, MOSAIKS,
         UTM | {"transform": (10, 0, 0, 0, 10, 0)},
     ),
-    "a size that is not told": (
+    "a missing pixel size": (
         ModelError, "transform", "reads the size of a pixel", FILE, Galileo.card, {"times": [JUNE]},
     ),
-    "a size that is not told to thor": (
+    "a missing pixel size for thor": (
         ModelError, "transform", "reads the size of a pixel", FILE, THOR, {},
     ),
     "a size in degrees": (
@@ -147,7 +147,7 @@ BAD: dict[str, tuple[type[GeoBentoError], str, str, RasterUpload, ModelCard, dic
         ModelError, "crs", "a crs in metres", FILE, THOR,
         {"crs": "EPSG:3857", "transform": (10, 0, 1e6, 0, -10, 6e6)},
     ),
-    "times that are not told": (
+    "missing times": (
         ModelError, "times", "reads the time of the pixels", FILE, Galileo.card, UTM,
     ),
     "fewer times than frames": (
@@ -195,7 +195,7 @@ BAD: dict[str, tuple[type[GeoBentoError], str, str, RasterUpload, ModelCard, dic
 
 @pytest.mark.parametrize("name", BAD)
 def test_what_is_refused(name: str) -> None:
-    """Each with the field at fault and what would be right."""
+    """Each error names the field and what is accepted."""
     kind, field, message, file, card, fields = BAD[name]
     with pytest.raises(GeoBentoError) as caught:
         plan(file, card, **fields)

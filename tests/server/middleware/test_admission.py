@@ -1,4 +1,4 @@
-"""Bounds on what comes in, behind the outermost layer."""
+"""Limits on bodies and concurrent requests, behind the outermost layer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def echo(request: Request) -> Response:
 
 
 async def text(_: Request) -> Response:
-    return PlainTextResponse("something went wrong in /secret/place", 500)
+    return PlainTextResponse("something went wrong in /secret/path", 500)
 
 
 async def teapot(_: Request) -> Response:
@@ -65,7 +65,7 @@ APP = Starlette(
 
 
 def client(app: Any = APP, in_flight: int = 10) -> httpx.AsyncClient:
-    """A client of an app behind the guard and what stands before it."""
+    """A client of an app behind the admission limits and the layers before them."""
     guarded = RequestContextMiddleware(
         AdmissionMiddleware(app, max_body_mb=LIMIT / 2**20, max_concurrent_requests=in_flight)
     )
@@ -103,12 +103,12 @@ def test_a_body_over_the_limit(content: Any) -> None:
 
 
 def test_a_body_within_the_limit() -> None:
-    """The guard does not change what it lets through."""
+    """The middleware passes the body on unchanged."""
     assert ask("POST", "/echo", json={"model": "m", "images": ["aa"]}).json() == {"images": 1}
 
 
 def test_work_in_flight_is_bounded() -> None:
-    """One more than the limit is told to come back; probes are still answered."""
+    """A request beyond the limit is rejected with `Retry-After`; probes are still answered."""
 
     async def go() -> tuple[list[httpx.Response], httpx.Response]:
         gate = asyncio.Event()
@@ -179,7 +179,7 @@ async def raw(
 
 
 def test_a_declared_length_is_refused_unread() -> None:
-    """The app never hears of a body that says itself that it is too large."""
+    """The app is not called if the declared length is over the limit."""
     called = []
 
     async def app(*_: Any) -> None:
@@ -275,7 +275,7 @@ def test_bytes_in_flight_are_bounded() -> None:
 
 
 def test_a_client_that_disconnects_releases_the_limiter() -> None:
-    """The work is cancelled, the layers around the guard are answered, the next one comes in."""
+    """The work is cancelled, the layers around it are answered, the next one comes in."""
 
     async def go() -> list[Any]:
         cancelled = asyncio.Event()

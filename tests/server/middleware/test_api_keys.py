@@ -1,4 +1,4 @@
-"""API keys at the edge."""
+"""API keys in the middleware."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_anything_else_does_not(headers: dict[str, str]) -> None:
     "path",
     ["/", "/docs.json", "/livez", "/readyz", "/healthz", "/metrics", "/static_content/ui.css"],
 )
-def test_what_wants_no_key(path: str) -> None:
+def test_paths_without_a_key(path: str) -> None:
     """Probes, metrics and the documentation."""
     assert get(path).status_code == 200
 
@@ -101,7 +101,7 @@ def test_what_wants_no_key(path: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/models/livez", "/metrics/", "/Metrics", "/static_content", "/models?path=/livez"]
 )
-def test_what_only_looks_like_it(path: str) -> None:
+def test_paths_that_only_start_like_them(path: str) -> None:
     """Free paths are compared as a whole."""
     assert get(path).status_code == 401
 

@@ -1,4 +1,4 @@
-"""How much one client may ask."""
+"""Rate limit and concurrency limit of one API key."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_one_seconds_worth_at_once(rate: float, at_once: int) -> None:
 
 @pytest.mark.parametrize("rate", [0.1, 1, 7])
 def test_the_wait_that_is_said_is_enough(rate: float) -> None:
-    """Whoever waits for so long is granted, and who waits for less is not."""
+    """A request after that wait is accepted, one before it is not."""
     clock = Clock()
     bucket = TokenBucket(rate, clock)
     while not (wait := bucket.acquire()):

@@ -115,7 +115,7 @@ def test_a_crash_is_answered_and_logged(caplog: pytest.LogCaptureFixture) -> Non
     """Whatever a layer raises, the client gets our shape and an id that the log has, too."""
 
     async def app(*_: Any) -> None:
-        raise RuntimeError("/secret/place")
+        raise RuntimeError("/secret/path")
 
     async def go() -> httpx.Response:
         transport = httpx.ASGITransport(RequestContextMiddleware(app))

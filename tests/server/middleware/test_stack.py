@@ -56,7 +56,7 @@ def ask(
 
 
 @pytest.mark.parametrize("path", ["/", "/models", "/nope"])
-def test_browsers_are_told_to_be_careful(path: str) -> None:
+def test_security_headers(path: str) -> None:
     """On every answer, also on refusals; only the documentation may run its own script."""
     headers = get(path).headers
     assert headers["x-content-type-options"] == "nosniff"
@@ -111,7 +111,7 @@ def test_whichever_layer_answers(
         assert answer.json()["error"]["type"]
 
 
-def test_a_key_at_its_limit_is_told_like_all_others() -> None:
+def test_a_key_at_its_limit_gets_an_ordinary_error() -> None:
     """429 has the headers and the body of every refusal, and says when to come back."""
 
     async def go() -> httpx.Response:

@@ -139,8 +139,8 @@ def test_nothing_says_what_there_is(stac: StacServer, tmp_path: Path) -> None:
         source.fetch(query(elsewhere))
 
 
-def test_a_search_is_not_asked_twice_in_a_row(stac: StacServer, tmp_path: Path) -> None:
-    """Who looks at a plan and then fetches asks the catalog once; other searches are others."""
+def test_searches_are_cached_briefly(stac: StacServer, tmp_path: Path) -> None:
+    """A plan and the fetch after it make one search; other searches are made anew."""
     source = served(stac, tmp_path, scene(10), scene(20))
     survey = source.estimate(query())
     assert survey.provenance == source.fetch(query()).provenance
@@ -150,7 +150,7 @@ def test_a_search_is_not_asked_twice_in_a_row(stac: StacServer, tmp_path: Path) 
 
 
 def test_a_collection_that_it_lacks(stac: StacServer, tmp_path: Path) -> None:
-    """The error says who has it, and nothing is asked."""
+    """The error names the sources that have it, and nothing is searched."""
     source = served(stac, tmp_path, scene(1))
     request = query(collection="LANDSAT/LC08/C02/T1_L2", bands=("SR_B4",))
     with pytest.raises(ModelError, match=r"'stand-in'; Earth Engine .* 'planetary-computer'"):
@@ -159,7 +159,7 @@ def test_a_collection_that_it_lacks(stac: StacServer, tmp_path: Path) -> None:
 
 
 def test_a_mask_that_it_lacks(stac: StacServer, tmp_path: Path) -> None:
-    """The error says who has Cloud Score+, and nothing is asked."""
+    """The error names the sources of Cloud Score+, and nothing is searched."""
     source = served(stac, tmp_path, scene(1))
     with pytest.raises(ModelError, match="Earth Engine has it") as caught:
         source.fetch(query(cloud_mask="cloud_score_plus"))

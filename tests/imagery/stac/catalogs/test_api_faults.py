@@ -29,7 +29,9 @@ from tests.imagery.stac_server import Fault, StacServer
 from tests.imagery.world import write_catalog
 
 
-def test_what_may_pass_is_tried_again(stac: StacServer, tmp_path: Path, waits: list[float]) -> None:
+def test_temporary_failures_are_retried(
+    stac: StacServer, tmp_path: Path, waits: list[float]
+) -> None:
     """Busy, out of order, cut off, damaged; a wait that is asked for is waited for."""
     source = served(stac, tmp_path, scene(10))
     faults = [
@@ -64,7 +66,7 @@ def test_what_may_pass_is_tried_again(stac: StacServer, tmp_path: Path, waits: l
         (Fault(status=400), SourceError, "400"),
     ],
 )
-def test_what_does_not_pass_is_named(
+def test_permanent_failures_are_named(
     stac: StacServer,
     tmp_path: Path,
     waits: list[float],
@@ -95,7 +97,7 @@ def test_no_answer_in_time(stac: StacServer, tmp_path: Path, quick: None, kind: 
 
 
 def test_a_catalog_that_is_not_there() -> None:
-    """Nobody listens: 503, named by host, and no word of the rest of the address."""
+    """A closed port: 503 that names the host and nothing else of the URL."""
     with pytest.raises(SourceUnavailable, match=r"^127\.0\.0\.1:9 cannot be reached$") as caught:
         open_catalog("http://127.0.0.1:9/stac?key=secret", timeout_s=1)
     assert caught.value.status == 503
@@ -156,7 +158,7 @@ def test_damaged_files(stac: StacServer, tmp_path: Path, quick: None) -> None:
         ("{url}/files/red.jp2", "red.jp2 is not a TIFF"),
     ],
 )
-def test_items_lead_to_no_other_place(
+def test_items_lead_to_no_other_host(
     stac: StacServer, tmp_path: Path, href: str, message: str
 ) -> None:
     """Files are read from the catalog's own hosts alone, and only TIFFs."""
@@ -215,13 +217,13 @@ def test_files_redirect_to_no_file_of_this_machine(
 @pytest.mark.slow
 def test_many_requests_with_faults(stac: StacServer, tmp_path: Path, quick: None) -> None:
     """Almost a third of all answers go wrong in 300 requests: every sample is right, all else a
-    named error; files are read so many at a time, who is told when to come back does not come
-    before, and nothing lasts past its deadline.
+    named error; reads are bounded, no retry is earlier than `Retry-After`, and nothing lasts
+    past its deadline.
     """
     timeout_s, later_s, count = 30.0, 1.0, 300
     world = [scene(day, cloudy=True, holes=True) for day in (1, 2)]
     expected = served(stac, tmp_path / "first", *world).fetch(query())
-    # Under other names, so that nothing is at hand.
+    # Under other names, so that GDAL has nothing cached.
     copies = [copytree(tmp_path / "first", tmp_path / f"copy-{number}") for number in range(count)]
     sources = [opened(stac, copy, timeout_s) for copy in copies]
     chance = random.Random(1)

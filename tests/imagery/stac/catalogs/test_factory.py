@@ -1,4 +1,4 @@
-"""What ``GEOBENTO_STAC`` may be."""
+"""Values of ``GEOBENTO_STAC``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.imagery.world import write_catalog
 def test_path_url_and_word(
     stac: StacServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A path, the address of a static catalog, that of an API, a preset: each is told apart."""
+    """A path, the address of a static catalog, that of an API, a preset: each is recognised."""
     path = write_catalog([scene(10)], ("B4", "B8"), tmp_path)
     monkeypatch.setitem(PRESETS, "earth-search", preset(stac, tmp_path))
     for where, kind, name in (
