@@ -122,7 +122,7 @@ def test_examples_are_answered(small_service: httpx.Client, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WITH_PARAMETER)
-def test_what_is_not_there(small_service: httpx.Client, name: str) -> None:
+def test_unknown_models_tasks_and_jobs(small_service: httpx.Client, name: str) -> None:
     """Another model, task or job is 404, in the form that the document has for it."""
     method, path = OPERATIONS[name]
     which = path.partition("{")[2].partition("}")[0]

@@ -110,7 +110,7 @@ def test_one_bad_region_of_three(
     ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
 )
 @pytest.mark.parametrize("path", ["/geo_embedding", "/geo_embedding/plan", "/inspect"])
-def test_what_cannot_be_answered(
+def test_rejected_requests(
     small_service: httpx.Client,
     path: str,
     fields: dict[str, Any],

@@ -161,7 +161,7 @@ def test_python_asks_a_server_the_same(
     ["/no/such/file.tif", ".", "a\0b", np.array(["a", None], object), [["x"]]],
     ids=["missing", "folder", "no path", "objects", "words"],
 )
-def test_what_is_no_pixels(pixels: Any) -> None:
+def test_invalid_pixel_files(pixels: Any) -> None:
     """Rejected before anything is sent; the message lists no other file."""
     with pytest.raises(InvalidRequest) as caught:
         embed_pixels("mosaiks", pixels)

@@ -97,7 +97,7 @@ def test_all_ways_to_send_images_with_classes_agree(small_service: httpx.Client)
         ),
     ],
 )
-def test_what_cannot_be_answered(
+def test_rejected_requests(
     small_service: httpx.Client, path: str, body: dict[str, Any], status: int, field: str
 ) -> None:
     """The status, and which field is at fault."""

@@ -27,7 +27,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answers).serve_forever()
 """
 
 
-def test_what_a_server_leaves_behind_is_ended(tmp_path: Path) -> None:
+def test_leftover_processes_of_a_server_are_ended(tmp_path: Path) -> None:
     """The next server that is measured does not share the machine with parts of the last."""
     port, pid = free_port(), tmp_path / "pid"
     command: list[str | Path] = [sys.executable, "-c", SCRIPT, str(port), pid]

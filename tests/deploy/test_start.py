@@ -55,7 +55,7 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         ),
     ],
 )
-def test_what_cannot_be_stops_the_start(
+def test_invalid_settings_stop_the_start(
     mosaiks_stored: StoredModel, wrong: dict[str, str], message: str
 ) -> None:
     """All that the process says is which variables to change and to what."""

@@ -89,7 +89,7 @@ config_schema: {properties: {patch_size: {type: integer}}}
 
 
 @pytest.mark.parametrize("line", ["colour: red", "kind: sometimes", "max_batch_size: many"])
-def test_what_is_not_a_card(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_cards(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unknown fields and wrong values are errors, as everywhere."""
     with pytest.raises(ValidationError):
         load(MINIMAL + line, tmp_path, monkeypatch)

@@ -21,7 +21,7 @@ from tests.models.weights.test_store import own_store  # noqa: F401 - a store fo
 CARD = SatMaePp.card
 
 
-def test_what_a_name_stands_for() -> None:
+def test_variants_of_a_name() -> None:
     """The id and general aliases: every variant, the default first; other aliases: their own."""
     every = ("rgb_vit_large", "bgr_vit_large", "s2_10b")
     assert CARD.variants_of("satmaepp") == CARD.variants_of("satmae++") == every

@@ -170,7 +170,7 @@ def test_images(mosaiks_stored: StoredModel) -> None:
     assert damaged.field == "images.1"  # type: ignore[union-attr]
 
 
-def test_which_source_answers(tmp_path: Path, demo_archive: Path) -> None:
+def test_choice_of_the_source(tmp_path: Path, demo_archive: Path) -> None:
     """The configured catalog before the demo archive; what is not configured is refused."""
     layer = ImageryFetcher.from_settings(Settings(stac=str(demo_archive), data_dir=tmp_path))
     assert layer.source("auto").backend == "stac"

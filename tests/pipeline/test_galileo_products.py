@@ -96,7 +96,7 @@ def test_all_further_inputs_together(engine: LocalEngine) -> None:
     assert np.abs(answer.data - alone.data).max() > 1e-3
 
 
-def test_what_the_network_reads(engine: LocalEngine) -> None:
+def test_network_inputs(engine: LocalEngine) -> None:
     """Means over the region of climate and people, scaled; maps pixel by pixel."""
     core = engine._engine
     _, _, (plan,) = core.plan_regions(request())

@@ -151,7 +151,7 @@ def test_a_plan_fetches_nothing(engine: Engine, source: Scripted) -> None:
     assert (region.tiles, region.inputs, region.shape) == (None, 1, [1024])
 
 
-def test_what_changes_a_plan(engine: Engine) -> None:
+def test_options_change_the_plan(engine: Engine) -> None:
     """Scale, tiles and output are those of the request."""
     coarse = only(inspection.plan_embedding(engine, geo(fetch={"scale_m": 20})))
     assert (coarse.grid.height, coarse.grid.transform[0]) == (20, 20)
@@ -163,7 +163,7 @@ def test_what_changes_a_plan(engine: Engine) -> None:
     assert tiled.inputs == 9
 
 
-def test_a_plan_says_who_else_reads_the_sensor(engine: Engine) -> None:
+def test_a_plan_lists_models_that_read_the_sensor(engine: Engine) -> None:
     """All models that are served, also the one that is asked."""
     plan = inspection.plan_embedding(engine, geo())
     assert [(fit.model, fit.compatible) for fit in plan.models] == [
@@ -172,7 +172,7 @@ def test_a_plan_says_who_else_reads_the_sensor(engine: Engine) -> None:
     ]
 
 
-def test_a_sensor_that_does_not_fit_says_whom_it_fits(engine: Engine) -> None:
+def test_an_incompatible_sensor_lists_compatible_models(engine: Engine) -> None:
     """The error is that of the embedding, and its detail lists the models."""
     wrong = geo(sensor={"collection": L2A, "bands": ["B4"]})
     with pytest.raises(ModelError) as caught:
@@ -293,7 +293,7 @@ def test_a_sensor_of_no_model(engine: Engine, source: Scripted) -> None:
         assert (image.mode, image.size) == ("L", (20, 20))
 
 
-def test_what_never_changes_needs_no_window(engine: Engine) -> None:
+def test_static_imagery_needs_no_window(engine: Engine) -> None:
     """Elevation; of anything else the window is asked for."""
     sensor = {"collection": DEM, "bands": ["DEM"]}
     assert inspected(engine, sensor=sensor, temporal=None).bands[0].band == "DEM"
@@ -302,7 +302,7 @@ def test_what_never_changes_needs_no_window(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("check", [{"check_input": True, "check_raise": True}, {}])
-def test_what_is_odd_is_a_warning(mosaiks_stored: StoredModel, check: dict[str, bool]) -> None:
+def test_odd_pixels_are_a_warning(mosaiks_stored: StoredModel, check: dict[str, bool]) -> None:
     """Pixels that an embedding may refuse are described all the same."""
 
     def dark(query: ImageQuery) -> Sample:

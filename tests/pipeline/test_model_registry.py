@@ -40,9 +40,7 @@ def test_models_are_found_by_all_their_names(mosaiks_stored: StoredModel) -> Non
 
 
 @pytest.mark.parametrize("names", [(), ("b",), ("b", "a")])
-def test_what_is_not_served_is_not_found(
-    mosaiks_stored: StoredModel, names: tuple[str, ...]
-) -> None:
+def test_models_that_are_not_served(mosaiks_stored: StoredModel, names: tuple[str, ...]) -> None:
     """The error lists what this process serves, not what the catalog knows."""
     registry = ModelRegistry(opened(mosaiks_stored, name) for name in names)
     with pytest.raises(ModelNotFound) as caught:
@@ -52,7 +50,7 @@ def test_what_is_not_served_is_not_found(
     assert caught.value.field == "model"
 
 
-def test_what_could_be_served_says_how(mosaiks_stored: StoredModel) -> None:
+def test_models_that_are_not_imported(mosaiks_stored: StoredModel) -> None:
     """A model of the catalog that is not imported is named with the command that does it."""
     registry = ModelRegistry([opened(mosaiks_stored, "b")])
     with pytest.raises(ModelNotFound, match="run: geobento models import dino_v2_vits14"):

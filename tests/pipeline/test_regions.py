@@ -95,7 +95,7 @@ def test_another_variant_does_not_answer_instead(demo_archive: Path) -> None:
         ask(engine, "satmaepp_s2_10b")
 
 
-def test_kept_pixels_give_the_same_answer(demo_archive: Path, tmp_path: Path) -> None:
+def test_cached_pixels_give_the_same_answer(demo_archive: Path, tmp_path: Path) -> None:
     """To the bit, with the same metadata but for `cached`."""
     stored = small.stored(RemoteClip, variant="vit_b_32")
     settings = Settings(models=(stored.tag,), stac=str(demo_archive), data_dir=tmp_path)

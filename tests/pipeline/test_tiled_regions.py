@@ -233,7 +233,7 @@ def test_the_grid_of_a_polygon_is_that_of_its_box(run: Run) -> None:
     assert result.meta.grid.height * result.meta.grid.width == result.data[0].size
 
 
-def test_models_that_cannot_leave_anything_out(run: Run) -> None:
+def test_models_with_one_vector_reject_polygons(run: Run) -> None:
     """A model with one vector for all that it sees is refused before anything is fetched."""
     vectors = Averages.card.model_copy(update={"outputs": ("pooled",)})
     with pytest.raises(ModelError, match=r"accepted: PointBuffer, BBox$") as caught:

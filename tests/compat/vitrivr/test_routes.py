@@ -194,7 +194,7 @@ def test_bad_inputs_in_a_batch(client: httpx.Client) -> None:
         ("/nothing", None, 404, "there is no /api/nothing"),
     ],
 )
-def test_what_is_refused(
+def test_rejected_requests(
     client: httpx.Client, path: str, body: Any, status: int, message: str
 ) -> None:
     """Errors are one sentence, where FastAPI puts them."""

@@ -137,7 +137,7 @@ def test_images_are_embedded(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("mosaiks_stored")
-def test_own_pixels_are_embedded(tmp_path: Path) -> None:
+def test_user_supplied_pixels_are_embedded(tmp_path: Path) -> None:
     """A GeoTIFF that says all, and an array of which the options say the same, agree."""
     numbers = np.random.default_rng(0).integers(200, 4000, (12, 16, 16)).astype(np.uint16)
     bands = CARD.modalities["s2"].sensor.bands
@@ -214,14 +214,14 @@ def test_many_images_keep_their_order(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("point", ["here", "34.066", "1,2,3", "34.066;-3.4", "a,b", ""])
-def test_points_that_are_none(point: str) -> None:
+def test_invalid_points(point: str) -> None:
     """A point is two numbers; the message shows how."""
     shown = failed("embed", "mosaiks", "--point", point, *JUNE)
     assert "is not LON,LAT such as 34.066,-3.401" in shown
 
 
 @pytest.mark.parametrize(("point", "field"), [("0,95", "lat"), ("nan,0", "lon")])
-def test_points_that_are_nowhere(point: str, field: str) -> None:
+def test_points_outside_the_earth(point: str, field: str) -> None:
     """Coordinates outside the Earth: the message says which of the two is wrong."""
     assert f"Error: {field}: " in failed("embed", "mosaiks", "--point", point, *JUNE)
 

@@ -285,7 +285,7 @@ def test_no_wait_leads_past_the_deadline() -> None:
     assert (len(request), caught.value.retry_after) == (1, 60)
 
 
-def test_the_key_goes_along() -> None:
+def test_the_api_key_is_sent() -> None:
     """As a bearer, with every request; without one there is no header."""
     for key, sent in (("abc", "Bearer abc"), (None, None)):
         request, transport = answering(200)
@@ -320,7 +320,7 @@ def test_both_clients_have_the_same_methods() -> None:
 
 
 @pytest.mark.parametrize("url", ["localhost:3000", "ftp://host", ""])
-def test_an_address_that_is_none(url: str) -> None:
+def test_invalid_urls(url: str) -> None:
     """It is said, and not tried again."""
     with Client(url) as client, pytest.raises(SourceError, match="http"):
         client.geo_embedding(GEO)

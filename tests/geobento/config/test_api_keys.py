@@ -25,7 +25,7 @@ def test_a_new_key() -> None:
 @pytest.mark.parametrize(
     "text", ["", "secret", "app:secret", f"{'a' * 64}", f":{'a' * 64}", f"a b:{'a' * 64}"]
 )
-def test_what_is_no_entry(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_invalid_entries(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """A key in plain is refused, and not repeated in the message."""
     with pytest.raises(ValueError, match="accepted: NAME:SHA256"):
         api_keys.parse_key(text)

@@ -99,7 +99,7 @@ def test_a_feature_is_its_geometry() -> None:
         {"type": "Polygon", "coordinates": [TRIANGLE], "crs": "EPSG:3035"},
     ],
 )
-def test_what_is_no_region(value: object) -> None:
+def test_invalid_regions(value: object) -> None:
     """Missing tags, unknown keys, other geometries."""
     with pytest.raises(ValidationError):
         REGIONS.validate_python(value)
@@ -120,7 +120,7 @@ def test_what_is_no_region(value: object) -> None:
         ([TRIANGLE] * 3000, "accepted: up to 10,000"),
     ],
 )
-def test_rings_that_are_none(coordinates: Any, message: str) -> None:
+def test_invalid_rings(coordinates: Any, message: str) -> None:
     """Closed, long enough, on the Earth, and of bounded size."""
     with pytest.raises(SpecError, match=message) as caught:
         Polygon(coordinates)

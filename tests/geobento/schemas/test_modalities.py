@@ -23,12 +23,12 @@ from geobento.schemas.modalities import SYNONYMS, _normalize, find_modality_name
         ("", ["s2"], None),
     ],
 )
-def test_what_a_name_means(name: str, offered: list[str], expected: str | None) -> None:
+def test_synonyms(name: str, offered: list[str], expected: str | None) -> None:
     """The model's own names first, then any case and dash, then synonyms."""
     assert find_modality_name(name, offered) == expected
 
 
-def test_no_name_means_two_things() -> None:
+def test_no_name_has_two_meanings() -> None:
     """Every name stands in one line."""
     plain = [_normalize(name) for names in SYNONYMS for name in names]
     assert len(plain) == len(set(plain))

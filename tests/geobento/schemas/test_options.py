@@ -58,7 +58,7 @@ SOME = CARD.model_copy(update={"config_schema": SCHEMA})
         ({"name": {"a": "x" * 500}}, "name", r"\.\.\. for 'name'"),
     ],
 )
-def test_what_is_refused(options: dict[str, Any], field: str, message: str) -> None:
+def test_rejected_options(options: dict[str, Any], field: str, message: str) -> None:
     """Unknown keys and values that do not fit, with what is accepted."""
     with pytest.raises(ModelError, match=message) as caught:
         check_options(SOME, options, "model_config")

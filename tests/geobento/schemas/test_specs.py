@@ -90,7 +90,7 @@ def test_a_year_is_half_open() -> None:
         (InputPrep, "crop"),
     ],
 )
-def test_what_does_not_fit_is_refused(kind: Any, value: object) -> None:
+def test_invalid_values_are_rejected(kind: Any, value: object) -> None:
     """Out of range, misspelt, not a number, unknown keys, missing tags."""
     with pytest.raises(ValidationError):
         TypeAdapter(kind).validate_python(value)

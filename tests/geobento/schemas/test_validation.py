@@ -74,7 +74,7 @@ def test_one_problem(fields: dict[str, Any], field: str, message: str) -> None:
         ({"colour": "red"}, InvalidRequest),
     ],
 )
-def test_what_is_a_problem_of_a_spec(fields: dict[str, Any], kind: type[InvalidRequest]) -> None:
+def test_errors_of_specs(fields: dict[str, Any], kind: type[InvalidRequest]) -> None:
     """The values of specs fail as specs do; other parameters as parameters."""
     assert type(problem(**fields)) is kind
 
@@ -94,7 +94,7 @@ def test_regions_of_a_list_are_counted() -> None:
     assert [entry["field"] for entry in result.detail] == ["spatials.1.lat", "spatials.2.minlat"]
 
 
-def test_what_concerns_the_whole_request_has_no_field() -> None:
+def test_errors_of_the_whole_request_have_no_field() -> None:
     """Two parameters that exclude each other are the fault of neither alone."""
     result = problem(spatials=[REGION])
     assert result.field is None
@@ -174,9 +174,7 @@ POINT = {"type": "PointBuffer", "lon": 1, "lat": 2, "buffer_m": 5}
         ({"spatial": POINT, "colour": "red"}, "colour", "there is no such parameter"),
     ],
 )
-def test_messages_say_what_was_probably_meant(
-    fields: dict[str, Any], field: str, message: str
-) -> None:
+def test_messages_suggest_names(fields: dict[str, Any], field: str, message: str) -> None:
     """A misspelt name is the first problem, though it makes another parameter missing, too."""
     with pytest.raises(InvalidRequest) as caught:
         validate(GeoEmbeddingRequest, {"model": "mosaiks", **fields})

@@ -51,7 +51,7 @@ def same(one: Sample, other: Sample) -> None:
         replace(sample_of(9), pixels=np.zeros((3, 2, 8, 8), np.float32)),
     ],
 )
-def test_samples_come_back_as_they_were(sample: Sample) -> None:
+def test_samples_round_trip(sample: Sample) -> None:
     """NaN and the sign of zero, microseconds, fractions, frames, side inputs."""
     expires = datetime(2023, 7, 1, 1, 2, 3, 4, UTC)
     for until in (None, expires):
@@ -67,7 +67,7 @@ def test_arrays_of_a_cached_sample_are_writable() -> None:
     assert sample.pixels.flags.c_contiguous
 
 
-def test_any_damage_is_seen() -> None:
+def test_damage_is_detected() -> None:
     """Cut off anywhere, any byte changed, anything appended, of another key."""
     data = encode(CacheEntry(sample_of(1)), KEY)
     chance = random.Random(1)

@@ -113,7 +113,7 @@ def test_the_collection_table_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert key() != before
 
 
-def test_what_cannot_be_in_a_key_is_an_error() -> None:
+def test_fields_of_unknown_types_are_an_error() -> None:
     """A field of a new kind is not left out by accident."""
     with pytest.raises(TypeError):
         key(replace(QUERY, modality={1, 2}))  # type: ignore[arg-type]

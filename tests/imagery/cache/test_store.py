@@ -185,7 +185,7 @@ def test_clearing_says_what_was_there(store: PatchStore) -> None:
     assert [held.path for held in store.list_files()] == [unfinished]
 
 
-def test_what_a_crash_left_is_removed_later(tmp_path: Path) -> None:
+def test_leftovers_of_a_crash_are_removed_later(tmp_path: Path) -> None:
     """An unfinished file of an hour ago; not one that may still be written."""
     store = PatchStore(tmp_path, MIB)
     old, young = tmp_path / "tmpold.part", tmp_path / "tmpnew.part"

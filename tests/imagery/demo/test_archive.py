@@ -187,7 +187,7 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "demo").read_text() == "precious"
 
 
-def test_what_appears_while_writing_is_not_touched(
+def test_folders_filled_while_writing_are_not_touched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A folder that others filled in the meantime is not moved away and deleted."""

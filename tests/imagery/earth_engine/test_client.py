@@ -56,7 +56,7 @@ def test_with_credentials_nothing_goes_over_plain_http() -> None:
 
 
 @pytest.mark.parametrize("content", [None, "nonsense", "{}", '{"type": "authorized_user"}'])
-def test_a_key_that_is_none(tmp_path: Path, content: str | None) -> None:
+def test_invalid_key_files(tmp_path: Path, content: str | None) -> None:
     """A missing or unusable key file names its variable, not its path."""
     key = tmp_path / "key.json"
     if content is not None:
@@ -126,7 +126,7 @@ def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
         (418, "teapot", SourceError),
     ],
 )
-def test_what_refusals_mean(status: int, message: str, kind: type[Exception]) -> None:
+def test_errors_by_status(status: int, message: str, kind: type[Exception]) -> None:
     """What may pass, what has to be made smaller, and what is final."""
     assert type(map_http_error(status, message, {}, PROJECT)) is kind
 

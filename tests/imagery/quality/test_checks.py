@@ -50,7 +50,7 @@ def test_ordinary_pixels() -> None:
         (replace(GOOD, valid=np.zeros((20, 30), bool)), "only 0.0% of the pixels"),
     ],
 )
-def test_what_is_odd(sample: Sample, message: str) -> None:
+def test_warnings(sample: Sample, message: str) -> None:
     """One sentence that names the band and the number."""
     (result,) = quality_warnings(sample, S2)
     assert message in result

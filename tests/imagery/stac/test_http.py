@@ -36,7 +36,7 @@ def test_an_answer_that_is_too_long(stac: StacServer, monkeypatch: pytest.Monkey
         (404, SourceError, False),
     ],
 )
-def test_what_a_refusal_means(status: int, error: type[SourceError], again: bool) -> None:
+def test_errors_by_status(status: int, error: type[SourceError], again: bool) -> None:
     """Temporary failures are retried, after the wait that the server asks for."""
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=30))
     for header, minimum, maximum in (("12", 12, 12), (date, 20, 30)):

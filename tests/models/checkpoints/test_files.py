@@ -31,7 +31,7 @@ def test_both_formats(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("nest", ["model", "state_dict"])
-def test_what_training_scripts_keep(tmp_path: Path, nest: str) -> None:
+def test_files_of_training_scripts(tmp_path: Path, nest: str) -> None:
     """Weights beside optimizer, epoch and arguments, of a network wrapped for several devices."""
     wrapped = {f"module.{name}": tensor for name, tensor in TENSORS.items()}
     cached = {nest: wrapped, "optimizer": {"state": {}}, "epoch": 3, "args": Namespace(lr=1e-4)}

@@ -126,7 +126,9 @@ def test_the_network_cannot_tell(
         (2, 2, {"resize": "squash", "size": 256}, False),
     ],
 )
-def test_which_images(width: int, height: int, fields: dict[str, Any], half: bool) -> None:
+def test_conditions_of_the_half_size(
+    width: int, height: int, fields: dict[str, Any], half: bool
+) -> None:
     """Large enough in both sides, even, and resized; however the camera was held."""
     spec = ImageInput(modality="rgb", **fields)
     assert can_decode_at_half_size(width, height, spec) is half

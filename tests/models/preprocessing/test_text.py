@@ -83,7 +83,7 @@ def test_texts_are_cleaned() -> None:
     assert preprocessing_text.clean_text("  caf\u00c3\u00a9 &amp;amp;\n Crème  ") == "café & Crème"
 
 
-def test_what_is_no_text() -> None:
+def test_rejected_texts() -> None:
     """Empty and endless texts are refused, with a word on what is accepted."""
     tokenizer = Tokenizer(preprocessing_text.dummy_tokenizer_json(spec(CLIP.text)), spec(CLIP.text))
     for empty in ("", "  \n", "&nbsp;"):

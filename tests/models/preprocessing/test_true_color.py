@@ -54,7 +54,7 @@ def test_nothing_is_cut_off(shape: tuple[int, int]) -> None:
     assert result[-3, -3].tolist() == [0, 0, 0]
 
 
-def test_what_is_no_true_colour() -> None:
+def test_rejected_samples() -> None:
     """Other bands, and regions of a few pixels, are refused with what is accepted."""
     with pytest.raises(ModelError, match="B4, B3, B2"):
         rendered(np.zeros((3, 20, 20), np.float32), ("B2", "B3", "B4"))

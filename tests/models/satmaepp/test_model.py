@@ -164,7 +164,7 @@ def test_regions_are_seen_whole() -> None:
     assert cropped.max() < 0.1
 
 
-def test_what_the_weights_do_not_read() -> None:
+def test_rejected_inputs() -> None:
     """Images for the bands' network, bands for the images' one, bands in another order."""
     ten, images = SatMaePp(sizes("s2_10b")), SatMaePp(sizes("bgr_vit_large"))
     assert ten.modalities() == ("s2_10b",)

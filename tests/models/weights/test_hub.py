@@ -165,7 +165,7 @@ def test_a_tokenizer_comes_along(tmp_path: Path) -> None:
     assert used.stdout.strip() == str(len("ein Hafen") + 2)
 
 
-def test_what_the_hub_refuses_is_explained(tmp_path: Path) -> None:
+def test_errors_of_the_hub_are_explained(tmp_path: Path) -> None:
     """Missing files, gated repositories and no network end in a sentence."""
     with hub({}) as (_, endpoint):
         missing = run(tmp_path, endpoint, "import", "dino_v2_vits14")

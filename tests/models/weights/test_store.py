@@ -46,7 +46,7 @@ def test_the_same_weights_are_one_entry() -> None:
     assert {entry.tag for entry in store.list_models()} == {first.tag, dummy.tag}
 
 
-def test_what_is_saved_is_what_is_loaded() -> None:
+def test_saved_models_are_loaded_unchanged() -> None:
     """Weights, configuration, and the metadata that says what they are."""
     stored = import_model("mosaiks")
     loaded = load_model(stored)
@@ -109,7 +109,7 @@ def test_weights_that_do_not_fit_the_network_are_refused() -> None:
     assert store.list_models() == []
 
 
-def test_which_models_are_served() -> None:
+def test_selection_of_served_models() -> None:
     """All in the store, the newest of each; or those named, by id, alias, variant or version."""
     assert store.select_models(()) == []
     with pytest.raises(ModelStoreError, match="geobento models import mosaiks"):

@@ -113,7 +113,7 @@ def fetched(settings: Settings) -> Sample:
     return answer
 
 
-def test_samples_are_kept(standin: Standin, tmp_path: Path) -> None:
+def test_samples_are_cached(standin: Standin, tmp_path: Path) -> None:
     """Of a configured source, unless they are not to be; in `GEOBENTO_DATA_DIR`."""
     settings = Settings(ee_project="some-project", ee_url=standin.url, data_dir=tmp_path)
     assert [fetched(settings).cached for _ in range(2)] == [False, True]
@@ -139,7 +139,7 @@ def test_a_catalog_that_changed_is_read_anew(tmp_path: Path) -> None:
     assert (after.pixels != before.pixels).any()
 
 
-def test_a_catalog_that_is_down_leaves_what_it_gave(tmp_path: Path) -> None:
+def test_a_catalog_that_is_down_serves_cached_pixels(tmp_path: Path) -> None:
     """After a restart kept pixels are answered, others get the error; when it is back in another
     form, so are its pixels.
     """
@@ -288,7 +288,7 @@ def test_requests_share_the_limit() -> None:
     assert source.peak_bytes <= 4 * PATCH_BYTES + JUST_LET_GO
 
 
-def test_a_request_without_room_ends_at_its_deadline() -> None:
+def test_a_request_above_the_limit_ends_at_its_deadline() -> None:
     """It is rejected as a whole; when the other is done, it is accepted."""
     layer, _ = bounded(1)
     inside, go_on = Event(), Event()

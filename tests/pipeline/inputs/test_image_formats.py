@@ -287,7 +287,7 @@ def test_ways_to_write_base64(text: str) -> None:
         "data:image/png;base64,%89",
     ],
 )
-def test_what_is_no_base64(text: str) -> None:
+def test_invalid_base64(text: str) -> None:
     """An unescaped plus sign, a lost end, a file name: the error says what is accepted."""
     with pytest.raises(InvalidImage, match=r"not valid base64; accepted: base64 .* blanks are not"):
         decode_payload(text)

@@ -161,7 +161,7 @@ def test_every_orientation(orientation: int, turn: Any) -> None:
     np.testing.assert_array_equal(pixels(data), turn(image))
 
 
-def test_the_limit_itself_is_allowed() -> None:
+def test_the_pixel_limit_is_inclusive() -> None:
     """An image of exactly as many pixels as allowed is read; one row more is not."""
     data = encoded(Image.new("RGB", (100, 10)), "PNG")
     assert decode_image(data, 0.001).size == (100, 10)
@@ -169,7 +169,7 @@ def test_the_limit_itself_is_allowed() -> None:
         decode_image(encoded(Image.new("RGB", (100, 11)), "PNG"), 0.001)
 
 
-def test_bits_above_eight_in_other_files() -> None:
+def test_16_bit_tiffs() -> None:
     """A TIFF of 16 bits in either byte order is read like a PNG of 16 bits."""
     grey = (np.arange(96).reshape(8, 12) * 680).astype(np.uint16)
     for mode in ("I;16", "I;16B"):

@@ -64,7 +64,7 @@ def test_frames_of_a_window(
         ({"n_frames": 1, "temporal_mode": "multi"}, "give one of the two"),
     ],
 )
-def test_frames_that_cannot_be(options: dict[str, Any], message: str) -> None:
+def test_invalid_frames(options: dict[str, Any], message: str) -> None:
     """What contradicts itself or the card is refused, with the parameter that is wrong."""
     window = START, START + timedelta(days=365)
     with pytest.raises(ModelError, match=message) as caught:

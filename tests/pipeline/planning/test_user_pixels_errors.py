@@ -194,7 +194,7 @@ BAD: dict[str, tuple[type[GeoBentoError], str, str, RasterUpload, ModelCard, dic
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_refused(name: str) -> None:
+def test_rejected_pixels(name: str) -> None:
     """Each error names the field and what is accepted."""
     kind, field, message, file, card, fields = BAD[name]
     with pytest.raises(GeoBentoError) as caught:

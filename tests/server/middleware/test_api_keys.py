@@ -171,7 +171,7 @@ def test_keys_come_from_both_settings(tmp_path: Path) -> None:
         ({"api_keys_file": Path("/nowhere/keys")}, None, "the file cannot be read"),
     ],
 )
-def test_keys_that_cannot_be(
+def test_invalid_keys(
     tmp_path: Path, given: dict[str, Any], text: str | None, message: str
 ) -> None:
     """The start fails with the variable's name, and shows neither key nor path."""

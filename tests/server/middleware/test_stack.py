@@ -96,7 +96,7 @@ def test_a_refusal_can_be_read_by_a_page_that_may_ask() -> None:
         ("OPTIONS", "/models", {**PAGE_OF, "Access-Control-Request-Method": "PUT"}, 400),
     ],
 )
-def test_whichever_layer_answers(
+def test_headers_of_every_layer(
     method: str, path: str, headers: dict[str, str], status: int
 ) -> None:
     """The id of the request, the security headers, and of an error our body."""

@@ -20,7 +20,7 @@ from tests.imagery.stac_server import Fault, StacServer
 from tests.imagery.world import write_catalog
 
 
-def test_path_url_and_word(
+def test_path_url_and_preset(
     stac: StacServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A path, the address of a static catalog, that of an API, a preset: each is recognised."""
@@ -56,7 +56,7 @@ def test_settings_lead_to_pixels(stac: StacServer, tmp_path: Path) -> None:
         ('{"conformsTo": ["x/item-search"]}', "not point to a STAC API"),
     ],
 )  # fmt: skip
-def test_what_is_no_catalog(
+def test_other_pages_are_no_catalog(
     stac: StacServer, tmp_path: Path, waits: list[float], body: str, message: str
 ) -> None:
     """Any other page is an error that says so."""
@@ -65,7 +65,7 @@ def test_what_is_no_catalog(
         open_catalog(stac.api(tmp_path), timeout_s=20)
 
 
-def test_what_is_known_of_a_catalog_before_it_is_opened(stac: StacServer, tmp_path: Path) -> None:
+def test_fingerprints_before_a_catalog_is_opened(stac: StacServer, tmp_path: Path) -> None:
     """Of APIs what they say of themselves; never what a static catalog does."""
     write_catalog([scene(10)], ("B4", "B8"), tmp_path)
     api, static = stac.api(tmp_path), stac.file(tmp_path / "catalog.json")

@@ -22,7 +22,7 @@ def test_the_last_of_each_catalog(tmp_path: Path) -> None:
     assert PatchStore(folder, 100).list_files() == []
 
 
-def test_what_cannot_be_read_or_written_is_none(tmp_path: Path) -> None:
+def test_unusable_files_have_no_fingerprint(tmp_path: Path) -> None:
     """A damaged file, a folder that is none."""
     last = CatalogFingerprint(tmp_path, "x")
     last.write(("a",))

@@ -211,7 +211,7 @@ def test_files_are_those_of_its_folder_and_of_named_hosts(tmp_path: Path) -> Non
     assert with_hosts.max_concurrent_reads > alone.max_concurrent_reads
 
 
-def test_what_is_not_stac_geoparquet(tmp_path: Path) -> None:
+def test_other_files_are_rejected(tmp_path: Path) -> None:
     """Missing, damaged, another table, an empty folder: an error that names no folder."""
     pq.write_table(pa.table({"a": [1]}), tmp_path / "other.parquet")
     (tmp_path / "damaged.parquet").write_bytes(b"PAR1 and no more")

@@ -188,7 +188,7 @@ def test_a_catalog_that_links_to_itself_ends(tmp_path: Path) -> None:
     assert find(catalog) == ["item-1"]
 
 
-def test_what_items_state_may_be_odd(tmp_path: Path) -> None:
+def test_odd_properties_of_items(tmp_path: Path) -> None:
     """Bounds with heights are bounds; a cloud percentage that is no number is not stated."""
     builder = CatalogBuilder(tmp_path)
     item = builder.add("a", "2023-06-02T00:00:00Z", BAND, eo__cloud_cover="n/a")

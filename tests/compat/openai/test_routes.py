@@ -115,7 +115,7 @@ def test_a_model_of_images_alone(client: Any) -> None:
         ({"model": "gpt"}, "NotFoundError", "model", "model_not_found", "available: clip"),
     ],
 )
-def test_what_is_refused(
+def test_rejected_requests(
     client: Any, fields: dict[str, Any], error: str, param: str, code: str, message: str
 ) -> None:
     """Errors arrive as the client's own exceptions, with parameter and code."""

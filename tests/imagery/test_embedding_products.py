@@ -86,7 +86,7 @@ class Vectors(WorldScene):
         (-127, -0.9921722),
     ],
 )
-def test_what_stored_numbers_mean(tmp_path: Path, stored: int, value: float) -> None:
+def test_dequantization(tmp_path: Path, stored: int, value: float) -> None:
     """Squares of 127.5ths that keep their sign."""
     builder = CatalogBuilder(tmp_path)
     pixels = np.full((64, *GRID.shape), stored, np.int8)
