@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
 from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 
@@ -23,6 +24,7 @@ def geotiff(
     scales: Sequence[float] | None = None,
     offsets: Sequence[float] | None = None,
     mask: NDArray[np.bool_] | None = None,
+    alpha: int | None = None,
     crs: str | None = CRS,
     transform: Sequence[float] | None = TRANSFORM,
     **profile: Any,
@@ -38,6 +40,10 @@ def geotiff(
         with memory.open(
             driver="GTiff", count=count, height=height, width=width, dtype=dtype, **profile
         ) as file:
+            if alpha is not None:
+                kinds = [ColorInterp.gray] + [ColorInterp.undefined] * (count - 1)
+                kinds[alpha] = ColorInterp.alpha
+                file.colorinterp = kinds
             file.write(pixels)
             if bands is not None:
                 file.descriptions = tuple(bands)

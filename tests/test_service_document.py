@@ -29,7 +29,7 @@ WITH_BODY = [
     name for name in POSTS if "requestBody" in DOCUMENT["paths"][OPERATIONS[name][1]]["post"]
 ]
 WITH_PARAMETER = [name for name, (_, path) in OPERATIONS.items() if "{" in path]
-NOT_FOR_CLIENTS = {"/", "/docs.json", "/healthz", "/schema.json"}
+NOT_FOR_CLIENTS = {"/favicon.ico", "/info", "/", "/docs.json", "/healthz", "/schema.json"}
 """The page, the document itself, and what BentoML has of its own."""
 ROUTES = """
 import json, service

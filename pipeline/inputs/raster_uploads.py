@@ -6,7 +6,7 @@ import io
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from tokenize import TokenError
 from typing import Any
 
@@ -27,6 +27,9 @@ GDAL_OPTIONS = {
     "GDAL_PAM_ENABLED": "NO",
 }
 """No sidecar files (overviews, masks, statistics, world files) beside the one that was given."""
+
+ALPHA_NAMES = frozenset({"", "a", "alpha", "mask"})
+"""Descriptions of an alpha band, lower case. A band with another name is data, whatever its tag."""
 
 _REAL_DTYPES = re.compile(r"u?int\d+|float\d+|[<>=|]?[iuf]\d+")
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -63,6 +66,7 @@ class RasterUpload:
         transform: ``(a, b, c, d, e, f)`` as in `PixelGrid`.
         nodata: Value that means no data.
         mask: ``(H, W)``: where the file's own mask says that there are data.
+        alpha: Position of a band that the file tags as alpha and does not name as data.
     """
 
     file_type: str
@@ -74,6 +78,22 @@ class RasterUpload:
     transform: tuple[float, float, float, float, float, float] | None = None
     nodata: float | None = None
     mask: NDArray[np.bool_] | None = None
+    alpha: int | None = None
+
+    def with_alpha_as_mask(self) -> RasterUpload:
+        """The same without its alpha band; where that is 0, there are no data."""
+        if self.alpha is None:
+            return self
+        others = [band for band in range(self.pixels.shape[-3]) if band != self.alpha]
+        opaque = self.pixels[..., self.alpha, :, :] > 0
+        return replace(
+            self,
+            pixels=self.pixels[..., others, :, :],
+            bands=None if self.bands is None else tuple(self.bands[band] for band in others),
+            scaling=tuple(self.scaling[band] for band in others) if self.scaling else (),
+            mask=opaque if self.mask is None else self.mask & opaque,
+            alpha=None,
+        )
 
 
 def read_raster(data: bytes, max_pixels: int) -> RasterUpload:
@@ -101,7 +121,6 @@ def read_raster(data: bytes, max_pixels: int) -> RasterUpload:
 
 def _read_geotiff(data: bytes, max_pixels: int) -> RasterUpload:
     import rasterio
-    from rasterio.errors import RasterioError
     from rasterio.io import MemoryFile
 
     # Damaged files lead GDAL to errors of several kinds, whose messages name its own files.
@@ -112,12 +131,14 @@ def _read_geotiff(data: bytes, max_pixels: int) -> RasterUpload:
             memory.open(driver="GTiff") as file,
         ):
             return _read_dataset(file, max_pixels)
-    except (RasterioError, ValueError):
+    except (GeoBentoError, MemoryError):
+        raise
+    except Exception:  # of rasterio, some of them private
         raise InvalidImage("the GeoTIFF is damaged or incomplete") from None
 
 
 def _read_dataset(file: Any, max_pixels: int) -> RasterUpload:
-    from rasterio.enums import MaskFlags
+    from rasterio.enums import ColorInterp, MaskFlags
 
     _check_dtypes(*file.dtypes)
     kinds = {np.dtype(name) for name in file.dtypes}
@@ -130,10 +151,20 @@ def _read_dataset(file: Any, max_pixels: int) -> RasterUpload:
         * max(kind.itemsize for kind in kinds)
     )
     scaling = tuple(zip(map(float, file.scales), map(float, file.offsets), strict=True))
-    units = set(file.units)
     seen = None
     if all(flags == [MaskFlags.per_dataset] for flags in file.mask_flag_enums):
         seen = file.read_masks(1) > 0
+    alphas = [
+        position
+        for position, (color, name) in enumerate(
+            zip(file.colorinterp, file.descriptions, strict=True)
+        )
+        if color == ColorInterp.alpha and (name or "").lower() in ALPHA_NAMES
+    ]
+    units = {unit for position, unit in enumerate(file.units) if position not in alphas}
+    names = [
+        "alpha" if position in alphas else name for position, name in enumerate(file.descriptions)
+    ]
     crs = None if file.crs is None else str(file.crs.to_wkt(version="WKT2_2019"))
     if crs is not None and len(crs) > MAX_CRS_LENGTH:
         raise InvalidImage(
@@ -143,13 +174,14 @@ def _read_dataset(file: Any, max_pixels: int) -> RasterUpload:
     return RasterUpload(
         "GeoTIFF",
         file.read(),
-        bands=tuple(file.descriptions) if all(file.descriptions) else None,
+        bands=tuple(names) if all(names) else None,
         units=units.pop() or None if len(units) == 1 else None,
         scaling=() if set(scaling) == {(1.0, 0.0)} else scaling,
         crs=crs,
         transform=None if file.transform.is_identity else tuple(file.transform)[:6],
         nodata=file.nodata,
         mask=seen,
+        alpha=alphas[-1] if alphas and file.count > 1 else None,
     )
 
 

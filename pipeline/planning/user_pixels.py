@@ -22,7 +22,7 @@ from imagery.geometry import WGS84, get_transformer, parse_crs
 from imagery.grid import has_ground_meters
 from imagery.quality.checks import unit_warnings
 from inference.types import Pooling
-from pipeline.inputs.raster_uploads import RasterUpload
+from pipeline.inputs.raster_uploads import ALPHA_NAMES, RasterUpload
 from pipeline.planning.geo import check_output, plan_tiling, pools_cells
 from pipeline.planning.imagery import find_modality
 from pipeline.planning.limits import Limits, check_min_size
@@ -104,6 +104,11 @@ def plan_user_pixels(
     check_options(card, request.config, "model_config")
     check_output(card, request.output)
     spec = card.modalities[modality]
+    if file.alpha is not None and not _names_alpha_band(request, file):
+        if request.bands is not None and len(request.bands) == file.pixels.shape[-3]:
+            names = [name for band, name in enumerate(request.bands) if band != file.alpha]
+            request = request.model_copy(update={"bands": tuple(names)})
+        file = file.with_alpha_as_mask()
     pixels = file.pixels[0] if file.pixels.ndim == 4 and len(file.pixels) == 1 else file.pixels
     shape = (pixels.shape[-2], pixels.shape[-1])
     check_min_size(card, modality, shape, "pixels", "size of the pixels on the ground")
@@ -167,6 +172,16 @@ def _masked_values(
 def _provenance(request: PixelEmbeddingRequest, file: RasterUpload) -> Provenance:
     scenes = (Scene(f"times.{position}", time) for position, time in enumerate(request.times))
     return Provenance("user", file.file_type, tuple(scenes), NOTICE)
+
+
+def _names_alpha_band(request: PixelEmbeddingRequest, file: RasterUpload) -> bool:
+    """Whether the request names all bands, and the one that the file tags as alpha as data."""
+    if file.alpha is None or request.bands is None:
+        return False
+    return (
+        len(request.bands) == file.pixels.shape[-3]
+        and request.bands[file.alpha].lower() not in ALPHA_NAMES
+    )
 
 
 def _band_names(request: PixelEmbeddingRequest, file: RasterUpload) -> tuple[str, ...]:

@@ -12,8 +12,10 @@ import pytest
 pytest.importorskip("transformers")
 
 from geobento.schemas.errors import SpecError
+from geobento.schemas.requests import PixelEmbeddingRequest
 from models.galileo.model import Galileo
-from pipeline.inputs.raster_uploads import RasterUpload
+from pipeline.inputs.raster_uploads import RasterUpload, read_raster
+from pipeline.planning.user_pixels import _names_alpha_band
 from tests import geotiffs
 from tests.pipeline.planning.user_pixels_files import (
     ANYSAT,
@@ -32,7 +34,7 @@ from tests.pipeline.planning.user_pixels_files import (
 )
 
 
-def test_what_a_file_says_is_enough() -> None:
+def test_metadata_of_the_file_is_enough() -> None:
     """Pixels, names, units, region and validity become a sample as a source gives it."""
     seen = RANDOM.integers(0, 2, (24, 30)).astype(bool)
     result = plan(replace(FILE, mask=seen, **UTM)).sample  # type: ignore[arg-type]
@@ -173,3 +175,57 @@ def test_images_over_time() -> None:
         datetime(2023, 6, 11, 10, 30, tzinfo=UTC),
     )
     assert plan(replace(file, pixels=SERIES[:1]), Galileo.card, times=times).sample.pixels.ndim == 3
+
+
+def with_alpha(name: str | None, opacity: int = 65_535) -> RasterUpload:
+    """A GeoTIFF of all bands with an alpha band, of which the left half is clear."""
+    alpha = np.full((1, *NUMBERS.shape[1:]), opacity, np.uint16)
+    alpha[..., : NUMBERS.shape[2] // 2] = 0
+    names = [*S2, name] if name is not None else None
+    data = geotiffs.geotiff(
+        np.concatenate([NUMBERS, alpha]),
+        bands=names,
+        units="digital numbers",
+        alpha=len(S2),
+    )
+    return read_raster(data, 100_000)
+
+
+@pytest.mark.parametrize("opacity", [1, 255, 65_535])
+@pytest.mark.parametrize("name", ["alpha", "Mask"])
+def test_alpha_is_a_mask(name: str, opacity: int) -> None:
+    """Where it is 0 there are no data, as with a nodata value; it is no band."""
+    half = NUMBERS.shape[2] // 2
+    sample = plan(with_alpha(name, opacity)).sample
+    assert sample.bands == S2
+    assert sample.valid is not None
+    assert not sample.valid[:, :half].any()
+    np.testing.assert_array_equal(sample.pixels[..., half:], NUMBERS[..., half:])
+    for bands in (S2, (*S2, "alpha")):
+        by_request = plan(with_alpha(None, opacity), bands=bands).sample
+        np.testing.assert_array_equal(by_request.pixels, sample.pixels)
+
+
+def test_all_clear() -> None:
+    """No pixel is left."""
+    with pytest.raises(SpecError, match="no pixel has data"):
+        plan(with_alpha("alpha", 0))
+
+
+def test_a_data_band_may_have_the_tag_of_alpha() -> None:
+    """Writers tag the fourth band so by default; a name in the file or the request counts more."""
+    data = NUMBERS[:4].copy()
+    data[3] = 0
+    file = read_raster(
+        geotiffs.geotiff(data, bands=("B2", "B3", "B4", "B8"), photometric="RGB", alpha=3),
+        100_000,
+    )
+    assert file.alpha is None
+    unnamed = read_raster(geotiffs.geotiff(data, photometric="RGB", alpha=3), 100_000)
+    assert unnamed.alpha == 3
+    assert unnamed.with_alpha_as_mask().pixels.shape[0] == 3
+    names = ["B2", "B3", "B4", "B8"]
+    assert _names_alpha_band(PixelEmbeddingRequest(model="m", pixels=b"", bands=names), unnamed)
+    assert not _names_alpha_band(
+        PixelEmbeddingRequest(model="m", pixels=b"", bands=[*names[:3], "alpha"]), unnamed
+    )
