@@ -46,19 +46,19 @@ class RunningServer:
 
     @contextmanager
     def peak_memory_mib(self, interval_s: float = MEMORY_POLL_S) -> Iterator[Callable[[], int]]:
-        """The most memory since entering, told by what this returns."""
-        result = [self.memory_mib()]
+        """Context manager: gives a function for the peak memory since its start, mebibytes."""
+        samples = [self.memory_mib()]
         ended = threading.Event()
 
         def watch() -> None:
             while not ended.wait(interval_s):
                 with suppress(psutil.Error):  # a process that has just ended
-                    result.append(self.memory_mib())
+                    samples.append(self.memory_mib())
 
         watching = threading.Thread(target=watch)
         watching.start()
         try:
-            yield lambda: max(result)
+            yield lambda: max(samples)
         finally:
             ended.set()
             watching.join()

@@ -83,11 +83,11 @@ def main() -> None:
     """Build, and print the tag."""
     parser = argparse.ArgumentParser(description="Build the Bento of the chosen models.")
     parser.add_argument("--extras", default="", help=f"separated by commas: {', '.join(EXTRAS)}")
-    asked = {extra.strip() for extra in parser.parse_args().extras.split(",")} - {""}
-    if asked - set(EXTRAS):
+    extras = {extra.strip() for extra in parser.parse_args().extras.split(",")} - {""}
+    if extras - set(EXTRAS):
         parser.error(f"extras are {', '.join(EXTRAS)}; models bring along what they need")
     try:
-        built = build(sorted(asked))
+        built = build(sorted(extras))
     except GeoBentoError as error:
         raise SystemExit(error.message) from None
     print(built.tag)

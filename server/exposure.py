@@ -21,8 +21,8 @@ def warn_if_public(addresses: Iterable[str], *, has_keys: bool) -> None:
     public = sorted({address for address in addresses if not is_loopback(address)})
     if public and not has_keys:
         logger.warning(
-            "ANYONE WHO REACHES THIS MACHINE CAN USE THE SERVICE: it listens on %s and wants no "
-            "API keys. Set GEOBENTO_API_KEYS, or listen on 127.0.0.1 (bentoml serve --host).",
+            "ANYONE WHO REACHES THIS MACHINE CAN USE THE SERVICE: it listens on %s and requires "
+            "no API keys. Set GEOBENTO_API_KEYS, or listen on 127.0.0.1 (bentoml serve --host).",
             ", ".join(public),
         )
 

@@ -1,4 +1,4 @@
-"""What is compared: how each server is started, asked and read."""
+"""The servers of the comparison: how to start them, and their requests and responses."""
 
 from __future__ import annotations
 

@@ -131,6 +131,6 @@ def _presented_key(headers: Mapping[bytes, bytes]) -> bytes:
     )
     if not presented:
         raise Unauthorized(
-            "this service wants an API key, as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
+            "this service requires an API key, as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
         )
     return presented

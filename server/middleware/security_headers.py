@@ -46,7 +46,7 @@ class SecurityHeadersMiddleware:
             await self.app(scope, receive, send)
             return
 
-        async def told(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in COMMON_HEADERS.items():
@@ -55,4 +55,4 @@ class SecurityHeadersMiddleware:
                 headers.setdefault("Content-Security-Policy", policy)
             await send(message)
 
-        await self.app(scope, receive, told)
+        await self.app(scope, receive, send_with_headers)
