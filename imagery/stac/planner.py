@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,9 @@ from imagery.scenes import finite_float, group_passes
 from imagery.stac.catalogs.base import Search, item_time, tile_key
 from imagery.stac.catalogs.presets import PRESETS
 from imagery.stac.processing import processing_baseline, stated_offset
+
+CRS_FIELDS = ("proj:code", "proj:epsg", "proj:wkt2", "proj:projjson")
+"""Fields of the projection extension that can name the CRS."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ def plan_reads(
         assets = tuple(_available_keys(item, collection.bands[band])[0] for band in bands)
         offsets = tuple(_offset(item, key) if collection.harmonized else 0 for key in assets)
         _declare_bands(item, assets)
+        _drop_grids_without_crs(item)
         mask = next(iter(_available_keys(item, collection.mask_assets)), None)
         plan.append(SceneRead(item, assets, offsets, mask))
     return plan
@@ -166,6 +170,25 @@ def _declare_bands(item: pystac.Item, keys: Sequence[str]) -> None:
         if number and len(fields.get("raster:bands", ())) < int(number):
             bands = fields.get("eo:bands", fields.get("bands", ()))
             fields["raster:bands"] = [{} for _ in range(max(len(bands), int(number)))]
+
+
+def _drop_grids_without_crs(item: pystac.Item) -> None:
+    """Remove shapes and transforms that have no CRS, so that odc-stac reads all from the file."""
+    if _states_crs(item.properties):
+        return
+    _drop_grid(item.properties)
+    for asset in item.assets.values():
+        if not _states_crs(asset.extra_fields):
+            _drop_grid(asset.extra_fields)
+
+
+def _states_crs(fields: Mapping[str, Any]) -> bool:
+    return any(fields.get(name) is not None for name in CRS_FIELDS)
+
+
+def _drop_grid(fields: dict[str, Any]) -> None:
+    for name in ("proj:shape", "proj:transform", *CRS_FIELDS):
+        fields.pop(name, None)
 
 
 def _items_with_bands(

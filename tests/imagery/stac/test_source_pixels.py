@@ -286,3 +286,21 @@ def test_radar_by_direction_and_mode(tmp_path: Path) -> None:
     assert days(orbit="DESCENDING") == [12]
     with pytest.raises(NoImageryError):
         days(orbit="DESCENDING", s1_relax_iw_on_empty=False)
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"proj__code": None},
+        {"proj__code": None, "proj__epsg": None, "proj__wkt2": None, "proj__shape": [3, 5]},
+        {"proj__code": None, "proj__shape": None, "proj__transform": None},
+        {"proj__shape": None, "proj__transform": None},
+    ],
+    ids=str,
+)
+def test_projection_fields_may_be_incomplete(tmp_path: Path, properties: dict[str, Any]) -> None:
+    """What the item does not say, the file does; a shape without a CRS is not used."""
+    builder = CatalogBuilder(tmp_path)
+    numbers = ramp()
+    builder.add(S2, "2023-06-10T08:00:00Z", bands(numbers), **properties)
+    np.testing.assert_array_equal(fetch(builder).pixels[0], numbers)
