@@ -203,7 +203,7 @@ def _search_params(search: Search, conformance_classes: set[ConformanceClasses])
     """
     params: dict[str, Any] = {"collections": list(search.collections)}
     if search.start is not None or search.end is not None:
-        params["datetime"] = (search.start, search.end)
+        params["datetime"] = (search.earliest, search.end)
     cloud_property = search.cloud_property if search.max_cloud_pct is not None else None
     if ConformanceClasses.FILTER in conformance_classes:
         parts = [_cql2_comparison("=", name, value) for name, value in search.properties.items()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import pystac
@@ -16,6 +16,8 @@ from imagery.stac.processing import processing_key
 Bounds = tuple[float, float, float, float]
 """(west, south, east, north) in degrees; west exceeds east across the antimeridian."""
 
+TIME_PRECISION = timedelta(milliseconds=1)
+"""Precision of the times of items."""
 CACHE_TTL_S, CACHE_MAX_ITEMS = 30.0, 1000
 """Lifetime and bound of the cached search results of a catalog. A plan is usually
 fetched right after."""
@@ -42,6 +44,11 @@ class Search:
     cloud_property: str | None = None
     max_cloud_pct: float | None = None
     properties: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def earliest(self) -> datetime | None:
+        """The earliest time that rounds into the window."""
+        return None if self.start is None else self.start - TIME_PRECISION
 
     @property
     def without_cloud_limit(self) -> Search:
@@ -108,11 +115,16 @@ class Catalog(Protocol):
 
 
 def item_time(item: pystac.Item) -> datetime:
-    """Acquisition time of an item, UTC; the start of a period."""
+    """Acquisition time of an item, UTC, rounded to milliseconds; the start of a period.
+
+    Catalogs write the start of a day as 23:59:59.9995 of the day before, too.
+    """
     time = item.datetime or item.common_metadata.start_datetime
     if time is None:
         return datetime.min.replace(tzinfo=UTC)
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    rounded = time + TIME_PRECISION / 2
+    return rounded.replace(microsecond=rounded.microsecond // 1000 * 1000)
 
 
 def select_items(items: Iterable[pystac.Item], search: Search) -> list[pystac.Item]:

@@ -170,7 +170,7 @@ def _ranges_may_match(ranges: Mapping[str, tuple[Any, Any]], search: Search) -> 
     if low is not None and isinstance(low, datetime) and low.tzinfo is not None:
         if search.end is not None and low >= search.end:
             return False
-        if search.start is not None and high < search.start:
+        if search.earliest is not None and high < search.earliest:
             return False
     return not (
         ("bbox.ymin" in ranges and ranges["bbox.ymin"][0] >= north)
@@ -182,7 +182,7 @@ def _row_may_match(row: Mapping[str, Any], search: Search) -> bool:
     """Whether a row may match, by its filter columns. Pure."""
     time = row.get("datetime") or row.get("start_datetime")
     if isinstance(time, datetime) and time.tzinfo is not None:
-        early = search.start is not None and time < search.start
+        early = search.earliest is not None and time < search.earliest
         if early or (search.end is not None and time >= search.end):
             return False
     if row.get("collection") not in (None, *search.collections):

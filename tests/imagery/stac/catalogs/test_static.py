@@ -83,6 +83,23 @@ def test_the_newest_processing_of_an_acquisition_is_taken(tmp_path: Path) -> Non
     assert find(builder.save()) == ["new", "tile"]
 
 
+@pytest.mark.parametrize(
+    ("time", "is_found"),
+    [
+        ("2023-05-31T23:59:59.999500+00:00", True),
+        ("2023-05-31T23:59:59.999400+00:00", False),
+        ("2023-06-30T23:59:59.999400+00:00", True),
+        ("2023-06-30T23:59:59.999500+00:00", False),
+    ],
+)
+def test_times_are_compared_in_milliseconds(tmp_path: Path, time: str, is_found: bool) -> None:
+    """A composite may be dated half a millisecond before its first day."""
+    builder = CatalogBuilder(tmp_path)
+    builder.add("a", time, BAND, item_id="x")
+    window = {"start": datetime(2023, 6, 1, tzinfo=UTC), "end": datetime(2023, 7, 1, tzinfo=UTC)}
+    assert find(builder.save(), **window) == (["x"] if is_found else [])
+
+
 @pytest.mark.parametrize("seconds", [-214, -0.7, 0, 0.7, 214])
 def test_processings_may_date_an_acquisition_apart(tmp_path: Path, seconds: float) -> None:
     """By seconds or minutes, in either direction; the newer one counts, with all its parts."""
