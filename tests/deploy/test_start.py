@@ -42,7 +42,8 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         (
             {"GEOBENTO_STAC": "earthsearch"},
             "GEOBENTO_STAC: got 'earthsearch'; accepted: earth-search, planetary-computer, the URL "
-            "of a STAC API or of a static catalog, or the path of a catalog.json "
+            "of a STAC API or of a static catalog, or the path of a catalog.json or of "
+            "stac-geoparquet "
             "(did you mean 'earth-search'?)",
         ),
         (
